@@ -1,0 +1,19 @@
+"""Graphs of stages over streams of frames: what runs streamajig, and knows no crystallography."""
+
+from pipeline.errors import RejectFrame, UserError
+from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected
+from pipeline.stage import Context, EndOfStream, stage
+
+__all__ = [
+    "Context",
+    "EndOfStream",
+    "Event",
+    "Frame",
+    "Joined",
+    "Message",
+    "Outcome",
+    "RejectFrame",
+    "Rejected",
+    "UserError",
+    "stage",
+]

@@ -1,0 +1,146 @@
+"""What travels along the edges of a graph: a Frame, or the reason why there is none.
+
+A frame is immutable: no stage changes one; the wiring makes a new one that holds the stage's results as well. Values
+are keyed by their domain type, so a frame holds at most one ``PeakList``, one ``DetGeom`` and so on:
+
+>>> frame = Frame(serial=7, event="run 3 // 12", received_ns=0)
+>>> class Temperature(float): ...
+>>> warm = frame.with_values(Temperature(294.5))
+>>> warm[Temperature], Temperature in frame
+(294.5, False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Buffer = bytes | bytearray | memoryview
+"""Anything that a message part may be; read only to every stage, and never copied on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came: topic, time and parts.
+
+    Attributes
+    ----------
+    topic
+        The tag frame of a PUB message, ``b""`` where there is none.
+    received_ns
+        ``time.time_ns()`` at which the last part arrived.
+    parts
+        The message's body, as the buffers that came, in order (one, for every format of today).
+    keep_alive
+        Whatever owns the memory behind `parts` (a ``zmq.Frame``, a shared-memory slot).
+    """
+
+    topic: bytes
+    received_ns: int
+    parts: tuple[Buffer, ...]
+    keep_alive: object = field(default=None, compare=False, repr=False)
+
+
+class Event(str):
+    """The name under which the sender knows the frame; a stage that writes it renames the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One diffraction frame on its way: who it is, and what is known of it so far.
+
+    Attributes
+    ----------
+    serial
+        CrystFEL's image serial number, stamped at ingest.
+    event
+        The event's name; empty until a stage has read it from the message.
+    received_ns
+        ``time.time_ns()`` at ingest.
+    values
+        Results so far, keyed by domain type.
+    """
+
+    serial: int
+    event: str = ""
+    received_ns: int = 0
+    values: Mapping[type, object] = field(default_factory=dict)
+
+    def __getitem__(self, kind: type[T]) -> T:
+        try:
+            return self.values[kind]  # type: ignore[return-value]
+        except KeyError:
+            have = ", ".join(sorted(k.__name__ for k in self.values)) or "nothing"
+            raise KeyError(f"frame {self.serial} holds no {kind.__name__} (it holds {have})") from None
+
+    def __contains__(self, kind: type) -> bool:
+        return kind in self.values
+
+    def get(self, kind: type[T]) -> T | None:
+        """Return the frame's value of this type, or None."""
+        return self.values.get(kind)  # type: ignore[return-value]
+
+    def with_values(self, *values: object) -> Frame:
+        """Return a frame that holds these values too, each under its own type."""
+        return self.with_items((type(value), value) for value in values)
+
+    def with_items(self, items: Iterable[tuple[type, object]]) -> Frame:
+        """Return a frame that holds these (type, value) pairs too; a later value of a type replaces an earlier one."""
+        merged = dict(self.values)
+        event = self.event
+        for kind, value in items:
+            if kind is Event:
+                event = str(value)
+            else:
+                merged[kind] = value
+        return Frame(self.serial, event, self.received_ns, merged)
+
+    def without(self, *kinds: type) -> Frame:
+        """Return a frame that no longer holds values of these types (to let go of pixels, say)."""
+        return replace(self, values={k: v for k, v in self.values.items() if k not in kinds})
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A frame that could not be processed: where it failed, why, and what was known of it by then.
+
+    It travels down the same edges as a frame would, and later stages hand it on.
+    """
+
+    serial: int
+    event: str
+    received_ns: int
+    node: str
+    reason: str
+    detail: str
+    frame: Frame
+
+    def __str__(self) -> str:
+        name = f" ({self.event})" if self.event else ""
+        return f"frame {self.serial}{name} rejected at {self.node}: {self.reason}: {self.detail}"
+
+
+Outcome = Frame | Rejected
+"""What arrives at every leaf, exactly once for each frame."""
+
+
+class Joined(Mapping[str, Outcome]):
+    """The outcomes of a fan-out's branches for one frame, by the name of each branch's last node."""
+
+    def __init__(self, outcomes: Mapping[str, Outcome]) -> None:
+        self._outcomes = dict(outcomes)
+
+    def __getitem__(self, branch: str) -> Outcome:
+        return self._outcomes[branch]
+
+    def __iter__(self) -> Any:
+        return iter(self._outcomes)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __repr__(self) -> str:
+        return f"Joined({self._outcomes!r})"

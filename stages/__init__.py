@@ -1,0 +1,1 @@
+"""Crystallography and wire formats, as stages: what each frame goes through."""

@@ -1,0 +1,1 @@
+"""From a message's bytes to header and pixels."""

@@ -1,0 +1,1 @@
+"""From detector pixels to directions in the laboratory."""

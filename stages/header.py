@@ -1,0 +1,82 @@
+"""What a message says besides its pixels: a map, read key by key when a stage asks.
+
+Keys are matched exactly, whatever they were on the wire (str, bin or legacy raw). Values that arrive as bin or raw text
+become ``str``; values encoded by msgpack-numpy become numpy scalars or arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline import RejectFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Header(Mapping[str, Any]):
+    """The map of one frame, without its pixels.
+
+    Parameters
+    ----------
+    raw
+        The still encoded (or plain) value of each key.
+    decode
+        Turns one encoded value into a Python value (str, int, float, bool, None, list, dict or numpy scalar/array). It
+        raises :class:`~pipeline.RejectFrame` when the value is broken. A value is decoded when it is first asked for.
+
+    >>> header = Header({"beam_energy": 9500, "clen": "130.5", "note": None})
+    >>> header.number("beam_energy"), header.number("clen")
+    (9500.0, 130.5)
+    """
+
+    raw: Mapping[str, Any]
+    decode: Callable[[Any], Any] = field(default=lambda value: value)
+    _seen: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._seen:
+            self._seen[key] = self.decode(self.raw[key])
+        return self._seen[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def required(self, key: str) -> Any:
+        """Return the value of `key`, or reject the frame naming the key and the keys that there are."""
+        if key not in self.raw:
+            have = ", ".join(sorted(self.raw)) or "none"
+            raise RejectFrame("missing_key", f"the message has no key {key!r}; its keys are: {have}")
+        return self[key]
+
+    def number(self, key: str, *, positive: bool = True) -> float:
+        """Return the value of `key` as a finite float, in whatever unit the sender uses.
+
+        int, float, numeric text and numpy scalars are numbers; nil, bool, lists and maps are not. The frame is rejected
+        when the key is missing, when the value is not a finite number, or not above 0 while `positive` is asked for.
+        """
+        value = self.required(key)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
+        number = math.nan
+        if isinstance(value, (int, float, str, np.integer, np.floating)) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except (ValueError, OverflowError):
+                number = math.nan
+        if not math.isfinite(number):
+            raise RejectFrame("not_a_number", f"key {key!r} should hold a finite number, and holds {_short(value)}")
+        if positive and number <= 0:
+            raise RejectFrame("not_positive", f"key {key!r} should hold a number above 0, and holds {_short(value)}")
+        return number
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

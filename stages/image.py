@@ -1,0 +1,44 @@
+"""The pixels of one frame, as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import RejectFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """The arrays of a frame by the key under which they came; read-only views, never copies.
+
+    Attributes
+    ----------
+    arrays
+        Key of the message's map -> array of shape (ss, fs), or with more dimensions where the geometry's ``dim``
+        directives say what they are. dtype: any integer of 8 to 64 bits or float32/float64, native byte order.
+    broken
+        Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    broken: Mapping[str, RejectFrame]
+
+    def array(self, key: str) -> NDArray[Any]:
+        """Return the array that came under `key`; rejects the frame if there is none or it is broken."""
+        if key in self.broken:
+            raise self.broken[key]
+        try:
+            return self.arrays[key]
+        except KeyError:
+            have = ", ".join(sorted([*self.arrays, *self.broken])) or "none"
+            raise RejectFrame("missing_key", f"the message has no image under key {key!r}; its images are: {have}") from None
+
+    @staticmethod
+    def of(**arrays: Any) -> Image:
+        """Make an image from arrays by key: ``Image.of(detector_data=pixels)``."""
+        return Image({key: np.asarray(value) for key, value in arrays.items()}, {})

@@ -1,0 +1,1 @@
+"""Predicted reflections and their intensities."""

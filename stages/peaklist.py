@@ -1,0 +1,102 @@
+"""Peaks of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Whether the frame counts as a hit, and by what. Stages that cost time pass non-hits by."""
+
+    is_hit: bool
+    num_peaks: int
+
+    def counts(self) -> Mapping[str, int]:
+        """Add to the run's hits."""
+        return {"hits": int(self.is_hit)}
+
+
+@dataclass(frozen=True, eq=False)
+class PeakList:
+    """Peaks as parallel arrays, all of length n.
+
+    Attributes
+    ----------
+    panel
+        int32, index into the geometry's panels.
+    fs, ss
+        float64, pixels from the *panel's* corner along fast and slow scan; the centre of the first pixel is at 0.5.
+    intensity
+        float64, background-subtracted sum in ADU (as the sender says, for peaks from the message).
+    snr
+        float64, signal to noise; NaN where unknown.
+    max_pixel
+        float64, the highest pixel in ADU; NaN where unknown.
+    num_pixels
+        int32, how many pixels belong to the peak; 0 where unknown.
+    num_dropped
+        How many peaks were dropped because they lie outside all panels or are not finite.
+    """
+
+    panel: NDArray[np.int32]
+    fs: NDArray[np.float64]
+    ss: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+    snr: NDArray[np.float64]
+    max_pixel: NDArray[np.float64]
+    num_pixels: NDArray[np.int32]
+    num_dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.panel)
+
+    def counts(self) -> Mapping[str, int]:
+        """Add to the run's peaks, and to those dropped."""
+        return {"peaks": len(self), "peaks_dropped": self.num_dropped}
+
+    @staticmethod
+    def make(
+        panel: Any,
+        fs: Any,
+        ss: Any,
+        intensity: Any,
+        snr: Any = None,
+        max_pixel: Any = None,
+        num_pixels: Any = None,
+        num_dropped: int = 0,
+    ) -> PeakList:
+        """Make a peak list from array-likes; what is not given is unknown."""
+        n = len(panel)
+
+        def known(values: Any, dtype: Any, unknown: float) -> NDArray[Any]:
+            return np.full(n, unknown, dtype) if values is None else np.ascontiguousarray(values, dtype)
+
+        return PeakList(
+            np.ascontiguousarray(panel, np.int32),
+            np.ascontiguousarray(fs, np.float64),
+            np.ascontiguousarray(ss, np.float64),
+            np.ascontiguousarray(intensity, np.float64),
+            known(snr, np.float64, np.nan),
+            known(max_pixel, np.float64, np.nan),
+            known(num_pixels, np.int32, 0),
+            num_dropped,
+        )
+
+    def select(self, which: NDArray[Any]) -> PeakList:
+        """Return the peaks of a boolean mask or an index array, in that order."""
+        arrays = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "num_dropped"}
+        return replace(self, **arrays)
+
+    def brightest(self, n: int) -> PeakList:
+        """Return the `n` peaks of highest intensity, brightest first.
+
+        >>> PeakList.make([0, 0, 0], [1, 2, 3], [4, 5, 6], [10, 30, 20]).brightest(2).fs
+        array([2., 3.])
+        """
+        return self.select(np.argsort(-self.intensity, kind="stable")[:n])

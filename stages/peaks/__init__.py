@@ -1,0 +1,1 @@
+"""Peaks, taken from the message or searched in the image."""

@@ -1,0 +1,1 @@
+"""Better lattices, from the same peaks."""
