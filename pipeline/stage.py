@@ -238,7 +238,9 @@ class Contract:
 
     def __repr__(self) -> str:
         def names(kinds: tuple[type, ...]) -> str:
-            return "(" + "".join(f"{k.__name__}," + (" " if i + 1 < len(kinds) else "") for i, k in enumerate(kinds)) + ")"
+            return (
+                "(" + "".join(f"{k.__name__}," + (" " if i + 1 < len(kinds) else "") for i, k in enumerate(kinds)) + ")"
+            )
 
         return f"Contract(reads={names(self.reads)}, optional={names(self.optional)}, writes={names(self.writes)})"
 
@@ -263,7 +265,10 @@ def _opened(cls: type) -> type | None:
     hints = typing.get_type_hints(opener)
     opened = hints.get("return")
     if not isinstance(opened, type):
-        raise TypeError(f"{cls.__name__}.open must say in its return annotation which class runs, e.g. 'def open(self, context: Context) -> Running'")
+        raise TypeError(
+            f"{cls.__name__}.open must say in its return annotation which class runs, "
+            "e.g. 'def open(self, context: Context) -> Running'"
+        )
     return opened
 
 
@@ -295,4 +300,4 @@ def _is_union(hint: object) -> bool:
 
 def _plain(hint: Any) -> type:
     origin = typing.get_origin(hint)
-    return origin if isinstance(origin, type) else hint  # type: ignore[no-any-return]
+    return origin if isinstance(origin, type) else hint

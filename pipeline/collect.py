@@ -1,0 +1,257 @@
+"""Where all frames end: outcomes are counted at every leaf, written in the order asked for, rejections kept as dead letters.
+
+The conservation law, at every leaf: **received = delivered + rejected + dropped**.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.metrics import Durations
+from pipeline.stage import Writer
+from pipeline.wiring import Arrived
+
+log = logging.getLogger("streamajig.collect")
+
+
+@dataclass
+class LeafTally:
+    """What arrived at one leaf."""
+
+    delivered: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class RejectionTally:
+    """Frames that one node rejected for one reason."""
+
+    count: int = 0
+    example: str = ""
+    first_serial: int = 0
+
+
+class DeadLetters:
+    """The reasons of rejected frames, one JSON line each, and their raw messages if they are kept.
+
+    The folder and its file are made when the first frame is rejected.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        self._name = f"{stamp}-{os.getpid()}"
+
+    def add(self, arrived: Arrived) -> None:
+        """Write down one rejected frame."""
+        rejected = arrived.rejected
+        if self._folder is None or rejected is None:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            names = []
+            for n, part in enumerate(arrived.message):
+                suffix = f".{n}" if len(arrived.message) > 1 else ""
+                name = f"{self._name}-{arrived.serial:07d}{suffix}.msgpack"
+                (self._folder / name).write_bytes(part)
+                names.append(name)
+            line = {
+                "serial": rejected.serial,
+                "event": rejected.event,
+                "node": rejected.node,
+                "reason": rejected.reason,
+                "detail": rejected.detail,
+                "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
+                "message": names,
+            }
+            with (self._folder / f"{self._name}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write dead letters to {self._folder}: {error}") from error
+
+
+class Collector:
+    """Takes what replicas bring, from any thread; writes at one place.
+
+    Parameters
+    ----------
+    writers
+        Leaf name -> the half of its sink that writes.
+    in_order
+        Names of the leaves that are written in serial order.
+    dead_letters
+        Folder for rejected frames, or None.
+    first_serial
+        The serial with which order begins.
+    on_failure
+        Called once with the exception when an output cannot be written; the run should end then. Frames that could
+        not be written count as dropped.
+    """
+
+    def __init__(
+        self,
+        writers: Mapping[str, Writer],
+        in_order: frozenset[str] = frozenset(),
+        dead_letters: Path | None = None,
+        on_failure: Callable[[Exception], None] = lambda _error: None,
+        first_serial: int = 1,
+    ) -> None:
+        self.leaves = {name: LeafTally() for name in writers}
+        self.received = 0
+        self.finished = 0
+        self.drop_reasons: Counter[str] = Counter()
+        self.rejections: dict[tuple[str, str], RejectionTally] = {}
+        self.latency = Durations()
+        self._writers = writers
+        self._orders = {name: _Order(first_serial) for name in in_order}
+        self._dead_letters = DeadLetters(dead_letters)
+        self._on_failure = on_failure
+        self._failed: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def count_received(self, n: int = 1) -> None:
+        """Count frames that came in."""
+        with self._lock:
+            self.received += n
+
+    def collect(self, arrived: list[Arrived]) -> None:
+        """Take one frame's arrivals, one for each leaf."""
+        with self._lock:
+            if self._closed:
+                return
+            for at_leaf in arrived:
+                order = self._orders.get(at_leaf.leaf)
+                for ready in order.push(at_leaf.serial, at_leaf) if order else [at_leaf]:
+                    self._write(ready)
+            self._note_rejections(arrived)
+            self.finished += 1
+            self.latency.add(max(0, time.time_ns() - arrived[0].received_ns))
+
+    def drop(self, serial: int, reason: str) -> None:
+        """Count a frame that was received and will arrive nowhere, with the reason."""
+        with self._lock:
+            self._drop(serial, reason)
+
+    def totals(self) -> tuple[int, int, int]:
+        """Received, finished (arrived or dropped) and dropped frames so far."""
+        with self._lock:
+            return self.received, self.finished, sum(self.drop_reasons.values())
+
+    def counts(self) -> Counter[str]:
+        """The totals of the first leaf so far."""
+        with self._lock:
+            return Counter(next(iter(self.leaves.values())).counts) if self.leaves else Counter()
+
+    def close(self) -> None:
+        """Take nothing more; write what waits for its turn; count what never arrived as dropped; close the outputs."""
+        with self._lock:
+            for order in self._orders.values():
+                for ready in order.rest():
+                    self._write(ready)
+            missing = self.received - self.finished
+            for _ in range(missing):
+                self._drop(None, "abandoned")
+            self._closed = True
+            for name, writer in self._writers.items():
+                try:
+                    writer.close()
+                except (OSError, UserError) as error:
+                    self._fail(name, error)
+
+    def _write(self, arrived: Arrived) -> None:
+        tally = self.leaves[arrived.leaf]
+        if arrived.leaf in self._failed:
+            tally.dropped += 1
+            return
+        if arrived.encoded is not None:
+            try:
+                self._writers[arrived.leaf].write(arrived.encoded)
+            except (OSError, UserError) as error:
+                tally.dropped += 1
+                self._fail(arrived.leaf, error)
+                return
+        if arrived.rejected is None:
+            tally.delivered += 1
+        else:
+            tally.rejected += 1
+        tally.counts.update(arrived.counts)
+
+    def _note_rejections(self, arrived: list[Arrived]) -> None:
+        noted = set()
+        for at_leaf in arrived:
+            rejected = at_leaf.rejected
+            if rejected is None or (rejected.node, rejected.reason) in noted:
+                continue
+            noted.add((rejected.node, rejected.reason))
+            tally = self.rejections.setdefault((rejected.node, rejected.reason), RejectionTally())
+            if not tally.count:
+                tally.example, tally.first_serial = rejected.detail, rejected.serial
+                log.warning("%s", rejected)
+            tally.count += 1
+            try:
+                self._dead_letters.add(at_leaf)
+            except UserError as error:
+                self._on_failure(error)
+
+    def _drop(self, serial: int | None, reason: str) -> None:
+        self.drop_reasons[reason] += 1
+        self.finished += 1
+        for tally in self.leaves.values():
+            tally.dropped += 1
+        if serial is not None:
+            for order in self._orders.values():
+                for ready in order.push(serial, None):
+                    self._write(ready)
+
+    def _fail(self, leaf: str, error: Exception) -> None:
+        if leaf not in self._failed:
+            self._failed.add(leaf)
+            log.error("%s: %s", leaf, error)
+            self._on_failure(error)
+
+
+class _Order:
+    """Holds arrivals back until all serials before theirs have come.
+
+    >>> order = _Order(first=4)
+    >>> order.push(5, "b"), order.push(6, None), order.push(4, "a"), order.push(7, "c")
+    ([], [], ['a', 'b'], ['c'])
+    """
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._heap: list[tuple[int, Any]] = []
+
+    def push(self, serial: int, item: Any) -> list[Any]:
+        """Add an item (None for a frame that will never come) and return those whose turn it is."""
+        heapq.heappush(self._heap, (serial, item))
+        return self._ready()
+
+    def rest(self) -> list[Any]:
+        """Return what still waits, in order of serial."""
+        items = [heapq.heappop(self._heap)[1] for _ in range(len(self._heap))]
+        return [item for item in items if item is not None]
+
+    def _ready(self) -> list[Any]:
+        ready = []
+        while self._heap and self._heap[0][0] == self._next:
+            item = heapq.heappop(self._heap)[1]
+            self._next += 1
+            if item is not None:
+                ready.append(item)
+        return ready

@@ -1,0 +1,306 @@
+"""A graph of stages, as a value: made in Python or YAML, compared, changed, checked before anything runs.
+
+>>> from pipeline.join import Join
+>>> Graph.chain(Join(), Join()).replace("graph_2", Join()).names
+('graph', 'graph_2')
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import registry
+from pipeline.backends import describe_backend
+from pipeline.errors import UserError
+from pipeline.frame import Event, Joined, Message
+from pipeline.options import RunOptions
+from pipeline.stage import Contract, contract_of, role_of
+
+
+class GraphError(UserError):
+    """What is wrong with a graph; `problems` has one text for each thing."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage in its place: a name, the stage with its parameters, and the nodes it comes after."""
+
+    name: str
+    stage: Any
+    after: tuple[str, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """source, stage, join or sink."""
+        return role_of(type(self.stage))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes and how they hang together, and how they are run.
+
+    Attributes
+    ----------
+    nodes
+        In an order in which a node stands after those it comes after, as far as there is one.
+    options
+        Options of the run.
+    modules
+        The user's own modules (``.py`` files or importable names) that declare stages used here.
+    """
+
+    nodes: tuple[Node, ...]
+    options: RunOptions = field(default_factory=RunOptions)
+    modules: tuple[str, ...] = ()
+
+    @staticmethod
+    def chain(*stages: Any, options: RunOptions | None = None) -> Graph:
+        """Make a graph of stages one after the other; each node is named after its stage's kind."""
+        graph = Graph((), options or RunOptions())
+        for stage in stages:
+            graph = graph.add(stage)
+        return graph
+
+    def add(self, stage: Any, *, name: str | None = None, after: str | tuple[str, ...] | None = None) -> Graph:
+        """Return the graph with one node more, after the last one unless `after` says otherwise."""
+        if after is None:
+            after = (self.nodes[-1].name,) if self.nodes else ()
+        elif isinstance(after, str):
+            after = (after,)
+        return dataclasses.replace(self, nodes=(*self.nodes, Node(name or self._free_name(stage), stage, after)))
+
+    def replace(self, name: str, stage: Any) -> Graph:
+        """Return the graph with another stage in the place of node `name`."""
+        old = self.node(name)
+        new = dataclasses.replace(old, stage=stage)
+        return dataclasses.replace(self, nodes=tuple(new if node is old else node for node in self.nodes))
+
+    def with_options(self, **changes: Any) -> Graph:
+        """Return the graph with some of its run options changed."""
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes' names."""
+        return tuple(node.name for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        """Return the node of this name."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UserError(f"the graph has no node {name!r}" + registry.did_you_mean(name, self.names))
+
+    @property
+    def source(self) -> Node:
+        """The node where frames come from."""
+        return next(node for node in self.nodes if node.role == "source")
+
+    @property
+    def leaves(self) -> tuple[Node, ...]:
+        """The sinks, where every frame arrives exactly once."""
+        return tuple(node for node in self.nodes if node.role == "sink")
+
+    def children(self, name: str) -> tuple[Node, ...]:
+        """The nodes that come directly after this one."""
+        return tuple(node for node in self.nodes if name in node.after)
+
+    def upstream(self, name: str) -> tuple[Node, ...]:
+        """All nodes before this one, in order."""
+        wanted: set[str] = set()
+        todo = list(self.node(name).after)
+        while todo:
+            parent = todo.pop()
+            if parent not in wanted:
+                wanted.add(parent)
+                todo.extend(self.node(parent).after)
+        return tuple(node for node in self.in_order() if node.name in wanted)
+
+    def in_order(self) -> tuple[Node, ...]:
+        """The nodes, each after those it comes after; a cycle is a GraphError."""
+        placed: dict[str, Node] = {}
+        waiting = list(self.nodes)
+        while waiting:
+            ready = [node for node in waiting if all(parent in placed for parent in node.after)]
+            if not ready:
+                raise GraphError(
+                    [f"these nodes come after each other in a circle: {' -> '.join(self._cycle(waiting))}"]
+                )
+            for node in ready:
+                placed[node.name] = node
+            waiting = [node for node in waiting if node.name not in placed]
+        return tuple(placed.values())
+
+    def route(self, name: str) -> str:
+        """How frames get to a node: ``source -> decode -> ...``."""
+        return " -> ".join([*(node.name for node in self.upstream(name)), name])
+
+    def check(self) -> None:
+        """Find everything that is wrong before any socket opens; raises GraphError with one text for each thing."""
+        problems = list(self._structure_problems())
+        if not problems:
+            try:
+                problems += self._contract_problems(self.in_order())
+            except GraphError as error:
+                problems += error.problems
+        try:
+            describe_backend(self.options.backend)
+        except UserError as error:
+            problems.append(str(error))
+        if problems:
+            raise GraphError(problems)
+
+    def to_yaml(self) -> str:
+        """Write the graph as YAML; ``Graph.from_yaml`` gives it back."""
+        from pipeline.yaml_spec import dump
+
+        return dump(self)
+
+    @staticmethod
+    def from_yaml(text: str, filename: str | Path = "<yaml>") -> Graph:
+        """Read a graph from YAML text; every error says file:line:column."""
+        from pipeline.yaml_spec import parse
+
+        return parse(text, filename)
+
+    @staticmethod
+    def load(path: str | Path) -> Graph:
+        """Read a graph from a YAML file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the graph {path}: {error}") from error
+        return Graph.from_yaml(text, path)
+
+    def to_mermaid(self) -> str:
+        """Draw the graph as a Mermaid flowchart.
+
+        >>> from pipeline.join import Join
+        >>> print(Graph.chain(Join()).to_mermaid())
+        flowchart LR
+            graph_("graph<br/>graph/join")
+        """
+        shapes = {"source": ('(["', '"])'), "sink": ('[("', '")]'), "join": ('("', '")'), "stage": ('["', '"]')}
+        ids = {
+            name: f"{name}_" if name in {"graph", "end", "subgraph", "style", "class"} else name for name in self.names
+        }
+        lines = ["flowchart LR"]
+        for node in self.nodes:
+            before, behind = shapes[node.role]
+            lines.append(f"    {ids[node.name]}{before}{node.name}<br/>{node.stage.stage_name}{behind}")
+        lines += [f"    {ids[parent]} --> {ids[node.name]}" for node in self.nodes for parent in node.after]
+        return "\n".join(lines)
+
+    def _free_name(self, stage: Any) -> str:
+        kind = str(getattr(stage, "stage_name", type(stage).__name__)).partition("/")[0]
+        taken, name, n = set(self.names), kind, 2
+        while name in taken:
+            name, n = f"{kind}_{n}", n + 1
+        return name
+
+    def _cycle(self, waiting: list[Node]) -> list[str]:
+        stuck = {node.name: node for node in waiting}
+        trail = [waiting[0].name]
+        while True:
+            parent = next(p for p in stuck[trail[-1]].after if p in stuck)
+            if parent in trail:
+                return [parent, *reversed(trail[trail.index(parent) :])]
+            trail.append(parent)
+
+    def _structure_problems(self) -> Iterator[str]:
+        if not self.nodes:
+            yield "the graph has no nodes; it needs a source, a decoder and a sink at least"
+            return
+        names = self.names
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"two nodes are called {name!r}; each needs a name of its own"
+        for node in self.nodes:
+            if not hasattr(node.stage, "stage_name"):
+                yield f'node {node.name!r}: {node.stage!r} is not a stage (declare its class with @stage("kind/which"))'
+                return
+            for parent in node.after:
+                if parent not in names:
+                    yield f"node {node.name!r} comes after {parent!r}, which is not there" + registry.did_you_mean(
+                        parent, names
+                    )
+            yield from self._placement_problems(node)
+        sources = [node.name for node in self.nodes if node.role == "source"]
+        if len(sources) != 1:
+            found = "none" if not sources else ", ".join(sources)
+            yield f"a graph has exactly one source, and this one has {found}"
+        if not any(node.role == "sink" for node in self.nodes):
+            yield "the graph has no sink: nothing would come out of it (add sink/stream_file, or sink/memory in Python)"
+
+    def _placement_problems(self, node: Node) -> Iterator[str]:
+        where = f"node {node.name!r} ({node.stage.stage_name})"
+        if node.role == "source":
+            if node.after:
+                yield f"{where} is a source and cannot come after {', '.join(node.after)}"
+        elif not node.after:
+            yield f"{where} comes after nothing: say after which node it comes"
+        elif node.role == "join":
+            if len(node.after) < 2:
+                yield f"{where} joins branches and comes after {node.after[0]} alone: name two nodes or more"
+        elif len(node.after) > 1:
+            yield f"{where} comes after {', '.join(node.after)}: only graph/join takes several branches"
+        if node.role == "sink":
+            if self.children(node.name):
+                yield f"{where} is a sink, and {self.children(node.name)[0].name!r} comes after it: nothing leaves a sink"
+        elif not self.children(node.name):
+            yield f"{where} leads nowhere: what it makes is lost; add a sink after it"
+
+    def _contract_problems(self, nodes: tuple[Node, ...]) -> Iterator[str]:
+        """Follow what is written where, and by whom: type -> name of the node that wrote it last."""
+        written: dict[str, dict[type, str]] = {}
+        for node in nodes:
+            parents = [written[parent] for parent in node.after]
+            here: dict[type, str] = {}
+            if node.role == "source":
+                here = {Message: node.name, Event: node.name}
+            elif node.role == "join":
+                first, *others = parents
+                here = {kind: by for kind, by in first.items() if all(other.get(kind) == by for other in others)}
+                here[Joined] = node.name
+            else:
+                here = dict(parents[0])
+            if node.role == "stage":
+                try:
+                    contract = contract_of(type(node.stage))
+                except (TypeError, NameError) as error:
+                    yield f"node {node.name!r} ({node.stage.stage_name}): {error}"
+                    contract = Contract((), (), ())
+                for kind in contract.reads:
+                    if kind not in here and kind not in contract.optional:
+                        yield self._missing(node, kind)
+                here.update(dict.fromkeys(contract.writes, node.name))
+            written[node.name] = here
+
+    def _missing(self, node: Node, kind: type) -> str:
+        makers = [name for name in registry.names() if _writes(name, kind)]
+        text = (
+            f"node {node.name!r} ({node.stage.stage_name}) reads {kind.__name__}, which nothing upstream writes "
+            f"(route: {self.route(node.name)})"
+        )
+        for other in self.upstream(node.name):
+            group = other.stage.stage_name.partition("/")[0]
+            same = [maker for maker in makers if maker.partition("/")[0] == group]
+            if same:
+                return f"{text}; {other.stage.stage_name} does not write it, {' and '.join(same)} would"
+        return (
+            f"{text}; it is written by {', '.join(makers)}" if makers else f"{text}; no stage that is known writes it"
+        )
+
+
+def _writes(name: str, kind: type) -> bool:
+    cls = registry.load(name)
+    if role_of(cls) != "stage":
+        return False
+    return kind in contract_of(cls).writes

@@ -1,0 +1,211 @@
+"""Where frames begin: the source's messages get their serials, in no greater number than the run can take.
+
+:class:`Inbox` is the bounded queue between the one thread that receives and the replicas; :class:`Ingest` decides how
+many messages the source may ask for, when the stream has ended, and what happens to data that come unasked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from pipeline.collect import Collector
+from pipeline.frame import Frame, Message
+from pipeline.options import RunOptions
+from pipeline.stage import EndOfStream, RunningSource
+
+log = logging.getLogger("streamajig.ingest")
+
+_UNASKED = 1 << 20
+"""Credit given to a source whose overflow is dropped here: as many as come."""
+
+
+class Inbox:
+    """Frames received and not yet finished: some wait here, some are in a replica; together at most `limit`.
+
+    The limit holds for what is asked for; what came anyway (a message with several maps) waits here too.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: deque[Frame] = deque()
+        self._in_replicas = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, frame: Frame) -> None:
+        """Add a frame."""
+        with self._changed:
+            self._waiting.append(frame)
+            self._changed.notify()
+
+    def take(self, timeout_s: float | None = None) -> Frame | None:
+        """Take the oldest frame; None when there is none within the time, or never again (closed and empty)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout_s)
+            if not self._waiting:
+                return None
+            self._in_replicas += 1
+            return self._waiting.popleft()
+
+    def done(self) -> None:
+        """Say that a frame that was taken is finished."""
+        with self._changed:
+            self._in_replicas -= 1
+            self._changed.notify_all()
+
+    def pop_oldest(self) -> Frame | None:
+        """Take back the oldest frame that no replica has started, to drop it."""
+        with self._changed:
+            return self._waiting.popleft() if self._waiting else None
+
+    def free(self) -> int:
+        """How many more frames may be asked for."""
+        with self._changed:
+            return max(0, self._limit - len(self._waiting) - self._in_replicas)
+
+    def wait_for_room(self, timeout_s: float) -> None:
+        """Wait until something may be asked for, at most this long."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) + self._in_replicas < self._limit, timeout_s)
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._waiting) + self._in_replicas
+
+    def close(self) -> None:
+        """No further frame will come; whoever takes gets what is left, then None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abandon(self) -> int:
+        """Forget the frames that wait; return how many frames were in flight."""
+        with self._changed:
+            in_flight = len(self._waiting) + self._in_replicas
+            self._waiting.clear()
+            self._closed = True
+            self._changed.notify_all()
+            return in_flight
+
+
+class Ingest:
+    """Receives for a run; belongs to one thread.
+
+    Parameters
+    ----------
+    source
+        The source at work.
+    when_full
+        What happens to data that come unasked while the inbox is full: ``block`` leaves them to the transport,
+        ``drop_newest`` and ``drop_oldest`` drop and count.
+    """
+
+    def __init__(
+        self,
+        source: RunningSource,
+        inbox: Inbox,
+        collector: Collector,
+        options: RunOptions,
+        stopping: threading.Event,
+        when_full: str = "block",
+    ) -> None:
+        self._source = source
+        self._inbox = inbox
+        self._collector = collector
+        self._options = options
+        self._stopping = stopping
+        self._when_full = when_full
+        self._serial = options.serial_offset
+        self._received = 0
+        self._last_data = time.monotonic()
+        self._drain_until: float | None = None
+        self.finished = False
+        self.why_finished = ""
+
+    def step(self, timeout_s: float) -> bool:
+        """Receive once, waiting at most this long; return False when there will be no further frame."""
+        if self.finished:
+            return False
+        if self._drain_until is None:
+            self._look_for_end()
+        if self.finished:
+            return False
+        if self._drain_until is not None:
+            return self._drain(timeout_s)
+        credit = self._credit()
+        if credit == 0:
+            self._inbox.wait_for_room(timeout_s)
+            return True
+        try:
+            messages = self._source.receive(timeout_s, credit)
+        except EndOfStream:
+            self._finish("the source has no more")
+            return False
+        self._accept(messages)
+        return True
+
+    def status(self) -> str:
+        """What the source says of itself."""
+        return self._source.status()
+
+    def _look_for_end(self) -> None:
+        limit = self._options.max_frames
+        timeout = self._options.no_data_timeout_s
+        if limit is not None and self._received >= limit:
+            self._finish(f"{limit} frames, as asked for")
+        elif self._stopping.is_set():
+            self._drain_until = time.monotonic() + self._options.drain_s
+            self.why_finished = "stopped"
+        elif timeout is not None and not len(self._inbox) and time.monotonic() - self._last_data > timeout:
+            self._drain_until = time.monotonic() + min(self._options.drain_s, 0.1)
+            self.why_finished = f"no data for {timeout:g} s"
+
+    def _drain(self, timeout_s: float) -> bool:
+        """Take the answers to requests already sent: the sender counts them as delivered."""
+        assert self._drain_until is not None
+        left = self._drain_until - time.monotonic()
+        if self._source.stop_asking() == 0 or left <= 0:
+            self._finish(self.why_finished)
+            return False
+        try:
+            self._accept(self._source.receive(min(timeout_s, left), 0))
+        except EndOfStream:
+            self._finish(self.why_finished)
+        return not self.finished
+
+    def _credit(self) -> int:
+        free = self._inbox.free() if self._when_full == "block" else _UNASKED
+        if self._options.max_frames is not None:
+            free = min(free, self._options.max_frames - self._received)
+        return free
+
+    def _accept(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._last_data = time.monotonic()
+            self._collector.count_received()
+            self._received += 1
+            serial = self._serial
+            self._serial += 1
+            limit = self._options.max_frames
+            if limit is not None and self._received > limit:
+                self._collector.drop(serial, "beyond max_frames")
+                continue
+            self._put(Frame(serial, "", message.received_ns, {Message: message}))
+
+    def _put(self, frame: Frame) -> None:
+        if self._when_full != "block" and self._inbox.free() == 0:
+            oldest = self._inbox.pop_oldest() if self._when_full == "drop_oldest" else None
+            dropped = oldest or frame
+            self._collector.drop(dropped.serial, f"no room ({self._when_full})")
+            if oldest is None:
+                return
+        self._inbox.put(frame)
+
+    def _finish(self, why: str) -> None:
+        self.finished = True
+        self.why_finished = why
+        log.info("no more frames: %s", why)

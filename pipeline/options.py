@@ -1,0 +1,37 @@
+"""How a graph is run: what is true of the run and not of any one stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class RunOptions:
+    """Options of a run; they stand under ``run:`` in the YAML."""
+
+    backend: Annotated[
+        str,
+        Field(
+            description="where replicas of the graph run: serial, or threads:N",
+            pattern=r"^[a-z]+(:[A-Za-z0-9_.:/-]+)?$",
+        ),
+    ] = "threads:1"
+    max_frames: Annotated[int | None, Field(ge=1, description="end after this many frames")] = None
+    no_data_timeout_s: Annotated[
+        float | None, Field(gt=0, description="end when nothing has arrived for this many seconds")
+    ] = None
+    serial_offset: Annotated[int, Field(description="serial number of the first frame")] = 1
+    in_flight: Annotated[
+        int | None,
+        Field(ge=1, description="frames received and not yet finished, at most; by default 4 and 4 for each replica"),
+    ] = None
+    drain_s: Annotated[
+        float, Field(ge=0, description="when stopping, wait this long for answers to requests already sent")
+    ] = 1.0
+    dead_letters: Annotated[Path | None, Field(description="folder for the reasons of rejected frames")] = None
+    keep_messages: Annotated[bool, Field(description="keep the raw message of each rejected frame there too")] = False

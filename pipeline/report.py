@@ -1,0 +1,189 @@
+"""What a run has to say when it ends, and while it goes on."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.collect import LeafTally, RejectionTally
+from pipeline.metrics import Durations, NodeMetrics
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A snapshot for people and programs while a run goes on.
+
+    Attributes
+    ----------
+    received, in_flight, rejected, dropped
+        Frames so far.
+    counts
+        Totals such as ``hits`` and ``indexed``, of the first leaf.
+    frames_per_s
+        Frames finished per second, over the last seconds.
+    latency_ms
+        Median time from a frame's arrival to its end, over the whole run; NaN before the first.
+    status
+        What the source says of itself.
+    """
+
+    received: int
+    in_flight: int
+    rejected: int
+    dropped: int
+    counts: Mapping[str, int]
+    frames_per_s: float
+    latency_ms: float
+    elapsed_s: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a run counted.
+
+    Attributes
+    ----------
+    leaves
+        Leaf name -> delivered, rejected, dropped and the totals of what was delivered there.
+    outputs
+        Leaf name -> what its writer kept, for sinks that keep something (``sink/memory``: the outcomes).
+    """
+
+    received: int
+    leaves: Mapping[str, LeafTally]
+    drop_reasons: Mapping[str, int]
+    rejections: Mapping[tuple[str, str], RejectionTally]
+    nodes: Mapping[str, NodeMetrics]
+    latency: Durations
+    elapsed_s: float
+    why_ended: str
+    abandoned: int = 0
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Totals such as ``hits`` and ``indexed``, of the first leaf."""
+        return next(iter(self.leaves.values())).counts if self.leaves else {}
+
+    @property
+    def is_conserved(self) -> bool:
+        """Whether received = delivered + rejected + dropped at every leaf."""
+        return all(t.delivered + t.rejected + t.dropped == self.received for t in self.leaves.values())
+
+    def law_lines(self) -> list[str]:
+        """The conservation law, a line for each leaf; the leaf's name stands before it where there are several."""
+        lines = []
+        for name, tally in self.leaves.items():
+            before = f"{name}: " if len(self.leaves) > 1 else ""
+            lines.append(
+                f"{before}received {self.received} = delivered {tally.delivered} + rejected {tally.rejected} "
+                f"+ dropped {tally.dropped}"
+            )
+        return lines
+
+    def text(self, *, profile: bool = False) -> str:
+        """The report for people; with `profile`, a table of what each node cost."""
+        lines = [*self.law_lines()]
+        for name, tally in self.leaves.items():
+            before = f"{name}: " if len(self.leaves) > 1 else ""
+            lines.append(before + self._rates(tally))
+        per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else math.nan
+        lines.append(
+            f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
+            f"{_ms(self.latency.quantile_ns(0.99))} in 99 of 100; ended: {self.why_ended}"
+        )
+        for (node, reason), kept in sorted(self.rejections.items(), key=lambda item: -item[1].count):
+            lines.append(
+                f"rejected at {node}: {kept.count} x {reason}; the first was serial {kept.first_serial}: {kept.example}"
+            )
+        lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
+        if profile:
+            lines.append(self._profile())
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines: plain dicts, lists, numbers and strings."""
+        return {
+            "received": self.received,
+            "leaves": {
+                name: {
+                    "delivered": tally.delivered,
+                    "rejected": tally.rejected,
+                    "dropped": tally.dropped,
+                    "counts": dict(tally.counts),
+                }
+                for name, tally in self.leaves.items()
+            },
+            "conserved": self.is_conserved,
+            "rejections": [
+                {
+                    "node": node,
+                    "reason": reason,
+                    "count": tally.count,
+                    "first_serial": tally.first_serial,
+                    "example": tally.example,
+                }
+                for (node, reason), tally in self.rejections.items()
+            ],
+            "dropped": dict(self.drop_reasons),
+            "elapsed_s": self.elapsed_s,
+            "latency_ms": {str(q): _finite(self.latency.quantile_ns(q) / 1e6) for q in (0.5, 0.9, 0.99)},
+            "nodes": {
+                name: {
+                    "frames": m.durations.count,
+                    "rejected": m.rejected,
+                    "mean_ms": _finite(m.durations.mean_ns / 1e6),
+                    "median_ms": _finite(m.durations.quantile_ns(0.5) / 1e6),
+                    "p99_ms": _finite(m.durations.quantile_ns(0.99) / 1e6),
+                }
+                for name, m in self.nodes.items()
+            },
+            "why_ended": self.why_ended,
+            "abandoned": self.abandoned,
+            "failure": str(self.failure) if self.failure else None,
+        }
+
+    def _rates(self, tally: LeafTally) -> str:
+        frames = tally.delivered + tally.rejected
+        hits, indexed = tally.counts["hits"], tally.counts["indexed"]
+        return (
+            f"hits {hits} of {frames} ({_percent(hits, frames)}), indexed {indexed} ({_percent(indexed, hits)} of hits), "
+            f"crystals {tally.counts['crystals']}, peaks {tally.counts['peaks']}"
+            + (
+                f" ({tally.counts['peaks_dropped']} outside all panels dropped)"
+                if tally.counts["peaks_dropped"]
+                else ""
+            )
+        )
+
+    def _profile(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title="time per frame and node", title_justify="left")
+        for heading in ("node", "frames", "rejected", "mean ms", "median ms", "99 % ms", "total s"):
+            table.add_column(heading, justify="left" if heading == "node" else "right")
+        for name, m in self.nodes.items():
+            d = m.durations
+            times = [f"{ns / 1e6:.3f}" for ns in (d.mean_ns, d.quantile_ns(0.5), d.quantile_ns(0.99))]
+            table.add_row(name, str(d.count), str(m.rejected), *times, f"{d.total_ns / 1e9:.2f}")
+        console = Console(file=io.StringIO(), width=100)
+        console.print(table)
+        return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _ms(ns: float) -> str:
+    return "-" if math.isnan(ns) else f"{ns / 1e6:.1f} ms"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"

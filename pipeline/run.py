@@ -1,0 +1,207 @@
+"""Run a graph: open everything, move frames until the stream ends, close everything, report.
+
+Order of opening: replicas (files are read, kernels compiled), then outputs, then the source; so that nothing is asked for
+before everything is ready to take it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import backends, registry
+from pipeline.collect import Collector
+from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.ingest import Inbox, Ingest
+from pipeline.metrics import merge_metrics
+from pipeline.report import Progress, Report
+from pipeline.stage import Context, Writer
+from pipeline.wiring import Arrived, Replica, Setup
+
+log = logging.getLogger("streamajig.run")
+
+_WAIT_S = 0.1
+
+
+@dataclass
+class Job:
+    """What a backend's ``drive(job, spec)`` has to work with.
+
+    The backend opens as many replicas as it wants with :meth:`open_replica`, calls :meth:`start` once they are open, then
+    calls :meth:`feed` from one thread until it returns False, takes frames from `inbox`, has a replica process each, hands
+    what arrived to :meth:`finish_frame`, and returns when no frame is left or `abandon` is set.
+    """
+
+    graph: Graph
+    setup: Setup
+    stopping: threading.Event
+    abandon: threading.Event
+    on_progress: Callable[[Progress], None] | None
+    inbox: Inbox = field(init=False)
+    collector: Collector = field(init=False)
+    replicas: list[Replica] = field(default_factory=list)
+    failure: Exception | None = None
+    abandoned: int = 0
+    writers: dict[str, Writer] = field(default_factory=dict)
+    started_s: float = 0.0
+    _ingest: Ingest | None = None
+    _source: Any = None
+    _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
+    _last_progress_s: float = 0.0
+
+    def open_replica(self) -> Replica:
+        """Open one more replica of the graph."""
+        replica = Replica(self.setup, len(self.replicas))
+        self.replicas.append(replica)
+        return replica
+
+    def start(self, in_flight: int) -> None:
+        """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
+        options = self.graph.options
+        self.inbox = Inbox(options.in_flight or in_flight)
+        for leaf in self.graph.leaves:
+            self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
+        in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
+        self.collector = Collector(self.writers, in_order, options.dead_letters, self.fail, options.serial_offset)
+        stage = self.graph.source.stage
+        self._source = stage.open(self.setup.context_of(self.graph.source, 0))
+        when_full = getattr(stage, "when_full", "block")
+        self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
+        self.started_s = time.monotonic()
+
+    def feed(self, timeout_s: float = _WAIT_S) -> bool:
+        """Receive once; False when no further frame will come."""
+        assert self._ingest is not None
+        self.show_progress()
+        return not self.abandon.is_set() and self._ingest.step(timeout_s)
+
+    def finish_frame(self, arrived: list[Arrived]) -> None:
+        """Take what arrived at the leaves for one frame that was taken from the inbox."""
+        self.collector.collect(arrived)
+        self.inbox.done()
+
+    def fail(self, error: Exception) -> None:
+        """End the run because of this error (the first one counts)."""
+        if self.failure is None:
+            self.failure = error
+        self.stopping.set()
+
+    def give_up(self) -> None:
+        """Forget frames in flight, and count them."""
+        self.abandoned = self.inbox.abandon()
+
+    def show_progress(self, *, every_s: float = 0.2) -> None:
+        """Tell the caller how it goes, not too often."""
+        now = time.monotonic()
+        if self.on_progress is None or now - self._last_progress_s < every_s:
+            return
+        self._last_progress_s = now
+        received, finished, dropped = self.collector.totals()
+        self._recent.append((now, finished))
+        (then, before) = self._recent[0]
+        rate = (finished - before) / (now - then) if now > then else 0.0
+        self.on_progress(
+            Progress(
+                received=received,
+                in_flight=len(self.inbox),
+                rejected=sum(tally.count for tally in list(self.collector.rejections.values())),
+                dropped=dropped,
+                counts=self.collector.counts(),
+                frames_per_s=rate,
+                latency_ms=self.collector.latency.quantile_ns(0.5) / 1e6 if finished > dropped else float("nan"),
+                elapsed_s=now - self.started_s,
+                status=self._ingest.status() if self._ingest else "",
+            )
+        )
+
+    def close(self) -> None:
+        """Close the source, the replicas and the outputs, whatever happened before."""
+        if self._source is not None:
+            self._source.close()
+        for replica in self.replicas:
+            replica.close()
+        if hasattr(self, "collector"):
+            self.collector.close()
+        else:
+            for writer in self.writers.values():
+                writer.close()
+
+    def report(self) -> Report:
+        """What was counted."""
+        assert self._ingest is not None
+        return Report(
+            received=self.collector.received,
+            leaves=self.collector.leaves,
+            drop_reasons=self.collector.drop_reasons,
+            rejections=self.collector.rejections,
+            nodes=merge_metrics([replica.metrics for replica in self.replicas]),
+            latency=self.collector.latency,
+            elapsed_s=time.monotonic() - self.started_s,
+            why_ended="abandoned"
+            if self.abandoned
+            else (str(self.failure) if self.failure else self._ingest.why_finished),
+            abandoned=self.abandoned,
+            outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
+            failure=self.failure,
+        )
+
+
+def run(
+    graph: Graph,
+    *,
+    command_line: str = "",
+    on_progress: Callable[[Progress], None] | None = None,
+    stopping: threading.Event | None = None,
+    abandon: threading.Event | None = None,
+) -> Report:
+    """Run a graph until its stream ends, and return the report.
+
+    Parameters
+    ----------
+    graph
+        Is checked first.
+    command_line
+        Goes into the headers of output files.
+    on_progress
+        Called in this thread a few times per second.
+    stopping
+        Set it to end the run: nothing more is asked for, all that was received is finished.
+    abandon
+        Set it to end at once: frames in flight are counted as dropped.
+
+    Raises
+    ------
+    UserError
+        The graph is wrong, or something cannot be opened. What goes wrong once frames flow does not raise: an output
+        that can no longer be written ends the run and stands in ``report.failure``.
+    """
+    for module in graph.modules:
+        registry.load_module(module)
+    graph.check()
+    stopping = stopping or threading.Event()
+    spec = backends.describe_backend(graph.options.backend)
+    context = Context(command_line=command_line, program=f"streamajig {version()}", stopping=stopping)
+    setup = Setup(graph, context, graph.options.keep_messages)
+    job = Job(graph, setup, stopping, abandon or threading.Event(), on_progress)
+    try:
+        backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
+    finally:
+        job.close()
+    report = job.report()
+    if not report.is_conserved:
+        raise AssertionError("frames were lost: " + "; ".join(report.law_lines()))
+    if report.failure is not None and not isinstance(report.failure, (UserError, OSError)):
+        raise report.failure
+    return report
+
+
+def version() -> str:
+    """The installed version of streamajig."""
+    return importlib.metadata.version("streamajig")

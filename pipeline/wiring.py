@@ -1,0 +1,285 @@
+"""From a Graph to one replica of it: a synchronous streamz graph in which no exception ever reaches streamz.
+
+streamz wires the nodes and pushes; everything else is here: a guard around each stage that turns an exception into
+:class:`~pipeline.frame.Rejected`, the time each stage takes, the join by serial, and the leaves, where each frame
+arrives exactly once. Of streamz only ``Stream.__init__``, ``_emit`` and ``destroy`` are used
+(``docs/decisions/0001-streamz.md`` says why), and all nodes are held strongly, since streamz holds its downstream nodes weakly.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamz import Stream
+
+from pipeline.errors import RejectFrame
+from pipeline.frame import Frame, Message, Outcome, Rejected
+from pipeline.graph import Graph, Node
+from pipeline.join import join
+from pipeline.metrics import NodeMetrics
+from pipeline.stage import Context, Contract, Encoder, HasCounts, SharedTables, contract_of
+
+log = logging.getLogger("streamajig.wiring")
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What one leaf made of one frame; what crosses from a replica to the collector.
+
+    Attributes
+    ----------
+    encoded
+        What the sink's encoder returned, for its writer; None writes nothing.
+    rejected
+        The rejection, without the frame's values, or None for a frame that was delivered.
+    counts
+        What the frame's values add to the run's totals.
+    message
+        The raw message's parts as bytes, for dead letters that ask for it; empty otherwise.
+    """
+
+    leaf: str
+    serial: int
+    event: str
+    received_ns: int
+    encoded: Any
+    rejected: Rejected | None
+    counts: Mapping[str, int]
+    message: tuple[bytes, ...] = ()
+
+
+@dataclass
+class Setup:
+    """What all replicas of a run share, and what opening them brings to light.
+
+    Attributes
+    ----------
+    published
+        What each node's stage published when it opened, by node name.
+    """
+
+    graph: Graph
+    context: Context = field(default_factory=Context)
+    keep_messages: bool = False
+    tables: SharedTables = field(default_factory=SharedTables)
+    published: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def context_of(self, node: Node, replica: int) -> Context:
+        """The context with which a node's stage opens: it sees what the stages upstream of it have published."""
+        upstream: dict[str, object] = {}
+        for before in self.graph.upstream(node.name):
+            upstream.update(self.published.get(before.name, {}))
+        return Context(
+            node=node.name,
+            replica=replica,
+            tables=self.tables,
+            upstream=upstream,
+            published=self.published.setdefault(node.name, {}),
+            command_line=self.context.command_line,
+            program=self.context.program,
+            stopping=self.context.stopping,
+        )
+
+
+def guard(
+    node: str, contract: Contract, call: Callable[..., Any], metrics: NodeMetrics
+) -> Callable[[Outcome], Outcome]:
+    """Wrap a running stage: take its arguments from the frame, add its results, turn exceptions into rejections."""
+    wanted = [(kind, kind in contract.optional) for kind in contract.reads]
+    writes = contract.writes
+
+    def step(outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Rejected):
+            return outcome
+        started = time.perf_counter_ns()
+        try:
+            result = call(*[outcome.get(kind) if optional else outcome[kind] for kind, optional in wanted])
+            return _with_results(outcome, writes, result)
+        except RejectFrame as error:
+            metrics.rejected += 1
+            return _rejected(outcome, node, error.reason, error.detail)
+        except Exception as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
+            metrics.rejected += 1
+            log.debug("stage %s failed on frame %d", node, outcome.serial, exc_info=True)
+            return _rejected(outcome, node, "stage_failed", _describe(error))
+        finally:
+            metrics.durations.add(time.perf_counter_ns() - started)
+
+    return step
+
+
+def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
+    if not writes:
+        return frame
+    results = result if len(writes) > 1 else (result,)
+    if not isinstance(results, tuple) or len(results) != len(writes):
+        raise TypeError(f"the stage should return {len(writes)} values and returned {type(result).__name__}")
+    for kind, value in zip(writes, results, strict=True):
+        if not isinstance(value, kind):
+            raise TypeError(f"the stage should return a {kind.__name__} and returned a {type(value).__name__}")
+    return frame.with_items(zip(writes, results, strict=True))
+
+
+def _rejected(frame: Frame, node: str, reason: str, detail: str) -> Rejected:
+    return Rejected(frame.serial, frame.event, frame.received_ns, node, reason, detail, frame)
+
+
+def _describe(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({last[0].name}, line {last[0].lineno} of {last[0].filename.rpartition('/')[2]})" if last else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+class Step(Stream):  # type: ignore[misc]
+    """A streamz node that runs one guarded stage."""
+
+    def __init__(self, upstream: Stream, step: Callable[[Outcome], Outcome]) -> None:
+        super().__init__(upstream=upstream)
+        self._step = step
+
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+        """Process one outcome and push the result on."""
+        return push(self, self._step(x))
+
+
+class Meeting(Stream):  # type: ignore[misc]
+    """A streamz node that waits until every branch has brought its outcome for a serial."""
+
+    def __init__(self, upstreams: list[Stream], branches: list[str]) -> None:
+        super().__init__(upstreams=upstreams)
+        self._branch_of = {id(stream): name for stream, name in zip(upstreams, branches, strict=True)}
+        self._waiting: dict[int, dict[str, Outcome]] = {}
+
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+        """Keep one branch's outcome; push the joined frame on when it is the last."""
+        arrived = self._waiting.setdefault(x.serial, {})
+        arrived[self._branch_of[id(who)]] = x
+        if len(arrived) < len(self._branch_of):
+            return []
+        del self._waiting[x.serial]
+        return push(self, join({name: arrived[name] for name in self._branch_of.values()}))
+
+
+class Leaf(Stream):  # type: ignore[misc]
+    """A streamz node at which a sink's encoder makes of the outcome what the collector takes."""
+
+    def __init__(
+        self, upstream: Stream, name: str, encoder: Encoder, metrics: NodeMetrics, keep_messages: bool
+    ) -> None:
+        super().__init__(upstream=upstream)
+        self._leaf = name
+        self._encoder = encoder
+        self._metrics = metrics
+        self._keep_messages = keep_messages
+        self.arrived: list[Arrived] = []
+
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+        """Encode one outcome; a frame that cannot be encoded is a frame rejected here."""
+        started = time.perf_counter_ns()
+        encoded = None
+        try:
+            encoded = self._encoder(x)
+        except Exception as error:  # as in guard: it rejects this frame and no other
+            self._metrics.rejected += 1
+            log.debug("sink %s failed on frame %d", self._leaf, x.serial, exc_info=True)
+            frame = x.frame if isinstance(x, Rejected) else x
+            reason, detail = (
+                (error.reason, error.detail) if isinstance(error, RejectFrame) else ("stage_failed", _describe(error))
+            )
+            x = _rejected(frame, self._leaf, reason, detail)
+        self._metrics.durations.add(time.perf_counter_ns() - started)
+        self.arrived.append(_arrived(self._leaf, x, encoded, self._keep_messages))
+        return []
+
+
+def _arrived(leaf: str, outcome: Outcome, encoded: Any, keep_messages: bool) -> Arrived:
+    rejected = outcome if isinstance(outcome, Rejected) else None
+    frame = rejected.frame if rejected else outcome
+    assert isinstance(frame, Frame)
+    counts: Counter[str] = Counter()
+    for value in frame.values.values():
+        if isinstance(value, HasCounts):
+            counts.update(value.counts())
+    message: tuple[bytes, ...] = ()
+    if rejected is not None:
+        raw = frame.get(Message)
+        if keep_messages and raw is not None:
+            message = tuple(bytes(part) for part in raw.parts)
+        bare = Frame(rejected.serial, rejected.event, rejected.received_ns)
+        rejected = Rejected(
+            rejected.serial, rejected.event, rejected.received_ns, rejected.node, rejected.reason, rejected.detail, bare
+        )
+    return Arrived(leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message)
+
+
+def push(stream: Stream, outcome: Outcome) -> Any:
+    """Emit into a streamz node without leaving the frame pinned to it (streamz keeps the last value)."""
+    result = stream._emit(outcome)
+    stream.current_value = None
+    return result
+
+
+class Replica:
+    """One replica of a graph: stages opened, streamz wired, ready to process whole frames.
+
+    A replica belongs to one thread. ``process`` never raises because of a frame.
+    """
+
+    def __init__(self, setup: Setup, number: int = 0) -> None:
+        self.metrics: dict[str, NodeMetrics] = {}
+        self._running: list[Any] = []
+        self._entry = Stream()
+        self._streams: dict[str, Stream] = {}
+        self._leaves: list[Leaf] = []
+        try:
+            for node in setup.graph.in_order():
+                self._wire(node, setup, number)
+        except BaseException:
+            self.close()
+            raise
+
+    def process(self, frame: Frame) -> list[Arrived]:
+        """Run one frame through the graph and return what arrived at each leaf, in the leaves' order."""
+        push(self._entry, frame)
+        arrived = [leaf.arrived.pop() for leaf in self._leaves if leaf.arrived]
+        if len(arrived) != len(self._leaves) or any(leaf.arrived for leaf in self._leaves):
+            raise AssertionError(f"frame {frame.serial} did not arrive exactly once at every leaf")
+        return arrived
+
+    def close(self) -> None:
+        """Close every stage that can be closed, last opened first."""
+        for stream in self._streams.values():
+            stream.destroy()
+        self._streams.clear()
+        for running in reversed(self._running):
+            closer = getattr(running, "close", None)
+            if closer is not None:
+                closer()
+        self._running.clear()
+
+    def _wire(self, node: Node, setup: Setup, number: int) -> None:
+        if node.role == "source":
+            self._streams[node.name] = self._entry
+            return
+        upstreams = [self._streams[parent] for parent in node.after]
+        metrics = self.metrics[node.name] = NodeMetrics()
+        if node.role == "join":
+            self._streams[node.name] = Meeting(upstreams, list(node.after))
+            return
+        running = node.stage
+        if hasattr(running, "open"):
+            running = running.open(setup.context_of(node, number))
+            self._running.append(running)
+        if node.role == "sink":
+            leaf = Leaf(upstreams[0], node.name, running, metrics, setup.keep_messages)
+            self._leaves.append(leaf)
+            self._streams[node.name] = leaf
+        else:
+            step = guard(node.name, contract_of(type(node.stage)), running, metrics)
+            self._streams[node.name] = Step(upstreams[0], step)

@@ -1,0 +1,296 @@
+"""A graph as YAML text, both ways; every error says file:line:column, what was found and what was wanted.
+
+.. code-block:: yaml
+
+    run: {backend: "threads:4", max_frames: 1000}
+    modules: [my_stages.py]
+    nodes:
+      source: {stage: source/zmq_req, address: "tcp://127.0.0.1:5002", request: next}
+      decode: {stage: decode/msgpack_map}
+      bright: {stage: peaks/brightest, n: 30, after: decode}
+
+A node comes after the one that stands before it in the file unless ``after`` says otherwise (a name, or a list of names
+for ``graph/join``). Parameters that are not given have the stage's defaults; only those that differ are written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline import registry
+from pipeline.errors import UserError
+from pipeline.graph import Graph, Node
+from pipeline.options import RunOptions
+
+_TOP = ("run", "modules", "nodes")
+_RESERVED = ("stage", "after")
+
+
+class SpecError(UserError):
+    """Something in a YAML file is wrong; `places` has (line, column, text) for each thing, counted from 1."""
+
+    def __init__(self, filename: str | Path, places: Sequence[tuple[int, int, str]]) -> None:
+        self.places = sorted(places)
+        super().__init__("\n".join(f"{filename}:{line}:{column}: {text}" for line, column, text in self.places))
+
+
+def parse(text: str, filename: str | Path = "<yaml>") -> Graph:
+    """Read a graph.
+
+    >>> parse("nodes: {a: {stage: graph/joim}}", "g.yaml")
+    Traceback (most recent call last):
+    pipeline.yaml_spec.SpecError: g.yaml:1:20: node 'a': there is no stage 'graph/joim'; did you mean 'graph/join'?
+    """
+    try:
+        document = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise SpecError(filename, [(line, column, f"this is not YAML: {error.problem or error.context}")]) from error
+    except YAMLError as error:
+        raise SpecError(filename, [(1, 1, f"this is not YAML: {error}")]) from error
+    reader = _Reader(Path(str(filename)).parent)
+    graph = reader.graph(document)
+    if reader.places:
+        raise SpecError(filename, reader.places)
+    assert graph is not None
+    return graph
+
+
+def dump(graph: Graph) -> str:
+    """Write a graph; parameters that have their default value are left out."""
+    document: dict[str, Any] = {}
+    run = _changed(graph.options)
+    if run:
+        document["run"] = run
+    if graph.modules:
+        document["modules"] = list(graph.modules)
+    nodes = document["nodes"] = {}
+    previous: tuple[str, ...] = ()
+    for node in graph.nodes:
+        entry: dict[str, Any] = {"stage": node.stage.stage_name}
+        if node.after != previous:
+            entry["after"] = node.after[0] if len(node.after) == 1 else list(node.after)
+        entry.update(_changed(node.stage))
+        nodes[node.name] = entry
+        previous = (node.name,)
+    out = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel declares it as None alone
+    writer.width = 100
+    writer.dump(document, out)
+    return out.getvalue()
+
+
+def schema(names: Sequence[str]) -> dict[str, Any]:
+    """The JSON schema of the YAML, with these stages, for editors that check and complete while one types."""
+    variants = []
+    for name in names:
+        cls = registry.load(name)
+        fields = pydantic.TypeAdapter(cls).json_schema()
+        after = {
+            "description": "the node or nodes that this one comes after",
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+        }
+        variants.append(
+            {
+                **fields,
+                "title": name,
+                "properties": {"stage": {"const": name}, "after": after, **fields.get("properties", {})},
+                "required": ["stage", *fields.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    definitions: dict[str, Any] = {}
+    for variant in variants:
+        definitions.update(variant.pop("$defs", {}))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "streamajig graph",
+        "type": "object",
+        "required": ["nodes"],
+        "additionalProperties": False,
+        "properties": {
+            "run": pydantic.TypeAdapter(RunOptions).json_schema(),
+            "modules": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "the user's own modules with stages",
+            },
+            "nodes": {"type": "object", "additionalProperties": {"oneOf": variants}},
+        },
+        "$defs": definitions,
+    }
+
+
+def _changed(value: Any) -> dict[str, Any]:
+    """The parameters that differ from their defaults, as plain YAML values."""
+    plain = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+    changed = {}
+    for field in dataclasses.fields(value):
+        if getattr(value, field.name) != _default_of(field):
+            changed[field.name] = plain[field.name]
+    return changed
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default, which may be wrapped in pydantic's ``Field(default=...)``."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    default = field.default
+    if isinstance(default, pydantic.fields.FieldInfo):
+        return default.get_default(call_default_factory=True) if not default.is_required() else dataclasses.MISSING
+    return default
+
+
+class _Reader:
+    """Turns the YAML document into a graph and gathers everything that is wrong on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.places: list[tuple[int, int, str]] = []
+
+    def graph(self, document: Any) -> Graph | None:
+        if not isinstance(document, CommentedMap):
+            self.places.append((1, 1, f"a graph is a map with the key 'nodes', and this is {_kind(document)}"))
+            return None
+        for key in document:
+            if key not in _TOP:
+                self._wrong(document, key, f"unknown key {key!r}" + registry.did_you_mean(str(key), _TOP))
+        modules = self._modules(document)
+        options = RunOptions()
+        if document.get("run") is not None:
+            options = self._build(RunOptions, document, "run", "run", ()) or options
+        nodes = document.get("nodes")
+        if not isinstance(nodes, CommentedMap) or not nodes:
+            place = (document, "nodes") if "nodes" in document else None
+            text = f"'nodes' should be a map of node names to stages, and is {_kind(nodes)}"
+            self._wrong(*place, text) if place else self.places.append((1, 1, text))
+            return None
+        built = list(self._nodes(nodes))
+        return Graph(tuple(built), options, modules) if not self.places else None
+
+    def _modules(self, document: CommentedMap) -> tuple[str, ...]:
+        modules = document.get("modules") or []
+        if isinstance(modules, str):
+            modules = [modules]
+        loaded = []
+        for module in modules:
+            text = str(module)
+            if text.endswith(".py") and not Path(text).is_absolute():
+                text = str(self._folder / text)
+            try:
+                registry.load_module(text)
+            except UserError as error:
+                self._wrong(document, "modules", str(error))
+            loaded.append(text)
+        return tuple(loaded)
+
+    def _nodes(self, nodes: CommentedMap) -> Iterator[Node]:
+        previous: tuple[str, ...] = ()
+        for name in nodes:
+            entry = nodes[name]
+            if isinstance(entry, str):
+                entry = CommentedMap({"stage": entry})
+                entry.lc.data = {"stage": [*nodes.lc.value(name), *nodes.lc.value(name)]}
+            if not isinstance(entry, CommentedMap) or "stage" not in entry:
+                self._wrong(nodes, name, f"node {name!r} should be a map with the key 'stage', and is {_kind(entry)}")
+                previous = (str(name),)
+                continue
+            after = entry.get("after", previous)
+            after = (after,) if isinstance(after, str) else after
+            if not isinstance(after, Sequence) or not all(isinstance(parent, str) for parent in after):
+                self._wrong(entry, "after", f"node {name!r}: 'after' should be a node's name or a list of names")
+                after = ()
+            for parent in after:
+                if parent not in nodes:
+                    known = registry.did_you_mean(parent, [str(key) for key in nodes])
+                    self._wrong(entry, "after", f"node {name!r} comes after {parent!r}, which is not there{known}")
+            previous = (str(name),)
+            try:
+                cls = registry.load(str(entry["stage"]))
+            except UserError as error:
+                self._wrong(entry, "stage", f"node {name!r}: {error}", at_value=True)
+                continue
+            stage = self._build(cls, nodes, name, f"node {name!r} ({cls.stage_name})", _RESERVED, entry)
+            if stage is not None:
+                yield Node(str(name), stage, tuple(str(parent) for parent in after))
+
+    def _build(
+        self, cls: Any, parent: CommentedMap, key: Any, what: str, reserved: tuple[str, ...], entry: Any = None
+    ) -> Any:
+        """Make a dataclass of the parameters in a map; what is wrong is noted at the parameter's place."""
+        entry = parent[key] if entry is None else entry
+        if not isinstance(entry, CommentedMap):
+            self._wrong(parent, key, f"{what} should be a map of parameters, and is {_kind(entry)}")
+            return None
+        known = {field.name for field in dataclasses.fields(cls)}
+        parameters = {}
+        before = len(self.places)
+        for name in entry:
+            if name in reserved:
+                continue
+            if name not in known:
+                self._wrong(entry, name, f"{what} has no parameter {name!r}" + registry.did_you_mean(str(name), known))
+            else:
+                parameters[str(name)] = _plain(entry[name])
+        if len(self.places) > before:
+            return None
+        try:
+            return cls(**parameters)
+        except pydantic.ValidationError as error:
+            for detail in error.errors():
+                first = detail["loc"][0] if detail["loc"] else ""
+                text = f"{what}: {describe_problem(detail)}"
+                if first in entry:
+                    self._wrong(entry, first, text, at_value=True)
+                else:
+                    self._wrong(parent, key, text)
+            return None
+
+    def _wrong(self, parent: CommentedMap, key: Any, text: str, *, at_value: bool = False) -> None:
+        try:
+            line, column = parent.lc.value(key) if at_value else parent.lc.key(key)
+        except (KeyError, TypeError, AttributeError):  # ruamel has no place for keys that came through a merge
+            line, column = 0, 0
+        self.places.append((line + 1, column + 1, text))
+
+
+def describe_problem(detail: Mapping[str, Any]) -> str:
+    """One of pydantic's errors in a sentence: which parameter, what was found, what was wanted."""
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] in ("missing", "missing_argument"):
+        return f"the parameter {where!r} is missing"
+    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    return f"{where}: {message} (found {detail.get('input')!r})"
+
+
+def _plain(value: Any) -> Any:
+    """Strip ruamel's types, which carry positions and styles."""
+    if isinstance(value, CommentedMap):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, CommentedSeq):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, CommentedMap):
+        return "a map"
+    return "a list" if isinstance(value, CommentedSeq) else f"{value!r}"
