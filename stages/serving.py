@@ -1,0 +1,305 @@
+"""A frame server: sends ready-made messages over a socket, as OnDA and OM do.
+
+It is the other end of `source/zmq_sub` and `source/zmq_req`, for the simulator, for ``streamajig replay`` and for tests.
+
+``socket="pub"``
+    sends ``[topic, body]`` to whoever subscribes. It waits for a first subscriber, and, unlike an ordinary PUB socket,
+    holds back rather than drops when a subscriber cannot keep up (``nodrop=False`` drops, as OM does).
+``socket="rep"``
+    a ROUTER socket that answers each `request` (from a REQ or DEALER socket) with the next body, as OM does: requests
+    are parked while there is nothing to send, 20 deep, and the oldest is forgotten when there are more; any other request
+    is answered ``What?``. A body whose asker has gone is given to the next one (OM loses it).
+
+>>> import zmq
+>>> with FrameServer(socket="rep") as server:
+...     serving = serve_in_thread(server, [b"one", b"two"])
+...     with zmq.Context() as context, context.socket(zmq.REQ) as client:
+...         _ = client.connect(server.address)
+...         for request in (b"next", b"nonsense", b"next"):
+...             client.send(request)
+...             print(client.recv())
+...     serving.join(timeout_s=10)
+b'one'
+b'What?'
+b'two'
+2
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Literal, Self
+
+import zmq
+
+from pipeline import UserError
+
+Body = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]
+"""What is sent as one message: a buffer, or several, which become the parts of one multi-part message."""
+
+_TICK_MS = 50
+"""How long a stop request may go unnoticed."""
+
+
+class FrameServer:
+    """Bind a socket and send bodies over it; see the module's description.
+
+    Parameters
+    ----------
+    bind
+        Endpoint; ``tcp://127.0.0.1:*`` takes a free port, and `address` says which.
+    socket
+        ``pub`` or ``rep``.
+    topic
+        Tag frame sent before each body (pub only); None sends bodies alone.
+    request
+        The request that is answered with a body (rep only).
+    rate_hz
+        At most so many messages a second; None is as fast as they are taken.
+    wait_for_subscriber_s
+        pub only: how long to wait for a first subscriber before sending to nobody; None waits until there is one.
+    parked
+        How many unanswered requests are kept.
+    nodrop
+        pub only: wait for slow subscribers instead of dropping messages for them.
+    linger_s
+        How long `close` waits for what has been sent to be delivered.
+
+    Attributes
+    ----------
+    address
+        The endpoint that clients connect to.
+    sent, requests, unknown_requests, forgotten_requests, most_parked
+        Counts for reports and tests: bodies sent; requests for a body; other requests; requests that fell out of the
+        queue; the highest number of requests parked at once.
+    """
+
+    def __init__(
+        self,
+        bind: str = "tcp://127.0.0.1:*",
+        socket: Literal["pub", "rep"] = "pub",
+        topic: bytes | None = b"ondaframedata",
+        request: bytes = b"next",
+        rate_hz: float | None = None,
+        wait_for_subscriber_s: float | None = None,
+        parked: int = 20,
+        nodrop: bool = True,
+        linger_s: float = 5.0,
+    ) -> None:
+        if socket not in ("pub", "rep"):
+            raise UserError(f"a frame server's socket is 'pub' or 'rep', not {socket!r}")
+        if rate_hz is not None and not rate_hz > 0:
+            raise UserError(f"the rate must be above 0 Hz, and is {rate_hz}")
+        self.kind = socket
+        self.topic = topic
+        self.request = request
+        self.rate_hz = rate_hz
+        self.wait_for_subscriber_s = wait_for_subscriber_s
+        self.linger_s = linger_s
+        self.sent = self.requests = self.unknown_requests = self.forgotten_requests = self.most_parked = 0
+        self._parked: deque[bytes] = deque()
+        self._parked_limit = parked
+        self._subscriptions: list[bytes] = []
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB if socket == "pub" else zmq.ROUTER)
+        if socket == "pub":
+            self._socket.setsockopt(zmq.XPUB_NODROP, int(nodrop))
+        else:
+            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        try:
+            self._socket.bind(bind)
+        except zmq.ZMQError as error:
+            self._socket.close(0)
+            self._context.term()
+            raise UserError(
+                f"cannot serve at {bind}: {error}; give a free endpoint such as tcp://127.0.0.1:5002"
+            ) from None
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(self.linger_s if kind is None else 0.0)
+
+    def close(self, linger_s: float | None = None) -> None:
+        """Deliver what is under way, for at most `linger_s`, and let go of the port. May be called twice."""
+        if not self._socket.closed:
+            self._socket.close(int(1000 * (self.linger_s if linger_s is None else linger_s)))
+            self._context.term()
+
+    def serve(self, bodies: Iterable[Body], stopping: threading.Event | None = None) -> int:
+        """Send the bodies in order, each once; return how many were sent, fewer if `stopping` was set meanwhile.
+
+        The next body is taken from the iterable when there is somebody to send it to, so a generator may work frame by
+        frame. Answers to requests parked by an earlier call are given first.
+        """
+        stopping = stopping or threading.Event()
+        if self.kind == "pub" and not self._wait_for_subscriber(stopping):
+            return 0
+        start = time.monotonic()
+        count = 0
+        for body in _until(stopping, bodies):
+            due = start if self.rate_hz is None else start + count / self.rate_hz
+            while (wait_s := due - time.monotonic()) > 0 and not stopping.is_set():
+                self._listen(wait_s)
+            parts = [body] if isinstance(body, (bytes, bytearray, memoryview)) else list(body)
+            sent = self._publish(parts, stopping) if self.kind == "pub" else self._answer(parts, stopping)
+            if not sent:
+                break
+            count += 1
+            self.sent += 1
+        return count
+
+    def wait_for_requests(self, number: int, timeout_s: float) -> bool:
+        """Listen until `number` requests are parked at once; tell whether that came about in time (rep only)."""
+        deadline = time.monotonic() + timeout_s
+        while len(self._parked) < number:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._listen(left_s)
+        return True
+
+    def _listen(self, wait_s: float) -> None:
+        """Take in subscriptions or requests for up to one tick."""
+        if not self._socket.poll(min(int(1000 * wait_s) + 1, _TICK_MS)):
+            return
+        while True:
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if self.kind == "rep":
+                self._take_request(parts)
+            elif parts[0][:1] == b"\x01":
+                self._subscriptions.append(parts[0][1:])
+            elif parts[0][1:] in self._subscriptions:
+                self._subscriptions.remove(parts[0][1:])
+
+    def _take_request(self, parts: list[bytes]) -> None:
+        if parts[1:] == [b"", self.request]:
+            self.requests += 1
+            self._parked.append(parts[0])
+            if len(self._parked) > self._parked_limit:
+                self._parked.popleft()
+                self.forgotten_requests += 1
+            self.most_parked = max(self.most_parked, len(self._parked))
+        else:
+            self.unknown_requests += 1
+            with contextlib.suppress(_AskerGone):
+                self._send([*parts[:-1], b"What?"])
+
+    def _send(self, parts: Sequence[bytes | bytearray | memoryview]) -> bool:
+        """Send without waiting; False where the socket takes nothing now."""
+        try:
+            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=not all(isinstance(part, bytes) for part in parts))
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                raise _AskerGone from None
+            raise
+        return True
+
+    def _wait_for_subscriber(self, stopping: threading.Event) -> bool:
+        """Wait until somebody subscribes to the topic; False where the stop came first."""
+        deadline = None if self.wait_for_subscriber_s is None else time.monotonic() + self.wait_for_subscriber_s
+        while not any(
+            (self.topic or b"").startswith(subscription) or not self.topic for subscription in self._subscriptions
+        ):
+            left_s = 1.0 if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            if stopping.is_set():
+                return False
+            self._listen(left_s)
+        return True
+
+    def _publish(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
+        if self.topic is not None:
+            parts.insert(0, self.topic)
+        while not stopping.is_set():
+            self._listen(0)
+            if self._send(parts):
+                return True
+            time.sleep(0.001)
+        return False
+
+    def _answer(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
+        while not stopping.is_set():
+            self._listen(0.0 if self._parked else 1.0)
+            if not self._parked:
+                continue
+            asker = self._parked.popleft()
+            try:
+                if self._send([asker, b"", *parts]):
+                    return True
+            except _AskerGone:
+                continue
+            self._parked.appendleft(asker)
+            time.sleep(0.001)
+        return False
+
+
+class _AskerGone(Exception):
+    """Whoever asked is no longer connected."""
+
+
+def _until(stopping: threading.Event, bodies: Iterable[Body]) -> Iterable[Body]:
+    """Yield the bodies as long as no stop is asked for."""
+    for body in bodies:
+        if stopping.is_set():
+            return
+        yield body
+
+
+class Serving:
+    """A frame server at work in a thread of its own; `serve_in_thread` starts one."""
+
+    def __init__(self, server: FrameServer, bodies: Iterable[Body]) -> None:
+        self.server = server
+        self._stopping = threading.Event()
+        self._sent = 0
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, args=(bodies,), name="frame server", daemon=True)
+        self._thread.start()
+
+    def _work(self, bodies: Iterable[Body]) -> None:
+        try:
+            self._sent = self.server.serve(bodies, self._stopping)
+        except BaseException as error:  # handed to the thread that joins, which is the one that can act on it
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        """Whether there is still something to send."""
+        return self._thread.is_alive()
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """Ask for the end, wait for it and return how many bodies were sent."""
+        self._stopping.set()
+        return self.join(timeout_s)
+
+    def join(self, timeout_s: float | None = None) -> int:
+        """Wait until all is sent and return how many bodies that were; raises what the server or the iterable raised."""
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise TimeoutError(
+                f"the frame server has sent {self.server.sent} messages and is not done in {timeout_s} s"
+            )
+        if self._error is not None:
+            raise self._error
+        return self._sent
+
+
+def serve_in_thread(server: FrameServer, bodies: Iterable[Body]) -> Serving:
+    """Let the server send the bodies in a thread of its own; leave the server to that thread until it is joined."""
+    return Serving(server, bodies)
