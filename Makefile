@@ -1,0 +1,47 @@
+# Every target makes the virtual environment it needs; nothing has to be installed before but Python 3.11 or later.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-test
+
+.PHONY: help demo test check slow bench docs clean
+
+help:
+	@echo "make demo   simulate frames, index them, and leave a stream and a picture in demo-output/"
+	@echo "make test   all checks and tests (make check: without tests; make slow: the long tests)"
+	@echo "make bench  measure every stage on this machine"
+	@echo "make docs   write the generated reference pages anew"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One environment serves all targets; it is made anew when what the project needs has changed.
+$(READY): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/streamajig demo --output demo-output
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/streamajig warm-up
+	$(BIN)/python -m pytest
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 1200
+
+bench: $(READY)
+	$(BIN)/python -m pytest tests/bench --benchmark-only -m bench
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

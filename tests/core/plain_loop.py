@@ -1,0 +1,41 @@
+"""The oracle: the same graphs run by a plain loop, without streamz and without guards from the wiring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline import RejectFrame
+from pipeline.frame import Frame, Outcome, Rejected
+from pipeline.graph import Graph
+from pipeline.join import Join, join
+from pipeline.stage import Context, contract_of, role_of
+
+
+def run_plainly(graph: Graph, frame: Frame) -> dict[str, Any]:
+    """Return what each leaf's encoder makes of one frame."""
+    outcomes: dict[str, Outcome] = {}
+    leaves: dict[str, Any] = {}
+    for node in graph.in_order():
+        if role_of(type(node.stage)) == "source":
+            outcomes[node.name] = frame
+        elif isinstance(node.stage, Join):
+            outcomes[node.name] = join({parent: outcomes[parent] for parent in node.after})
+        elif role_of(type(node.stage)) == "sink":
+            leaves[node.name] = node.stage.open(Context())(outcomes[node.after[0]])
+        else:
+            outcomes[node.name] = apply(node.name, node.stage, outcomes[node.after[0]])
+    return leaves
+
+
+def apply(name: str, stage: Any, before: Outcome) -> Outcome:
+    if isinstance(before, Rejected):
+        return before
+    contract = contract_of(type(stage))
+    try:
+        result = stage(*[before.values[kind] for kind in contract.reads])
+    except RejectFrame as error:
+        return Rejected(before.serial, before.event, before.received_ns, name, error.reason, error.detail, before)
+    except ZeroDivisionError as error:
+        return Rejected(before.serial, before.event, before.received_ns, name, "stage_failed", str(error), before)
+    results = result if len(contract.writes) > 1 else (result,)
+    return before.with_items(zip(contract.writes, results, strict=False))

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import weakref
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from plain_loop import run_plainly
+from test_graph import graphs
+from toy_stages import Compare, Decode, Double, Keep, Numbers, RefuseMultiples, Slow, stop_after
+
+from pipeline import Frame, Message, UserError
+from pipeline.graph import Graph
+from pipeline.join import Join
+from pipeline.report import Progress, Report
+from pipeline.run import run
+from pipeline.wiring import Replica, Setup
+
+BACKENDS = ["serial", "serial:debug", "threads:1", "threads:4"]
+
+
+def assert_conserved(report: Report) -> None:
+    assert report.is_conserved, report.law_lines()
+    for tally in report.leaves.values():
+        assert report.received == tally.delivered + tally.rejected + tally.dropped
+
+
+def chain(
+    numbers: range | tuple[int, ...], *, backend: str = "serial", keep: Keep | None = None, **source: object
+) -> Graph:
+    graph = Graph.chain(Numbers(tuple(numbers), **source), Decode(), Double(), keep or Keep())
+    return graph.with_options(backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_frame_arrives_once_as_a_result_or_a_rejection(backend: str) -> None:
+    report = run(chain(range(-3, 40), backend=backend))
+    assert_conserved(report)
+    assert report.law_lines() == ["received 43 = delivered 39 + rejected 4 + dropped 0"]
+    kept = sorted(report.outputs["sink"])
+    assert [serial for serial, _, _ in kept] == list(range(1, 44))
+    assert kept[0] == (1, "", "decode: negative")
+    assert kept[3] == (4, "toy // 0", 0)
+    assert kept[16] == (17, "", "decode: stage_failed")
+    assert report.rejections["decode", "negative"].count == 3
+    assert report.counts["hits"] == 39
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_frame_after_a_bad_one_is_processed(backend: str) -> None:
+    report = run(chain((-1, 1, 13, 2), backend=backend, keep=Keep(in_order=True)))
+    assert [what for _, _, what in report.outputs["sink"]] == ["decode: negative", 2, "decode: stage_failed", 4]
+    assert_conserved(report)
+
+
+@given(graph=graphs())
+@settings(max_examples=60, deadline=None)
+def test_the_plain_loop_gives_the_same_as_streamz(graph: Graph) -> None:
+    replica = Replica(Setup(graph))
+    for serial, number in enumerate([0, 1, 4, 5, 13, -2, 15]):
+        frame = Frame(serial, "", 0, {Message: Message(b"", 0, (str(number).encode(),))})
+        arrived = {a.leaf: a.encoded for a in replica.process(frame)}
+        assert arrived == run_plainly(graph, frame)
+    replica.close()
+
+
+@given(graph=graphs())
+@settings(max_examples=25, deadline=None)
+def test_the_law_holds_at_every_leaf_of_any_graph(graph: Graph) -> None:
+    assert_conserved(run(graph.with_options(backend="threads:2")))
+
+
+def test_branches_run_side_by_side_and_meet_by_serial() -> None:
+    graph = Graph.chain(Numbers(tuple(range(1, 30))), Decode(), Double()).add(RefuseMultiples(n=4), name="picky")
+    graph = graph.add(Double(by=10), name="ten", after="decode")
+    graph = graph.add(Join(), name="join", after=("picky", "ten")).add(Compare()).add(Keep(in_order=True))
+    report = run(graph.with_options(backend="threads:3"))
+    assert_conserved(report)
+    sums = [what for _, _, what in report.outputs["sink"]]
+    assert sums[:3] == [12, 20, 36]
+    assert sums[12] == "decode: stage_failed"
+
+
+def test_a_rejection_in_one_branch_leaves_the_other_alone() -> None:
+    graph = Graph.chain(Numbers((1, 2, 5)), Decode(), Double(), RefuseMultiples(n=5), Keep())
+    graph = graph.add(Keep(), name="all", after="double")
+    report = run(graph)
+    assert_conserved(report)
+    assert report.leaves["sink"].rejected == 1
+    assert report.leaves["all"].delivered == 3
+    assert report.law_lines()[0] == "sink: received 3 = delivered 2 + rejected 1 + dropped 0"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_max_frames_ends_the_run_and_no_more_are_asked_for(backend: str) -> None:
+    report = run(chain(range(100), backend=backend, batch=0).with_options(max_frames=7))
+    assert report.received == 7
+    assert_conserved(report)
+    assert "7 frames" in report.why_ended
+
+
+def test_maps_beyond_max_frames_are_counted_as_dropped() -> None:
+    report = run(chain(range(100), batch=5).with_options(max_frames=7))
+    assert report.law_lines() == ["received 10 = delivered 7 + rejected 0 + dropped 3"]
+    assert report.drop_reasons == {"beyond max_frames": 3}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_stream_that_falls_silent_ends_after_the_time_given(backend: str) -> None:
+    report = run(chain(range(5), backend=backend, endless=True).with_options(no_data_timeout_s=0.2))
+    assert report.received == 5
+    assert "no data for 0.2 s" in report.why_ended
+    assert_conserved(report)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stopping_finishes_all_that_was_received(backend: str) -> None:
+    graph = Graph.chain(Numbers(tuple(range(14, 400))), Decode(), Slow(), Double(), Keep())
+    report = run(graph.with_options(backend=backend), stopping=stop_after(0.2))
+    assert_conserved(report)
+    tally = report.leaves["sink"]
+    assert tally.delivered == report.received == len(report.outputs["sink"]) > 0
+    assert report.why_ended == "stopped"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_abandoning_counts_what_was_in_flight_as_dropped(backend: str) -> None:
+    graph = Graph.chain(Numbers(tuple(range(14, 5000)), batch=0), Decode(), Slow(seconds=0.05), Double(), Keep())
+    report = run(graph.with_options(backend=backend), abandon=stop_after(0.3))
+    assert_conserved(report)
+    assert report.drop_reasons["abandoned"] > 0
+    assert report.why_ended == "abandoned"
+
+
+@pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
+def test_unasked_data_that_find_no_room_are_dropped_and_counted(policy: str) -> None:
+    graph = Graph.chain(Numbers(tuple(range(14, 114)), batch=10, when_full=policy), Decode(), Slow(), Double(), Keep())
+    report = run(graph.with_options(in_flight=4, backend="threads:1"))
+    assert_conserved(report)
+    assert report.received == 100
+    assert report.drop_reasons[f"no room ({policy})"] > 50
+    last = max(serial for serial, _, _ in report.outputs["sink"])
+    assert (last == 100) == (policy == "drop_oldest")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_output_that_can_no_longer_be_written_ends_the_run_and_is_reported(backend: str) -> None:
+    report = run(chain(range(14, 300), backend=backend, keep=Keep(fail_after=5)))
+    assert_conserved(report)
+    assert report.leaves["sink"].delivered == 5
+    assert isinstance(report.failure, OSError)
+    assert "No space left" in report.why_ended
+
+
+def test_in_order_output_is_in_order_whatever_the_threads_do() -> None:
+    graph = Graph.chain(Numbers(tuple(range(14, 114))), Decode(), Slow(seconds=0.001), Double(), Keep(in_order=True))
+    report = run(graph.with_options(backend="threads:4"))
+    assert [serial for serial, _, _ in report.outputs["sink"]] == list(range(1, 101))
+
+
+def test_serials_start_where_asked() -> None:
+    report = run(chain(range(3)).with_options(serial_offset=1000))
+    assert [serial for serial, _, _ in report.outputs["sink"]] == [1000, 1001, 1002]
+
+
+def test_dead_letters_hold_each_rejected_frame_once_with_its_message(tmp_path: Path) -> None:
+    graph = chain((1, -1, 13)).add(Keep(), name="second", after="double")
+    report = run(graph.with_options(dead_letters=tmp_path / "dead", keep_messages=True))
+    assert_conserved(report)
+    (index,) = (tmp_path / "dead").glob("*.jsonl")
+    lines = [json.loads(line) for line in index.read_text().splitlines()]
+    assert [(line["serial"], line["node"], line["reason"]) for line in lines] == [
+        (2, "decode", "negative"),
+        (3, "decode", "stage_failed"),
+    ]
+    assert (tmp_path / "dead" / lines[0]["message"][0]).read_bytes() == b"-1"
+
+
+def test_a_run_without_rejections_makes_no_folder(tmp_path: Path) -> None:
+    run(chain((1, 2)).with_options(dead_letters=tmp_path / "dead"))
+    assert not (tmp_path / "dead").exists()
+
+
+def test_progress_is_told_while_the_run_goes_on() -> None:
+    seen: list[Progress] = []
+    graph = Graph.chain(Numbers(tuple(range(14, 54))), Decode(), Slow(seconds=0.02), Double(), Keep())
+    run(graph, on_progress=seen.append)
+    assert len(seen) > 2
+    assert seen[-1].received >= seen[0].received
+    assert seen[-1].status == "toy"
+
+
+def test_a_wrong_graph_does_not_open_anything() -> None:
+    with pytest.raises(UserError, match="no sink"):
+        run(Graph.chain(Numbers(), Decode()))
+
+
+def test_the_last_frame_is_not_kept_alive_by_the_graph() -> None:
+    graph = chain((1,))
+    replica = Replica(Setup(graph))
+
+    class Pixels:
+        pass
+
+    pixels = Pixels()
+    gone = weakref.ref(pixels)
+    replica.process(Frame(1, "", 0, {Message: Message(b"", 0, (b"1",), keep_alive=pixels)}))
+    del pixels
+    gc.collect()
+    assert gone() is None
+    replica.close()
+
+
+def test_the_report_reads_the_same_for_people_and_machines() -> None:
+    report = run(chain((1, -1, 2)))
+    assert report.text(profile=True).splitlines()[0] == report.law_lines()[0]
+    machine = json.loads(json.dumps(report.as_json()))
+    assert machine["conserved"] is True
+    assert machine["leaves"]["sink"] == {"delivered": 2, "rejected": 1, "dropped": 0, "counts": {"hits": 2}}
+    assert machine["nodes"]["decode"]["rejected"] == 1
+
+
+def test_frames_in_flight_never_exceed_what_was_allowed() -> None:
+    most = Counter[str]()
+    lock = threading.Lock()
+
+    def watch(progress: Progress) -> None:
+        with lock:
+            most["in flight"] = max(most["in flight"], progress.in_flight)
+
+    graph = Graph.chain(Numbers(tuple(range(14, 200)), batch=0), Decode(), Slow(seconds=0.01), Double(), Keep())
+    run(graph.with_options(in_flight=3, backend="threads:2"), on_progress=watch)
+    assert 0 < most["in flight"] <= 3
