@@ -7,6 +7,7 @@ become ``str``; values encoded by msgpack-numpy become numpy scalars or arrays.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ class Header(Mapping[str, Any]):
     decode
         Turns one encoded value into a Python value (str, int, float, bool, None, list, dict or numpy scalar/array). It
         raises :class:`~pipeline.RejectFrame` when the value is broken. A value is decoded when it is first asked for.
+    images
+        Keys of the message's map under which there are images; they are no header values.
 
     >>> header = Header({"beam_energy": 9500, "clen": "130.5", "note": None})
     >>> header.number("beam_energy"), header.number("clen")
@@ -35,12 +38,19 @@ class Header(Mapping[str, Any]):
 
     raw: Mapping[str, Any]
     decode: Callable[[Any], Any] = field(default=lambda value: value)
+    images: frozenset[str] = frozenset()
     _seen: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._seen:
-            self._seen[key] = self.decode(self.raw[key])
+            try:
+                self._seen[key] = self.decode(self.raw[key])
+            except RejectFrame as broken:
+                raise RejectFrame(broken.reason, f"key {key!r}: {broken.detail}") from None
         return self._seen[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.raw
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.raw)
@@ -51,6 +61,8 @@ class Header(Mapping[str, Any]):
     def required(self, key: str) -> Any:
         """Return the value of `key`, or reject the frame naming the key and the keys that there are."""
         if key not in self.raw:
+            if key in self.images:
+                raise RejectFrame("not_a_header_value", f"key {key!r} holds an image; a header value was wanted")
             have = ", ".join(sorted(self.raw)) or "none"
             raise RejectFrame("missing_key", f"the message has no key {key!r}; its keys are: {have}")
         return self[key]
@@ -65,16 +77,19 @@ class Header(Mapping[str, Any]):
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.reshape(-1)[0]
         number = math.nan
-        if isinstance(value, (int, float, str, np.integer, np.floating)) and not isinstance(value, bool):
-            try:
-                number = float(value)
-            except (ValueError, OverflowError):
-                number = math.nan
+        if isinstance(value, str):
+            number = float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
+        elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+            number = float(value)
         if not math.isfinite(number):
             raise RejectFrame("not_a_number", f"key {key!r} should hold a finite number, and holds {_short(value)}")
         if positive and number <= 0:
             raise RejectFrame("not_positive", f"key {key!r} should hold a number above 0, and holds {_short(value)}")
         return number
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""Numbers as text, in digits; Python's own ``float`` also takes ``1_0`` and other alphabets."""
 
 
 def _short(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,13 @@ class Image:
         directives say what they are. dtype: any integer of 8 to 64 bits or float32/float64, native byte order.
     broken
         Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
+    others
+        Key -> what stands there, in words, of the values that are no images.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     broken: Mapping[str, RejectFrame]
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def array(self, key: str) -> NDArray[Any]:
         """Return the array that came under `key`; rejects the frame if there is none or it is broken."""
@@ -35,8 +38,16 @@ class Image:
         try:
             return self.arrays[key]
         except KeyError:
+            if key in self.others:
+                raise RejectFrame(
+                    "not_an_image",
+                    f"key {key!r} holds {self.others[key]}; an image was wanted: a map with type, shape (of two dimensions or "
+                    "more) and data, as msgpack-numpy writes it",
+                ) from None
             have = ", ".join(sorted([*self.arrays, *self.broken])) or "none"
-            raise RejectFrame("missing_key", f"the message has no image under key {key!r}; its images are: {have}") from None
+            raise RejectFrame(
+                "missing_key", f"the message has no image under key {key!r}; its images are: {have}"
+            ) from None
 
     @staticmethod
     def of(**arrays: Any) -> Image:

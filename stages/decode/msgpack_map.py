@@ -1,0 +1,69 @@
+"""Read messages that hold a MessagePack map, pixels included."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline import Context, Event, Message, RejectFrame, stage
+from stages.encoded import encoded_array, is_map, kind_of
+from stages.header import Header
+from stages.image import Image
+from stages.received import event_of, header_of, keys_of
+from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_NESTING
+
+
+@stage("decode/msgpack_map")
+class MsgpackMap:
+    """Read a message that holds a MessagePack map (or an array of one map): header, images and the event's name.
+
+    Keys and text may be MessagePack str, bin or legacy raw. Every map in it with ``type``, ``shape`` and ``data`` and two
+    dimensions or more, as msgpack-numpy writes it, is an image. Its pixels stay in the message's own memory, read-only;
+    only a foreign byte order is converted, and float16 becomes float32. An image that is broken rejects the frame when
+    somebody needs it, so that a frame can still be processed from its peak list. All other values make the header, and are
+    decoded when they are asked for.
+
+    A pickle is never opened. Formats: https://github.com/msgpack/msgpack/blob/master/spec.md and
+    https://github.com/lebedov/msgpack-numpy
+    """
+
+    event_keys: tuple[str, ...] = Field(
+        default=("event_id", "event"),
+        description="Keys that may hold the event's name; the first that is there counts.",
+    )
+    max_nesting: int = Field(
+        default=DEFAULT_MAX_NESTING, ge=1, le=256, description="Messages nested more deeply are rejected."
+    )
+    max_message_bytes: int = Field(
+        default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected before they are looked at."
+    )
+
+    def open(self, context: Context) -> RunningMsgpackMap:
+        """Compile the kernels, and let the stages downstream know that there are images."""
+        context.publish("has_image", True)
+        keys_of(Message(b"", 0, (b"\x80",)), self.max_nesting, self.max_message_bytes)
+        return RunningMsgpackMap(self)
+
+
+class RunningMsgpackMap:
+    """`MsgpackMap` at work."""
+
+    def __init__(self, parameters: MsgpackMap) -> None:
+        self._parameters = parameters
+
+    def __call__(self, message: Message) -> tuple[Event, Header, Image]:
+        """Take the message apart."""
+        values = keys_of(message, self._parameters.max_nesting, self._parameters.max_message_bytes)
+        arrays, broken, others = {}, {}, {}
+        for key, encoded in values.items():
+            array = encoded_array(encoded) if is_map(encoded) else None
+            if array is None:
+                others[key] = kind_of(encoded)
+            elif not array.is_image:
+                others[key] = "a single number" if array.is_scalar else "an array of one dimension or without a shape"
+            else:
+                try:
+                    arrays[key] = array.view()
+                except RejectFrame as trouble:
+                    broken[key] = RejectFrame(trouble.reason, f"key {key!r}: {trouble.detail}")
+        header = header_of(values, frozenset((*arrays, *broken)))
+        return event_of(header, self._parameters.event_keys), header, Image(arrays, broken, others)
