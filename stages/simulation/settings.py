@@ -1,0 +1,67 @@
+"""The numbers that describe a simulated experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A simulated serial experiment; two equal ones give equal frames.
+
+    Attributes
+    ----------
+    seed
+        Everything random follows from it; frame n of a seed is always the same.
+    hits
+        Fraction of frames with a crystal in the beam.
+    spurious
+        Fraction of a hit's listed peaks that are none.
+    blank_peaks
+        Mean number of (spurious) peaks listed for a blank frame.
+    peaks_per_hit
+        List at most so many true spots, the brightest; 0 lists all that are strong enough.
+    listed_snr
+        A spot is strong enough to be listed from this expected signal to noise on.
+    jitter_px
+        Standard deviation of the error of listed positions, along fs and ss each.
+    photons
+        Mean photons of a fully recorded reflection at q = 0, before the frame's scale.
+    b_factor
+        Fall-off with resolution, Angstrom^2: intensities are multiplied by exp(-2 B s^2 / 4), s = 1/d.
+    scale_sigma
+        Width of the log-normal distribution of frame scales.
+    excitation_sigma_per_angstrom
+        Width of the Gaussian partiality in the excitation error.
+    spot_sigma_px
+        Width of a spot on the detector.
+    polarisation
+        Fraction of the beam polarised along x (the rest along y).
+    background
+        Factor on the background.
+    energy_jitter, cell_jitter
+        Relative standard deviation of photon energy and cell axes from frame to frame.
+    dtype
+        Type of the pixels as numpy writes it: i4, f4, u2, ...
+    gap
+        Value of pixels that lie in no panel (0 where the type is unsigned).
+    """
+
+    seed: int = 0
+    hits: float = 0.7
+    spurious: float = 0.1
+    blank_peaks: float = 5.0
+    peaks_per_hit: int = 0
+    listed_snr: float = 7.0
+    jitter_px: float = 0.3
+    photons: float = 900.0
+    b_factor: float = 22.0
+    scale_sigma: float = 0.6
+    excitation_sigma_per_angstrom: float = 2.5e-4
+    spot_sigma_px: float = 1.5
+    polarisation: float = 1.0
+    background: float = 1.0
+    energy_jitter: float = 1e-3
+    cell_jitter: float = 1e-3
+    dtype: str = "i4"
+    gap: int = -1

@@ -1,0 +1,131 @@
+"""Simulated frames as messages: the bodies that OnDA and OM send.
+
+``seed``
+    OnDA's ``ondaframedata`` (2018-2020): an array that holds one map, all keys text.
+``om``
+    OM 23.8: one map; the image's own keys (``nd``, ``type``, ``kind``, ``shape``, ``data``) are binary, as msgpack-numpy
+    writes them.
+
+Both carry the event id, so that whoever receives a frame can look up its truth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.geometry import DetGeom
+from stages.simulation.experiment import SimulatedFrame
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+@dataclass(frozen=True)
+class WireFormat:
+    """How a frame is written.
+
+    Attributes
+    ----------
+    style
+        ``seed`` or ``om``.
+    image
+        Whether the pixels are sent; without them the message is that of OM's Crystallography layer.
+    distance_mm
+        Sent as ``detector_distance``.
+    peak_list
+        Key under which the peak list is sent; "" sends none.
+    energy_ev_per_unit
+        Further header keys in which the geometry file looks for the photon energy, and their units in eV.
+    constants
+        Further header keys and their values, e.g. those in which the geometry file looks for camera lengths.
+    """
+
+    style: Literal["seed", "om"] = "seed"
+    image: bool = True
+    distance_mm: float = 130.0
+    peak_list: str = "peak_list"
+    energy_ev_per_unit: Mapping[str, float] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+    def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytearray:
+        """One message body. `timestamp_s` is the time of the exposure, now by default."""
+        message: dict[str, Any] = {}
+        if self.image:
+            message |= {key: self._array(array) for key, array in frame.arrays.items()}
+        if self.peak_list:
+            message[self.peak_list] = self._peaks(frame)
+        energy_ev = frame.geom.photon_energy_ev
+        message |= {
+            "beam_energy": energy_ev,
+            "detector_distance": self.distance_mm,
+            "event_id": frame.truth.event,
+            "timestamp": time.time() if timestamp_s is None else timestamp_s,
+            "source": "streamajig simulate",
+            "configuration_file": "simulated",
+        }
+        if self.style == "seed":
+            shapes = [list(array.shape) for array in frame.arrays.values()]
+            message |= {
+                "frame_is_saturated": False,
+                "frame_is_hit": frame.truth.hit,
+                "native_data_shape": shapes[0] if shapes else [],
+                "hit_rate": 0.0,
+                "saturation_rate": 0.0,
+                "geometry_is_optimized": True,
+            }
+        message |= {key: energy_ev / unit for key, unit in self.energy_ev_per_unit.items()}
+        message |= self.constants
+        room = sum(array.nbytes for array in frame.arrays.values()) if self.image else 0
+        buffer = bytearray(room + 65536)
+        _ENCODER.encode_into(message if self.style == "om" else [message], buffer)
+        return buffer
+
+    def bodies(
+        self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
+    ) -> Iterator[bytearray]:
+        """Message bodies of frames; `each` is called with a frame before its body is handed out."""
+        for frame in frames:
+            body = self.body(frame)
+            if each is not None:
+                each(frame)
+            yield body
+
+    def _array(self, array: NDArray[np.generic]) -> dict[Any, Any]:
+        entries = {
+            "nd": True,
+            "type": array.dtype.str,
+            "kind": b"" if self.style == "om" else "",
+            "shape": list(array.shape),
+            "data": np.ascontiguousarray(array).reshape(-1).view(np.uint8).data,
+        }
+        return {key.encode(): value for key, value in entries.items()} if self.style == "om" else entries
+
+    @staticmethod
+    def _peaks(frame: SimulatedFrame) -> dict[str, Any]:
+        """The peak list in OM's keys: positions are indices into the data array, a pixel's centre being a whole number."""
+        peaks = frame.peaks
+        panels = frame.geom.panels
+        min_fs = np.array([panel.min_fs for panel in panels], float)
+        min_ss = np.array([panel.min_ss for panel in panels], float)
+        return {
+            "num_peaks": len(peaks),
+            "fs": (peaks.fs + min_fs[peaks.panel] - 0.5).tolist(),
+            "ss": (peaks.ss + min_ss[peaks.panel] - 0.5).tolist(),
+            "intensity": peaks.intensity.tolist(),
+            "num_pixels": peaks.num_pixels.astype(float).tolist(),
+            "max_pixel_intensity": peaks.max_pixel.tolist(),
+            "snr": peaks.snr.tolist(),
+        }
+
+
+def panels_share_one_array(geom: DetGeom) -> bool:
+    """Whether (fs, ss) says on which panel a peak lies: all panels in one two-dimensional array."""
+    return len({panel.data for panel in geom.panels}) == 1 and all(
+        len([d for d in panel.dims if d != "%"]) == 2 for panel in geom.panels
+    )
