@@ -265,8 +265,10 @@ class EncodedArray:
         if isinstance(shape, np.ndarray) and shape.ndim == 1 and shape.dtype.kind in "iu":
             shape = shape.tolist()
         plain = isinstance(shape, (list, tuple)) and all(isinstance(n, int) and not isinstance(n, bool) for n in shape)
-        if not plain or not 1 <= len(shape) <= 8 or min(shape) < 1:
-            raise RejectFrame("bad_shape", f"array of shape {_short(self.shape)}; a list of positive sizes was wanted")
+        if not plain or not 1 <= len(shape) <= 8 or min(shape) < (0 if len(shape) == 1 else 1):
+            raise RejectFrame(
+                "bad_shape", f"array of shape {_short(self.shape)}; a list of at most 8 positive sizes was wanted"
+            )
         return tuple(shape)
 
 
