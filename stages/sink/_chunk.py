@@ -1,0 +1,273 @@
+"""One frame as a chunk of a CrystFEL stream, version 2.3.
+
+Lengths become nm and 1/nm here, and positions on a panel become positions in the data array (panel position + min_fs,
+min_ss), counted from the corner of the first pixel.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
+from stages.crystal import Crystal, Crystals, Reflections
+from stages.geometry import DetGeom
+from stages.header import Header
+from stages.peaklist import Hit, PeakList
+from stages.sink._lines import PanelNames, one_line, peak_lines, reflection_lines, warm_up
+
+UNKNOWN_SOURCE = "ZMQdata"
+"""What CrystFEL writes as the file name of frames that came over ZeroMQ."""
+
+UNKNOWN_PROFILE_RADIUS_PER_NM = 0.02
+"""With what CrystFEL starts; written where no stage has determined the radius, since readers need one."""
+
+_FILE_IN_EVENT = re.compile(r"(\S.*?)\s+//\s*\S+\s*")
+
+_COLUMNS_OF_PEAKS = b"  fs/px   ss/px (1/d)/nm^-1   Intensity  Panel\n"
+_COLUMNS_OF_REFLECTIONS = b"   h    k    l          I   sigma(I)       peak background  fs/px  ss/px panel\n"
+
+
+@dataclass(frozen=True)
+class ChunkOptions:
+    """What is written of a frame, see :class:`~stages.sink.stream_file.StreamFile`.
+
+    Attributes
+    ----------
+    has_pixels
+        Whether reflections have been integrated; without pixels their intensities are zero.
+    """
+
+    filename: str = ""
+    no_non_hits: bool = False
+    no_peaks: bool = False
+    no_reflections: bool = False
+    copy_headers: tuple[str, ...] = ()
+    divergence_rad: float = 0.0
+    has_pixels: bool = True
+
+
+class ChunkEncoder:
+    """Turns what arrived into the bytes of its chunk. Pure, but for remembering panel names and what it has warned of."""
+
+    def __init__(self, options: ChunkOptions, context: Context) -> None:
+        self._options = options
+        self._log = context.log
+        self._warned: set[str] = set()
+        geometry_headers = context.upstream.get("geometry_headers", ())
+        self._geometry_headers = tuple(map(str, geometry_headers)) if isinstance(geometry_headers, tuple) else ()
+        self._names = PanelNames(())
+        warm_up()
+
+    def __call__(self, outcome: Outcome) -> bytes | None:
+        """Return the chunk; None for what is not written (non-hits, if so asked, and messages nobody understood)."""
+        if isinstance(outcome, Rejected):
+            if Header not in outcome.frame or self._options.no_non_hits:
+                return None
+            return b"".join(self._chunk(outcome.frame, outcome))
+        hit = outcome.get(Hit)
+        if self._options.no_non_hits and hit is not None and not hit.is_hit:
+            return None
+        return b"".join(self._chunk(outcome, None))
+
+    def _chunk(self, frame: Frame, rejected: Rejected | None) -> Iterator[bytes]:
+        geom = frame.get(DetGeom)
+        crystals = frame.get(Crystals) if rejected is None else None
+        crystals = crystals or Crystals()
+        yield self._beginning(frame, geom, crystals, rejected).encode(errors="replace")
+        yield from self._peaks(frame.get(PeakList), geom)
+        for crystal in crystals:
+            yield from self._crystal(crystal, geom)
+        yield b"----- End chunk -----\n"
+
+    def _beginning(self, frame: Frame, geom: DetGeom | None, crystals: Crystals, rejected: Rejected | None) -> str:
+        filename, event = self._name(frame, rejected)
+        hit = frame.get(Hit)
+        is_hit = rejected is None and (hit is None or hit.is_hit)
+        indexed_by = one_line(crystals.found[0].indexed_by, 200) if crystals.found else "none"
+        lines = [
+            "----- Begin chunk -----",
+            f"Image filename: {filename}",
+            f"Event: {event}",
+            f"Image serial number: {frame.serial}",
+            f"hit = {int(is_hit)}",
+            f"indexed_by = {indexed_by}",
+        ]
+        if crystals.found:
+            lines.append(f"n_indexing_tries = {crystals.num_tries}")
+        if rejected is not None:
+            lines.append(f"streamajig/rejected = {one_line(f'{rejected.node}: {rejected.reason}: {rejected.detail}')}")
+        lines.append(f"photon_energy_eV = {geom.photon_energy_ev if geom else 0.0:f}")
+        lines.append(f"beam_divergence = {self._options.divergence_rad:.2e} rad")
+        lines.append(f"beam_bandwidth = {geom.bandwidth if geom else 0.0:.2e} (fraction)")
+        lines.extend(self._copied_headers(frame))
+        if geom is not None:
+            lines.append(f"average_camera_length = {geom.mean_clen_m:f} m")
+        return "\n".join(lines) + "\n"
+
+    def _name(self, frame: Frame, rejected: Rejected | None) -> tuple[str, str]:
+        """File name and event, which together identify the frame; the event is what the sender calls it."""
+        event = one_line((frame.event or (rejected.event if rejected else "")).strip())
+        filename = self._options.filename
+        if not filename:
+            in_file = _FILE_IN_EVENT.fullmatch(event)
+            filename = in_file[1] if in_file else UNKNOWN_SOURCE
+        return one_line(filename), event or f"//{frame.serial}"
+
+    def _copied_headers(self, frame: Frame) -> Iterator[str]:
+        header = frame.get(Header)
+        if header is None:
+            return
+        for name in self._geometry_headers:  # with them the geometry holds for this chunk, wherever it is read again
+            try:
+                value = header.number(name, positive=False)
+            except RejectFrame:
+                continue  # if it matters the frame is rejected, and the chunk says so
+            yield f"header/float/{_header_name(name)} = {value:f}"
+        for name in self._options.copy_headers:
+            if name in self._geometry_headers:
+                continue
+            try:
+                entry, problem = _header_entry(header.required(name)), "its value is neither a number nor text"
+            except RejectFrame as error:
+                entry, problem = None, error.detail
+            if entry is not None:
+                yield f"header/{entry[0]}/{_header_name(name)} = {entry[1]}"
+            elif name not in self._warned:
+                self._warned.add(name)
+                self._log.warning("header %r is not copied from frame %d: %s (said once)", name, frame.serial, problem)
+
+    def _peaks(self, peaks: PeakList | None, geom: DetGeom | None) -> Iterator[bytes]:
+        if peaks is None or geom is None:
+            return
+        names = self._names_of(geom)
+        inverse_d_per_nm = 10.0 * np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
+        limit = peak_resolution_per_nm(inverse_d_per_nm)
+        yield f"num_peaks = {len(peaks)}\n".encode()
+        yield f"peak_resolution = {limit:f} nm^-1 or {_d_angstrom(limit):f} A\n".encode()
+        if self._options.no_peaks:
+            return
+        fs = np.ascontiguousarray(peaks.fs + names.min_fs[peaks.panel], np.float64)
+        ss = np.ascontiguousarray(peaks.ss + names.min_ss[peaks.panel], np.float64)
+        yield b"Peaks from peak search\n" + _COLUMNS_OF_PEAKS
+        yield peak_lines(fs, ss, inverse_d_per_nm, _float64(peaks.intensity), _int32(peaks.panel), names)
+        yield b"End of peak list\n"
+
+    def _crystal(self, crystal: Crystal, geom: DetGeom | None) -> Iterator[bytes]:
+        real = crystal.real_space_angstrom
+        if not np.isfinite(real).all() or not abs(np.linalg.det(real)) > 0.0:
+            raise RejectFrame("broken_crystal", f"a crystal's vectors span no cell: {np.asarray(real).tolist()}")
+        lengths, angles = _parameters(real)
+        stars = crystal.reciprocal_per_angstrom * 10.0
+        radius = crystal.profile_radius_per_angstrom * 10.0
+        lines = [
+            "--- Begin crystal",
+            "Cell parameters {:7.5f} {:7.5f} {:7.5f} nm, {:7.5f} {:7.5f} {:7.5f} deg".format(*lengths * 0.1, *angles),
+            *("{}star = {:+9.7f} {:+9.7f} {:+9.7f} nm^-1".format(*row) for row in zip("abc", *stars.T, strict=True)),
+            f"lattice_type = {crystal.lattice.lattice_type}",
+            f"centering = {crystal.lattice.centering}",
+            f"unique_axis = {crystal.lattice.unique_axis}",
+            f"profile_radius = {radius if math.isfinite(radius) else UNKNOWN_PROFILE_RADIUS_PER_NM:.5f} nm^-1",
+        ]
+        for when, residual in (("initial", crystal.initial_residual), ("final", crystal.final_residual)):
+            if math.isfinite(residual):
+                lines.append(f"predict_refine/{when}_residual = {residual:e}")
+        shift_mm = [1e3 * shift for shift in crystal.det_shift_m]
+        lines.append("predict_refine/det_shift x = {:.3f} y = {:.3f} mm".format(*shift_mm))
+        yield ("\n".join(lines) + "\n").encode()
+        if crystal.reflections is None or self._options.no_reflections or geom is None:
+            yield b"No integrated reflections.\n"
+        else:
+            yield from self._reflections(crystal, crystal.reflections, geom)
+        yield b"--- End crystal\n"
+
+    def _reflections(self, crystal: Crystal, found: Reflections, geom: DetGeom) -> Iterator[bytes]:
+        names = self._names_of(geom)
+        names.check(found.panel)
+        fs = _float64(found.fs + names.min_fs[found.panel])
+        ss = _float64(found.ss + names.min_ss[found.panel])
+        hkl, panel = _int32(found.hkl), _int32(found.panel)
+        values = np.zeros((4, len(found)))
+        if self._options.has_pixels:
+            values[:] = found.intensity, found.sigma, found.peak, found.background
+        broken = ~np.isfinite(values[0] + values[1] + fs + ss)
+        num_broken = int(broken.sum())
+        if num_broken:
+            good = ~broken
+            fs, ss, hkl, panel, values = fs[good], ss[good], hkl[good], panel[good], _float64(values[:, good])
+        limit = crystal.resolution_limit_per_angstrom * 10.0
+        if math.isfinite(limit):
+            yield f"diffraction_resolution_limit = {limit:.2f} nm^-1 or {_d_angstrom(limit):.2f} A\n".encode()
+        yield (
+            f"num_reflections = {len(hkl)}\n"
+            f"num_saturated_reflections = {found.num_saturated}\n"
+            f"num_implausible_reflections = {found.num_implausible + num_broken}\n"
+            "Reflections measured after indexing\n"
+        ).encode() + _COLUMNS_OF_REFLECTIONS
+        yield reflection_lines(hkl, values, fs, ss, panel, names)
+        yield b"End of reflections\n"
+
+    def _names_of(self, geom: DetGeom) -> PanelNames:
+        names = self._names
+        if names.panels is not geom.panels:
+            names = self._names = PanelNames(geom.panels)
+        return names
+
+
+def peak_resolution_per_nm(inverse_d_per_nm: NDArray[np.float64]) -> float:
+    """The largest 1/d of the peaks, after a fiftieth of them (if that is at least two) has been set aside; 0 without peaks.
+
+    >>> peak_resolution_per_nm(np.arange(99.0)), peak_resolution_per_nm(np.arange(100.0))
+    (98.0, 97.0)
+    """
+    n = len(inverse_d_per_nm)
+    if n == 0:
+        return 0.0
+    outliers = n // 50 if n >= 100 else 0
+    return float(np.partition(inverse_d_per_nm, n - 1 - outliers)[n - 1 - outliers])
+
+
+def _d_angstrom(inverse_d_per_nm: float) -> float:
+    return 10.0 / inverse_d_per_nm if inverse_d_per_nm else math.inf
+
+
+def _parameters(real_space_angstrom: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lengths in Angstrom, angles in degrees."""
+    lengths = np.linalg.norm(real_space_angstrom, axis=1)
+    unit = real_space_angstrom / lengths[:, None]
+    cosines = np.array([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]])
+    return lengths, np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+
+
+def _header_name(name: str) -> str:
+    """A key as readers take it, without white space."""
+    return re.sub(r"\s", "_", one_line(name, 100))
+
+
+def _header_entry(value: Any) -> tuple[str, str] | None:
+    """Kind and text of a copied header; None for what is neither a number nor text."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int):
+        return "int", str(int(value))
+    if isinstance(value, float):
+        return "float", f"{value:f}"
+    if isinstance(value, str):
+        return "str", one_line(value, 800)
+    return None
+
+
+def _float64(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(values, np.float64)
+
+
+def _int32(values: NDArray[Any]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(values, np.int32)

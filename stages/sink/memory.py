@@ -1,0 +1,80 @@
+"""Outcomes kept in memory, for notebooks and tests."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from pydantic import Field
+
+from pipeline import Context, Frame, Message, Outcome, Rejected, stage
+from stages.header import Header
+from stages.image import Image
+
+
+class Keep:
+    """Lets go of pixels, unless they are wanted, and hands the outcome on."""
+
+    def __init__(self, keep_image: bool) -> None:
+        self._keep_image = keep_image
+
+    def __call__(self, outcome: Outcome) -> Outcome:
+        """Return the frame or rejection, as a rule without what holds pixels."""
+        if self._keep_image:
+            return outcome
+        if isinstance(outcome, Rejected):
+            bare = _without_pixels(outcome.frame)
+            return Rejected(
+                outcome.serial, outcome.event, outcome.received_ns, outcome.node, outcome.reason, outcome.detail, bare
+            )
+        return _without_pixels(outcome)
+
+
+class Outcomes:
+    """Collects outcomes in `outcomes`, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def write(self, encoded: Outcome) -> None:
+        """Keep one outcome."""
+        self.outcomes.append(encoded)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@stage("sink/memory")
+class Memory:
+    """Keep what arrives in a list, ``report.outputs["sink"]``: frames, and rejections with their reason.
+
+    Pixels, and the messages they came in, are let go of unless `keep_image` says otherwise. Mind the memory in long runs.
+    """
+
+    keep_image: Annotated[bool, Field(description="Keep the pixels and the raw messages too.")] = False
+    in_order: Annotated[bool, Field(description="Keep outcomes in the order of their serials.")] = True
+
+    def open(self, context: Context) -> Keep:
+        """Return what lets go of pixels."""
+        return Keep(self.keep_image)
+
+    def open_writer(self, context: Context) -> Outcomes:
+        """Return the list's owner."""
+        return Outcomes()
+
+
+def _without_pixels(frame: Frame) -> Frame:
+    """Drop image and message, and cut the header loose from the message's buffer, which would keep the pixels alive."""
+    bare = frame.without(Image, Message)
+    header = bare.get(Header)
+    return (
+        bare
+        if header is None
+        else bare.with_values(Header({key: _own(value) for key, value in header.raw.items()}, header.decode))
+    )
+
+
+def _own(value: object) -> object:
+    if isinstance(value, msgspec.Raw):
+        return value.copy()
+    return bytes(value) if isinstance(value, memoryview) else value
