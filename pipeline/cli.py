@@ -1,0 +1,183 @@
+"""The command ``streamajig``: one group of commands, each imported when it is asked for.
+
+Commands of the program itself lie in ``pipeline.commands_*``; installed packages add theirs as entry points of group
+``streamajig.commands`` (a typer-compatible function). ``streamajig --help`` imports none of those: their first lines are
+read from the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pipeline import logs
+from pipeline.errors import UserError
+
+ENTRY_POINTS = "streamajig.commands"
+USER_ERROR = 2
+
+_OWN = {
+    "index": "pipeline.commands_index:make_index()",
+    "run": "pipeline.commands_graph:run",
+    "check": "pipeline.commands_graph:check",
+    "show": "pipeline.commands_graph:show",
+    "stages": "pipeline.commands_graph:stages",
+    "schema": "pipeline.commands_graph:schema",
+    "warm-up": "pipeline.commands_warm_up:warm_up",
+}
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""click's UsageError, wherever this version of typer has it from."""
+
+
+class _Later(TyperCommand):
+    """A command of another package: known by name and first line; imported when it is called."""
+
+    def __init__(self, point: importlib.metadata.EntryPoint) -> None:
+        super().__init__(name=point.name, help=_first_lines(point))
+        self._point = point
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Import the command, and go on as that command."""
+        try:
+            loaded = self._point.load()
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"the command {self.name!r} cannot be loaded from {self._point.value}: {error}") from error
+        return _as_command(loaded, str(self.name)).make_context(info_name, args, parent=parent, **extra)
+
+
+class _Commands(TyperGroup):
+    """The commands of the program and of installed packages, made when asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands, the program's own first."""
+        return [*_OWN, *sorted(set(_entry_points()) - set(_OWN))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or None if there is none of this name."""
+        if cmd_name not in self.commands:
+            if cmd_name in _OWN:
+                self.commands[cmd_name] = _as_command(_load_own(_OWN[cmd_name]), cmd_name)
+            elif cmd_name in (points := _entry_points()):
+                self.commands[cmd_name] = _Later(points[cmd_name])
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As click does, with a suggestion from all commands and not only from those made by now."""
+        if args and self.get_command(ctx, args[0]) is None:
+            for name in self.list_commands(ctx):
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="streamajig",
+    help="Real-time serial crystallography: frames over ZeroMQ become an indexed CrystFEL stream.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"streamajig {importlib.metadata.version('streamajig')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def streamajig(
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+    version: Annotated[  # noqa: ARG001 - its callback has done the work
+        bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Say how much is logged; everything else is in the commands."""
+    if log_level not in logs.LEVELS:
+        raise UserError(f"--log-level={log_level}: give one of {', '.join(logs.LEVELS)}")
+    logs.start(log_level)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return its exit status; errors of the user go to stderr."""
+    command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = command.main(words or ["--help"], prog_name="streamajig", standalone_mode=False)
+    except UserError as error:
+        return _complain(str(error))
+    except _UsageError as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "streamajig"
+        return _complain(f"{_in_words(error)}\n('{where} --help' lists what there is)")
+    except typer.Abort:
+        return _complain("aborted", status=1)
+    return status if isinstance(status, int) else 0
+
+
+def main() -> None:
+    """Run the console script ``streamajig``."""
+    sys.exit(run())
+
+
+def _complain(text: str, status: int = USER_ERROR) -> int:
+    print("\n".join(f"streamajig: {line}" for line in text.splitlines()), file=sys.stderr)  # noqa: T201
+    return status
+
+
+def _in_words(error: Any) -> str:
+    """What click found wrong, with the nearest options where one is not known."""
+    possible = getattr(error, "possibilities", None)
+    name = getattr(error, "option_name", None)
+    if possible is not None and name:
+        meant = " or ".join(possible)
+        return f"there is no option {name}" + (f"; did you mean {meant}?" if meant else "")
+    return str(error.format_message())
+
+
+def _load_own(where: str) -> Callable[..., None]:
+    module_name, _, attribute = where.partition(":")
+    found = getattr(importlib.import_module(module_name), attribute.removesuffix("()"))
+    return found() if attribute.endswith("()") else found  # type: ignore[no-any-return]
+
+
+def _as_command(function: Any, name: str) -> Any:
+    """Make click's command of a typer-compatible function, or of a Typer."""
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    single.command(name, context_settings={"help_option_names": ["--help", "-h"]})(function)
+    return typer.main.get_command(single)
+
+
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _first_lines(point: importlib.metadata.EntryPoint) -> str:
+    """The docstring of an entry point's function, read from its source without importing it."""
+    try:
+        found = importlib.util.find_spec(point.module)
+    except ImportError:
+        found = None
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        return f"({point.value})"
+    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == point.attr:
+            return (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return f"({point.value})"
+
+
+if __name__ == "__main__":
+    main()

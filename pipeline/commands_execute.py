@@ -1,0 +1,88 @@
+"""Run a graph on behalf of the command line: signals, progress, report, exit status.
+
+Exit status
+    0
+        The stream ended, or the first SIGINT or SIGTERM ended it: whatever was received is finished and written.
+    1
+        The run ended because an output could no longer be written (a full disk, say).
+    2
+        The run could not start because of something the user can mend.
+    130
+        A second SIGINT or SIGTERM abandoned frames in flight; the report says how many.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from pipeline.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
+    from pipeline.report import Report
+
+OUTPUT_FAILED = 1
+ABANDONED = 130
+
+
+def execute(graph: Graph, command_line: str, *, profile: bool = False, as_json: bool = False) -> int:
+    """Run the graph, print the report on stdout, and return the exit status."""
+    from pipeline.run import run
+
+    stopping, abandon = threading.Event(), threading.Event()
+    with ProgressLine() as progress, signals_end_the_run(stopping, abandon):
+        report = run(graph, command_line=command_line, on_progress=progress, stopping=stopping, abandon=abandon)
+    show(report, profile=profile, as_json=as_json)
+    if report.abandoned:
+        return ABANDONED
+    return OUTPUT_FAILED if report.failure is not None else 0
+
+
+def show(report: Report, *, profile: bool, as_json: bool) -> None:
+    """Print a report on stdout."""
+    text = json.dumps(report.as_json(), indent=2, allow_nan=False) if as_json else report.text(profile=profile)
+    print(text, flush=True)  # noqa: T201 - this is the program's output
+
+
+@contextmanager
+def signals_end_the_run(stopping: threading.Event, abandon: threading.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set `stopping`, the second `abandon`, and give the rest back to the system.
+
+    Outside the main thread, where Python allows no signal handlers, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if not stopping.is_set():
+            stopping.set()
+            _say(f"{name}: asking for nothing more; finishing what was received (again to abandon it)")
+        elif not abandon.is_set():
+            abandon.set()
+            _say(f"{name}: abandoning the frames in flight")
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """Write to stderr without locks: a signal may have come in the middle of somebody's writing."""
+    os.write(2, f"\nstreamajig: {text}\n".encode())

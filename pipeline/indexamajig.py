@@ -1,0 +1,298 @@
+"""From indexamajig's options to the default graph.
+
+The graph is a chain of roles; the options choose which stage fills each role, and the table
+(:mod:`pipeline.indexamajig_table`) says which parameters they set there:
+
+========================  =================================================================
+role (name of the node)   stage
+========================  =================================================================
+source                    source/zmq_sub, source/zmq_req
+decode                    decode/msgpack_map, decode/headers_only
+geometry_map              geometry_map/map_panels
+peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8
+validate                  peaks/validate, for peaks from the message if there are pixels
+hit                       peaks/hit
+index                     index/pairs, index/none
+refine                    refine/prediction
+integrate                 integrate/rings, integrate/predict_only
+sink                      sink/stream_file, sink/headers_only
+========================  =================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from pipeline import registry
+from pipeline.errors import UserError
+from pipeline.graph import Graph
+from pipeline.indexamajig_options import Option, Status
+from pipeline.indexamajig_table import OPTIONS, option
+from pipeline.options import RunOptions
+
+log = logging.getLogger("streamajig.options")
+
+PEAK_METHODS = {"msgpack": "peaks/from_message", "zaef": "peaks/zaef", "peakfinder8": "peaks/peakfinder8"}
+"""What ``--peaks`` takes, and the stage that does it."""
+
+_OTHER_PEAK_METHODS = {
+    "hdf5": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
+    "cxi": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
+    "peakfinder9": "it is not supported yet",
+    "none": "without peaks nothing can be indexed; --indexing=none leaves indexing out",
+}
+
+
+@dataclass
+class Given:
+    """The options that were given: name -> value, and what of them has had an effect."""
+
+    values: Mapping[str, Any]
+    effective: set[str] = field(default_factory=set)
+
+    def take(self, name: str) -> Any:
+        """Return the value of an option that decides about the shape of the graph; None (or False) if it is not given."""
+        assert name in _KNOWN, name
+        if name in self.values:
+            self.effective.add(name)
+        return self.values.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        assert name in _KNOWN, name
+        return name in self.values
+
+
+_KNOWN = {row.name for row in OPTIONS}
+
+
+def graph_from_options(options: Mapping[str, Any]) -> Graph:
+    """Make the graph that a command line asks for.
+
+    Parameters
+    ----------
+    options
+        Python name of an option -> what was typed after it, converted to the option's type (True for a flag, a sequence
+        for an option that can be repeated). None, False and empty sequences count as not given.
+
+    Raises
+    ------
+    UserError
+        Options that are refused, contradict each other, are missing, or have a value that the stage refuses; the text
+        speaks of the options as they are typed.
+    """
+    given = Given({name: value for name, value in options.items() if _is_given(value)})
+    rows = [option(name) for name in given.values]
+    _refuse(rows)
+    modules = tuple(given.take("module") or ())
+    for module in modules:
+        registry.load_module(module)
+    _check_input(given)
+    stages = dict(_stages(given))
+    parameters, origins = _parameters(given, rows, stages)
+    graph = Graph((), _run_options(parameters["run"], origins), modules)
+    for role, stage_name in stages.items():
+        graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role)
+    _say_what_has_no_effect(given, rows, stages)
+    return graph
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value not in ((), [])
+
+
+def _refuse(rows: list[Option]) -> None:
+    problems = [f"{row.flag} is refused: {row.why}" for row in rows if row.status is Status.REFUSED]
+    if problems:
+        raise UserError("\n".join(problems))
+    for row in rows:
+        if row.status is Status.NOTED:
+            log.info("%s changes nothing: %s", row.flag, row.why)
+
+
+def _check_input(given: Given) -> None:
+    """Exactly one source of data, and all that cannot be left out."""
+    problems = []
+    if "input" in given and "zmq_input" in given:
+        problems.append(
+            "--input (-i) and --zmq-input exclude each other: give --zmq-input alone to receive data over ZeroMQ"
+        )
+    elif "input" in given:
+        problems.append(
+            f"--input={given.take('input')}: image files are not read; streamajig receives messages over ZeroMQ, so give "
+            "--zmq-input=ADDRESS with --zmq-request=STRING or --zmq-subscribe=TAG instead"
+        )
+    elif "zmq_input" not in given:
+        problems.append("there is no input: give --zmq-input=ADDRESS, such as tcp://127.0.0.1:5002")
+    if "zmq_request" in given and "zmq_subscribe" in given:
+        problems.append(
+            "--zmq-request and --zmq-subscribe exclude each other: a REQ socket asks for each frame, "
+            "a SUB socket takes what is published"
+        )
+    elif "zmq_input" in given and "zmq_request" not in given and "zmq_subscribe" not in given:
+        problems.append(
+            "--zmq-input needs either --zmq-request=STRING, to ask for frames, or --zmq-subscribe=TAG, to take what is "
+            "published; neither is given"
+        )
+    if "geometry" not in given:
+        problems.append("there is no geometry file: give --geometry=FILE.geom (-g)")
+    if "output" not in given:
+        problems.append("there is no output file: give --output=FILE.stream (-o)")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _stages(given: Given) -> Iterator[tuple[str, str]]:
+    """The roles in order, each with the stage that fills it."""
+    no_image = bool(given.take("no_image_data"))
+    peaks = _peak_method(given, no_image)
+    index = _index_method(given)
+    integrate = _integration_method(given, no_image)
+    if "data_format" in given:
+        _value(option("data_format"), given.take("data_format"))
+    if "int_diag" in given:
+        _value(option("int_diag"), given.take("int_diag"))
+    yield "source", "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
+    yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
+    yield "geometry_map", "geometry_map/map_panels"
+    yield "peaks", peaks
+    if peaks == "peaks/from_message":
+        no_validation = bool(given.take("no_revalidate"))
+        if not (no_image or no_validation):
+            yield "validate", "peaks/validate"
+    yield "hit", "peaks/hit"
+    yield "index", index
+    if index != "index/none":
+        if not given.take("no_refine"):
+            yield "refine", "refine/prediction"
+        yield "integrate", integrate
+    yield "sink", "sink/headers_only" if no_image else "sink/stream_file"
+
+
+def _peak_method(given: Given, no_image: bool) -> str:
+    method = given.take("peaks") or ("msgpack" if no_image else "zaef")
+    if method in _OTHER_PEAK_METHODS:
+        raise UserError(f"--peaks={method} is refused: {_OTHER_PEAK_METHODS[method]}")
+    if method not in PEAK_METHODS:
+        raise UserError(f"--peaks={method}: there is no such method" + registry.did_you_mean(method, PEAK_METHODS))
+    if no_image and method != "msgpack":
+        raise UserError(
+            f"--peaks={method} searches the pixels, and --no-image-data leaves them out: give --peaks=msgpack to take the "
+            "peaks that come with the message, or leave --no-image-data out"
+        )
+    return PEAK_METHODS[method]
+
+
+def _index_method(given: Given) -> str:
+    method = given.take("indexing") or "auto"
+    if method == "auto":
+        if "pdb" in given:
+            return "index/pairs"
+        log.warning(
+            "no unit cell is given (-p FILE.cell), and no indexing method here does without one: nothing will be indexed"
+        )
+        return "index/none"
+    name = f"index/{method}"
+    if "/" in method or "," in method or not registry.exists(name):
+        known = [stage.partition("/")[2] for stage in registry.names() if stage.startswith("index/")]
+        raise UserError(
+            f"--indexing={method}: not available here; the methods are {', '.join(sorted(known))}, or auto. Give one of them"
+        )
+    if name != "index/none" and "pdb" not in given and _has_parameter(name, "cell"):
+        raise UserError(f"--indexing={method} needs a unit cell: give -p FILE.cell, or --indexing=none")
+    return name
+
+
+def _integration_method(given: Given, no_image: bool) -> str:
+    text = given.take("integration") or "rings"
+    method, *flags = text.split("-")
+    if method == "none":
+        return "integrate/predict_only"
+    if method != "rings":
+        known = "rings and none are"
+        raise UserError(f"--integration={text}: {method!r} is not supported yet; {known}")
+    refused = [flag for flag in flags if flag not in ("nocen", "nosat", "nograd")]
+    if refused:
+        raise UserError(
+            f"--integration={text}: {', '.join('-' + flag for flag in refused)} is not supported yet; "
+            "-nocen, -nosat and -nograd are, which is the default"
+        )
+    if no_image and "integration" in given:
+        log.warning("--integration=%s: with --no-image-data reflections are predicted and have no intensity", text)
+    return "integrate/predict_only" if no_image else "integrate/rings"
+
+
+def _parameters(
+    given: Given, rows: list[Option], stages: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], str]]:
+    """The parameters of each role, and which option each of them comes from."""
+    parameters: dict[str, dict[str, Any]] = {role: {} for role in (*stages, "run")}
+    origins: dict[tuple[str, str], str] = {}
+    for row in rows:
+        for target in row.sets:
+            role, _, parameter = target.partition(".")
+            if role not in parameters or (role != "run" and not _has_parameter(stages[role], parameter)):
+                continue
+            if (role, parameter) in origins:
+                raise UserError(f"{origins[role, parameter]} and {row.flag} say the same thing: give one of them")
+            typed = given.values[row.name]
+            parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
+            origins[role, parameter] = row.flag
+            given.effective.add(row.name)
+    return parameters, origins
+
+
+def _has_parameter(stage_name: str, parameter: str) -> bool:
+    return parameter in registry.load(stage_name).__dataclass_fields__
+
+
+def _value(row: Option, typed: Any) -> Any:
+    try:
+        return row.value(typed)
+    except ValueError as error:
+        raise UserError(f"{row.flag}: {error}") from None
+
+
+def _make(stage_name: str, role: str, parameters: dict[str, Any], origins: Mapping[tuple[str, str], str]) -> Any:
+    try:
+        return registry.load(stage_name)(**parameters)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_in_words(error, role, stage_name, origins))) from None
+
+
+def _run_options(parameters: dict[str, Any], origins: Mapping[tuple[str, str], str]) -> RunOptions:
+    try:
+        return RunOptions(**parameters)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_in_words(error, "run", "run", origins))) from None
+
+
+def _in_words(
+    error: pydantic.ValidationError, role: str, stage_name: str, origins: Mapping[tuple[str, str], str]
+) -> Iterator[str]:
+    """Say what pydantic found in the user's words: the option, what it was given, what was wanted."""
+    for problem in error.errors():
+        parameter = str(problem["loc"][0]) if problem["loc"] else ""
+        wanted = problem["msg"][:1].lower() + problem["msg"][1:]
+        flag = origins.get((role, parameter))
+        if flag is not None:
+            yield f"{flag}: {wanted} (found {problem['input']!r}; parameter {parameter} of {stage_name})"
+        else:
+            can_set = [row.flag for row in OPTIONS if f"{role}.{parameter}" in row.sets]
+            how = f": give {' or '.join(can_set)}" if can_set else ""
+            yield f"{stage_name}: parameter {parameter!r}: {wanted}{how}"
+
+
+def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[str, str]) -> None:
+    for row in rows:
+        if row.status is not Status.SUPPORTED or row.name in given.effective or row.name in _OF_THE_COMMAND:
+            continue
+        log.warning("%s has no effect in this graph (%s)", row.flag, ", ".join(stages.values()))
+
+
+_OF_THE_COMMAND = {"profile", "json", "print_graph"}
+"""Options that the command itself obeys; the graph does not know of them."""

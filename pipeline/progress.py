@@ -1,0 +1,99 @@
+"""How a run goes, in one line on stderr: rewritten in place on a terminal, a new line now and then elsewhere.
+
+>>> from pipeline.report import Progress
+>>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"hits": 120, "indexed": 90},
+...               frames_per_s=41.5, latency_ms=23.4, elapsed_s=5.0, status=""))
+'200 frames, hits 60.6 %, indexed 75.0 % of hits, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from pipeline.report import Progress
+
+
+def line(progress: Progress) -> str:
+    """Say in one line how a run goes; hits and indexed frames are shares of the frames that are finished and understood."""
+    finished = progress.received - progress.in_flight - progress.rejected - progress.dropped
+    hits, indexed = progress.counts.get("hits", 0), progress.counts.get("indexed", 0)
+    parts = [
+        f"{progress.received} frames",
+        f"hits {_percent(hits, max(finished, hits))}",
+        f"indexed {_percent(indexed, hits)} of hits",
+        f"{progress.frames_per_s:.1f} frames/s",
+        "latency -" if math.isnan(progress.latency_ms) else f"latency {progress.latency_ms:.0f} ms",
+    ]
+    parts += [
+        f"{count} {what}"
+        for count, what in (
+            (progress.in_flight, "in flight"),
+            (progress.rejected, "rejected"),
+            (progress.dropped, "dropped"),
+        )
+        if count
+    ]
+    if progress.status:
+        parts.append(progress.status)
+    return ", ".join(parts)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+class ProgressLine:
+    """Shows the progress while it is entered; call it with each :class:`~pipeline.report.Progress`.
+
+    Parameters
+    ----------
+    stream
+        Where to show it; ``sys.stderr`` by default.
+    every_s
+        Where the stream is not a terminal: seconds between lines. There, no line is written while nothing changes.
+    """
+
+    def __init__(self, stream: TextIO | None = None, every_s: float = 10.0) -> None:
+        self._stream = stream or sys.stderr
+        self._every_s = every_s
+        self._live: Any = None
+        self._last_s = -math.inf
+        self._last_text = ""
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the line is rewritten in place."""
+        return self._stream.isatty()
+
+    def __enter__(self) -> ProgressLine:
+        if self.on_terminal:
+            from rich.live import Live
+
+            from pipeline.logs import console
+
+            self._live = Live(console=console(), auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show this progress."""
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(line(progress), overflow="ellipsis", no_wrap=True), refresh=True)
+            return
+        now = time.monotonic()
+        text = line(progress)
+        if now - self._last_s >= self._every_s and text != self._last_text:
+            self._last_s, self._last_text = now, text
+            print(text, file=self._stream, flush=True)
