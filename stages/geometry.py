@@ -72,8 +72,14 @@ class Panel:
         return self.max_ss - self.min_ss + 1
 
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return this panel's pixels as a (height, width) view of the whole array; rejects one that is too small."""
+        """Return this panel's pixels as a (height, width) view of the whole array; rejects one that is too small.
+
+        >>> Panel("p1", dims=("%", 1, "ss", "fs"), max_fs=3, max_ss=2).view(np.zeros((2, 5, 4))).shape
+        (3, 4)
+        """
         dims = [d for d in self.dims if d != "%"]
+        if array.ndim == len(self.dims) != len(dims):
+            array = self._first_frame(array)
         if array.ndim != len(dims):
             raise RejectFrame(
                 "wrong_dimensions",
@@ -99,6 +105,17 @@ class Panel:
             )
         view = array[tuple(index)]
         return view.T if dims.index("fs") < dims.index("ss") else view
+
+    def _first_frame(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Take the frame axes (``%``) off an array that came with them, of length 1 each."""
+        sizes = [size for size, dim in zip(array.shape, self.dims, strict=True) if dim == "%"]
+        if any(size != 1 for size in sizes):
+            raise RejectFrame(
+                "wrong_dimensions",
+                f"panel {self.name!r} wants one frame in {self.data!r}, and its shape {array.shape} "
+                f"holds {max(sizes)} along a '%' dimension",
+            )
+        return array.reshape([size for size, dim in zip(array.shape, self.dims, strict=True) if dim != "%"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +146,10 @@ class DetGeom:
         Key of the peak list in the message's map; "" where the file has no ``peak_list``.
     static_key
         Hashable; equal for two frames whose panels, vectors and static masks are equal, so that tables can be kept.
+        It does not cover what the frame's own values flag: keep `static_bad` in tables, and look at `bad` if it is another.
+    static_bad
+        The masks that `static_key` stands for; the very same tuple as `bad` unless pixels are flagged by this frame's
+        values. Empty where the geometry was made without one.
     """
 
     panels: tuple[Panel, ...]
@@ -142,6 +163,7 @@ class DetGeom:
     shift_m: tuple[float, float] = (0.0, 0.0)
     peak_list: str = ""
     static_key: Any = field(default=None, repr=False)
+    static_bad: tuple[NDArray[np.uint8], ...] = field(default=(), repr=False)
 
     @property
     def wavelength_angstrom(self) -> float:
@@ -164,7 +186,9 @@ class DetGeom:
 
     def lab_m(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
         """Laboratory position in metres, (n, 3), of points on panels (all arrays of length n)."""
-        lab: NDArray[np.float64] = self.origin_m[panel] + fs[:, None] * self.fs_m[panel] + ss[:, None] * self.ss_m[panel]
+        lab: NDArray[np.float64] = (
+            self.origin_m[panel] + fs[:, None] * self.fs_m[panel] + ss[:, None] * self.ss_m[panel]
+        )
         return lab
 
     def q_per_angstrom(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
@@ -176,7 +200,39 @@ class DetGeom:
         array([[ 1.e-02,  0.e+00, -5.e-05]])
         """
         lab = self.lab_m(panel, fs, ss)
-        q = lab / np.linalg.norm(lab, axis=1)[:, None]
+        q: NDArray[np.float64] = lab / np.linalg.norm(lab, axis=1)[:, None]
         q[:, 2] -= 1.0
         q /= self.wavelength_angstrom
         return q
+
+    def locate(
+        self, q_per_angstrom: NDArray[Any]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+        """Return panel, fs and ss where the scattered rays of these vectors, (n, 3), hit the detector.
+
+        The ray has the direction of q + k_in, which for q on the Ewald sphere is exact and the inverse of
+        :meth:`q_per_angstrom`. Panel is -1 and fs, ss are NaN for rays that hit none; of panels that overlap the nearer
+        one is hit.
+
+        >>> geom = DetGeom((Panel("p", max_fs=9, max_ss=9),), np.array([[-5e-4, 0, 0.1]]), np.array([[1e-4, 0, 0]]),
+        ...                np.array([[0, 1e-4, 0]]), 12398.419843320026, np.array([0.1]), (np.zeros((10, 10), "u1"),))
+        >>> panel, fs, ss = geom.locate(geom.q_per_angstrom(np.array([0]), np.array([2.5]), np.array([7.0])))
+        >>> panel, np.round(fs, 6), np.round(ss, 6)
+        (array([0], dtype=int32), array([2.5]), array([7.]))
+        """
+        direction = np.asarray(q_per_angstrom, np.float64) * self.wavelength_angstrom
+        direction = direction + np.array([0.0, 0.0, 1.0])
+        n = len(direction)
+        found, fs, ss = np.full(n, -1, np.int32), np.full(n, np.nan), np.full(n, np.nan)
+        nearest = np.full(n, np.inf)
+        for i, panel in enumerate(self.panels):
+            # t * direction = origin + fs * fs_m + ss * ss_m, solved for fs/t, ss/t, 1/t
+            basis = np.stack([self.fs_m[i], self.ss_m[i], self.origin_m[i]], axis=1)
+            if abs(np.linalg.det(basis)) < 1e-12 * np.prod(np.linalg.norm(basis, axis=0)):
+                continue
+            solved = np.linalg.solve(basis, direction.T)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                t, at_fs, at_ss = 1 / solved[2], solved[0] / solved[2], solved[1] / solved[2]
+            hit = (t > 0) & (t < nearest) & (at_fs >= 0) & (at_fs < panel.width) & (at_ss >= 0) & (at_ss < panel.height)
+            found[hit], fs[hit], ss[hit], nearest[hit] = i, at_fs[hit], at_ss[hit], t[hit]
+        return found, fs, ss

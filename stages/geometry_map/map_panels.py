@@ -1,0 +1,83 @@
+"""geometry_map/map_panels: from the geometry file and a frame's header to where its pixels are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline import Context, RejectFrame, UserError, stage
+from stages.detector import Detector
+from stages.geometry import DetGeom
+from stages.header import Header
+from stages.image import Image
+
+
+class MappedPanels:
+    """The geometry at work in one replica."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self._fitting: set[tuple[tuple[int, ...], ...]] = set()
+
+    def __call__(self, header: Header, image: Image | None) -> DetGeom:
+        """Return this frame's geometry; rejects a frame whose header or arrays do not have what the file asks for."""
+        if image is not None:
+            self._check_shapes(image)
+        return self.detector.geom_for(header, image)
+
+    def _check_shapes(self, image: Image) -> None:
+        try:
+            shapes = tuple(image.array(key).shape for key in self.detector.data_keys)
+        except RejectFrame as rejection:
+            if image.arrays or image.broken:
+                raise
+            hint = "; if the sender sends no pixels, use --no-image-data (decode/headers_only)"
+            raise RejectFrame(rejection.reason, rejection.detail + hint) from None
+        if shapes not in self._fitting:
+            for panel in self.detector.static_panels:
+                panel.view(image.array(panel.data))
+            if len(self._fitting) < 64:
+                self._fitting.add(shapes)
+
+
+@stage("geometry_map/map_panels")
+class MapPanels:
+    """Work out where every panel stands in the laboratory, for each frame, from a CrystFEL geometry file.
+
+    The point (fs, ss) of a panel lies at ``corner + fs * fs_vector + ss * ss_vector`` (all divided by ``res``), at
+    ``clen + coffset`` along the beam, moved by ``detector_shift``. ``photon_energy`` (or ``wavelength``, ``electron_voltage``),
+    ``clen`` and ``detector_shift_x/y`` may be the names of header keys, matched exactly, with a unit; they are read from every
+    frame. Vectors and masks are worked out once for each camera length and shift.
+
+    The stage reads mask files when it opens, checks that each frame's arrays are large enough for the panels, and marks
+    pixels that ``flag_lessthan``, ``flag_morethan`` and ``flag_equal`` call bad. What is understood of the language stands in
+    ``docs/reference-geometry.md``, the format itself in crystfel_geometry(5); White et al., J. Appl. Cryst. 45 (2012) 335,
+    doi:10.1107/S0021889812002312.
+
+    Publishes ``geometry`` (verbatim text of the file) and ``detector`` (the parsed file).
+    """
+
+    geometry: Path = Field(description="CrystFEL geometry file (*.geom)")
+
+    def open(self, context: Context) -> MappedPanels:
+        """Read the geometry file and its masks; raises UserError naming file, line and directive."""
+
+        def load() -> Detector:
+            detector = Detector.load(self.geometry)
+            for note in detector.warnings:
+                context.log.warning("%s", note)
+            detector.prepare()
+            return detector
+
+        detector = context.tables.get(("geometry_map/map_panels", str(self.geometry)), load)
+        lacking = [panel.name for panel in detector.static_panels if not panel.data]
+        if lacking and context.upstream.get("has_image"):
+            raise UserError(
+                f"{detector.filename}: panel {lacking[0]!r} has no directive 'data', which says under which key of the "
+                f"message its pixels come; expected 'data = detector_data' before the panels, or '{lacking[0]}/data = ...'. "
+                "For frames without pixels use --no-image-data (decode/headers_only)"
+            )
+        context.publish("geometry", detector.text)
+        context.publish("detector", detector)
+        return MappedPanels(detector)
