@@ -151,6 +151,10 @@ class TruthWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
         self._file.close()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -40,18 +40,16 @@ class WireFormat:
         Sent as ``detector_distance``.
     peak_list
         Key under which the peak list is sent; "" sends none.
-    energy_ev_per_unit
-        Further header keys in which the geometry file looks for the photon energy, and their units in eV.
-    constants
-        Further header keys and their values, e.g. those in which the geometry file looks for camera lengths.
+    more
+        Further entries of the map for a photon energy in eV: the keys in which the geometry file looks for the energy
+        and for camera lengths, where those are not OM's.
     """
 
     style: Literal["seed", "om"] = "seed"
     image: bool = True
     distance_mm: float = 130.0
     peak_list: str = "peak_list"
-    energy_ev_per_unit: Mapping[str, float] = field(default_factory=dict)
-    constants: Mapping[str, float] = field(default_factory=dict)
+    more: Callable[[float], Mapping[str, float]] = lambda energy_ev: {}  # noqa: ARG005
 
     def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytearray:
         """One message body. `timestamp_s` is the time of the exposure, now by default."""
@@ -79,8 +77,7 @@ class WireFormat:
                 "saturation_rate": 0.0,
                 "geometry_is_optimized": True,
             }
-        message |= {key: energy_ev / unit for key, unit in self.energy_ev_per_unit.items()}
-        message |= self.constants
+        message |= self.more(energy_ev)
         room = sum(array.nbytes for array in frame.arrays.values()) if self.image else 0
         buffer = bytearray(room + 65536)
         _ENCODER.encode_into(message if self.style == "om" else [message], buffer)

@@ -1,0 +1,182 @@
+"""The detector and the sample of a simulation: from the user's files, or built in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline import UserError
+from stages.detector import Detector
+from stages.geom_file.units import METRES, Quantity
+from stages.geometry import HC_EV_ANGSTROM
+from stages.header import Header
+from stages.lattice import Lattice
+from stages.simulation.experiment import Simulation
+from stages.simulation.settings import Settings
+from stages.simulation.specimen import Specimen
+from stages.simulation.wire import WireFormat, panels_share_one_array
+
+LYSOZYME_CELL = (79.1, 79.1, 37.9, 90.0, 90.0, 90.0)
+LYSOZYME_LATTICE = Lattice("tetragonal", "P", "c")
+LYSOZYME_SPACE_GROUP = "P 43 21 2"
+
+
+def flat_geometry(width: int, height: int, res: float) -> str:
+    """Text of a geometry file: one panel of `width` x `height` pixels, `res` to the metre, the beam in its middle.
+
+    >>> print(flat_geometry(2068, 2162, 5814.0).splitlines()[2])
+    clen = detector_distance mm
+    """
+    return (
+        "photon_energy = beam_energy eV\n"
+        "adu_per_photon = 1\n"
+        "clen = detector_distance mm\n"
+        f"res = {res}\n"
+        "peak_list = peak_list\n"
+        "\n"
+        "thepanel/data = detector_data\n"
+        "thepanel/min_fs = 0\n"
+        f"thepanel/max_fs = {width - 1}\n"
+        "thepanel/min_ss = 0\n"
+        f"thepanel/max_ss = {height - 1}\n"
+        f"thepanel/corner_x = {-width / 2:g}\n"
+        f"thepanel/corner_y = {-height / 2:g}\n"
+        "thepanel/fs = x\n"
+        "thepanel/ss = y\n"
+    )
+
+
+def cell_text(specimen: Specimen) -> str:
+    """Text of a CrystFEL unit cell file."""
+    lattice = specimen.lattice
+    axis = "" if lattice.unique_axis == "*" else f"unique_axis = {lattice.unique_axis}\n"
+    lengths = "".join(f"{name} = {length:g} A\n" for name, length in zip("abc", specimen.cell[:3], strict=True))
+    angles = "".join(f"{n} = {angle:g} deg\n" for n, angle in zip(("al", "be", "ga"), specimen.cell[3:], strict=True))
+    return (
+        "CrystFEL unit cell file version 1.0\n\n"
+        f"lattice_type = {lattice.lattice_type}\ncentering = {lattice.centering}\n{axis}\n{lengths}{angles}"
+    )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``2068x2162``.
+
+    >>> parse_size("2068x2162")
+    (2068, 2162)
+    """
+    try:
+        width, height = (int(word) for word in text.lower().split("x"))
+    except ValueError:
+        width = height = 0
+    if width < 1 or height < 1:
+        raise UserError(f"the size of the detector is written WIDTHxHEIGHT, e.g. 2068x2162; found {text!r}")
+    return width, height
+
+
+@dataclass(frozen=True, eq=False)
+class Apparatus:
+    """A simulated beamline: what it measures, how it sends it, and the files that describe it.
+
+    Attributes
+    ----------
+    simulation
+        Makes the frames.
+    wire
+        Makes messages of them.
+    geometry_text, cell_text
+        Contents of the .geom and .cell files that go with them.
+    notes
+        What the user should know.
+    """
+
+    simulation: Simulation
+    wire: WireFormat
+    geometry_text: str
+    cell_text: str
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def make(
+        settings: Settings,
+        *,
+        style: Literal["seed", "om"] = "seed",
+        image: bool = True,
+        geometry: Path | None = None,
+        size: str = "2068x2162",
+        res: float = 5814.0,
+        cell: Path | None = None,
+        space_group: str | None = None,
+        energy_ev: float = 9500.0,
+        distance_mm: float = 130.0,
+    ) -> Apparatus:
+        """Set a beamline up.
+
+        Without `geometry` the detector is one flat panel of `size`; without `cell` the crystals are of lysozyme. Where
+        the geometry file states the photon energy or the camera length itself, that is what is simulated.
+        """
+        if not (energy_ev > 0 and distance_mm > 0):
+            raise UserError(f"energy and distance must be above 0, and are {energy_ev} eV and {distance_mm} mm")
+        detector = Detector.load(geometry) if geometry else Detector.parse(flat_geometry(*parse_size(size), res))
+        detector.prepare()
+        notes = []
+        more = partial(header_values, detector, distance_mm)
+        geom = detector.geom_for(Header(more(energy_ev)))
+        if detector.energy is not None and not detector.energy.key:
+            settings = replace(settings, energy_jitter=0.0)
+            notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
+        peak_list = geom.peak_list or "peak_list"
+        if not panels_share_one_array(geom):
+            peak_list = ""
+            notes.append("no peak lists are sent: fs and ss alone would not say on which panel a peak lies")
+        specimen = (
+            Specimen.make(LYSOZYME_CELL, LYSOZYME_LATTICE, space_group or LYSOZYME_SPACE_GROUP, settings.seed)
+            if cell is None
+            else _specimen_of(cell, space_group, settings.seed)
+        )
+        if not detector.clen.key and geometry:
+            distance_mm = 1000.0 * geom.mean_clen_m
+            notes.append(f"the geometry file fixes the camera length at {distance_mm:g} mm")
+        return Apparatus(
+            Simulation(settings, geom, specimen),
+            WireFormat(style, image, distance_mm, peak_list, more),
+            detector.text,
+            cell_text(specimen),
+            tuple(notes),
+        )
+
+
+def header_values(detector: Detector, distance_mm: float, energy_ev: float) -> dict[str, float]:
+    """What a frame's header must say for the geometry file to find this energy and this mean camera length.
+
+    >>> header_values(Detector.parse(flat_geometry(10, 10, 5814.0)), 130.0, 9500.0)
+    {'beam_energy': 9500.0, 'detector_distance': 130.0}
+    """
+    values = {}
+    if detector.energy is not None and detector.energy.key:
+        values[detector.energy.key] = _in_unit_of(detector.energy, energy_ev)
+    if detector.clen.key:
+        coffset_m = float(np.mean([placed.coffset_m for placed in detector.panels]))
+        values[detector.clen.key] = round((distance_mm / 1000.0 - coffset_m) / METRES[detector.clen.unit], 9)
+    return values | {
+        shift.key: 0.0 for shift in (detector.shift_x, detector.shift_y) if shift is not None and shift.key
+    }
+
+
+def _in_unit_of(quantity: Quantity, energy_ev: float) -> float:
+    """A photon energy as the header is to say it."""
+    if quantity.directive == "electron_voltage":
+        raise UserError("electrons are not simulated; the geometry file should give photon_energy or wavelength")
+    if quantity.directive == "wavelength":
+        return HC_EV_ANGSTROM / energy_ev * {"A": 1.0, "m": 1e-10}[quantity.unit]
+    return energy_ev / {"eV": 1.0, "keV": 1e3, "MeV": 1e6}[quantity.unit]
+
+
+def _specimen_of(path: Path, space_group: str | None, seed: int) -> Specimen:
+    from stages.lattice import read_cell
+
+    known = read_cell(path)
+    return Specimen.make(known.parameters, known.lattice, space_group, seed)
