@@ -1,0 +1,93 @@
+"""Read recorded messages from files."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline import Context, EndOfStream, Message, UserError, stage
+from stages.recorded import expand, read_body
+from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
+
+
+@stage("source/replay")
+class Replay:
+    """Read messages that were recorded, one a file, in the order of their names.
+
+    A file holds the body of one message: ``.msgpack`` or ``.bin``, either also compressed (``.gz``); of a folder all such
+    files are taken. A message that holds an array of maps becomes one frame per map. A file that cannot be read is
+    a rejected frame.
+    """
+
+    files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
+    repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
+    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
+
+    def open(self, context: Context) -> RunningReplay:
+        """Find the files."""
+        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
+        return RunningReplay(self, expand(self.files))
+
+
+class RunningReplay:
+    """`Replay` at work."""
+
+    def __init__(self, parameters: Replay, files: list[Path]) -> None:
+        self._parameters = parameters
+        self._number = len(files) * parameters.repeat
+        self._read = 0
+        self._left = self._messages(files)
+
+    def receive(self, timeout_s: float, credit: int) -> list[Message]:
+        """Read the next file's messages; raises EndOfStream when there is none."""
+        if credit <= 0:
+            time.sleep(min(max(timeout_s, 0.0), 0.005))
+            return []
+        try:
+            return next(self._left)
+        except StopIteration:
+            raise EndOfStream from None
+
+    def stop_asking(self) -> int:
+        """Read nothing more."""
+        self._left = iter(())
+        return 0
+
+    def status(self) -> str:
+        """Say how far it is."""
+        return f"read {self._read} of {self._number} files"
+
+    def close(self) -> None:
+        """Nothing is open between files."""
+        self._left = iter(())
+
+    def _messages(self, files: list[Path]) -> Iterator[list[Message]]:
+        for _ in range(self._parameters.repeat):
+            for file in files:
+                try:
+                    body = memoryview(read_body(file, self._parameters.max_message_bytes))
+                except UserError as trouble:
+                    body = memoryview(stand_in("unreadable_file", str(trouble)))
+                self._read += 1
+                now = time.time_ns()
+                topic = topic_of(file)
+                yield [
+                    Message(topic, now, (part,), body)
+                    for part in split_maps(body, first_only=self._parameters.first_only)
+                ]
+
+
+def topic_of(file: Path) -> bytes:
+    """Guess the tag under which a recorded message was published from the name of its file.
+
+    >>> topic_of(Path("binned_sub_000_omframedata.bin.gz")), topic_of(Path("frame.msgpack"))
+    (b'omframedata', b'')
+    """
+    found = re.search(r"(?:^|_)((?:om|onda)[a-z]*data)(?=[_.]|$)", file.name)
+    return found[1].encode() if found else b""

@@ -1,0 +1,246 @@
+"""Ask for frames one by one (REQ socket)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+
+import zmq
+from pydantic import Field
+
+from pipeline import Context, EndOfStream, Message, stage
+from stages.source._connection import Connection, Endpoint
+from stages.source._messages import HARD_CEILING, messages_of
+from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, is_well_formed, stand_in
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+SHORT_REPLY_BYTES = 64
+
+
+@stage("source/zmq_req")
+class ZmqReq:
+    """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
+
+    Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
+    Requests are kept waiting at the sender, `outstanding` at a time, so that a frame is sent the moment there is one: a
+    single request in lock-step misses most hits of an OM that skips a hit which nobody waits for. OM keeps the 20
+    newest requests.
+
+    A request is lost when its server restarts; the connection tells, and the request is made again. Where a connection tells
+    nothing, `timeout_s` does; it should be longer than the sender's pauses, since each request that is given up costs a
+    frame when the sender comes to answer it. A reply that is no frame (OM's ``What?``) is counted as a rejected frame, and the
+    next request waits a while.
+
+    The requests are sent as REQ sockets send them, an empty part first, from DEALER sockets, which can have several on their
+    way: https://rfc.zeromq.org/spec/28/
+    """
+
+    address: Endpoint
+    request: str = Field(default="next", min_length=1, description="What to ask with; OM's word is next.")
+    outstanding: int = Field(
+        default=10, ge=1, le=1000, description="Requests that may wait for an answer at once, over all sockets."
+    )
+    sockets: int = Field(default=2, ge=1, le=64, description="Connections over which the requests are spread.")
+    timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds after which an unanswered request is given up: its connection is dropped and made anew, and it "
+        "is asked again.",
+    )
+    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
+
+    def open(self, context: Context) -> RunningZmqReq:
+        """Connect; asking begins with the first `receive`."""
+        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
+        return RunningZmqReq(self)
+
+
+class _Asker:
+    """One connection, and when each of its unanswered requests was sent: the time, and how many answers had come by then."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.asked: deque[tuple[float, int]] = deque()
+        self.lost = False
+
+
+class RunningZmqReq:
+    """`ZmqReq` at work."""
+
+    def __init__(self, parameters: ZmqReq) -> None:
+        self._parameters = parameters
+        self._asking = True
+        self._closed = False
+        self._answers = 0
+        self._last_answer = time.monotonic()
+        self._asked_again = 0
+        self._pause_s = 0.0
+        self._paused_until = 0.0
+        self._complaint = ""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._askers: list[_Asker] = []
+        try:
+            for _ in range(min(parameters.sockets, parameters.outstanding)):
+                self._askers.append(self._connect())
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, timeout_s: float, credit: int) -> list[Message]:
+        """Ask for as many frames as `credit` and `outstanding` allow, and wait for answers.
+
+        Raises EndOfStream when nothing more is to be asked for and no answer can come.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if self._closed:
+                raise EndOfStream
+            self._watch()
+            self._ask(credit)
+            if not self._asking and not self._outstanding:
+                raise EndOfStream
+            wait_s = max(0.0, self._wake_at(deadline) - time.monotonic())
+            ready = dict(self._poller.poll(math.ceil(1000 * wait_s)))
+            messages: list[Message] = []
+            for asker in self._askers:
+                if asker.connection.socket in ready:
+                    messages += self._take_answers(asker)
+            if messages or time.monotonic() >= deadline:
+                return messages
+
+    def stop_asking(self) -> int:
+        """Ask for nothing more; return how many requests may still be answered."""
+        self._asking = False
+        if not self._closed:
+            self._watch()
+        return self._outstanding
+
+    def status(self) -> str:
+        """Say whether anybody is there, and what is waited for."""
+        if self._closed:
+            return "closed"
+        address = self._parameters.address
+        if not any(asker.connection.connected for asker in self._askers):
+            return self._askers[0].connection.nobody(address)
+        if self._complaint:
+            return f"{self._complaint}; asking less often"
+        silent_s = time.monotonic() - self._last_answer
+        again = f", {self._asked_again} asked again" if self._asked_again else ""
+        return (
+            f"connected to {address}; {self._outstanding} requests unanswered{again}; last answer {silent_s:.0f} s ago"
+        )
+
+    def close(self) -> None:
+        """Disconnect; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            for asker in self._askers:
+                asker.asked.clear()
+                asker.connection.close()
+            self._context.term()
+
+    @property
+    def _outstanding(self) -> int:
+        return sum(len(asker.asked) for asker in self._askers)
+
+    def _connect(self) -> _Asker:
+        options = {
+            zmq.IMMEDIATE: 1,  # a request is sent to somebody who is there, or not at all
+            zmq.RCVHWM: self._parameters.outstanding + 1,
+            zmq.MAXMSGSIZE: HARD_CEILING * self._parameters.max_message_bytes,
+        }
+        connection = Connection(self._context, zmq.DEALER, self._parameters.address, options)
+        self._poller.register(connection.socket, zmq.POLLIN)
+        self._poller.register(connection.monitor, zmq.POLLIN)
+        return _Asker(connection)
+
+    def _watch(self) -> None:
+        """Make anew the connections that were lost, and those on which an answer is overdue.
+
+        The answers that came before are taken first.
+        """
+        for k, asker in enumerate(self._askers):
+            asker.lost = asker.connection.look() or asker.lost
+            if (asker.lost or self._is_overdue(asker)) and not asker.connection.socket.poll(0):
+                self._asked_again += len(asker.asked)
+                self._poller.unregister(asker.connection.socket)
+                self._poller.unregister(asker.connection.monitor)
+                asker.connection.close()
+                self._askers[k] = self._connect()
+
+    def _is_overdue(self, asker: _Asker) -> bool:
+        """Whether the oldest request will hardly be answered any more.
+
+        A slow sender that answers at all is waited for, until it has answered so many requests that this one must have had
+        its turn.
+        """
+        if not asker.asked:
+            return False
+        asked, answers_then = asker.asked[0]
+        now = time.monotonic()
+        passed_over = self._answers - answers_then > 2 * self._parameters.outstanding
+        silent_since = asked if passed_over else max(asked, self._last_answer)
+        return now - silent_since > self._parameters.timeout_s
+
+    def _ask(self, credit: int) -> None:
+        """Send as many requests as may be sent now, spread over the connections."""
+        now = time.monotonic()
+        if not self._asking or now < self._paused_until:
+            return
+        allowed = min(credit, self._parameters.outstanding, 1 if self._pause_s else credit)
+        request = [b"", self._parameters.request.encode()]
+        for _ in range(allowed - self._outstanding):
+            for asker in sorted(self._askers, key=lambda one: len(one.asked)):
+                if asker.lost:
+                    continue
+                try:
+                    asker.connection.socket.send_multipart(request, zmq.NOBLOCK)
+                except zmq.Again:  # nobody is there
+                    continue
+                asker.asked.append((now, self._answers))
+                break
+            else:
+                return
+
+    def _wake_at(self, deadline: float) -> float:
+        """The time at which there is something to do even if nothing comes."""
+        times = [deadline]
+        if self._paused_until > time.monotonic():
+            times.append(self._paused_until)
+        times += [asker.asked[0][0] + self._parameters.timeout_s for asker in self._askers if asker.asked]
+        # an overdue time in the past is of a request that is still waited for because others are answered
+        return min(deadline, max(min(times), time.monotonic() + 0.01))
+
+    def _take_answers(self, asker: _Asker) -> list[Message]:
+        parameters = self._parameters
+        messages: list[Message] = []
+        while True:
+            try:
+                frames = asker.connection.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return messages
+            self._answers += 1
+            self._last_answer = time.monotonic()
+            if asker.asked:
+                asker.asked.popleft()
+            found = messages_of(frames, parameters.max_message_bytes, first_only=parameters.first_only)
+            body = found[0].parts[0]
+            if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not is_map_or_array(memoryview(body)):
+                messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))
+            else:
+                self._pause_s, self._paused_until, self._complaint = 0.0, 0.0, ""
+                messages += found
+
+    def _complain(self, reply: bytes) -> bytes:
+        """Pause after a reply that is no frame, longer each time; return what stands for it."""
+        if self._last_answer >= self._paused_until:
+            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            self._paused_until = self._last_answer + self._pause_s
+        request = self._parameters.request
+        self._complaint = f"the sender answered {reply!r} to the request {request!r}, which is no frame"
+        advice = "" if request == "next" else "; OM's request for a frame is 'next': --zmq-request=next"
+        return stand_in("error_reply", self._complaint + advice)
