@@ -48,6 +48,10 @@ _OTHER_PEAK_METHODS = {
 }
 
 
+INTEGRATION_FLAGS = ("nocen", "nosat", "nograd")
+"""What may follow the integration method; all are what happens anyway."""
+
+
 @dataclass
 class Given:
     """The options that were given: name -> value, and what of them has had an effect."""
@@ -107,6 +111,10 @@ def _is_given(value: Any) -> bool:
 
 def _refuse(rows: list[Option]) -> None:
     problems = [f"{row.flag} is refused: {row.why}" for row in rows if row.status is Status.REFUSED]
+    names = {row.name for row in rows}
+    for name in sorted(names):
+        if f"no_{name}" in names:
+            problems.append(f"{option(name).flag} and {option('no_' + name).flag} contradict each other: give one of them")
     if problems:
         raise UserError("\n".join(problems))
     for row in rows:
@@ -213,9 +221,8 @@ def _integration_method(given: Given, no_image: bool) -> str:
     if method == "none":
         return "integrate/predict_only"
     if method != "rings":
-        known = "rings and none are"
-        raise UserError(f"--integration={text}: {method!r} is not supported yet; {known}")
-    refused = [flag for flag in flags if flag not in ("nocen", "nosat", "nograd")]
+        raise UserError(f"--integration={text}: {method!r} is not supported yet; rings and none are")
+    refused = [flag for flag in flags if flag not in INTEGRATION_FLAGS]
     if refused:
         raise UserError(
             f"--integration={text}: {', '.join('-' + flag for flag in refused)} is not supported yet; "
@@ -232,17 +239,21 @@ def _parameters(
     """The parameters of each role, and which option each of them comes from."""
     parameters: dict[str, dict[str, Any]] = {role: {} for role in (*stages, "run")}
     origins: dict[tuple[str, str], str] = {}
-    for row in rows:
-        for target in row.sets:
-            role, _, parameter = target.partition(".")
-            if role not in parameters or (role != "run" and not _has_parameter(stages[role], parameter)):
+    # what an option is there for goes before what it does besides
+    places = [(row, place, False) for row in rows for place in row.sets]
+    places += [(row, place, True) for row in rows for place in row.also]
+    for row, place, besides in places:
+        role, _, parameter = place.partition(".")
+        if role not in parameters or (role != "run" and not _has_parameter(stages[role], parameter)):
+            continue
+        if (role, parameter) in origins:
+            if besides:
                 continue
-            if (role, parameter) in origins:
-                raise UserError(f"{origins[role, parameter]} and {row.flag} say the same thing: give one of them")
-            typed = given.values[row.name]
-            parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
-            origins[role, parameter] = row.flag
-            given.effective.add(row.name)
+            raise UserError(f"{origins[role, parameter]} and {row.flag} say the same thing: give one of them")
+        typed = given.values[row.name]
+        parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
+        origins[role, parameter] = row.flag
+        given.effective.add(row.name)
     return parameters, origins
 
 

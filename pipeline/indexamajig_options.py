@@ -40,6 +40,8 @@ class Option:
         What holds when the option is not given, in words for the manual.
     sets
         Where the value goes, ``"role.parameter"``; every place that is in the graph gets it.
+    also
+        Where it goes besides, if no option that has the place under `sets` is given.
     value
         Makes the parameter's value of what was typed; a ValueError says what was wanted.
     why
@@ -56,6 +58,7 @@ class Option:
     default: str = ""
     repeatable: bool = False
     sets: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     value: Callable[[Any], Any] = lambda typed: typed
     shapes: bool = False
     status: Status = Status.SUPPORTED

@@ -1,0 +1,97 @@
+"""The manual of ``streamajig index``'s options, ``docs/reference-options.md``, made from the table.
+
+``python -m pipeline.indexamajig_reference`` prints it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from pipeline.indexamajig import INTEGRATION_FLAGS, PEAK_METHODS
+from pipeline.indexamajig_options import Option, Status
+from pipeline.indexamajig_table import OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
+
+_INTRODUCTION = f"""\
+# Options of `streamajig index`
+
+This page is generated from the table in `pipeline/indexamajig_table.py`; the command line is made from the same table.
+
+Options have the names and meanings of CrystFEL's indexamajig (version 0.12); those marked *own* are streamajig's.
+*Goes to* says which node of the graph gets the value, and as which parameter: `--print-graph` prints that graph as YAML
+for `streamajig run`, and `streamajig stages NAME` prints a stage's manual.
+
+- An option that is refused ends the program with exit status 2 and the reason; none is ever ignored.
+- An option that asks for what is true anyway is accepted, and the log says so.
+- An option that has no effect in the graph that was asked for, such as `--threshold` with `--peaks=msgpack`, gives a
+  warning.
+
+`--peaks` takes {", ".join(f"`{method}` (`{stage}`)" for method, stage in PEAK_METHODS.items())}. `--indexing` takes `auto`,
+`none`, or the second half of the name of any stage `index/...`; `auto` is `pairs` if `-p` gives a unit cell; without one
+nothing is indexed, and a warning says so. `--integration` takes `rings` or `none`, with {", ".join(f"`-{flag}`" for flag in INTEGRATION_FLAGS)}.
+
+| exit status | meaning |
+|---|---|
+| 0 | the stream ended, or SIGINT or SIGTERM ended it: whatever had been received is finished and written |
+| 1 | an output could no longer be written; the report says why |
+| 2 | something that the user can mend; nothing was run |
+| 130 | a second SIGINT or SIGTERM abandoned frames in flight; the report says how many |
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join([_INTRODUCTION, *_supported(), *_noted(), *_refused()])
+
+
+def _supported() -> Iterator[str]:
+    for panel in PANELS:
+        rows = [row for row in OPTIONS if row.panel == panel and row.status is Status.SUPPORTED]
+        if rows:
+            yield f"## {panel}\n\n| option | meaning | default | goes to |\n|---|---|---|---|"
+            yield from map(_row, rows)
+            yield ""
+
+
+def _row(row: Option) -> str:
+    target = ", ".join(f"`{place}`" for place in row.sets) or "the shape of the graph"
+    if row.also:
+        target += "; besides " + ", ".join(f"`{place}`" for place in row.also)
+    if row.panel == RUNNING and not row.sets:
+        target = "the command"
+    text = row.help + (" *own*" if row.own else "")
+    return f"| {_spellings(row)} | {text} | {row.default or '-'} | {target} |"
+
+
+def _spellings(row: Option) -> str:
+    value = f" {row.metavar or 'VALUE'}" if row.kind is not bool else ""
+    return ", ".join(f"`{flag}{value}`" for flag in row.flags)
+
+
+def _noted() -> Iterator[str]:
+    yield "## Accepted, and true anyway\n\n| option | why |\n|---|---|"
+    yield from (f"| {_spellings(row)} | {row.why} |" for row in OPTIONS if row.status is Status.NOTED)
+    yield ""
+
+
+def _refused() -> Iterator[str]:
+    yield "## Refused\n\n| option | why |\n|---|---|"
+    by_reason: dict[str, list[Option]] = {}
+    for row in OPTIONS:
+        if row.status is Status.REFUSED:
+            by_reason.setdefault(row.why, []).append(row)
+    for why, rows in by_reason.items():
+        names = _family(rows) if rows[0].panel == OTHER_INDEXERS else ", ".join(f"`{flag}`" for r in rows for flag in r.flags)
+        yield f"| {names} | {why} |"
+    yield ""
+
+
+def _family(rows: list[Option]) -> str:
+    """The options of one indexing program, shortly: ``--asdf-*``."""
+    program = rows[0].flag.removeprefix("--help-")
+    others = f", `{rows[1].flag[: len('--' + program)]}-*`" if len(rows) > 1 else ""
+    return f"`{rows[0].flag}`{others}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

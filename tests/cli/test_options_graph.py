@@ -1,0 +1,271 @@
+"""From options to the graph: which stages it is made of, and what is said when the options make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import UserError
+from pipeline.graph import Graph
+from pipeline.indexamajig import graph_from_options
+
+BASE: dict[str, Any] = {
+    "zmq_input": "tcp://127.0.0.1:5002",
+    "zmq_request": "next",
+    "geometry": Path("a.geom"),
+    "output": Path("a.stream"),
+    "pdb": Path("a.cell"),
+}
+
+
+def stages_of(graph: Graph) -> list[str]:
+    return [node.stage.stage_name for node in graph.nodes]
+
+
+def test_the_default_graph_is_that_of_indexamajig() -> None:
+    graph = graph_from_options(BASE)
+
+    assert stages_of(graph) == [
+        "source/zmq_req",
+        "decode/msgpack_map",
+        "geometry_map/map_panels",
+        "peaks/zaef",
+        "peaks/hit",
+        "index/pairs",
+        "refine/prediction",
+        "integrate/rings",
+        "sink/stream_file",
+    ]
+    assert graph.names == ("source", "decode", "geometry_map", "peaks", "hit", "index", "refine", "integrate", "sink")
+    graph.check()
+
+
+def test_the_seeds_subscribing_command_line_makes_a_whole_graph() -> None:
+    graph = graph_from_options({**BASE, "zmq_request": None, "zmq_subscribe": ["ondaframedata"]})
+
+    assert graph.source.stage.stage_name == "source/zmq_sub"
+    assert graph.source.stage.subscribe == ("ondaframedata",)
+    graph.check()
+
+
+def test_peaks_of_the_message_are_validated_unless_told_otherwise() -> None:
+    assert "validate" in graph_from_options({**BASE, "peaks": "msgpack"}).names
+    assert "validate" not in graph_from_options({**BASE, "peaks": "msgpack", "no_revalidate": True}).names
+    assert "validate" not in graph_from_options({**BASE, "peaks": "zaef"}).names
+
+
+@pytest.mark.parametrize("peaks", [None, "msgpack"])
+def test_without_image_data_nothing_reads_pixels(peaks: str | None) -> None:
+    graph = graph_from_options({**BASE, "no_image_data": True, "peaks": peaks})
+
+    assert stages_of(graph) == [
+        "source/zmq_req",
+        "decode/headers_only",
+        "geometry_map/map_panels",
+        "peaks/from_message",
+        "peaks/hit",
+        "index/pairs",
+        "refine/prediction",
+        "integrate/predict_only",
+        "sink/headers_only",
+    ]
+    graph.check()
+
+
+@pytest.mark.parametrize("method", ["zaef", "peakfinder8"])
+def test_a_peak_search_without_image_data_is_refused(method: str) -> None:
+    with pytest.raises(UserError, match=f"--peaks={method} searches the pixels, and --no-image-data leaves them out"):
+        graph_from_options({**BASE, "no_image_data": True, "peaks": method})
+
+
+def test_no_indexing_leaves_refinement_and_integration_out(caplog: pytest.LogCaptureFixture) -> None:
+    graph = graph_from_options({**BASE, "indexing": "none"})
+
+    assert graph.names == ("source", "decode", "geometry_map", "peaks", "hit", "index", "sink")
+    assert graph.node("index").stage.stage_name == "index/none"
+    assert "--pdb has no effect" in caplog.text
+    graph.check()
+
+
+def test_without_a_cell_nothing_is_indexed_and_a_warning_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    graph = graph_from_options({**BASE, "pdb": None})
+
+    assert graph.node("index").stage.stage_name == "index/none"
+    assert "no unit cell is given" in caplog.text
+
+
+def test_a_method_that_needs_a_cell_says_so() -> None:
+    with pytest.raises(UserError, match="--indexing=pairs needs a unit cell: give -p"):
+        graph_from_options({**BASE, "pdb": None, "indexing": "pairs"})
+
+
+@pytest.mark.parametrize("method", ["xgandalf", "mosflm,asdf", "pairs,none", "pairz", "file", "", "index/pairs"])
+def test_an_indexing_method_that_is_not_here_is_refused_with_those_that_are(method: str) -> None:
+    if method:
+        with pytest.raises(UserError, match=f"--indexing={method}: not available here; the methods are .*pairs.*"):
+            graph_from_options({**BASE, "indexing": method})
+    else:
+        assert graph_from_options({**BASE, "indexing": method}) == graph_from_options(BASE)
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [("hdf5", "--peaks=msgpack"), ("cxi", "--peaks=msgpack"), ("peakfinder9", "not supported yet"), ("none", "--indexing=none")],
+)
+def test_other_peak_methods_are_refused_by_name(method: str, wanted: str) -> None:
+    with pytest.raises(UserError, match=f"--peaks={method} is refused: .*{wanted}"):
+        graph_from_options({**BASE, "peaks": method})
+
+
+def test_a_misspelt_peak_method_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match="--peaks=peakfinder: there is no such method; did you mean 'peakfinder8'"):
+        graph_from_options({**BASE, "peaks": "peakfinder"})
+
+
+@pytest.mark.parametrize("method", ["rings", "rings-nocen", "rings-nocen-nosat-nograd"])
+def test_rings_integration_may_be_spelt_out(method: str) -> None:
+    assert graph_from_options({**BASE, "integration": method}) == graph_from_options(BASE)
+
+
+@pytest.mark.parametrize("method", ["prof2d", "rings-cen", "rings-sat", "rings-grad", "wrings"])
+def test_an_integration_that_is_not_here_is_refused(method: str) -> None:
+    with pytest.raises(UserError, match=f"--integration={method}: .*not supported yet"):
+        graph_from_options({**BASE, "integration": method})
+
+
+def test_integration_none_predicts_only() -> None:
+    graph = graph_from_options({**BASE, "integration": "none"})
+
+    assert graph.node("integrate").stage.stage_name == "integrate/predict_only"
+    assert graph.node("sink").stage.stage_name == "sink/stream_file"
+    graph.check()
+
+
+def test_radii_of_integration_hold_for_peaks_too_unless_peaks_have_their_own() -> None:
+    both = graph_from_options({**BASE, "int_radius": "2,4,6"})
+    own = graph_from_options({**BASE, "int_radius": "2,4,6", "peak_radius": "3,5,7"})
+
+    assert both.node("peaks").stage.peak_radius == both.node("integrate").stage.int_radius == (2.0, 4.0, 6.0)
+    assert own.node("peaks").stage.peak_radius == (3.0, 5.0, 7.0)
+    assert own.node("integrate").stage.int_radius == (2.0, 4.0, 6.0)
+
+
+def test_four_tolerances_mean_the_last_for_all_angles() -> None:
+    graph = graph_from_options({**BASE, "tolerance": "1,2,3,4"})
+
+    assert graph.node("index").stage.tolerance == (1.0, 2.0, 3.0, 4.0, 4.0, 4.0)
+
+
+INPUT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
+    "files and ZeroMQ": ({"input": "a.lst"}, r"--input \(-i\) and --zmq-input exclude each other"),
+    "files alone": ({"input": "a.lst", "zmq_input": None, "zmq_request": None}, "--input=a.lst: image files are not read"),
+    "no input": ({"zmq_input": None, "zmq_request": None}, "there is no input: give --zmq-input"),
+    "both sockets": ({"zmq_subscribe": ["a"]}, "--zmq-request and --zmq-subscribe exclude each other"),
+    "neither socket": ({"zmq_request": None}, "--zmq-input needs either --zmq-request.* or --zmq-subscribe"),
+    "no geometry": ({"geometry": None}, "there is no geometry file"),
+    "no output": ({"output": None}, "there is no output file"),
+}
+
+
+@pytest.mark.parametrize("case", INPUT_ERRORS)
+def test_options_that_make_no_sense_together_are_explained(case: str) -> None:
+    changes, wanted = INPUT_ERRORS[case]
+
+    with pytest.raises(UserError, match=wanted):
+        graph_from_options({**BASE, **changes})
+
+
+def test_everything_that_is_missing_is_said_at_once() -> None:
+    with pytest.raises(UserError) as error:
+        graph_from_options({})
+
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        "there is no input",
+        "there is no geometry file",
+        "there is no output file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"min_peaks": -1}, "^--min-peaks: .*found -1"),
+        ({"int_radius": "5,4"}, "^--int-radius: '5,4' should be 3 numbers"),
+        ({"int_radius": "7,5,4"}, "^--int-radius: '7,5,4': the radii should grow"),
+        ({"peak_radius": "a,b,c"}, "^--peak-radius: 'a,b,c' should be 3 numbers"),
+        ({"tolerance": "1,2,3"}, "^--tolerance: '1,2,3' should be"),
+        ({"j": 0}, "^-j: 0 should be 1 or more"),
+        ({"max_frames": 0}, "^--max-frames: .*found 0"),
+        ({"no_data_timeout": -1.0}, "^--no-data-timeout: .*found -1"),
+        ({"when_full": "explode", "zmq_request": None, "zmq_subscribe": ["a"]}, "^--when-full: .*found 'explode'"),
+        ({"data_format": "hdf5"}, "^--data-format: 'hdf5' is not supported yet"),
+        ({"int_diag": "all"}, "^--int-diag: 'all' is not supported"),
+        ({"j": 2, "backend": "serial"}, "^-j and --backend say the same thing"),
+        ({"refine": True, "no_refine": True}, "^--refine and --no-refine contradict each other"),
+    ],
+)
+def test_a_value_that_is_refused_is_explained_under_the_name_of_its_option(changes: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(UserError, match=wanted):
+        graph_from_options({**BASE, **changes})
+
+
+def test_an_option_without_effect_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    graph_from_options({**BASE, "peaks": "msgpack", "threshold": 10.0})
+
+    assert "--threshold has no effect in this graph" in caplog.text
+
+
+def test_msgpack_may_be_asked_for_as_crystfel_needs_it(caplog: pytest.LogCaptureFixture) -> None:
+    assert graph_from_options({**BASE, "data_format": "msgpack"}) == graph_from_options(BASE)
+    assert not caplog.text
+
+
+def test_a_module_of_ones_own_goes_into_the_graph(tmp_path: Path) -> None:
+    module = tmp_path / "stages_for_option_module.py"
+    module.write_text("LOADED = True\n")
+
+    assert graph_from_options({**BASE, "module": [str(module)]}).modules == (str(module),)
+    with pytest.raises(UserError, match="there is no file .*nowhere.py"):
+        graph_from_options({**BASE, "module": [str(tmp_path / "nowhere.py")]})
+
+
+@given(
+    peaks=st.sampled_from(["zaef", "peakfinder8", "msgpack"]),
+    min_peaks=st.integers(0, 1000),
+    threshold=st.floats(0.001, 1e9),
+    radius=st.integers(1, 9),
+    frames=st.none() | st.integers(1, 10**9),
+    workers=st.integers(1, 64),
+    headers=st.lists(st.text("abcß/_: #'\"", min_size=1, max_size=8), max_size=3),
+    no_refine=st.booleans(),
+)
+def test_every_graph_of_options_survives_its_yaml(
+    peaks: str,
+    min_peaks: int,
+    threshold: float,
+    radius: int,
+    frames: int | None,
+    workers: int,
+    headers: list[str],
+    no_refine: bool,
+) -> None:
+    graph = graph_from_options(
+        {
+            **BASE,
+            "peaks": peaks,
+            "min_peaks": min_peaks,
+            "threshold": threshold if peaks != "msgpack" else None,
+            "int_radius": f"{radius},{radius + 1},{radius + 3}",
+            "max_frames": frames,
+            "j": workers,
+            "copy_header": headers,
+            "no_refine": no_refine,
+        }
+    )
+
+    assert Graph.from_yaml(graph.to_yaml()) == graph
+    graph.check()

@@ -1,0 +1,167 @@
+"""The table of options: complete, consistent, and each row lands where it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import UserError, registry
+from pipeline.indexamajig import PEAK_METHODS, graph_from_options
+from pipeline.indexamajig_options import Option, Status
+from pipeline.indexamajig_reference import reference
+from pipeline.indexamajig_table import BY_NAME, OPTIONS, PANELS, option
+from pipeline.options import RunOptions
+
+BASE: dict[str, Any] = {
+    "zmq_input": "tcp://127.0.0.1:5002",
+    "zmq_request": "next",
+    "geometry": Path("a.geom"),
+    "output": Path("a.stream"),
+    "pdb": Path("a.cell"),
+}
+"""The least that makes a whole graph."""
+
+STAGES = {
+    "source": ("source/zmq_sub", "source/zmq_req"),
+    "decode": ("decode/msgpack_map", "decode/headers_only"),
+    "geometry_map": ("geometry_map/map_panels",),
+    "peaks": tuple(PEAK_METHODS.values()),
+    "validate": ("peaks/validate",),
+    "hit": ("peaks/hit",),
+    "index": ("index/pairs",),
+    "refine": ("refine/prediction",),
+    "integrate": ("integrate/rings", "integrate/predict_only"),
+    "sink": ("sink/stream_file", "sink/headers_only"),
+}
+
+EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
+    # option: (what else is needed, what is typed, what the parameter becomes)
+    "zmq_input": ({}, "tcp://10.0.0.1:77", "tcp://10.0.0.1:77"),
+    "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
+    "zmq_request": ({}, "more", "more"),
+    "geometry": ({}, Path("x.geom"), Path("x.geom")),
+    "outstanding": ({}, 7, 7),
+    "sockets": ({}, 3, 3),
+    "request_timeout": ({}, 12.5, 12.5),
+    "when_full": ({"zmq_request": None, "zmq_subscribe": ["x"]}, "drop_oldest", "drop_oldest"),
+    "first_map_only": ({}, True, True),
+    "max_message_bytes": ({}, 1_000_000, 1_000_000),
+    "output": ({}, Path("x.stream"), Path("x.stream")),
+    "no_non_hits_in_stream": ({}, True, True),
+    "no_peaks_in_stream": ({}, True, True),
+    "no_refls_in_stream": ({}, True, True),
+    "copy_header": ({}, ["timestamp", "source"], ("timestamp", "source")),
+    "in_order": ({}, True, True),
+    "serial_start": ({}, 1001, 1001),
+    "min_peaks": ({}, 15, 15),
+    "threshold": ({"peaks": "zaef"}, 120.0, 120.0),
+    "min_squared_gradient": ({"peaks": "zaef"}, 1e4, 1e4),
+    "min_snr": ({"peaks": "zaef"}, 6.5, 6.5),
+    "min_pix_count": ({"peaks": "peakfinder8"}, 3, 3),
+    "max_pix_count": ({"peaks": "peakfinder8"}, 30, 30),
+    "local_bg_radius": ({"peaks": "peakfinder8"}, 5, 5),
+    "min_res": ({"peaks": "peakfinder8"}, 50, 50),
+    "max_res": ({"peaks": "peakfinder8"}, 800, 800),
+    "peakfinder8_fast": ({"peaks": "peakfinder8"}, True, True),
+    "peak_radius": ({"peaks": "zaef"}, "3,4,6", (3.0, 4.0, 6.0)),
+    "no_use_saturated": ({"peaks": "zaef"}, True, False),
+    "no_half_pixel_shift": ({"peaks": "msgpack"}, True, False),
+    "check_hdf5_snr": ({"peaks": "msgpack"}, True, True),
+    "pdb": ({}, Path("x.cell"), Path("x.cell")),
+    "tolerance": ({}, "4,5,6,1,2,3", (4.0, 5.0, 6.0, 1.0, 2.0, 3.0)),
+    "int_radius": ({}, "3,4,6", (3.0, 4.0, 6.0)),
+    "push_res": ({}, 1.5, 1.5),
+    "j": ({}, 4, "threads:4"),
+    "backend": ({}, "serial", "serial"),
+    "max_frames": ({}, 200, 200),
+    "no_data_timeout": ({}, 30.0, 30.0),
+    "in_flight": ({}, 12, 12),
+    "dead_letters": ({}, Path("dead"), Path("dead")),
+    "keep_messages": ({}, True, True),
+}
+
+SETTING = [row for row in OPTIONS if row.sets]
+
+
+def test_every_option_of_indexamajig_is_in_the_table() -> None:
+    names = (Path(__file__).parent / "indexamajig_0_12_options.txt").read_text().split()
+    known = {flag for row in OPTIONS for flag in row.flags} | {"-h"}  # -h is the help itself
+
+    assert len(names) > 150
+    assert sorted(set(names) - known) == []
+
+
+def test_no_spelling_stands_for_two_options() -> None:
+    counted = Counter(flag for row in OPTIONS for flag in row.flags)
+
+    assert [flag for flag, count in counted.items() if count > 1] == []
+    assert len(BY_NAME) == len(OPTIONS)
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
+def test_every_row_says_what_becomes_of_the_option(row: Option) -> None:
+    assert row.panel in PANELS
+    assert row.help
+    if row.status is Status.SUPPORTED:
+        assert bool(row.sets) != row.shapes, "it goes to a parameter, or it decides about the graph"
+    else:
+        assert row.why, "it says why"
+        assert not row.sets
+
+
+@pytest.mark.parametrize("row", SETTING, ids=lambda row: row.name)
+def test_every_place_that_an_option_goes_to_exists(row: Option) -> None:
+    for place in (*row.sets, *row.also):
+        role, _, parameter = place.partition(".")
+        if role == "run":
+            assert parameter in RunOptions.__dataclass_fields__
+        else:
+            assert any(parameter in registry.load(name).__dataclass_fields__ for name in STAGES[role]), place
+
+
+def test_there_is_an_example_of_every_option_that_sets_a_parameter() -> None:
+    assert sorted(EXAMPLES) == sorted(row.name for row in SETTING)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_option_lands_where_the_table_says(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    more, typed, wanted = EXAMPLES[name]
+    graph = graph_from_options({**BASE, **more, name: typed})
+
+    landed = []
+    for place in option(name).sets:
+        role, _, parameter = place.partition(".")
+        owner = graph.options if role == "run" else graph.node(role).stage if role in graph.names else None
+        if owner is not None and hasattr(owner, parameter):
+            landed.append(getattr(owner, parameter))
+    assert landed
+    assert all(value == wanted for value in landed)
+    assert "no effect" not in caplog.text
+
+
+@pytest.mark.parametrize("row", [r for r in OPTIONS if r.status is Status.REFUSED], ids=lambda row: row.name)
+def test_an_option_that_is_not_supported_is_refused_by_name(row: Option) -> None:
+    typed = True if row.kind is bool else row.kind(1)
+
+    with pytest.raises(UserError, match=f"^{row.flag} is refused: .{{10}}"):
+        graph_from_options({**BASE, row.name: typed})
+
+
+@pytest.mark.parametrize("row", [r for r in OPTIONS if r.status is Status.NOTED], ids=lambda row: row.name)
+def test_an_option_that_changes_nothing_is_accepted_and_logged(row: Option, caplog: pytest.LogCaptureFixture) -> None:
+    typed = True if row.kind is bool else row.kind(1)
+
+    with caplog.at_level("INFO", "streamajig"):
+        assert graph_from_options({**BASE, row.name: typed}) == graph_from_options(BASE)
+    assert f"{row.flag} changes nothing: {row.why}" in caplog.text
+
+
+def test_the_manual_is_what_the_table_says(project: Path) -> None:
+    page = project / "docs" / "reference-options.md"
+
+    assert page.read_text(encoding="utf-8") == reference(), (
+        "make it anew: python -m pipeline.indexamajig_reference > docs/reference-options.md"
+    )
