@@ -14,15 +14,11 @@ from stages.detector import Detector
 from stages.geom_file.units import METRES, Quantity
 from stages.geometry import HC_EV_ANGSTROM
 from stages.header import Header
-from stages.lattice import Lattice
+from stages.lattice import cell_text, read_cell
 from stages.simulation.experiment import Simulation
 from stages.simulation.settings import Settings
-from stages.simulation.specimen import Specimen
+from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
-
-LYSOZYME_CELL = (79.1, 79.1, 37.9, 90.0, 90.0, 90.0)
-LYSOZYME_LATTICE = Lattice("tetragonal", "P", "c")
-LYSOZYME_SPACE_GROUP = "P 43 21 2"
 
 
 def flat_geometry(width: int, height: int, res: float) -> str:
@@ -47,18 +43,6 @@ def flat_geometry(width: int, height: int, res: float) -> str:
         f"thepanel/corner_y = {-height / 2:g}\n"
         "thepanel/fs = x\n"
         "thepanel/ss = y\n"
-    )
-
-
-def cell_text(specimen: Specimen) -> str:
-    """Text of a CrystFEL unit cell file."""
-    lattice = specimen.lattice
-    axis = "" if lattice.unique_axis == "*" else f"unique_axis = {lattice.unique_axis}\n"
-    lengths = "".join(f"{name} = {length:g} A\n" for name, length in zip("abc", specimen.cell[:3], strict=True))
-    angles = "".join(f"{n} = {angle:g} deg\n" for n, angle in zip(("al", "be", "ga"), specimen.cell[3:], strict=True))
-    return (
-        "CrystFEL unit cell file version 1.0\n\n"
-        f"lattice_type = {lattice.lattice_type}\ncentering = {lattice.centering}\n{axis}\n{lengths}{angles}"
     )
 
 
@@ -132,11 +116,12 @@ class Apparatus:
         if not panels_share_one_array(geom):
             peak_list = ""
             notes.append("no peak lists are sent: fs and ss alone would not say on which panel a peak lies")
-        specimen = (
-            Specimen.make(LYSOZYME_CELL, LYSOZYME_LATTICE, space_group or LYSOZYME_SPACE_GROUP, settings.seed)
-            if cell is None
-            else _specimen_of(cell, space_group, settings.seed)
-        )
+        if cell is None:
+            known, space_group = LYSOZYME, space_group or LYSOZYME_SPACE_GROUP
+            text = cell_text(known)
+        else:
+            known, text = read_cell(cell)
+        specimen = Specimen.make(known, space_group, settings.seed)
         if not detector.clen.key and geometry:
             distance_mm = 1000.0 * geom.mean_clen_m
             notes.append(f"the geometry file fixes the camera length at {distance_mm:g} mm")
@@ -144,7 +129,7 @@ class Apparatus:
             Simulation(settings, geom, specimen),
             WireFormat(style, image, distance_mm, peak_list, more),
             detector.text,
-            cell_text(specimen),
+            text,
             tuple(notes),
         )
 
@@ -173,10 +158,3 @@ def _in_unit_of(quantity: Quantity, energy_ev: float) -> float:
     if quantity.directive == "wavelength":
         return HC_EV_ANGSTROM / energy_ev * {"A": 1.0, "m": 1e-10}[quantity.unit]
     return energy_ev / {"eV": 1.0, "keV": 1e3, "MeV": 1e6}[quantity.unit]
-
-
-def _specimen_of(path: Path, space_group: str | None, seed: int) -> Specimen:
-    from stages.lattice import read_cell
-
-    known = read_cell(path)
-    return Specimen.make(known.parameters, known.lattice, space_group, seed)

@@ -142,7 +142,7 @@ class Simulation:
         )
         stretch = 1.0 + self.settings.cell_jitter * chance.standard_normal(3)
         own = stretch[list(self.specimen.axes_that_are_equal())]
-        turned: NDArray[np.float64] = (self.specimen.real_space_angstrom * own[:, None]) @ rotation.T
+        turned: NDArray[np.float64] = (self.specimen.cell.real_space_angstrom * own[:, None]) @ rotation.T
         return turned
 
     def _listed(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.lattice import Lattice
+from stages.lattice import Lattice, UnitCell, lattice_rotations
 from stages.simulation import _kernel
 
-_HOLOHEDRY = {
-    "triclinic": "P -1",
-    "monoclinic": "P 1 1 2/m",
-    "orthorhombic": "P m m m",
-    "tetragonal": "P 4/m m m",
-    "hexagonal": "P 6/m m m",
-    "cubic": "P m -3 m",
-}
-"""Space group whose point group is the full symmetry of each lattice, with c as the unique axis."""
+LYSOZYME = UnitCell(79.1, 79.1, 37.9, math.pi / 2, math.pi / 2, math.pi / 2, Lattice("tetragonal", "P", "c"))
+LYSOZYME_SPACE_GROUP = "P 43 21 2"
 
 _CENTRING = {
     "P": [(0, 0, 0)],
@@ -36,51 +29,47 @@ _CENTRING = {
 """Centring translations in 24ths of the cell's edges; R means rhombohedral axes, H the same lattice on hexagonal ones."""
 
 
-Operator = tuple[NDArray[np.int64], tuple[int, ...]]
-"""Rotation, and translation in 24ths."""
-
-
 @dataclass(frozen=True, eq=False)
 class Specimen:
     """A crystal: cell, symmetry and one set of structure factors.
 
     Attributes
     ----------
-    real_space_angstrom
-        float64 (3, 3), rows a, b, c in a standard orientation.
-    lattice
-        Lattice type, centring and unique axis.
+    cell
+        The unit cell.
     rotations, translations
         int64 (n, 3, 3) and (n, 3), the symmetry operators; translations in 24ths.
     seed
         Which crystal structure this is.
 
-    >>> lysozyme = Specimen.make((79.1, 79.1, 37.9, 90, 90, 90), Lattice("tetragonal", "P", "c"), "P 43 21 2")
+    >>> lysozyme = Specimen.make(LYSOZYME, LYSOZYME_SPACE_GROUP)
     >>> strengths = lysozyme.intensities(np.array([[1, 2, 3], [2, -1, 3], [-2, 1, 3], [0, 0, 5], [0, 0, 4]]))
     >>> bool(strengths[0] == strengths[1] == strengths[2] > 0), float(strengths[3]), bool(strengths[4] > 0)
     (True, 0.0, True)
     """
 
-    real_space_angstrom: NDArray[np.float64]
-    lattice: Lattice
+    cell: UnitCell
     rotations: NDArray[np.int64]
     translations: NDArray[np.int64]
     seed: int = 0
-    cell: tuple[float, float, float, float, float, float] = field(default=(1.0, 1.0, 1.0, 90.0, 90.0, 90.0))
 
     @staticmethod
-    def make(
-        cell: tuple[float, float, float, float, float, float],
-        lattice: Lattice,
-        space_group: str | None = None,
-        seed: int = 0,
-    ) -> Specimen:
-        """Make the specimen of a cell (Angstrom, degrees); without a space group only the centring causes absences."""
-        real_space = np.ascontiguousarray(np.array(gemmi.UnitCell(*cell).orth.mat.tolist()).T)
-        operators = _space_group_operators(space_group) if space_group else _lattice_operators(lattice)
-        rotations = np.array([op[0] for op in operators], np.int64)
-        translations = np.array([op[1] for op in operators], np.int64)
-        return Specimen(real_space, lattice, rotations, translations, seed, cell)
+    def make(cell: UnitCell, space_group: str | None = None, seed: int = 0) -> Specimen:
+        """Make the specimen of a cell.
+
+        Without a space group its symmetry is that of the lattice, and only the centring causes absences.
+        """
+        if space_group is None:
+            rotations, translations = _lattice_operators(cell)
+        else:
+            group = gemmi.find_spacegroup_by_name(space_group)
+            if group is None:
+                raise UserError(f"there is no space group {space_group!r}; write it as in the tables, e.g. 'P 43 21 2'")
+            operators = list(group.operations())
+            rotations = np.array([op.rot for op in operators], np.int64) // gemmi.Op.DEN
+            translations = np.array([op.tran for op in operators], np.int64)
+            _check_fit(cell, space_group, rotations)
+        return Specimen(cell, np.ascontiguousarray(rotations), np.ascontiguousarray(translations), seed)
 
     def intensities(self, hkl: NDArray[np.integer]) -> NDArray[np.float64]:
         """Relative intensities of reflections (n, 3) before any fall-off with resolution.
@@ -97,31 +86,33 @@ class Specimen:
     def axes_that_are_equal(self) -> tuple[int, int, int]:
         """For each axis a number, the same for axes that the lattice type makes equally long.
 
-        >>> Specimen.make((70, 70, 70, 90, 90, 90), Lattice("cubic", "F")).axes_that_are_equal()
-        (0, 0, 0)
+        >>> Specimen.make(LYSOZYME).axes_that_are_equal()
+        (0, 0, 2)
         """
-        if self.lattice.lattice_type in ("cubic", "rhombohedral") and self.lattice.centering != "H":
+        lattice = self.cell.lattice
+        if lattice.lattice_type == "cubic" or (lattice.lattice_type == "rhombohedral" and lattice.centering == "R"):
             return (0, 0, 0)
-        if self.lattice.lattice_type in ("tetragonal", "hexagonal", "rhombohedral"):
-            return {"a": (2, 0, 0), "b": (0, 2, 0)}.get(self.lattice.unique_axis, (0, 0, 2))
+        if lattice.lattice_type in ("tetragonal", "hexagonal", "rhombohedral"):
+            return {"a": (2, 0, 0), "b": (0, 2, 0)}.get(lattice.unique_axis, (0, 0, 2))
         return (0, 1, 2)
 
 
-def _space_group_operators(name: str) -> list[Operator]:
-    group = gemmi.find_spacegroup_by_name(name)
-    if group is None:
-        raise UserError(f"there is no space group {name!r}; write it as in the tables, e.g. 'P 43 21 2' or 'C 1 2 1'")
-    return [(np.array(op.rot, np.int64) // op.DEN, tuple(op.tran)) for op in group.operations()]
+def _lattice_operators(cell: UnitCell) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lattice type's rotations that map the centred lattice on itself, with every centring translation."""
+    shifts = np.array(_CENTRING[cell.lattice.centering], np.int64)
+    turns = np.rint(lattice_rotations(cell.lattice)).astype(np.int64)
+    points = {tuple(shift) for shift in shifts}
+    # a rotation W of the basis takes a point t to t W, and the indices h to W h, which is h W^T as a row
+    keeping = np.array([w.T for w in turns if {tuple(point) for point in shifts @ w % 24} == points])
+    return np.repeat(keeping, len(shifts), axis=0), np.tile(shifts, (len(keeping), 1))
 
 
-def _lattice_operators(lattice: Lattice) -> list[Operator]:
-    if lattice.lattice_type == "rhombohedral":
-        name = "P -3 m 1" if lattice.centering == "H" else "R -3 m:R"
-    else:
-        name = _HOLOHEDRY[lattice.lattice_type]
-    turn = {"a": 1, "b": 2}.get(lattice.unique_axis, 0)  # cyclic permutation that brings c to the unique axis
-    permutation = np.roll(np.eye(3, dtype=np.int64), turn, axis=0)
-    rotations = [permutation @ rotation @ permutation.T for rotation, _ in _space_group_operators(name)]
-    return [
-        (rotation, translation) for rotation, translation in itertools.product(rotations, _CENTRING[lattice.centering])
-    ]
+def _check_fit(cell: UnitCell, space_group: str, rotations: NDArray[np.int64]) -> None:
+    """Refuse a space group whose rotations change the cell's lengths and angles by more than 2 %."""
+    metric = cell.real_space_angstrom @ cell.real_space_angstrom.T
+    scale = np.sqrt(np.outer(metric.diagonal(), metric.diagonal()))
+    turned = rotations.transpose(0, 2, 1) @ metric @ rotations
+    if np.abs((turned - metric) / scale).max() > 0.02:
+        raise UserError(
+            f"the cell ({cell}) does not have the symmetry of the space group {space_group!r}; choose another"
+        )

@@ -19,12 +19,12 @@ from stages.decode.msgpack_map import MsgpackMap
 from stages.detector import Detector
 from stages.header import Header
 from stages.image import Image
-from stages.lattice import Lattice
+from stages.lattice import read_cell
 from stages.peaks.from_message import FromMessage
-from stages.simulation.apparatus import Apparatus, cell_text, flat_geometry, header_values, parse_size
+from stages.simulation.apparatus import Apparatus, flat_geometry, header_values, parse_size
 from stages.simulation.commands import simulate
 from stages.simulation.settings import Settings
-from stages.simulation.specimen import Specimen
+from stages.simulation.specimen import LYSOZYME
 from stages.simulation.truth import read_truth
 from stages.source.simulate import Simulate
 
@@ -315,11 +315,36 @@ def test_the_help_of_the_command_explains_every_option(capsys: pytest.CaptureFix
     assert simulate.__doc__
 
 
-def test_the_cell_file_says_what_the_crystals_are() -> None:
-    text = cell_text(Specimen.make((60, 40, 50, 90, 100, 90), Lattice("monoclinic", "C", "b")))
-    assert text.splitlines()[0] == "CrystFEL unit cell file version 1.0"
-    assert "unique_axis = b" in text
-    assert "be = 100 deg" in text
+CELL = """CrystFEL unit cell file version 1.0
+
+lattice_type = monoclinic
+centering = C
+unique_axis = b
+a = 60 A
+b = 40 A
+c = 50 A
+al = 90 deg
+be = 100 deg
+ga = 90 deg
+"""
+
+
+def test_a_cell_file_decides_what_the_crystals_are(tmp_path: Path) -> None:
+    file = tmp_path / "other.cell"
+    file.write_text(CELL)
+    apparatus = small(cell=file)
+    assert apparatus.cell_text == CELL
+    truth = apparatus.simulation.frame(0, pixels=False).truth
+    assert truth.real_space_angstrom is not None
+    assert np.linalg.norm(truth.real_space_angstrom, axis=1) == pytest.approx([60, 40, 50], rel=0.006)
+    assert (truth.spots.hkl[:, :2].sum(axis=1) % 2 == 0).all()
+
+
+def test_lysozyme_is_what_is_in_the_beam_without_a_cell_file(tmp_path: Path) -> None:
+    apparatus = small()
+    (tmp_path / "lysozyme.cell").write_text(apparatus.cell_text)
+    cell, _ = read_cell(tmp_path / "lysozyme.cell")
+    assert cell == LYSOZYME
 
 
 @pytest.fixture

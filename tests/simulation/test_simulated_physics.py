@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from pipeline import UserError
 from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice
+from stages.lattice import Lattice, UnitCell
 from stages.simulation import _kernel
 from stages.simulation.background import Background
 from stages.simulation.experiment import FEWEST_PHOTONS, Simulation
 from stages.simulation.settings import Settings
+from stages.simulation.specimen import LYSOZYME as LYSOZYME_CELL
 from stages.simulation.specimen import Specimen
 from stages.simulation.truth import read_truth, write_truth
 
-LYSOZYME = Specimen.make((79.1, 79.1, 37.9, 90, 90, 90), Lattice("tetragonal", "P", "c"), "P 43 21 2")
+LYSOZYME = Specimen.make(LYSOZYME_CELL, "P 43 21 2")
 
 
 def flat(width: int = 512, height: int = 480, res: float = 2907.0, clen_m: float = 0.12) -> DetGeom:
@@ -91,7 +92,7 @@ def test_peaks_and_truth_do_not_depend_on_whether_pixels_are_made() -> None:
 def test_the_reflections_near_the_ewald_sphere_are_those_of_a_loop_over_all_indices() -> None:
     rng = np.random.default_rng(1)
     for _ in range(5):
-        real = LYSOZYME.real_space_angstrom @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        real = LYSOZYME.cell.real_space_angstrom @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
         reciprocal = np.ascontiguousarray(np.linalg.inv(real).T)
         k, width, q_max = 0.77, 1e-3, 0.35
         hkl, error = np.empty((5000, 3), np.int32), np.empty(5000)
@@ -107,7 +108,7 @@ def test_the_reflections_near_the_ewald_sphere_are_those_of_a_loop_over_all_indi
 
 
 def test_too_little_room_for_reflections_is_told_and_not_overrun() -> None:
-    reciprocal = np.ascontiguousarray(np.linalg.inv(LYSOZYME.real_space_angstrom).T)
+    reciprocal = np.ascontiguousarray(np.linalg.inv(LYSOZYME.cell.real_space_angstrom).T)
     hkl, error = np.full((5, 3), 99, np.int32), np.empty(5)
     assert _kernel.near_ewald_sphere(reciprocal, 0.77, 1e-3, 0.35, hkl[:3], error[:3]) > 3
     assert (hkl[3:] == 99).all()
@@ -411,7 +412,7 @@ def test_intensities_are_exponentially_distributed_with_mean_one() -> None:
             lambda h, k, el: ((h + k) % 2 == 1) | ((k + el) % 2 == 1),
         ),
         (Lattice("cubic", "I"), (70, 70, 70, 90, 90, 90), lambda h, k, el: (h + k + el) % 2 == 1),
-        (Lattice("rhombohedral", "H", "c"), (70, 70, 90, 90, 90, 120), lambda h, k, el: (-h + k + el) % 3 != 0),
+        (Lattice("hexagonal", "H", "c"), (70, 70, 90, 90, 90, 120), lambda h, k, el: (-h + k + el) % 3 != 0),
         (Lattice("rhombohedral", "R"), (50, 50, 50, 80, 80, 80), lambda h, k, el: h > 99),
         (Lattice("tetragonal", "I", "a"), (90, 50, 50, 90, 90, 90), lambda h, k, el: (h + k + el) % 2 == 1),
         (Lattice("triclinic", "P"), (30, 40, 50, 80, 95, 110), lambda h, k, el: h > 99),
@@ -419,19 +420,25 @@ def test_intensities_are_exponentially_distributed_with_mean_one() -> None:
     ids=lambda value: value.lattice_type if isinstance(value, Lattice) else "",
 )
 def test_centring_decides_what_is_absent(lattice: Lattice, cell: tuple[float, ...], absent: object) -> None:
-    specimen = Specimen.make(cell, lattice)  # type: ignore[arg-type]
+    specimen = Specimen.make(UnitCell(*cell[:3], *np.radians(cell[3:]), lattice))  # type: ignore[arg-type]
     hkl = np.random.default_rng(2).integers(-9, 10, (300, 3))
     hkl = hkl[np.any(hkl != 0, axis=1)]
     assert np.array_equal(specimen.intensities(hkl) == 0, absent(*hkl.T))
     # the operators are symmetries of the cell itself
-    metric = specimen.real_space_angstrom @ specimen.real_space_angstrom.T
+    real = specimen.cell.real_space_angstrom
+    metric = real @ real.T
     for rotation in specimen.rotations:
         assert np.allclose(rotation.T @ metric @ rotation, metric, rtol=1e-9, atol=1e-6)
 
 
 def test_an_unknown_space_group_is_named() -> None:
     with pytest.raises(UserError, match="P 99"):
-        Specimen.make((10, 10, 10, 90, 90, 90), Lattice(), "P 99")
+        Specimen.make(LYSOZYME_CELL, "P 99")
+
+
+def test_a_space_group_that_does_not_fit_the_cell_is_refused() -> None:
+    with pytest.raises(UserError, match="does not have the symmetry"):
+        Specimen.make(LYSOZYME_CELL, "P 2 3")
 
 
 def test_a_truth_file_gives_back_what_was_written(tmp_path: Path) -> None:
