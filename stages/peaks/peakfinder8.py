@@ -1,0 +1,300 @@
+"""Peaks as connected pixels above a threshold that follows the radial background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline import Context, RejectFrame, stage
+from stages.geometry import DetGeom
+from stages.image import Image
+from stages.peaklist import PeakList
+from stages.peaks import _kernel_peakfinder8 as kernel
+from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+
+SAMPLES_PER_RING = 128
+"""Pixels from which a ring's thresholds are guessed before the pass over all of them."""
+
+Arrays = list[tuple[PanelTable, NDArray[Any]]]
+
+
+@stage("peaks/peakfinder8")
+class PeakFinder8:
+    """Find peaks above a threshold that depends on the distance from the beam (peakfinder8, from Cheetah).
+
+    Pixels at the same distance from the beam (rounded to whole pixels; all panels together) form a ring. Its mean m and
+    standard deviation s are found in five rounds, each without the pixels beyond m +- `min_snr` s of the round before.
+    Connected pixels above max(`threshold`, m + min_snr s), sides and corners counting, make a peak, if there are at least
+    `min_pix_count` and at most `max_pix_count` of them. Background b and its standard deviation sigma are then measured
+    within 2 `local_bg_radius` of the peak, among pixels that are below the threshold and in no peak. The peak counts if ::
+
+        snr = sum(v_i - b) / sigma >= min_snr
+
+    and if its highest pixel is not below the highest background pixel. Its position is its centre of mass. Bad pixels take
+    no part; outermost pixels of a panel start no peak. Only pixels further from the beam than `min_res` and nearer
+    than `max_res` are looked at. With `use_saturated` off, peaks are dropped whose highest pixel, above the background, is
+    more than the panel's max_adu.
+
+    Source: A. Barty et al., J. Appl. Cryst. 47 (2014) 1118-1131, https://doi.org/10.1107/S1600576714007626; the details follow
+    CrystFEL, whose peaks are found: no others, and none less.
+    """
+
+    threshold: float = Field(default=800.0, allow_inf_nan=False, description="Lowest value of a peak's pixels, ADU.")
+    min_snr: float = Field(default=5.0, ge=0, description="Lowest signal-to-noise ratio, of pixels and of peaks.")
+    min_pix_count: int = Field(default=2, ge=1, description="Fewest pixels of a peak.")
+    max_pix_count: int = Field(default=200, ge=1, description="Most pixels of a peak.")
+    local_bg_radius: int = Field(
+        default=3, ge=1, le=1000, description="Half the radius within which background is measured, pixels."
+    )
+    min_res: int = Field(default=0, ge=0, description="Least distance from the beam, pixels.")
+    max_res: int = Field(default=0, ge=0, description="Greatest distance from the beam, pixels; 0 for no limit.")
+    max_peaks: int = Field(default=2048, ge=1, description="Peaks after which the search ends, in the panels' order.")
+    use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
+
+    def open(self, context: Context) -> PeakFinder8Search:
+        """Return the search of one replica; ring maps are shared between replicas."""
+        return PeakFinder8Search(self, context.tables.get("peaks/peakfinder8", RecentTables))
+
+
+@dataclass(frozen=True, eq=False)
+class RingMap:
+    """Which ring each pixel belongs to: follows from the geometry and the resolution limits.
+
+    Attributes
+    ----------
+    ring
+        uint16, packed order; `num_rings` for pixels beyond the limits.
+    num_rings
+        How many rings there are.
+    """
+
+    ring: NDArray[np.uint16]
+    num_rings: int
+
+    @staticmethod
+    def make(geom: DetGeom, vectors_px: NDArray[np.float64], min_res: int, max_res: int) -> RingMap:
+        """Work out the rings of all panels."""
+        starts = packed_starts(geom.panels)
+        radius = np.empty(starts[-1], np.float32)
+        for vectors, panel, first, last in zip(vectors_px, geom.panels, starts[:-1], starts[1:], strict=True):
+            kernel.radii(vectors, panel.width, panel.height, radius[first:last])
+        inside = radius > min_res
+        if max_res:
+            inside &= radius < max_res
+        numbers = np.rint(radius).astype(np.int64)
+        lowest = int(numbers.min(where=inside, initial=np.iinfo(np.int64).max))
+        num_rings = max(int(numbers.max(where=inside, initial=-1)) - lowest + 1, 0)
+        numbers -= lowest
+        if num_rings >= 0xFFFF:
+            used, numbers = np.unique(np.where(inside, numbers, num_rings), return_inverse=True)
+            num_rings = len(used) - int(used[-1] == num_rings)
+            if num_rings >= 0xFFFF:
+                raise RejectFrame(
+                    "too_many_rings",
+                    f"peakfinder8 can tell at most 65534 distances from the beam apart, in pixels, and the geometry has "
+                    f"{num_rings}; set max_res, or mend the panels' corners",
+                )
+        return RingMap(np.where(inside, numbers, num_rings).astype(np.uint16), num_rings)
+
+
+def vectors_in_pixels(geom: DetGeom) -> NDArray[np.float64]:
+    """Return corner, fs and ss step of each panel in the plane across the beam, (P, 6): x, y of each in pixels.
+
+    They are rounded to 1e-6 (1e-9 for steps), because whole numbers, which are cut down to whole pixels later, must
+    come out whole after they have been to metres and back.
+    """
+    pixel = np.linalg.norm(geom.fs_m, axis=1)[:, None]
+    corner = np.round(geom.origin_m[:, :2] / pixel, 6)
+    return np.hstack([corner, np.round(geom.fs_m[:, :2] / pixel, 9), np.round(geom.ss_m[:, :2] / pixel, 9)])
+
+
+class PeakFinder8Search:
+    """The search at work: holds the buffers of one replica."""
+
+    def __init__(self, stage: PeakFinder8, ring_maps: RecentTables) -> None:
+        self._stage = stage
+        self._ring_maps = ring_maps
+        self._flatten = Flattener()
+        self._mask = PackedMask()
+        self._map: RingMap | None = None
+        self._static_key: Any = None
+        self._mask_version = -1
+        self._sampled_of = -1
+        self._peak = np.empty((stage.max_peaks, 7))
+        self._row_of_peak = np.empty(stage.max_peaks, np.int64)
+
+    def __call__(self, image: Image, geom: DetGeom) -> PeakList:
+        """Search all panels."""
+        s = self._stage
+        arrays = self._flatten(image, geom)
+        self._prepare(geom)
+        if not self._count[:-1].any():
+            return PeakList.make([], [], [], [])
+        all_listed = self._statistics(arrays)
+        panels, rows = [], []
+        for i, (table, flat) in enumerate(arrays):
+            n = kernel.find_peaks(
+                flat,
+                table.where,
+                self._ring,
+                self._upper,
+                self._offset,
+                self._listed_above(i) if all_listed else self._all_above(table, flat),
+                s.min_pix_count,
+                s.max_pix_count,
+                s.local_bg_radius,
+                s.min_snr,
+                self._mark,
+                self._pool,
+                self._peak,
+                self._row_of_peak,
+            )
+            panels.append(table.panel[self._row_of_peak[:n]])
+            rows.append(self._peak[:n].copy())
+        return self._peak_list(np.concatenate(panels), np.concatenate(rows), geom)
+
+    def _prepare(self, geom: DetGeom) -> None:
+        """Bring ring map, mask and buffers up to date with the frame's geometry."""
+        if self._map is None or geom.static_key is None or geom.static_key != self._static_key:
+            vectors = vectors_in_pixels(geom)
+            sizes = tuple((panel.width, panel.height) for panel in geom.panels)
+            limits = self._stage.min_res, self._stage.max_res
+            new = self._ring_maps.get((vectors.tobytes(), sizes, *limits), lambda: RingMap.make(geom, vectors, *limits))
+            self._static_key = geom.static_key
+            if new is not self._map:
+                self._map = new
+                self._make_buffers(geom, new)
+        mask = self._mask(geom)
+        if self._mask_version != self._mask.version:
+            kernel.fold_mask(self._map.ring, mask, self._ring, self._count)
+            self._mask_version = self._mask.version
+            good = int(self._count[:-1].sum())
+            if self._sampled_of < 0 or abs(good - self._sampled_of) > 0.1 * self._sampled_of:
+                self._choose_samples(geom)
+                self._sampled_of = good
+
+    def _make_buffers(self, geom: DetGeom, ring_map: RingMap) -> None:
+        size, rings = ring_map.ring.size, ring_map.num_rings
+        self._ring = np.empty(size, np.uint16)
+        self._count = np.empty(rings + 1, np.int64)
+        self._low, self._high = np.empty((2, rings + 1), np.float32)
+        self._low[rings], self._high[rings] = -np.inf, np.inf
+        self._constant = np.zeros(rings, np.uint8)
+        self._offset = np.empty(rings + 1)
+        self._upper = np.empty(rings + 1, np.float32)
+        self._cut = np.zeros(rings + 1, np.uint8)
+        self._sums = np.empty((rings + 1, 4, 2))
+        capacity = size // 8 + max(panel.width for panel in geom.panels)
+        self._place = np.empty(capacity, np.int32)
+        self._value = np.empty(capacity, np.float32)
+        self._chosen = np.empty(capacity, np.int32)
+        self._mark = np.zeros(size, np.uint8)
+        self._pool = np.empty(max(panel.width * panel.height for panel in geom.panels), np.int32)
+        self._mask_version = self._sampled_of = -1
+
+    def _choose_samples(self, geom: DetGeom) -> None:
+        rings = len(self._count) - 1
+        sample = np.empty(min(rings * (SAMPLES_PER_RING + 1), self._ring.size), np.int32)
+        widths = np.array([panel.width for panel in geom.panels])
+        n = kernel.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, SAMPLES_PER_RING, sample)
+        self._sample = sample[:n].copy()
+        ring = self._ring[self._sample]
+        self._slot = np.empty(n, np.int32)
+        self._slot[np.argsort(ring, kind="stable")] = np.arange(n, dtype=np.int32)
+        self._first = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rings))])
+        self._sampled = np.empty(n, np.float32)
+
+    def _statistics(self, arrays: Arrays) -> bool:
+        """Set each ring's mean and threshold; return whether all pixels above their threshold are among those listed."""
+        s = self._stage
+        rings = len(self._count) - 1
+        for table, flat in arrays:
+            kernel.take_samples(flat, table.where, self._ring, self._sample, self._slot, rings, self._sampled)
+        kernel.estimate_core(self._sampled, self._first, s.threshold, s.min_snr, self._low, self._high, self._constant)
+        self._sums[:] = 0.0
+        ends = [0]
+        for table, flat in arrays:
+            n = kernel.collect(
+                flat,
+                table.where,
+                self._ring,
+                self._low,
+                self._high,
+                rings,
+                self._sums,
+                ends[-1],
+                self._place,
+                self._value,
+            )
+            ends.append(n)
+            if n < 0:
+                break
+        self._ends = ends
+        all_listed = ends[-1] >= 0 and kernel.clip(
+            self._count,
+            self._sums,
+            self._low,
+            self._high,
+            self._constant,
+            self._ring,
+            self._place[: ends[-1]],
+            self._value[: ends[-1]],
+            s.threshold,
+            s.min_snr,
+            self._offset,
+            self._upper,
+            self._cut,
+        )
+        if ends[-1] < 0:
+            self._upper[rings], self._offset[rings] = kernel.NO_THRESHOLD, 0.0
+            self._cut[:rings] = 1
+        if self._cut.any():
+            self._clip_plainly(arrays)
+            return False
+        return bool(all_listed)
+
+    def _clip_plainly(self, arrays: Arrays) -> None:
+        """Find the thresholds of the rings that are marked in `_cut` from all their pixels."""
+        size = int(self._count[self._cut.astype(bool)].sum())
+        of_ring, value = np.empty(size, np.uint16), np.empty(size, np.float32)
+        n = 0
+        for table, flat in arrays:
+            n = kernel.gather(flat, table.where, self._ring, self._cut, n, of_ring, value)
+        kernel.clip_plainly(
+            of_ring, value, self._cut, self._stage.threshold, self._stage.min_snr, self._offset, self._upper
+        )
+
+    def _listed_above(self, i: int) -> NDArray[np.int32]:
+        """Return the places of the listed pixels of the i-th array that are above their threshold."""
+        mine = slice(self._ends[i], self._ends[i + 1])
+        n = kernel.pick(self._ring, self._upper, self._place[mine], self._value[mine], self._chosen)
+        return self._chosen[:n]
+
+    def _all_above(self, table: PanelTable, flat: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the places of all pixels of an array that are above their threshold."""
+        n = kernel.screen(flat, table.where, self._ring, self._upper, self._chosen)
+        if n > len(self._chosen):
+            self._chosen = np.empty(n, np.int32)
+            kernel.screen(flat, table.where, self._ring, self._upper, self._chosen)
+        return self._chosen[:n]
+
+    def _peak_list(self, panel: NDArray[np.int64], row: NDArray[np.float64], geom: DetGeom) -> PeakList:
+        """Put the peaks in the panels' order, let go of those too many or saturated, and count from the corner."""
+        order = np.argsort(panel, kind="stable")[: self._stage.max_peaks]
+        if not self._stage.use_saturated:
+            max_adu = np.array([p.max_adu for p in geom.panels])
+            order = order[~(row[order, kernel.HIGHEST_ABOVE_BACKGROUND] > max_adu[panel[order]])]
+        row = row[order]
+        return PeakList.make(
+            panel[order],
+            row[:, kernel.FS] + 0.5,
+            row[:, kernel.SS] + 0.5,
+            row[:, kernel.INTENSITY],
+            snr=row[:, kernel.SNR],
+            max_pixel=row[:, kernel.HIGHEST],
+            num_pixels=row[:, kernel.NUM_PIXELS],
+        )

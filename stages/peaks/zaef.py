@@ -1,0 +1,104 @@
+"""Gradient peak search."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from pipeline import Context, stage
+from stages.geometry import DetGeom
+from stages.image import Image
+from stages.peaklist import PeakList
+from stages.peaks import _kernel_zaef as kernel
+from stages.tables import Flattener, PackedMask
+
+MAX_PEAKS_PER_PANEL = 10001
+"""Where CrystFEL stops searching a panel."""
+
+
+def checked_radii(radii: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Return the radii if they can be used: 0 <= inner <= middle <= outer."""
+    inner, middle, outer = radii
+    if not 0 <= inner <= middle <= outer <= 1000:
+        raise ValueError(
+            "peak_radius must be inner,middle,outer with 0 <= inner <= middle <= outer <= 1000; "
+            f"found {inner:g},{middle:g},{outer:g}"
+        )
+    return radii
+
+
+@stage("peaks/zaef")
+class Zaef:
+    """Find peaks where the image is steep, after Zaefferer (2000).
+
+    A pixel v(fs, ss) of at least `threshold` is a foot point if its mean squared gradient is at least `min_sq_gradient`,
+    in CrystFEL's form, whose second direction is the diagonal on one side::
+
+        g^2 = ([v(fs,ss) - v(fs+1,ss)]^2 + [v(fs-1,ss) - v(fs,ss)]^2) / 2
+            + ([v(fs,ss) - v(fs+1,ss+1)]^2 + [v(fs,ss-1) - v(fs,ss)]^2) / 2
+
+    From there the search climbs to the summit, which may not be further than the inner radius from the foot point. The
+    peak is measured with three circles around the summit: sum I above the background b of the outer ring in the inner
+    circle (S pixels), variance sigma^2 = S s^2 + adu_per_photon I. It counts if I / sigma is at least `min_snr`, the circles
+    stay on the panel and meet no bad pixel, and no accepted peak of the panel is nearer than twice the inner radius. Its
+    position is the centroid in the inner circle. Pixels above the panel's max_adu are no foot points, and peaks that
+    touch one (ring included) are rejected, unless `use_saturated`.
+
+    Choose `threshold` above the background: below it, every pixel has to be climbed from.
+
+    Source: S. Zaefferer, J. Appl. Cryst. 33 (2000) 10-25, https://doi.org/10.1107/S0021889899010894; the details follow
+    CrystFEL (T. A. White et al., J. Appl. Cryst. 45 (2012) 335-341, https://doi.org/10.1107/S0021889812002312).
+    """
+
+    threshold: float = Field(default=800.0, allow_inf_nan=False, description="Lowest value of a foot point, ADU.")
+    min_sq_gradient: float = Field(default=100000.0, ge=0, description="Lowest squared gradient, ADU squared.")
+    min_snr: float = Field(default=5.0, description="Lowest intensity in units of its standard deviation.")
+    peak_radius: tuple[float, float, float] = Field(
+        default=(4.0, 5.0, 7.0),
+        description="Inner, middle and outer radius, pixels (indexamajig: those of --int-radius).",
+    )
+    use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
+
+    _radii = field_validator("peak_radius")(checked_radii)
+
+    def open(self, context: Context) -> ZaefSearch:
+        """Return the search of one replica."""
+        return ZaefSearch(self)
+
+
+class ZaefSearch:
+    """The search at work: holds the buffers of one replica."""
+
+    def __init__(self, stage: Zaef) -> None:
+        self._stage = stage
+        self._flatten = Flattener()
+        self._mask = PackedMask()
+        self._found = np.empty((MAX_PEAKS_PER_PANEL, 5))
+
+    def __call__(self, image: Image, geom: DetGeom) -> PeakList:
+        """Search all panels that are not no_index."""
+        s = self._stage
+        mask = self._mask(geom)
+        rows: list[np.ndarray] = [self._found[:0].copy() for _ in geom.panels]
+        for table, flat in self._flatten(image, geom):
+            for number, where in zip(table.panel.tolist(), table.where, strict=True):
+                panel = geom.panels[number]
+                if panel.no_index:
+                    continue
+                n = kernel.search(
+                    flat,
+                    where,
+                    mask,
+                    s.threshold,
+                    s.min_sq_gradient,
+                    s.min_snr,
+                    *s.peak_radius,
+                    s.use_saturated,
+                    geom.adu_per_photon(number),
+                    panel.max_adu,
+                    self._found,
+                )
+                rows[number] = self._found[:n].copy()
+        panels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+        fs, ss, intensity, snr, highest = np.concatenate(rows).T
+        return PeakList.make(panels, fs, ss, intensity, snr=snr, max_pixel=highest)
