@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline import UserError
 from stages.lattice import Lattice
 
+_VERSION = "CrystFEL stream format 2.3"
 _BEGIN_CHUNK, _END_CHUNK = "----- Begin chunk -----", "----- End chunk -----"
 _BEGIN_CRYSTAL, _END_CRYSTAL = "--- Begin crystal", "--- End crystal"
 _BEGIN_PEAKS, _END_PEAKS = "Peaks from peak search", "End of peak list"
@@ -149,10 +150,10 @@ def read_stream(path: Path | str) -> Stream:
         text = Path(path).read_bytes().decode(errors="replace")
     except OSError as error:
         raise UserError(f"cannot read stream {path}: {error.strerror}") from error
-    if not text.startswith("CrystFEL stream format 2.3"):
+    if not text.startswith(_VERSION):
+        begins = text[:60].partition("\n")[0]
         raise UserError(
-            f"{path} is not a CrystFEL stream of version 2.3: it should begin with 'CrystFEL stream format 2.3', and begins "
-            f"with {text[:40].splitlines()[:1]}"
+            f"{path} is not a CrystFEL stream: it should begin with {_VERSION!r}, and begins with {begins!r}"
         )
     return parse_stream(text)
 

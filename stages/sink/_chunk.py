@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
 from stages.crystal import Crystal, Crystals, Reflections
+from stages.detector import Detector
 from stages.geometry import DetGeom
 from stages.header import Header
 from stages.peaklist import Hit, PeakList
@@ -25,12 +26,16 @@ from stages.sink._lines import PanelNames, one_line, peak_lines, reflection_line
 UNKNOWN_SOURCE = "ZMQdata"
 """What CrystFEL writes as the file name of frames that came over ZeroMQ."""
 
+UNKNOWN_ENERGY_EV = 0.0
+"""Written where a frame was rejected before its photon energy was known, since readers need a number."""
+
 UNKNOWN_PROFILE_RADIUS_PER_NM = 0.02
 """With what CrystFEL starts; written where no stage has determined the radius, since readers need one."""
 
 _FILE_IN_EVENT = re.compile(r"(\S.*?)\s+//\s*\S+\s*")
 
 _COLUMNS_OF_PEAKS = b"  fs/px   ss/px (1/d)/nm^-1   Intensity  Panel\n"
+_NO_REFLECTIONS = b"No integrated reflections.\n"
 _COLUMNS_OF_REFLECTIONS = b"   h    k    l          I   sigma(I)       peak background  fs/px  ss/px panel\n"
 
 
@@ -60,8 +65,9 @@ class ChunkEncoder:
         self._options = options
         self._log = context.log
         self._warned: set[str] = set()
-        geometry_headers = context.upstream.get("geometry_headers", ())
-        self._geometry_headers = tuple(map(str, geometry_headers)) if isinstance(geometry_headers, tuple) else ()
+        detector = context.upstream.get("detector")
+        self._detector = detector if isinstance(detector, Detector) else None
+        self._geometry_headers = self._detector.header_keys if self._detector else ()
         self._names = PanelNames(())
         warm_up()
 
@@ -103,7 +109,7 @@ class ChunkEncoder:
             lines.append(f"n_indexing_tries = {crystals.num_tries}")
         if rejected is not None:
             lines.append(f"streamajig/rejected = {one_line(f'{rejected.node}: {rejected.reason}: {rejected.detail}')}")
-        lines.append(f"photon_energy_eV = {geom.photon_energy_ev if geom else 0.0:f}")
+        lines.append(f"photon_energy_eV = {geom.photon_energy_ev if geom else self._energy_ev(frame):f}")
         lines.append(f"beam_divergence = {self._options.divergence_rad:.2e} rad")
         lines.append(f"beam_bandwidth = {geom.bandwidth if geom else 0.0:.2e} (fraction)")
         lines.extend(self._copied_headers(frame))
@@ -120,16 +126,28 @@ class ChunkEncoder:
             filename = in_file[1] if in_file else UNKNOWN_SOURCE
         return one_line(filename), event or f"//{frame.serial}"
 
+    def _energy_ev(self, frame: Frame) -> float:
+        """The photon energy of a frame without geometry, if its header says it; otherwise 0."""
+        if self._detector is None or self._detector.energy is None or Header not in frame:
+            return UNKNOWN_ENERGY_EV
+        try:
+            return self._detector.energy.read(frame[Header])
+        except RejectFrame:
+            return UNKNOWN_ENERGY_EV
+
     def _copied_headers(self, frame: Frame) -> Iterator[str]:
         header = frame.get(Header)
         if header is None:
             return
         for name in self._geometry_headers:  # with them the geometry holds for this chunk, wherever it is read again
             try:
-                value = header.number(name, positive=False)
+                number = header.number(name, positive=False)
             except RejectFrame:
                 continue  # if it matters the frame is rejected, and the chunk says so
-            yield f"header/float/{_header_name(name)} = {value:f}"
+            kind, text = _header_entry(header[name]) or ("str", "")
+            if kind == "str":  # a number sent as text
+                kind, text = "float", f"{number:f}"
+            yield f"header/{kind}/{_header_name(name)} = {text}"
         for name in self._options.copy_headers:
             if name in self._geometry_headers:
                 continue
@@ -147,7 +165,9 @@ class ChunkEncoder:
         if peaks is None or geom is None:
             return
         names = self._names_of(geom)
-        inverse_d_per_nm = 10.0 * np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
+        names.check(peaks.panel)
+        with np.errstate(all="ignore"):  # a peak nowhere has a 1/d of nothing, which is what its line says
+            inverse_d_per_nm = 10.0 * np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
         limit = peak_resolution_per_nm(inverse_d_per_nm)
         yield f"num_peaks = {len(peaks)}\n".encode()
         yield f"peak_resolution = {limit:f} nm^-1 or {_d_angstrom(limit):f} A\n".encode()
@@ -182,7 +202,7 @@ class ChunkEncoder:
         lines.append("predict_refine/det_shift x = {:.3f} y = {:.3f} mm".format(*shift_mm))
         yield ("\n".join(lines) + "\n").encode()
         if crystal.reflections is None or self._options.no_reflections or geom is None:
-            yield b"No integrated reflections.\n"
+            yield _NO_REFLECTIONS
         else:
             yield from self._reflections(crystal, crystal.reflections, geom)
         yield b"--- End crystal\n"
@@ -196,10 +216,9 @@ class ChunkEncoder:
         values = np.zeros((4, len(found)))
         if self._options.has_pixels:
             values[:] = found.intensity, found.sigma, found.peak, found.background
-        broken = ~np.isfinite(values[0] + values[1] + fs + ss)
-        num_broken = int(broken.sum())
+        good = np.isfinite(values[0]) & np.isfinite(values[1]) & np.isfinite(fs) & np.isfinite(ss)
+        num_broken = len(good) - int(good.sum())
         if num_broken:
-            good = ~broken
             fs, ss, hkl, panel, values = fs[good], ss[good], hkl[good], panel[good], _float64(values[:, good])
         limit = crystal.resolution_limit_per_angstrom * 10.0
         if math.isfinite(limit):
@@ -208,8 +227,11 @@ class ChunkEncoder:
             f"num_reflections = {len(hkl)}\n"
             f"num_saturated_reflections = {found.num_saturated}\n"
             f"num_implausible_reflections = {found.num_implausible + num_broken}\n"
-            "Reflections measured after indexing\n"
-        ).encode() + _COLUMNS_OF_REFLECTIONS
+        ).encode()
+        if not len(hkl):
+            yield _NO_REFLECTIONS  # an empty list stops some readers
+            return
+        yield b"Reflections measured after indexing\n" + _COLUMNS_OF_REFLECTIONS
         yield reflection_lines(hkl, values, fs, ss, panel, names)
         yield b"End of reflections\n"
 

@@ -17,7 +17,8 @@ class StreamFile(StreamSink):
     Every frame gives a chunk, hit or not. It is appended whole, so the file can be read at any time by whatever reads
     streams, also when the run was killed. A frame whose message was understood and that was rejected later gives a chunk
     with ``hit = 0`` and the reason in a line ``streamajig/rejected``, which readers pass over; its ``photon_energy_eV`` is 0
-    where the geometry was not known.
+    where the message does not say it. Header values that the geometry file refers to (photon energy, camera length, detector
+    shift) stand in every chunk, so that the geometry holds for it wherever the stream is read; so do those of `copy_headers`.
 
     The event is the sender's event id, or ``//serial`` where there is none. Positions are pixels in the data array, counted
     from the corner of the first pixel; ``peak_resolution`` is the highest 1/d after a fiftieth of the peaks has been set
