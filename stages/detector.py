@@ -44,6 +44,9 @@ from stages.geometry import DetGeom, Panel
 from stages.header import Header
 from stages.image import Image
 
+MAX_BYTES = 64 << 20
+"""No geometry file is larger; whoever gives a data file by mistake need not wait until it is read."""
+
 KEPT_PLACEMENTS = 16
 """Camera lengths and shifts for which vectors and masks are kept."""
 
@@ -98,6 +101,8 @@ class Detector:
     def load(path: Path | str) -> Detector:
         """Read a geometry file; raises UserError if there is none or it is not one."""
         try:
+            if Path(path).stat().st_size > MAX_BYTES:
+                raise UserError(f"{path}: this is not a geometry file: it has more than {MAX_BYTES >> 20} MiB")
             content = Path(path).read_bytes()
         except FileNotFoundError:
             raise UserError(f"geometry file {str(path)!r} does not exist (working directory: {Path.cwd()})") from None
@@ -267,11 +272,11 @@ class _Placement:
             pixels = panel.view(image.array(panel.data))
             rule = (panel.flag_lessthan, panel.flag_morethan, np.array(panel.flag_equal, np.float64))
             static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
-            if _kernel.agrees(pixels, static, *rule, latest):
+            if _kernel.flag(pixels, static, *rule, latest, False):
                 masks[i] = latest
             else:
                 masks[i] = np.empty_like(static)
-                _kernel.flag(pixels, static, *rule, masks[i])
+                _kernel.flag(pixels, static, *rule, masks[i], True)
                 self._latest[i] = masks[i]
         same = all(mask is static for mask, static in zip(masks, self.static_bad, strict=True))
         return self.static_bad if same else tuple(masks)
@@ -300,9 +305,10 @@ class _Placements:
 
 def _kernel_warm_up() -> None:
     """Compile the flag kernels for the pixel types that come over the wire, read-only as they come."""
-    static, equal = np.zeros((1, 2), np.uint8), np.empty(0)
-    for dtype in (np.int32, np.float32, np.uint16, np.uint32, np.int16):
-        pixels = np.zeros((1, 2), dtype)
+    mask, equal = np.zeros((2, 2), np.uint8), np.empty(0)
+    for dtype in (np.int32, np.float32, np.uint16, np.uint32):
+        pixels = np.zeros((2, 3), dtype)
         pixels.flags.writeable = False
-        _kernel.agrees(pixels, static, 0.0, 1.0, equal, static)
-        _kernel.flag(pixels, static, 0.0, 1.0, equal, static)
+        for view in (pixels[:, :2], np.ascontiguousarray(pixels[:, :2])):
+            view.flags.writeable = False
+            _kernel.flag(view, mask, 0.0, 1.0, equal, mask, False)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stages.geom_file.model import MAX_MASKS, MaskSource, PlacedPanel
-from stages.geom_file.text import BadValue, direction, leading_number, suggestion, truth, whole
+from stages.geom_file.text import BadValue, bit_set, direction, leading_number, suggestion, truth, whole
 from stages.geometry import Panel
 
 MAX_DIMS = 16
@@ -121,7 +121,7 @@ class PanelDraft:
         elif directive == "badrow_direction":
             note("badrow_direction is ignored, as in CrystFEL since 0.9")
         elif directive.startswith("mask"):
-            self._read_mask(directive, text, note)
+            self._read_mask(directive, text)
         elif directive.startswith("dim") and _DIM.fullmatch(directive):
             self._read_dim(directive, text)
         elif directive == "clen":
@@ -145,7 +145,7 @@ class PanelDraft:
                 "max_adu leaves saturated reflections out already here; CrystFEL's advice is --max-adu when merging instead"
             )
 
-    def _read_mask(self, directive: str, text: str, note: Callable[[str], None]) -> None:
+    def _read_mask(self, directive: str, text: str) -> None:
         match = _MASK.fullmatch(_OLD_MASKS.get(directive, directive))
         if match is None or int(match.group(1)) >= MAX_MASKS:
             raise BadValue(
@@ -161,10 +161,7 @@ class PanelDraft:
                 raise BadValue("should be a path inside an HDF5 file, which begins with '/'")
             mask.data = text
         else:
-            bits = whole(_number(directive, text, note))
-            if not 0 <= bits < 1 << 64:
-                raise BadValue("should be a set of bits, 0 to 0xffffffffffffffff")
-            setattr(mask, what, bits)
+            setattr(mask, what, bit_set(text))
 
     def _read_dim(self, directive: str, text: str) -> None:
         digits = directive.removeprefix("dim")

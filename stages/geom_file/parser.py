@@ -18,6 +18,7 @@ from stages.geom_file.text import BadValue, leading_number, suggestion
 from stages.geom_file.units import ENERGY_UNITS, Quantity, energy_of, length_of
 
 MAX_GROUP_MEMBERS = 64
+MAX_STREAM_GEOMETRY = 1 << 20
 SHOWN_PROBLEMS = 12
 TOP_LEVEL = (*ENERGY_UNITS, "clen", "detector_shift_x", "detector_shift_y", "bandwidth", "peak_list", "peak_list_type")
 """Directives of the whole file; every one of a panel may stand there besides, and group_..., rigid_group..."""
@@ -30,6 +31,13 @@ def parse(text: str, filename: str = "geometry") -> Detector:
     if text.startswith("CrystFEL stream format"):
         raise UserError(
             f"{filename}: this is a stream, not a geometry file; the part between its geometry marks would be one"
+        )
+    if text.startswith("\ufeff"):
+        lines[0] = lines[0].removeprefix("\ufeff")
+        reading.note(1, "the file begins with a byte order mark, which other programs stumble over")
+    if len(text) > MAX_STREAM_GEOMETRY:
+        reading.note(
+            0, f"the file has {len(text)} characters; programs that read streams take geometry files up to 1 MiB only"
         )
     for number, line in enumerate(lines, start=1):
         content = line.split(";", 1)[0].strip()
@@ -110,14 +118,14 @@ class _Reading:
                 self.defaults.read(name, value, self._noter(number))
             except UnknownDirective:
                 known = (*TOP_LEVEL, *PANEL_DIRECTIVES)
-                self._note(number, f"unknown directive {name!r} is ignored{suggestion(name, known)}")
+                self.note(number, f"unknown directive {name!r} is ignored{suggestion(name, known)}")
                 return
             self.unused_defaults.append((number, name))
 
     def _once(self, number: int, name: str, quantity: Quantity) -> None:
         before = self.quantities.get(name)
         if before is not None:
-            self._note(number, f"{quantity.directive} replaces the {before.directive} given before")
+            self.note(number, f"{quantity.directive} replaces the {before.directive} given before")
         self.quantities[name] = quantity
 
     def _bad_region(self, number: int, name: str, directive: str, value: str) -> None:
@@ -125,7 +133,7 @@ class _Reading:
         try:
             region.read(directive, value)
         except KeyError:
-            self._note(
+            self.note(
                 number,
                 f"unknown directive {directive!r} of bad region {name} is ignored{suggestion(directive, REGION_DIRECTIVES)}",
             )
@@ -141,12 +149,13 @@ class _Reading:
                 hint = "; it concerns the whole file and stands without a panel's name"
             else:
                 hint = suggestion(directive, PANEL_DIRECTIVES)
-            self._note(number, f"unknown directive {directive!r} of a panel is ignored{hint}")
+            self.note(number, f"unknown directive {directive!r} of a panel is ignored{hint}")
 
     def _noter(self, number: int) -> Callable[[str], None]:
-        return lambda text: self._note(number, text)
+        return lambda text: self.note(number, text)
 
-    def _note(self, number: int, text: str) -> None:
+    def note(self, number: int, text: str) -> None:
+        """Keep what the file's author should know of a line."""
         self.notes.setdefault(text, []).append(number)
 
     def finish(self, text: str) -> Detector:
@@ -215,7 +224,7 @@ class _Reading:
             finished.append(panel.finish())
             for mask in finished[-1].masks:
                 if not mask.file:
-                    self._note(
+                    self.note(
                         panel.line,
                         f"mask{mask.number}_data = {mask.data} is not used: it is in each frame's own file, and "
                         f"streamed frames bring no mask; mask{mask.number}_file would read it from a file",

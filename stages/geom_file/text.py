@@ -10,6 +10,7 @@ from collections.abc import Iterable
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|0[xX][0-9a-fA-F]+|inf(inity)?|nan)", re.IGNORECASE
 )
+_UNITED = re.compile(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)([A-Za-z]+)")
 _HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]+")
 _TERM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)?([xyz])")
 
@@ -25,7 +26,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     "; did you mean 'corner_x'?"
     """
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6 if len(word) > 2 else 0.5)
     if not near:
         lower = {k.lower(): k for k in known}
         near = [lower[word.lower()]] if word.lower() in lower else []
@@ -50,11 +51,40 @@ def leading_number(text: str) -> tuple[float, str]:
     (5814.0, 'px/m')
     """
     match = _HEX.match(text) or _NUMBER.match(text)
-    if match is None:
+    if match is None or (match.group()[-1:].isalpha() and text[match.end() :][:1].isalpha()):
         raise BadValue("should be a number")
     number = to_number(match.group())
     assert number is not None
     return number, text[match.end() :].strip()
+
+
+def bit_set(text: str) -> int:
+    """Return the bits of a mask, decimal or hexadecimal, exactly.
+
+    >>> bit_set("0xffffffffffffffff") == 2**64 - 1, bit_set("16"), bit_set("1e2")
+    (True, 16, 100)
+    """
+    word = text.split(maxsplit=1)[0]
+    if _HEX.fullmatch(word) or word.isdecimal():
+        bits = int(word, 16 if _HEX.fullmatch(word) else 10)
+    else:
+        number = to_number(word)
+        if number is None:
+            raise BadValue("should be a set of bits, e.g. 0xffff")
+        bits = whole(number)
+    if not 0 <= bits < 1 << 64:
+        raise BadValue("should be a set of bits, 0 to 0xffffffffffffffff")
+    return bits
+
+
+def split_unit(word: str, units: Iterable[str]) -> str:
+    """Return how a number that runs into its unit should have been written, or nothing.
+
+    >>> split_unit("0.12m", ["m", "mm"]), split_unit("distance", ["m", "mm"])
+    ('0.12 m', '')
+    """
+    match = _UNITED.fullmatch(word)
+    return f"{match.group(1)} {match.group(2)}" if match and match.group(2) in units else ""
 
 
 def whole(number: float) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline import RejectFrame
-from stages.geom_file.text import BadValue, suggestion, to_number
+from stages.geom_file.text import BadValue, split_unit, suggestion, to_number
 from stages.geometry import HC_EV_ANGSTROM
 from stages.header import Header
 
@@ -130,6 +130,11 @@ def _split(directive: str, text: str, units: tuple[str, ...]) -> tuple[str, str]
     if len(words) > 2:
         raise BadValue("has more than two words; wanted a number or a header key, then a unit")
     if len(words) == 1:
+        apart = split_unit(words[0], units)
+        if apart:
+            raise BadValue(
+                f"would be taken for the name of a header key; between number and unit stands a space: '{apart}'"
+            )
         return words[0], ""
     if words[1] not in units:
         raise BadValue(f"has the unit {words[1]!r}; {directive} knows {', '.join(units)}{suggestion(words[1], units)}")
