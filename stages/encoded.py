@@ -249,7 +249,7 @@ class EncodedArray:
                 f"{math.prod(shape) * dtype.itemsize} were wanted",
             )
         array = np.frombuffer(self.data, dtype).reshape(shape)
-        if dtype == np.float16:
+        if dtype.kind == "f" and dtype.itemsize == 2:
             array = array.astype(np.float32)
         elif not dtype.isnative:
             array = array.astype(dtype.newbyteorder("="))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +45,8 @@ def replay(
         how = f"to subscribers of {topic!r}" if pub else f"to whoever asks with {request!r}"
         total = len(found) * repeat
         typer.echo(f"{total} messages from {server.address} {how}; Ctrl-C ends", err=True)
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             server.serve(read_body(file) for _ in range(repeat) for file in found)
+        except KeyboardInterrupt:
+            server.close(linger_s=0.5)
         typer.echo(f"sent {server.sent} of {total} messages", err=True)
