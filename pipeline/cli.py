@@ -122,6 +122,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{_in_words(error)}\n('{where} --help' lists what there is)")
     except typer.Abort:
         return _complain("aborted", status=1)
+    finally:
+        logs.stop()
     return status if isinstance(status, int) else 0
 
 

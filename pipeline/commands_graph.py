@@ -34,15 +34,21 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run a graph until its stream ends, and print the report."""
+    from pydantic import ValidationError
+
     from pipeline.commands_execute import execute
     from pipeline.errors import UserError
+    from pipeline.yaml_spec import describe_problem
 
     graph = _load(file, module)
     changes = {"backend": backend, "max_frames": max_frames, "no_data_timeout_s": no_data_timeout}
     try:
         graph = graph.with_options(**{name: value for name, value in changes.items() if value is not None})
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise UserError(f"the options of the run: {error}") from None
+    except ValidationError as error:
+        flags = {"no_data_timeout_s": "--no-data-timeout", "max_frames": "--max-frames", "backend": "--backend"}
+        raise UserError(
+            "\n".join(f"{flags[str(d['loc'][0])]}: {describe_problem(d)}" for d in error.errors())
+        ) from None
     status = execute(graph, shlex.join(["streamajig", *sys.argv[1:]]), profile=profile, as_json=as_json)
     raise typer.Exit(status)
 

@@ -6,7 +6,7 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 ========================  =================================================================
 role (name of the node)   stage
 ========================  =================================================================
-source                    source/zmq_sub, source/zmq_req
+source                    source/zmq_sub, source/zmq_req, source/replay
 decode                    decode/msgpack_map, decode/headers_only
 geometry_map              geometry_map/map_panels
 peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8
@@ -21,6 +21,7 @@ sink                      sink/stream_file, sink/headers_only
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -114,7 +115,9 @@ def _refuse(rows: list[Option]) -> None:
     names = {row.name for row in rows}
     for name in sorted(names):
         if f"no_{name}" in names:
-            problems.append(f"{option(name).flag} and {option('no_' + name).flag} contradict each other: give one of them")
+            problems.append(
+                f"{option(name).flag} and {option('no_' + name).flag} contradict each other: give one of them"
+            )
     if problems:
         raise UserError("\n".join(problems))
     for row in rows:
@@ -127,14 +130,9 @@ def _check_input(given: Given) -> None:
     problems = []
     if "input" in given and "zmq_input" in given:
         problems.append(
-            "--input (-i) and --zmq-input exclude each other: give --zmq-input alone to receive data over ZeroMQ"
+            "--input (-i) and --zmq-input exclude each other: --zmq-input receives data over ZeroMQ, --input reads files"
         )
-    elif "input" in given:
-        problems.append(
-            f"--input={given.take('input')}: image files are not read; streamajig receives messages over ZeroMQ, so give "
-            "--zmq-input=ADDRESS with --zmq-request=STRING or --zmq-subscribe=TAG instead"
-        )
-    elif "zmq_input" not in given:
+    elif "input" not in given and "zmq_input" not in given:
         problems.append("there is no input: give --zmq-input=ADDRESS, such as tcp://127.0.0.1:5002")
     if "zmq_request" in given and "zmq_subscribe" in given:
         problems.append(
@@ -164,7 +162,7 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
         _value(option("data_format"), given.take("data_format"))
     if "int_diag" in given:
         _value(option("int_diag"), given.take("int_diag"))
-    yield "source", "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
+    yield "source", _source(given)
     yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
     yield "geometry_map", "geometry_map/map_panels"
     yield "peaks", peaks
@@ -179,6 +177,12 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
             yield "refine", "refine/prediction"
         yield "integrate", integrate
     yield "sink", "sink/headers_only" if no_image else "sink/stream_file"
+
+
+def _source(given: Given) -> str:
+    if "input" in given:
+        return "source/replay"
+    return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
 
 
 def _peak_method(given: Given, no_image: bool) -> str:
@@ -258,7 +262,7 @@ def _parameters(
 
 
 def _has_parameter(stage_name: str, parameter: str) -> bool:
-    return parameter in registry.load(stage_name).__dataclass_fields__
+    return any(field.name == parameter for field in dataclasses.fields(registry.load(stage_name)))
 
 
 def _value(row: Option, typed: Any) -> Any:

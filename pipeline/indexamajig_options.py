@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -150,6 +152,37 @@ def only_msgpack(text: str) -> str:
     if text != "msgpack":
         raise ValueError(f"{text!r} is not supported yet: streamajig reads msgpack only")
     return text
+
+
+MESSAGE_SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
+"""How the name of a recorded message ends."""
+
+
+def recorded(text: str) -> tuple[Path, ...]:
+    """Read what ``-i`` names: recorded messages, a folder of them, or a list of them (``-`` is a list on stdin)."""
+    path = Path(text)
+    if text != "-" and (path.is_dir() or text.endswith(MESSAGE_SUFFIXES)):
+        if not path.exists():
+            raise ValueError(f"there is no file {text}")
+        return (path,)
+    try:
+        lines = sys.stdin.read() if text == "-" else path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{text} is not a list of files, nor a recorded message ({', '.join(MESSAGE_SUFFIXES)})"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"cannot read {text}: {error.strerror}") from None
+    names = [line.strip() for line in lines.splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"the list {text} names no files")
+    for name in names:
+        if not name.endswith(MESSAGE_SUFFIXES):
+            raise ValueError(
+                f"{text} lists {name!r}: image files are not read; streamajig receives messages over ZeroMQ (--zmq-input) "
+                f"or reads recorded ones ({', '.join(MESSAGE_SUFFIXES)})"
+            )
+    return tuple(Path(name) for name in names)
 
 
 def own(*flags: str, panel: str, help: str, kind: type = bool, **more: Any) -> Option:

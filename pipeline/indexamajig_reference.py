@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.indexamajig import INTEGRATION_FLAGS, PEAK_METHODS
 from pipeline.indexamajig_options import Option, Status
 from pipeline.indexamajig_table import OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
 
 _INTRODUCTION = f"""\
 # Options of `streamajig index`
@@ -26,9 +31,10 @@ for `streamajig run`, and `streamajig stages NAME` prints a stage's manual.
 - An option that has no effect in the graph that was asked for, such as `--threshold` with `--peaks=msgpack`, gives a
   warning.
 
-`--peaks` takes {", ".join(f"`{method}` (`{stage}`)" for method, stage in PEAK_METHODS.items())}. `--indexing` takes `auto`,
-`none`, or the second half of the name of any stage `index/...`; `auto` is `pairs` if `-p` gives a unit cell; without one
-nothing is indexed, and a warning says so. `--integration` takes `rings` or `none`, with {", ".join(f"`-{flag}`" for flag in INTEGRATION_FLAGS)}.
+`--peaks` takes {_list(f"`{method}` (`{stage}`)" for method, stage in PEAK_METHODS.items())}.
+`--indexing` takes `auto`, `none`, or the second half of the name of any stage `index/...`; `auto` is `pairs` if `-p` gives a
+unit cell; without one nothing is indexed, and a warning says so. `--integration` takes `rings` or `none`, and after it
+{_list(f"`-{flag}`" for flag in INTEGRATION_FLAGS)}.
 
 | exit status | meaning |
 |---|---|
@@ -81,7 +87,11 @@ def _refused() -> Iterator[str]:
         if row.status is Status.REFUSED:
             by_reason.setdefault(row.why, []).append(row)
     for why, rows in by_reason.items():
-        names = _family(rows) if rows[0].panel == OTHER_INDEXERS else ", ".join(f"`{flag}`" for r in rows for flag in r.flags)
+        names = (
+            _family(rows)
+            if rows[0].panel == OTHER_INDEXERS
+            else ", ".join(f"`{flag}`" for r in rows for flag in r.flags)
+        )
         yield f"| {names} | {why} |"
     yield ""
 

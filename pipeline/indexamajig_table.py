@@ -17,6 +17,7 @@ from pipeline.indexamajig_options import (
     only_none,
     own,
     radii,
+    recorded,
     refused,
     threads,
     tolerance,
@@ -39,8 +40,8 @@ _INTERNAL = "it is internal to indexamajig's worker processes"
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "List of image files: not read here; streamajig receives messages.", str, "FILE",
-        shapes=True),
+    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, also .gz), a folder of them, or a list of them. "
+        "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
@@ -122,8 +123,7 @@ _PEAKS = (
         sets=("peaks.min_res",)),
     Option(("--max-res",), PEAKS, "Peaks are nearer than this to the beam, in pixels; 0 is no limit (peakfinder8).", int,
         "PX", "0", sets=("peaks.max_res",)),
-    Option(("--peakfinder8-fast",), PEAKS, "Sample the background statistics sparsely (peakfinder8).",
-        sets=("peaks.fast",)),
+    refused("--peakfinder8-fast", panel=PEAKS, help="Sample the background sparsely.", why="it is not supported yet"),
     Option(("--peak-radius",), PEAKS, "Inner, middle and outer radius for peaks, in pixels.", str, "R1,R2,R3",
         "as --int-radius", value=radii, sets=("peaks.peak_radius", "validate.peak_radius")),
     Option(("--no-use-saturated",), PEAKS, "Leave peaks with saturated pixels out.", value=negated,

@@ -22,31 +22,47 @@ def console() -> Console:
 
 
 def start(level: str = "info") -> None:
-    """Let streamajig's loggers write to stderr from this level on; the second call changes the level only."""
+    """Let streamajig's loggers write to stderr from this level on."""
+    stop()
     logger = logging.getLogger("streamajig")
     logger.setLevel(level.upper())
-    for old in list(logger.handlers):
-        logger.removeHandler(old)
     logger.addHandler(_handler())
-    logger.propagate = False
+
+
+def stop() -> None:
+    """Undo :func:`start`."""
+    logger = logging.getLogger("streamajig")
+    logger.setLevel(logging.NOTSET)
+    for handler in [handler for handler in logger.handlers if getattr(handler, "is_of_the_command_line", False)]:
+        logger.removeHandler(handler)
 
 
 def _handler() -> logging.Handler:
+    handler: logging.Handler
     if sys.stderr.isatty():
         from rich.logging import RichHandler
 
-        return RichHandler(console=console(), show_path=False, omit_repeated_times=False)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain())
+        handler = RichHandler(console=console(), show_path=False, omit_repeated_times=False)
+    else:
+        handler = _Plain()
+    handler.is_of_the_command_line = True  # type: ignore[attr-defined]
     return handler
 
 
-class _Plain(logging.Formatter):
-    """``streamajig: warning: text``, for files and other programs."""
+class _Plain(logging.Handler):
+    """``streamajig.run: warning: text``, for files and other programs; on what is stderr at the time."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line, and what was raised below it."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         text = f"{record.name}: {level}{record.getMessage()}"
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
         return text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; a log that cannot be written must not end a run."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # as in all of logging's own handlers
+            self.handleError(record)

@@ -55,7 +55,8 @@ class ProgressLine:
     stream
         Where to show it; ``sys.stderr`` by default.
     every_s
-        Where the stream is not a terminal: seconds between lines. There, no line is written while nothing changes.
+        Where the stream is not a terminal: seconds between lines. There, no line is written while nothing changes, and
+        one is written after a second when the first frames have come or the source says something else.
     """
 
     def __init__(self, stream: TextIO | None = None, every_s: float = 10.0) -> None:
@@ -64,6 +65,7 @@ class ProgressLine:
         self._live: Any = None
         self._last_s = -math.inf
         self._last_text = ""
+        self._last_news = (False, "")
 
     @property
     def on_terminal(self) -> bool:
@@ -93,7 +95,9 @@ class ProgressLine:
             self._live.update(Text(line(progress), overflow="ellipsis", no_wrap=True), refresh=True)
             return
         now = time.monotonic()
+        news = (progress.received > 0, progress.status)
+        wait_s = self._every_s if news == self._last_news else min(1.0, self._every_s)
         text = line(progress)
-        if now - self._last_s >= self._every_s and text != self._last_text:
-            self._last_s, self._last_text = now, text
+        if text != self._last_text and now - self._last_s >= wait_s:
+            self._last_s, self._last_text, self._last_news = now, text, news
             print(text, file=self._stream, flush=True)

@@ -114,7 +114,12 @@ def test_an_indexing_method_that_is_not_here_is_refused_with_those_that_are(meth
 
 @pytest.mark.parametrize(
     ("method", "wanted"),
-    [("hdf5", "--peaks=msgpack"), ("cxi", "--peaks=msgpack"), ("peakfinder9", "not supported yet"), ("none", "--indexing=none")],
+    [
+        ("hdf5", "--peaks=msgpack"),
+        ("cxi", "--peaks=msgpack"),
+        ("peakfinder9", "not supported yet"),
+        ("none", "--indexing=none"),
+    ],
 )
 def test_other_peak_methods_are_refused_by_name(method: str, wanted: str) -> None:
     with pytest.raises(UserError, match=f"--peaks={method} is refused: .*{wanted}"):
@@ -162,7 +167,14 @@ def test_four_tolerances_mean_the_last_for_all_angles() -> None:
 
 INPUT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "files and ZeroMQ": ({"input": "a.lst"}, r"--input \(-i\) and --zmq-input exclude each other"),
-    "files alone": ({"input": "a.lst", "zmq_input": None, "zmq_request": None}, "--input=a.lst: image files are not read"),
+    "a missing list": (
+        {"input": "a.lst", "zmq_input": None, "zmq_request": None},
+        "--input: cannot read a.lst: No such file",
+    ),
+    "a missing message": (
+        {"input": "a.bin", "zmq_input": None, "zmq_request": None},
+        "--input: there is no file a.bin",
+    ),
     "no input": ({"zmq_input": None, "zmq_request": None}, "there is no input: give --zmq-input"),
     "both sockets": ({"zmq_subscribe": ["a"]}, "--zmq-request and --zmq-subscribe exclude each other"),
     "neither socket": ({"zmq_request": None}, "--zmq-input needs either --zmq-request.* or --zmq-subscribe"),
@@ -190,6 +202,35 @@ def test_everything_that_is_missing_is_said_at_once() -> None:
     ]
 
 
+def test_recorded_messages_are_read_from_a_list_a_folder_or_one_by_one(tmp_path: Path) -> None:
+    files = [tmp_path / "1.msgpack", tmp_path / "2.bin.gz"]
+    for file in files:
+        file.write_bytes(b"\x80")
+    (tmp_path / "all.lst").write_text(f"{files[0]}\n\n{files[1]}\n")
+    base = {**BASE, "zmq_input": None, "zmq_request": None}
+
+    for typed, wanted in ((tmp_path / "all.lst", files), (tmp_path, [tmp_path]), (files[0], files[:1])):
+        graph = graph_from_options({**base, "input": str(typed)})
+        assert graph.source.stage.stage_name == "source/replay"
+        assert graph.source.stage.files == tuple(wanted)
+        graph.check()
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"image.h5 //3\n", "lists 'image.h5 //3': image files are not read"),
+        (b"\x89HDF\xff", "not a list"),
+        (b" \n", "no files"),
+    ],
+)
+def test_lists_of_anything_else_are_refused(tmp_path: Path, content: bytes, wanted: str) -> None:
+    (tmp_path / "images.lst").write_bytes(content)
+
+    with pytest.raises(UserError, match=f"^--input: .*{wanted}"):
+        graph_from_options({**BASE, "zmq_input": None, "zmq_request": None, "input": str(tmp_path / "images.lst")})
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -208,7 +249,9 @@ def test_everything_that_is_missing_is_said_at_once() -> None:
         ({"refine": True, "no_refine": True}, "^--refine and --no-refine contradict each other"),
     ],
 )
-def test_a_value_that_is_refused_is_explained_under_the_name_of_its_option(changes: dict[str, Any], wanted: str) -> None:
+def test_a_value_that_is_refused_is_explained_under_the_name_of_its_option(
+    changes: dict[str, Any], wanted: str
+) -> None:
     with pytest.raises(UserError, match=wanted):
         graph_from_options({**BASE, **changes})
 
@@ -229,7 +272,7 @@ def test_a_module_of_ones_own_goes_into_the_graph(tmp_path: Path) -> None:
     module.write_text("LOADED = True\n")
 
     assert graph_from_options({**BASE, "module": [str(module)]}).modules == (str(module),)
-    with pytest.raises(UserError, match="there is no file .*nowhere.py"):
+    with pytest.raises(UserError, match=r"there is no file .*nowhere\.py"):
         graph_from_options({**BASE, "module": [str(tmp_path / "nowhere.py")]})
 
 

@@ -1,0 +1,321 @@
+"""The command line in this process: commands, help, messages, exit statuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli, registry
+from pipeline.graph import Graph
+
+TOY_STAGES = Path(__file__).parent.parent / "core" / "toy_stages.py"
+
+TOY_GRAPH = f"""\
+modules: ["{TOY_STAGES}"]
+nodes:
+  source: {{stage: source/toy, numbers: [1, 2, -3, 4]}}
+  decode: {{stage: decode/toy}}
+  double: {{stage: double/toy, by: 3}}
+  sink: {{stage: sink/toy}}
+"""
+
+ZMQ = ["--zmq-input=tcp://127.0.0.1:1", "--zmq-request=next"]
+INDEX = ["index", *ZMQ, "-o", "out.stream", "-g", "a.geom", "-p", "a.cell"]
+
+
+@pytest.fixture
+def toy_graph(tmp_path: Path) -> Path:
+    file = tmp_path / "toy.yaml"
+    file.write_text(TOY_GRAPH)
+    return file
+
+
+def test_without_a_word_it_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 0
+
+    shown = capsys.readouterr().out
+    for command in ("index", "run", "check", "show", "stages", "schema", "warm-up", "simulate", "demo"):
+        assert re.search(rf"^\W*{command} ", shown, re.MULTILINE), command
+
+
+def test_the_commands_of_other_packages_are_listed_without_importing_them() -> None:
+    code = (
+        "import sys; from pipeline import cli; cli.run(['--help']); "
+        "heavy = {'numba', 'numpy', 'zmq', 'streamz', 'stages.simulation.commands'}; "
+        "print('imported:', *sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "simulate" in done.stdout
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_the_help_of_index_shows_supported_options_in_their_panels(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.run(["index", "--help"]) == 0
+
+    shown = capsys.readouterr().out
+    for words in ("Input", "Peak search", "Indexing", "Integration", "--zmq-request", "--min-peaks", "--int-radius"):
+        assert words in shown
+    assert "--asapo-token" not in shown
+
+
+@pytest.mark.parametrize("command", ["run", "check", "show", "stages", "schema", "warm-up", "simulate"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--help"]) == 0
+    assert "Usage: streamajig" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert re.fullmatch(r"streamajig \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+ERRORS: dict[str, tuple[list[str], str]] = {
+    "a misspelt option": (["index", "--min-peakz=3"], "there is no option --min-peakz; did you mean --min-peaks"),
+    "an unknown option": (["index", "--qqqqqqqqqq"], "there is no option --qqqqqqqqqq"),
+    "a misspelt command": (["indx"], "'indx'. Did you mean 'index'?"),
+    "not a number": ([*INDEX, "--min-peaks=many"], "'--min-peaks'"),
+    "a missing value": (["index", "--min-peaks"], "--min-peaks"),
+    "a refused option": ([*INDEX, "--multi"], "--multi is refused: it is not supported yet"),
+    "two refused options": ([*INDEX, "--multi", "--asapo-token=a"], "--asapo-token is refused: ASAP::O"),
+    "SUB and REQ": ([*INDEX, "--zmq-subscribe=a"], "--zmq-request and --zmq-subscribe exclude each other"),
+    "neither SUB nor REQ": (["index", ZMQ[0], "-o", "a", "-g", "b"], "neither is given"),
+    "files and ZeroMQ": ([*INDEX, "-i", "a.lst"], "--input (-i) and --zmq-input exclude each other"),
+    "a search without pixels": ([*INDEX, "--no-image-data", "--peaks=zaef"], "--peaks=zaef searches the pixels"),
+    "a missing geometry": (INDEX, "a.geom"),
+    "a stray word": ([*INDEX, "more"], "more"),
+    "a missing graph": (["run", "nowhere.yaml"], "cannot read the graph nowhere.yaml"),
+    "a stage that is not there": (
+        ["stages", "peaks/zaeff"],
+        "there is no stage 'peaks/zaeff'; did you mean 'peaks/zaef'?",
+    ),
+    "a module that is not there": (["schema", "--module=nowhere.py"], "there is no file"),
+    "an unknown log level": (["--log-level=loud", "stages"], "--log-level=loud: give one of debug, info"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_the_user_can_mend_is_said_on_stderr_with_status_2(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, wanted = ERRORS[case]
+
+    assert cli.run(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert wanted in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_geometry_that_is_no_geometry_names_file_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.geom").write_text("p/min_fs = minus one\n")
+
+    assert cli.run([*INDEX]) == 2
+    assert "a.geom:1" in capsys.readouterr().err
+
+
+def test_a_graph_printed_by_index_is_the_graph_that_run_reads(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from pipeline.indexamajig import graph_from_options
+
+    assert cli.run([*INDEX, "--peaks=msgpack", "--min-peaks", "10", "-j", "3", "--copy-header=a", "--print-graph"]) == 0
+
+    printed = capsys.readouterr().out
+    wanted = graph_from_options(
+        {
+            "zmq_input": "tcp://127.0.0.1:1",
+            "zmq_request": "next",
+            "output": "out.stream",
+            "geometry": "a.geom",
+            "pdb": "a.cell",
+            "peaks": "msgpack",
+            "min_peaks": 10,
+            "j": 3,
+            "copy_header": ["a"],
+        }
+    )
+    assert Graph.from_yaml(printed) == wanted
+    assert not (tmp_path / "out.stream").exists()
+
+
+def test_a_graph_runs_and_reports_with_the_law_as_a_line_of_its_own(
+    toy_graph: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["run", str(toy_graph)]) == 0
+    assert "received 4 = delivered 3 + rejected 1 + dropped 0" in capsys.readouterr().out.splitlines()
+
+
+def test_the_report_for_machines_is_one_json_document(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", str(toy_graph), "--json", "--profile", "--backend=threads:2"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["received"] == 4
+    assert report["leaves"]["sink"]["rejected"] == 1
+    assert report["conserved"] is True
+
+
+def test_the_profile_has_a_row_for_each_node(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", str(toy_graph), "--profile"]) == 0
+
+    shown = capsys.readouterr().out
+    for node in ("decode", "double", "sink"):
+        assert re.search(rf"\b{node}\b.*\d", shown)
+
+
+def test_options_of_run_go_before_those_of_the_file(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", str(toy_graph), "--max-frames=2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["received"] == 2
+
+    assert cli.run(["run", str(toy_graph), "--max-frames=0"]) == 2
+    assert "--max-frames" in capsys.readouterr().err
+
+
+def test_an_output_that_fails_ends_the_run_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "full.yaml"
+    file.write_text(TOY_GRAPH.replace("sink/toy}", "sink/toy, fail_after: 1}"))
+
+    assert cli.run(["run", str(file)]) == 1
+    assert "No space left on device" in capsys.readouterr().out
+
+
+def test_check_finds_nothing_wrong_or_everything(
+    toy_graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["check", str(toy_graph)]) == 0
+    assert "4 nodes, nothing wrong: source -> decode -> double -> sink" in capsys.readouterr().out
+
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(TOY_GRAPH.replace("by: 3", "bye: 3").replace("numbers: [1, 2, -3, 4]", "numbers: [one]"))
+    assert cli.run(["check", str(bad)]) == 2
+    said = capsys.readouterr().err
+    assert f"{bad}:3:" in said
+    assert f"{bad}:5:" in said
+    assert "did you mean 'by'" in said
+
+
+def test_check_says_what_nothing_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(TOY_GRAPH.replace("  decode: {stage: decode/toy}\n", ""))
+
+    assert cli.run(["check", str(bad)]) == 2
+    assert "reads Number, which nothing upstream writes" in capsys.readouterr().err
+
+
+def test_show_draws_the_graph(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["show", str(toy_graph)]) == 0
+
+    drawn = capsys.readouterr().out
+    assert drawn.startswith("flowchart LR")
+    assert "decode --> double" in drawn
+
+
+def test_stages_lists_every_stage_with_its_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stages"]) == 0
+
+    lines = {line.split()[0]: line.split(maxsplit=1)[1:] for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) >= set(registry.names())
+    assert all(first and first[0].strip() for first in lines.values())
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_stage_has_a_manual_with_its_parameters(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stages", name]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.startswith(name)
+    for field in dataclasses.fields(registry.load(name)):
+        assert f"  {field.name}: " in shown
+
+
+def test_ones_own_stages_are_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stages", "double/toy", f"--module={TOY_STAGES}"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "Doubles." in shown
+    assert "by: int = 2" in shown
+
+
+def test_the_schema_is_json_and_knows_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["schema"]) == 0
+
+    schema = json.loads(capsys.readouterr().out)
+    titles = {variant["title"] for variant in schema["properties"]["nodes"]["additionalProperties"]["oneOf"]}
+    assert titles >= set(registry.names())
+
+
+def test_a_command_that_cannot_be_loaded_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    broken = EntryPoint("broken", "no_such_package.commands:broken", cli.ENTRY_POINTS)
+    monkeypatch.setattr(cli, "_entry_points", lambda: {"broken": broken})
+
+    assert cli.run(["--help"]) == 0
+    assert cli.run(["broken"]) == 2
+    assert "the command 'broken' cannot be loaded from no_such_package.commands:broken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signals", "status"), [(1, 0), (2, 130)])
+def test_a_signal_ends_a_run_that_a_second_one_abandons(tmp_path: Path, signals: int, status: int) -> None:
+    import signal
+
+    file = tmp_path / "endless.yaml"
+    slow = "  slow: {stage: slow/toy, seconds: 30}\n" if signals == 2 else ""
+    numbers = "numbers: [1, 2], endless: true"
+    file.write_text(TOY_GRAPH.replace("numbers: [1, 2, -3, 4]", numbers).replace("  sink:", slow + "  sink:"))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", str(file), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert running.stderr is not None
+    heard = ""
+    while "2 frames" not in heard:  # the progress line: both frames are there
+        heard = running.stderr.readline()
+        assert heard, "it ended by itself"
+    running.send_signal(signal.SIGINT)
+    if signals == 2:
+        while "finishing what was received" not in heard:
+            heard = running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+    out, _ = running.communicate(timeout=60)
+
+    assert running.returncode == status
+    report = json.loads(out)
+    assert report["received"] == 2
+    assert report["conserved"] is True
+    assert report["abandoned"] == (2 if signals == 2 else 0)
+
+
+def test_importing_the_command_line_takes_nothing_heavy() -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import pipeline.cli, pipeline.commands_index"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"pipeline.cli", "typer"} <= imported, f"after {time.monotonic() - started:.1f} s"
+    assert not {"numba", "numpy", "zmq", "streamz", "ruamel.yaml", "rich.live", "gemmi"} & imported

@@ -1,0 +1,123 @@
+"""The progress line: what it says, and how often where nobody watches."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import logs
+from pipeline.progress import ProgressLine, line
+from pipeline.report import Progress
+
+
+def progress(
+    received: int = 100,
+    in_flight: int = 0,
+    rejected: int = 0,
+    dropped: int = 0,
+    hits: int = 50,
+    indexed: int = 25,
+    latency_ms: float = 10.0,
+    status: str = "",
+) -> Progress:
+    return Progress(
+        received=received,
+        in_flight=in_flight,
+        rejected=rejected,
+        dropped=dropped,
+        counts={"hits": hits, "indexed": indexed},
+        frames_per_s=20.0,
+        latency_ms=latency_ms,
+        elapsed_s=5.0,
+        status=status,
+    )
+
+
+def test_it_says_frames_rates_speed_and_latency() -> None:
+    assert line(progress()) == "100 frames, hits 50.0 %, indexed 50.0 % of hits, 20.0 frames/s, latency 10 ms"
+
+
+def test_it_says_what_went_wrong_and_where_the_source_stands() -> None:
+    said = line(progress(in_flight=3, rejected=4, dropped=5, status="nobody listens on tcp://127.0.0.1:1; trying on"))
+
+    assert said.endswith("3 in flight, 4 rejected, 5 dropped, nobody listens on tcp://127.0.0.1:1; trying on")
+
+
+def test_before_the_first_frame_there_are_no_rates() -> None:
+    said = line(progress(received=0, hits=0, indexed=0, latency_ms=math.nan))
+
+    assert said == "0 frames, hits -, indexed - of hits, 20.0 frames/s, latency -"
+
+
+@given(
+    received=st.integers(0, 1000),
+    lost=st.integers(0, 1200),
+    hits=st.integers(0, 1000),
+    share=st.floats(0, 1),
+    flight=st.integers(0, 9),
+)
+def test_no_share_exceeds_100_per_cent(received: int, lost: int, hits: int, share: float, flight: int) -> None:
+    said = line(progress(received, flight, lost, 0, hits, int(hits * share)))
+
+    shares = [float(part.split()[1]) for part in said.split(", ")[1:3] if not part.split()[1].startswith("-")]
+    assert all(0 <= each <= 100 for each in shares)
+
+
+def test_where_nobody_watches_a_line_is_written_only_now_and_then() -> None:
+    stream = io.StringIO()
+    with ProgressLine(stream, every_s=1000) as show:
+        for received in range(50):
+            show(progress(received=received))
+    assert stream.getvalue().count("\n") == 1
+
+    stream = io.StringIO()
+    with ProgressLine(stream, every_s=0) as show:
+        for received in (1, 2, 2, 3):
+            show(progress(received=received))
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_on_a_terminal_the_line_is_rewritten_in_place_and_logs_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    console = Console(file=stream, force_terminal=True, width=120)
+    monkeypatch.setattr(logs, "console", lambda: console)
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.start("info")
+    try:
+        with ProgressLine(stream) as show:
+            show(progress(received=41))
+            logging.getLogger("streamajig.test").warning("something to know")
+            show(progress(received=42))
+    finally:
+        logs.stop()
+
+    shown = stream.getvalue()
+    assert "41 frames" in shown
+    assert "42 frames" in shown
+    assert "something to know" in shown
+    assert shown.index("something to know") < shown.index("42 frames")
+    assert "\x1b[" in shown
+
+
+def test_logs_of_other_programs_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.start("warning")
+    try:
+        logging.getLogger("streamajig.run").info("not this")
+        logging.getLogger("streamajig.run").warning("but this")
+    finally:
+        logs.stop()
+
+    assert stream.getvalue() == "streamajig.run: warning: but this\n"
