@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+_NAME = "streamajig on stderr"
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -33,7 +35,7 @@ def stop() -> None:
     """Undo :func:`start`."""
     logger = logging.getLogger("streamajig")
     logger.setLevel(logging.NOTSET)
-    for handler in [handler for handler in logger.handlers if getattr(handler, "is_of_the_command_line", False)]:
+    for handler in [handler for handler in logger.handlers if handler.name == _NAME]:
         logger.removeHandler(handler)
 
 
@@ -45,7 +47,7 @@ def _handler() -> logging.Handler:
         handler = RichHandler(console=console(), show_path=False, omit_repeated_times=False)
     else:
         handler = _Plain()
-    handler.is_of_the_command_line = True  # type: ignore[attr-defined]
+    handler.name = _NAME
     return handler
 
 
@@ -63,6 +65,7 @@ class _Plain(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a log that cannot be written must not end a run."""
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
         except Exception:  # as in all of logging's own handlers
             self.handleError(record)
