@@ -24,6 +24,7 @@ OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 ROUNDS = 5
 FARTHEST = np.float32(1e9)
 """Values beyond it never count in the first round."""
+BULK = 5.0
 LARGEST = np.float32(np.finfo(np.float32).max)
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 NO_THRESHOLD = np.float32(np.inf)
@@ -111,12 +112,20 @@ def take_samples(flat: Array, where: Array, ring: Array, sample: Array, slot: Ar
 
 @njit(cache=True, nogil=True)
 def estimate_core(
-    values: Array, first: Array, threshold: float, min_snr: float, low: Array, high: Array, constant: Array
+    values: Array,
+    first: Array,
+    count: Array,
+    threshold: float,
+    min_snr: float,
+    low: Array,
+    high: Array,
+    constant: Array,
 ) -> None:
     """Choose each ring's core (low, high), exclusive, from its samples ``values[first[r]:first[r + 1]]``.
 
-    It reaches 0.6 min_snr sigma to either side of the mean of the clipped samples, and at least up to `threshold`. Where these
-    are all one number, the core is that number alone and `constant` is set. A ring without samples has an empty core.
+    With mean and sigma of the bulk of the samples (within 5 sigma) it reaches 0.6 min_snr sigma to either side, and at least up
+    to `threshold`. Where the bulk is one number, the core is that number alone and `constant` is set. A ring that has no
+    more than a few pixels (all of them are samples), or no good sample, has an empty core: all its pixels will be listed.
     """
     for r in range(first.size - 1):
         below = -FARTHEST
@@ -125,7 +134,7 @@ def estimate_core(
         sigma = 0.0
         least = np.float32(np.inf)
         most = np.float32(-np.inf)
-        for _ in range(3):
+        for _ in range(ROUNDS if first[r + 1] - first[r] < count[r] else 0):
             n = 0
             total = 0.0
             total_sq = 0.0
@@ -145,8 +154,8 @@ def estimate_core(
             most = highest
             mean = total / n
             sigma = math.sqrt(max(total_sq / n - mean * mean, 0.0))
-            below = np.float32(mean - min_snr * sigma)
-            above = np.float32(max(mean + min_snr * sigma, threshold))
+            below = np.float32(mean - BULK * sigma)
+            above = np.float32(mean + BULK * sigma)
         if least > most:
             low[r] = FARTHEST
             high[r] = -FARTHEST

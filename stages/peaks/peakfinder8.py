@@ -214,7 +214,9 @@ class PeakFinder8Search:
         rings = len(self._count) - 1
         for table, flat in arrays:
             kernel.take_samples(flat, table.where, self._ring, self._sample, self._slot, rings, self._sampled)
-        kernel.estimate_core(self._sampled, self._first, s.threshold, s.min_snr, self._low, self._high, self._constant)
+        kernel.estimate_core(
+            self._sampled, self._first, self._count, s.threshold, s.min_snr, self._low, self._high, self._constant
+        )
         self._sums[:] = 0.0
         ends = [0]
         for table, flat in arrays:
