@@ -59,12 +59,15 @@ class ChunkOptions:
 
 
 class ChunkEncoder:
-    """Turns what arrived into the bytes of its chunk. Pure, but for remembering panel names and what it has warned of."""
+    """Turns what arrived into the bytes of its chunk; any number of threads may call it.
+
+    Pure, but for remembering the panels' names and of what it has warned.
+    """
 
     def __init__(self, options: ChunkOptions, context: Context) -> None:
         self._options = options
         self._log = context.log
-        self._warned: set[str] = set()
+        self._warned = context.tables.get(("headers not copied", context.node), set[str])  # one for all replicas
         detector = context.upstream.get("detector")
         self._detector = detector if isinstance(detector, Detector) else None
         self._geometry_headers = self._detector.header_keys if self._detector else ()

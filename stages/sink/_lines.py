@@ -36,13 +36,19 @@ def one_line(text: str, limit: int = LONGEST_TEXT) -> str:
     >>> one_line("run 3\n----- End chunk -----")
     'run 3\\x0a-----_End chunk -----'
     """
+    if len(text) > 4 * limit:  # what is much too long is not looked through
+        text = text[:limit] + _checksum(text)
     text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     text = _READERS_WORDS.sub("_", text)
     encoded = text.encode()
     if len(encoded) <= limit:
         return text
-    mark = "..." + hashlib.sha256(encoded).hexdigest()[:12]
+    mark = _checksum(text)
     return encoded[: limit - len(mark)].decode(errors="ignore") + mark
+
+
+def _checksum(text: str) -> str:
+    return "..." + hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 class PanelNames:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.geometry import Panel
 from stages.sink._kernel_format import LIMIT, LONGEST_LINE
-from stages.sink._lines import PanelNames, one_line, peak_lines, reflection_lines
+from stages.sink._lines import LONGEST_TEXT, PanelNames, one_line, peak_lines, reflection_lines
 
 NAMES = PanelNames((Panel("p0"), Panel("q1a15"), Panel("detector/über")))
 ORDINARY = st.floats(-LIMIT, LIMIT, exclude_min=True, exclude_max=True)
@@ -110,7 +110,10 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 
 def test_long_names_that_differ_stay_different() -> None:
-    assert one_line("x" * 5000 + "a") != one_line("x" * 5000 + "b")
+    for length in (1000, 5000, 1_000_000):
+        one, other = one_line("x" * length + "a"), one_line("x" * length + "b")
+        assert one != other
+        assert len(one) == len(other) == LONGEST_TEXT
 
 
 @pytest.mark.parametrize(
