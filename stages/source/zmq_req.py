@@ -42,7 +42,12 @@ class ZmqReq:
     outstanding: int = Field(
         default=10, ge=1, le=1000, description="Requests that may wait for an answer at once, over all sockets."
     )
-    sockets: int = Field(default=2, ge=1, le=64, description="Connections over which the requests are spread.")
+    sockets: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Connections over which the requests are spread. With one, frames come in the order they were sent.",
+    )
     timeout_s: float = Field(
         default=30.0,
         gt=0,
@@ -149,7 +154,6 @@ class RunningZmqReq:
 
     def _connect(self) -> _Asker:
         options = {
-            zmq.IMMEDIATE: 1,  # a request is sent to somebody who is there, or not at all
             zmq.RCVHWM: self._parameters.outstanding + 1,
             zmq.MAXMSGSIZE: HARD_CEILING * self._parameters.max_message_bytes,
         }
@@ -195,11 +199,12 @@ class RunningZmqReq:
         request = [b"", self._parameters.request.encode()]
         for _ in range(allowed - self._outstanding):
             for asker in sorted(self._askers, key=lambda one: len(one.asked)):
-                if asker.lost:
+                # not zmq.IMMEDIATE, which throws away answers that came before the connection was lost
+                if asker.lost or not asker.connection.connected:
                     continue
                 try:
                     asker.connection.socket.send_multipart(request, zmq.NOBLOCK)
-                except zmq.Again:  # nobody is there
+                except zmq.Again:  # the sender takes no more
                     continue
                 asker.asked.append((now, self._answers))
                 break

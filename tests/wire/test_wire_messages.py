@@ -157,7 +157,7 @@ def test_numbers_are_read_from_every_form_they_come_in(value: Any, number: float
         float("inf"),
         "1e999",
         b"\xff",
-        10**400,
+        msgpack.ExtType(5, b"abc"),
     ],
 )
 def test_what_is_no_finite_number_is_rejected_with_the_name_of_its_key(value: Any) -> None:

@@ -1,0 +1,534 @@
+"""Both socket sources against real sockets on 127.0.0.1."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import msgpack
+import numpy as np
+import pydantic
+import pytest
+import zmq
+
+from pipeline import Context, EndOfStream, Message, RejectFrame
+from pipeline.stage import RunningSource
+from stages.serving import FrameServer, serve_in_thread
+from stages.source.zmq_req import RunningZmqReq, ZmqReq
+from stages.source.zmq_sub import RunningZmqSub, ZmqSub
+from stages.wire import read_map
+
+WAIT_S = 20.0
+"""Far longer than anything here takes."""
+
+
+def numbered(count: int, start: int = 0) -> list[bytes]:
+    return [msgpack.packb({"n": n}) for n in range(start, start + count)]
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    return [msgpack.unpackb(message.parts[0])["n"] for message in messages]
+
+
+def gather(source: RunningSource, count: int, credit: Callable[[int], int] = lambda left: left) -> list[Message]:
+    """Receive until `count` messages have come."""
+    found: list[Message] = []
+    deadline = time.monotonic() + WAIT_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} messages came; {source.status()}"
+        found += source.receive(0.2, credit(count - len(found)))
+    return found
+
+
+def until(condition: Callable[[], bool], source: RunningSource, credit: int = 1) -> list[Message]:
+    """Receive until the condition holds."""
+    found: list[Message] = []
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, source.status()
+        found += source.receive(0.05, credit)
+    return found
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context]:
+    made = zmq.Context()
+    sockets = []
+    plain = made.socket
+    made.socket = lambda kind: sockets.append(plain(kind)) or sockets[-1]  # held until they are closed
+    yield made
+    made.destroy(0)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[ZmqReq | ZmqSub], RunningZmqReq | RunningZmqSub]]:
+    sources: list[RunningZmqReq | RunningZmqSub] = []
+
+    def open_one(stage: ZmqReq | ZmqSub) -> RunningZmqReq | RunningZmqSub:
+        sources.append(stage.open(Context()))
+        return sources[-1]
+
+    yield open_one
+    for source in sources:
+        source.close()
+
+
+class Router:
+    """A ROUTER socket in the test's own hands."""
+
+    def __init__(self, context: zmq.Context, endpoint: str = "tcp://127.0.0.1:*") -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        deadline = time.monotonic() + WAIT_S
+        while True:  # the port of a server that has just ended may need a moment
+            try:
+                self.socket.bind(endpoint)
+                break
+            except zmq.ZMQError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.waiting: list[list[bytes]] = []
+
+    def take(self) -> list[list[bytes]]:
+        """Take in the requests that are there."""
+        while self.socket.poll(0):
+            self.waiting.append(self.socket.recv_multipart())
+        return self.waiting
+
+    def answer(self, *body: bytes) -> None:
+        self.socket.send_multipart([self.waiting.pop(0)[0], b"", *body])
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_answer_arrives_once(opened: Callable) -> None:
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, numbered(300))
+        source = opened(ZmqReq(address=server.address, outstanding=10, sockets=3))
+        messages = gather(source, 300)
+        assert sorted(numbers(messages)) == list(range(300))
+        assert serving.join(WAIT_S) == 300
+        assert (server.requests, server.unknown_requests, server.forgotten_requests) == (300, 0, 0)
+
+
+def test_requests_are_sent_as_a_req_socket_sends_them(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, request="next", outstanding=1, sockets=1))
+    until(lambda: len(router.take()) == 1, source)
+    assert router.waiting[0][1:] == [b"", b"next"]
+
+
+@pytest.mark.parametrize(("outstanding", "credit", "wanted"), [(8, 100, 8), (8, 3, 3), (1, 5, 1), (5, 0, 0), (3, 3, 3)])
+def test_never_more_requests_than_outstanding_and_credit_allow(
+    opened: Callable, context: zmq.Context, outstanding: int, credit: int, wanted: int
+) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=outstanding, sockets=4))
+    until(lambda: len(router.take()) >= wanted and source._askers[0].connection.connected, source, credit)
+    for _ in range(5):
+        assert source.receive(0.05, credit) == []
+    assert len(router.take()) == wanted
+    assert source.stop_asking() == wanted
+
+
+def test_an_answer_makes_room_for_one_more_request_as_credit_allows(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=4, sockets=2))
+    until(lambda: len(router.take()) == 4, source, 10)
+    router.answer(*numbered(1))
+    assert numbers(gather(source, 1, lambda left: 3)) == [0]
+    for _ in range(3):
+        source.receive(0.05, 3)
+    assert len(router.take()) == 3, "credit is 3 now"
+    until(lambda: len(router.take()) == 4, source, 4)
+
+
+def test_requests_are_spread_over_the_sockets(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=6, sockets=3))
+    until(lambda: all(asker.connection.connected for asker in source._askers), source, 0)
+    until(lambda: len(router.take()) == 6, source, 6)
+    askers = [request[0] for request in router.waiting]
+    assert sorted(askers.count(asker) for asker in set(askers)) == [2, 2, 2]
+
+
+def test_a_plain_rep_server_is_understood(opened: Callable, context: zmq.Context) -> None:
+    rep = context.socket(zmq.REP)
+    port = rep.bind_to_random_port("tcp://127.0.0.1")
+
+    def serve() -> None:
+        for body in numbered(20):
+            assert rep.recv() == b"next"
+            rep.send(body)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    source = opened(ZmqReq(address=f"tcp://127.0.0.1:{port}", outstanding=4))
+    assert numbers(gather(source, 20)) == list(range(20)), "over one connection, in the order sent"
+    thread.join(WAIT_S)
+
+
+def test_a_reply_of_several_maps_becomes_several_messages(opened: Callable) -> None:
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [msgpack.packb([{"n": 0}, {"n": 1}]), *numbered(1, 2)])
+        source = opened(ZmqReq(address=server.address, outstanding=1))
+        messages = gather(source, 3)
+        assert numbers(messages) == [0, 1, 2]
+        assert np.shares_memory(
+            np.frombuffer(messages[0].keep_alive[-1].buffer, "u1"), np.frombuffer(messages[1].parts[0], "u1")
+        )
+        assert serving.join(WAIT_S) == 2
+
+
+def test_only_the_first_map_of_a_reply_is_taken_when_asked_for(opened: Callable) -> None:
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [msgpack.packb([{"n": 0}, {"n": 1}]), *numbered(1, 2)])
+        source = opened(ZmqReq(address=server.address, first_only=True))
+        assert numbers(gather(source, 2)) == [0, 2]
+        serving.join(WAIT_S)
+
+
+def test_a_reply_in_several_parts_is_understood(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=2))
+    until(lambda: len(router.take()) == 2, source, 2)
+    router.answer(b"omdata", *numbered(1))
+    router.answer(b"", *numbered(1, 1))
+    messages = gather(source, 2)
+    assert sorted(numbers(messages)) == [0, 1]
+    assert {message.topic for message in messages} == {b"omdata", b""}
+
+
+def test_a_restarted_server_is_asked_again_at_once(opened: Callable, context: zmq.Context) -> None:
+    first = Router(context)
+    source = opened(ZmqReq(address=first.address, outstanding=5, sockets=2, timeout_s=1000))
+    until(lambda: len(first.take()) == 5, source, 5)
+    first.socket.close(0)
+    until(lambda: "nobody listens" in source.status(), source, 5)
+    assert source.stop_asking() == 0, "a request to a server that is gone is not outstanding"
+
+
+def test_after_a_restart_all_frames_of_the_new_server_arrive(opened: Callable, context: zmq.Context) -> None:
+    first = Router(context)
+    source = opened(ZmqReq(address=first.address, outstanding=5, sockets=2, timeout_s=1000))
+    until(lambda: len(first.take()) == 5, source, 5)
+    first.answer(*numbered(1))
+    assert numbers(gather(source, 1, lambda left: 5)) == [0]
+    first.socket.close(0)
+    second = Router(context, first.address)
+    until(lambda: len(second.take()) == 5, source, 5)
+    for body in numbered(5, 1):
+        second.answer(body)
+    assert sorted(numbers(gather(source, 5))) == [1, 2, 3, 4, 5]
+
+
+def test_an_answer_that_came_before_the_server_ended_is_not_lost(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=3, sockets=1, timeout_s=1000))
+    until(lambda: len(router.take()) == 3, source, 3)
+    for body in numbered(3):
+        router.answer(body)
+    asker = source._askers[0]
+    assert asker.connection.socket.poll(1000 * WAIT_S)
+    time.sleep(0.2)  # the rest arrives
+    router.socket.close(0)
+    assert asker.connection.monitor.poll(1000 * WAIT_S), "the connection's end is known before anything is read"
+    assert numbers(gather(source, 3)) == [0, 1, 2]
+
+
+def test_a_silent_server_is_asked_again_on_a_new_connection(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=2, sockets=1, timeout_s=0.3))
+    until(lambda: len(router.take()) == 4, source, 2)
+    assert len({request[0] for request in router.waiting}) == 2
+    assert source.stop_asking() == 2, "those given up are not counted"
+    del router.waiting[:2]
+    router.answer(*numbered(1))
+    assert numbers(gather(source, 1)) == [0]
+
+
+def test_a_slow_server_that_answers_is_not_given_up(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=6, sockets=2, timeout_s=1.0))
+    until(lambda: len(router.take()) == 6, source, 6)
+    asked = {request[0] for request in router.waiting}
+    for k in range(6):  # takes longer than timeout_s for the last of them
+        time.sleep(0.3)
+        router.answer(*numbered(1, k))
+        assert numbers(gather(source, 1, lambda left: 0)) == [k]
+    assert {request[0] for request in router.take()} <= asked, "no connection was made anew"
+
+
+def test_a_refusal_is_rejected_naming_the_request_and_slows_the_asking_down(opened: Callable) -> None:
+    with FrameServer(socket="rep", request=b"next") as server:
+        serving = serve_in_thread(server, numbered(1))
+        source = opened(ZmqReq(address=server.address, request="nxt", outstanding=3, sockets=1))
+        first = gather(source, 3)
+        for message in first:
+            with pytest.raises(
+                RejectFrame, match=r"error_reply: the sender answered b'What\?' to the request 'nxt'.*'next'"
+            ):
+                read_map(memoryview(message.parts[0]))
+        assert "What?" in source.status()
+        begin = time.monotonic()
+        refusals = 0
+        while time.monotonic() - begin < 1.0:
+            refusals += len(source.receive(0.1, 10))
+        assert refusals <= 4, "pauses of 0.1, 0.2, 0.4... s, one request each"
+        assert serving.stop() == 0
+
+
+def test_a_good_answer_ends_the_pauses(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=2, sockets=1))
+    until(lambda: len(router.take()) == 2, source, 2)
+    router.answer(b"Ok")
+    router.answer(b"Ok")
+    gather(source, 2)
+    until(lambda: len(router.take()) == 1, source, 2)
+    router.answer(*numbered(1))
+    gather(source, 1)
+    until(lambda: len(router.take()) == 2, source, 2)
+
+
+def test_after_the_stop_outstanding_answers_still_come_and_then_the_stream_ends(
+    opened: Callable, context: zmq.Context
+) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=3))
+    until(lambda: len(router.take()) == 3, source, 3)
+    assert source.stop_asking() == 3
+    router.answer(*numbered(1))
+    assert numbers(gather(source, 1, lambda left: 0)) == [0]
+    assert source.stop_asking() == 2
+    router.answer(*numbered(1, 1))
+    router.answer(*numbered(1, 2))
+    assert sorted(numbers(gather(source, 2, lambda left: 0))) == [1, 2]
+    assert source.stop_asking() == 0
+    with pytest.raises(EndOfStream):
+        source.receive(1.0, 0)
+    assert router.take() == []
+
+
+def test_a_message_that_is_too_large_is_a_rejection_and_the_next_one_comes(opened: Callable) -> None:
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [msgpack.packb({"n": 0, "x": bytes(3000)}), *numbered(1, 1)])
+        source = opened(ZmqReq(address=server.address, max_message_bytes=1000))
+        large, good = gather(source, 2)
+        with pytest.raises(
+            RejectFrame, match=r"too_large: the message has 30\d\d bytes, and max_message_bytes allows 1000"
+        ):
+            read_map(memoryview(large.parts[0]))
+        assert numbers([good]) == [1]
+        serving.join(WAIT_S)
+
+
+def test_a_message_that_is_far_too_large_is_never_received_and_asked_for_again(opened: Callable) -> None:
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [msgpack.packb({"x": bytes(100_000)}), *numbered(1, 1)])
+        source = opened(ZmqReq(address=server.address, max_message_bytes=1000, outstanding=1))
+        assert numbers(gather(source, 1)) == [1]
+        serving.join(WAIT_S)
+
+
+# --- subscribing ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_published_arrives_once_and_in_order(opened: Callable) -> None:
+    with FrameServer(socket="pub") as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("ondaframedata",)))
+        serving = serve_in_thread(server, numbered(500))
+        messages = gather(source, 500, lambda left: min(left, 7))
+        assert numbers(messages) == list(range(500))
+        assert {message.topic for message in messages} == {b"ondaframedata"}
+        assert serving.join(WAIT_S) == 500
+        assert source.stop_asking() == 0
+
+
+def published(
+    context: zmq.Context, tags: tuple[str, ...], messages: list[list[bytes]], opened: Callable
+) -> list[Message]:
+    """Publish messages and a last one; return what a source subscribed to `tags` receives before the last."""
+    publisher = context.socket(zmq.XPUB)
+    port = publisher.bind_to_random_port("tcp://127.0.0.1")
+    source = opened(ZmqSub(address=f"tcp://127.0.0.1:{port}", subscribe=(*tags, "last")))
+    for _ in range(len(set(tags)) + 1):
+        assert publisher.poll(1000 * WAIT_S)
+        publisher.recv()
+    for parts in [*messages, [b"last", *numbered(1, 99)]]:
+        publisher.send_multipart(parts)
+    found: list[Message] = []
+    while not found or found[-1].topic != b"last":
+        found += gather(source, 1, lambda left: 1)
+    return found[:-1]
+
+
+def test_any_number_of_subscriptions_is_kept(opened: Callable, context: zmq.Context) -> None:
+    messages = [[tag, *numbered(1, n)] for n, tag in enumerate([b"ondadata", b"omdata", b"view:omframedata", b"onda"])]
+    found = published(context, ("ondadata", "view:"), messages, opened)
+    assert [(m.topic, *numbers([m])) for m in found] == [(b"ondadata", 0), (b"view:omframedata", 2)]
+
+
+def test_an_empty_subscription_receives_everything(opened: Callable, context: zmq.Context) -> None:
+    body = msgpack.packb({"n": 0})
+    found = published(context, ("",), [[body], [b"t", body], [b"t", b"", body], [b"t" * 500, body]], opened)
+    assert [message.topic for message in found] == [b"", b"t", b"t", (b"t" * 500)[:256]]
+    assert numbers(found) == [0, 0, 0, 0]
+
+
+def test_empty_messages_arrive_as_messages_that_are_rejected(opened: Callable, context: zmq.Context) -> None:
+    found = published(context, ("",), [[b""], [b"tag", b""], [b"", b""]], opened)
+    assert len(found) == 3
+    for message in found:
+        with pytest.raises(RejectFrame, match="empty_message"):
+            read_map(memoryview(message.parts[0]))
+
+
+def test_published_arrays_of_maps_are_split(opened: Callable, context: zmq.Context) -> None:
+    body = msgpack.packb([{"n": n} for n in range(3)])
+    assert numbers(published(context, ("t",), [[b"t", body], [b"t", body]], opened)) == [0, 1, 2, 0, 1, 2]
+
+
+def test_without_credit_nothing_is_taken_from_the_socket(opened: Callable) -> None:
+    with FrameServer(socket="pub") as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("",)))
+        serving = serve_in_thread(server, numbered(5))
+        assert serving.join(WAIT_S) == 5
+        assert [source.receive(0.05, 0) for _ in range(3)] == [[], [], []]
+        assert numbers(source.receive(WAIT_S, 2)) in ([0], [0, 1])
+
+
+def test_a_publisher_that_is_restarted_is_heard_again(opened: Callable) -> None:
+    with FrameServer(socket="pub") as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("onda",)))
+        serving = serve_in_thread(server, numbered(3))
+        assert numbers(gather(source, 3)) == [0, 1, 2]
+        serving.join(WAIT_S)
+        address = server.address
+    until(lambda: "nobody listens" in source.status(), source)
+    with FrameServer(bind=address, socket="pub") as server:
+        serving = serve_in_thread(server, numbered(3, 3))
+        assert numbers(gather(source, 3)) == [3, 4, 5]
+        serving.join(WAIT_S)
+
+
+def test_a_subscription_that_matches_nothing_is_named_in_the_status(opened: Callable) -> None:
+    with FrameServer(socket="pub", wait_for_subscriber_s=0.0) as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("ondaframdata",)))
+        serving = serve_in_thread(server, numbered(3))
+        until(lambda: "connected" in source.status(), source)
+        assert "nothing has come that begins with 'ondaframdata'" in source.status()
+        serving.join(WAIT_S)
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+BOTH = [
+    lambda address, **more: ZmqReq(address=address, **more),
+    lambda address, **more: ZmqSub(address=address, subscribe=("",), **more),
+]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that is free now, below those that the system gives to clients: TCP can connect one of those to itself."""
+    for port in range(20011, 30000, 7):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no free port")
+
+
+def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as web:
+        source = opened(ZmqReq(address=f"tcp://127.0.0.1:{web.getsockname()[1]}"))
+        client, _ = web.accept()
+        client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" + bytes(64))
+        until(lambda: "does not speak ZeroMQ; trying on" in source.status(), source)
+        client.close()
+
+
+@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, make: Callable, free_port: int) -> None:
+    address = f"tcp://127.0.0.1:{free_port}"
+    source = opened(make(address))
+    assert source.receive(0.3, 10) == []
+    assert source.status() == f"nobody listens on {address}; trying on"
+    assert source.stop_asking() == 0
+
+
+@pytest.mark.parametrize("kind", ["rep", "pub"])
+def test_a_server_may_come_later_than_its_client(opened: Callable, kind: str, free_port: int) -> None:
+    address = f"tcp://127.0.0.1:{free_port}"
+    source = opened(BOTH[kind == "pub"](address))
+    source.receive(0.2, 10)
+    with FrameServer(bind=address, socket=kind) as server:
+        serving = serve_in_thread(server, numbered(4))
+        assert sorted(numbers(gather(source, 4))) == [0, 1, 2, 3]
+        serving.join(WAIT_S)
+
+
+@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+def test_closing_twice_and_with_answers_under_way_is_harmless(make: Callable) -> None:
+    with FrameServer(socket="rep", linger_s=0) as server:
+        source = make(server.address).open(Context())
+        source.receive(0.2, 5)
+        source.close()
+        source.close()
+        assert source.status() == "closed"
+
+
+@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1:5002", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://*:5002", "tcp://host:0", "tcp://host:65536",
+     "tcp://host:port", "inproc://here", "http://host:80", "ipc://", "tcp://ho st:1"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_with_an_example(make: Callable, address: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=r"tcp://127\.0\.0\.1:5002"):
+        make(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://beamline-3.synchrotron.eu:5002", "tcp://[::1]:5002", "tcp://localhost:1", "ipc:///tmp/x"]
+)
+@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+def test_addresses_that_zeromq_takes_are_taken(make: Callable, address: str) -> None:
+    make(address).open(Context()).close()
+
+
+def test_a_source_works_over_ipc(opened: Callable, tmp_path: object) -> None:
+    with FrameServer(bind=f"ipc://{tmp_path}/socket", socket="rep") as server:
+        serving = serve_in_thread(server, numbered(10))
+        assert len(gather(opened(ZmqReq(address=server.address)), 10)) == 10
+        serving.join(WAIT_S)
+
+
+def test_a_subscription_is_needed() -> None:
+    with pytest.raises(pydantic.ValidationError, match="subscribe"):
+        ZmqSub(address="tcp://127.0.0.1:5002", subscribe=())
+
+
+@pytest.mark.parametrize("kind", ["rep", "pub"])
+def test_pixels_lie_where_zeromq_received_them_and_live_as_long_as_the_message(opened: Callable, kind: str) -> None:
+    pixels = np.arange(300_000, dtype="<f4")
+    body = msgpack.packb([{"n": 0}, {"n": 1, "data": pixels.tobytes()}])
+    with FrameServer(socket=kind) as server:
+        source = opened(BOTH[kind == "pub"](server.address))
+        serving = serve_in_thread(server, [body])
+        _, message = gather(source, 2)
+        serving.join(WAIT_S)
+        source.close()
+    gc.collect()
+    (part,) = message.parts
+    assert isinstance(part, memoryview)
+    assert part.readonly
+    encoded = read_map(part)["data"]
+    assert np.array_equal(np.frombuffer(encoded[5:], "<f4"), pixels)
+    received = np.frombuffer(message.keep_alive[-1].buffer, "u1")
+    assert np.shares_memory(received, np.frombuffer(encoded, "u1"))
