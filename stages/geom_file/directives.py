@@ -119,7 +119,7 @@ class PanelDraft:
         elif directive == "no_index":
             self.no_index = truth(text)
         elif directive == "badrow_direction":
-            note("badrow_direction is ignored, as in CrystFEL since 0.9")
+            note("badrow_direction is ignored, as in CrystFEL")
         elif directive.startswith("mask"):
             self._read_mask(directive, text)
         elif directive.startswith("dim") and _DIM.fullmatch(directive):

@@ -268,7 +268,7 @@ def test_the_bandwidth_is_crystfels_where_the_file_gives_none() -> None:
         ("foton_energy = 3", "x.geom:1: unknown directive 'foton_energy' is ignored; did you mean 'photon_energy'?"),
         ("Res = 3", "x.geom:1: unknown directive 'Res' is ignored; did you mean 'res'?"),
         ("quite_other = 3", "x.geom:1: unknown directive 'quite_other' is ignored"),
-        ("badrow_direction = -", "x.geom:1: badrow_direction is ignored, as in CrystFEL since 0.9"),
+        ("badrow_direction = -", "x.geom:1: badrow_direction is ignored, as in CrystFEL"),
         ("res = 10000 px/m", "x.geom:1: res takes a number alone; 'px/m' after it is not read (nor is it by CrystFEL)"),
         ("photon_energy = 5 keV", "x.geom:2: photon_energy replaces the photon_energy given before"),
         ("\ufeffclen = 1 m", "x.geom:1: the file begins with a byte order mark, which other programs stumble over"),
