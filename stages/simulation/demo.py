@@ -72,8 +72,9 @@ def demo(
     simulator.start()
     theirs.close()
     try:
-        graph = make_graph(_address(ours), files, frames, workers, peaks)
-        files["demo.yaml"].write_text(_how_to_run_again(seed, hits, frames, files) + graph.to_yaml())
+        address = _address(ours)
+        graph = make_graph(address, files, frames, workers, peaks)
+        files["demo.yaml"].write_text(_how_to_run_again(address, seed, hits, frames, files) + graph.to_yaml())
         stopping, abandon = threading.Event(), threading.Event()
         with ProgressLine() as progress, signals_end_the_run(stopping, abandon):
             report = run(
@@ -186,12 +187,11 @@ def _address(simulator: Connection) -> str:
     raise UserError(f"the simulator's process did not start serving within {START_S:.0f} s")
 
 
-def _how_to_run_again(seed: int, hits: float, frames: int, files: dict[str, Path]) -> str:
+def _how_to_run_again(address: str, seed: int, hits: float, frames: int, files: dict[str, Path]) -> str:
     """A comment for the graph's YAML: the command that serves the same frames once more."""
     return (
         "# What `streamajig demo` ran. To run it again, serve the same frames in one terminal:\n"
-        f"#   streamajig simulate --rep --format om --bind ADDRESS --frames {frames} --seed {seed} --hits {hits:g} \\\n"
+        f"#   streamajig simulate --rep --format om --bind {address} --frames {frames} --seed {seed} --hits {hits:g} \\\n"
         f"#     --size {SIZE} --distance {DISTANCE_MM:g}\n"
         f"# and in another: streamajig run {files['demo.yaml']}\n"
-        "# where ADDRESS is the address of the source below.\n"
     )

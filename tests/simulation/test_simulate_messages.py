@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +289,65 @@ def test_the_command_publishes_under_its_topic(free_port: int) -> None:
     assert not serving.is_alive()
     assert {parts[0] for parts in received} == {b"ondaframedata"}
     assert [msgpack.unpackb(parts[1])[0]["event_id"] for parts in received] == [f"sim // {n:04d}" for n in range(4)]
+
+
+def test_an_interrupted_simulator_says_how_many_frames_it_has_sent(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    command = [sys.executable, "-m", "pipeline.cli", "simulate", "--bind", "tcp://127.0.0.1:*", "--size", "32x32"]
+    process = subprocess.Popen([*command, "--truth", str(truth)], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        address = next(word.strip(",") for word in line.split() if word.startswith("tcp://"))
+        with zmq.Context() as context, context.socket(zmq.REQ) as client:
+            client.setsockopt(zmq.LINGER, 0)
+            client.setsockopt(zmq.RCVTIMEO, 60_000)
+            client.connect(address)
+            for _ in range(5):
+                client.send(b"next")
+                client.recv()
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert "5 frames sent" in rest
+    assert process.returncode == 0
+    assert [*read_truth(truth)][:5] == [f"sim // {n:04d}" for n in range(5)]
+
+
+GEOMETRIES = (
+    "EuXFEL-SPB__AGIPD-1M__cca6e0c8.geom",
+    "EuXFEL__AGIPD-1M-2D__4e38cd8a.geom",
+    "LCLS-AMO__pnCCD__81e8f296.geom",
+    "LCLS__CSPAD__9779e410.geom",
+    "PAL-XFEL__RayonixMX225HS-stream-embedded.geom",
+)
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_real_detectors_are_simulated_panel_by_panel(name: str, shared_data: Path) -> None:
+    apparatus = Apparatus.make(Settings(seed=1, hits=1.0, dtype="f4"), geometry=shared_data / "geom" / name)
+    frame = apparatus.simulation.frame(0)
+    event, header, image = decoded(apparatus.wire.body(frame))
+    geom = Detector.load(shared_data / "geom" / name).geom_for(header)
+    assert event == frame.truth.event
+    assert np.allclose(geom.origin_m, frame.geom.origin_m)
+    spots, basis = frame.truth.spots, frame.truth.real_space_angstrom
+    assert basis is not None
+    assert len(spots) > 50
+    hkl = geom.q_per_angstrom(spots.panel, spots.fs, spots.ss) @ basis.T
+    assert np.abs(hkl - spots.hkl).max() < 0.1
+    bright = np.flatnonzero(spots.photons > 300)
+    views = geom.views(image)
+    for i in bright:
+        p, x, y = spots.panel[i], int(spots.fs[i]), int(spots.ss[i])
+        around = views[p][max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        assert around.max() > 5 * geom.adu_per_photon(p)
+    if apparatus.wire.peak_list:
+        peaks = FromMessage().open(Context())(header, replace(geom, peak_list=apparatus.wire.peak_list))
+        assert np.array_equal(peaks.panel, frame.peaks.panel)
+        assert np.allclose(peaks.fs, frame.peaks.fs)
 
 
 @pytest.mark.parametrize(
