@@ -82,7 +82,12 @@ def message(
     **more: object,
 ) -> bytes:
     """A message without pixels; fs and ss are pixel indices, as senders give them."""
-    peaks = {"num_peaks": len(fs), "fs": list(map(float, fs)), "ss": list(map(float, ss)), "intensity": list(map(float, intensity))}
+    peaks = {
+        "num_peaks": len(fs),
+        "fs": list(map(float, fs)),
+        "ss": list(map(float, ss)),
+        "intensity": list(map(float, intensity)),
+    }
     body = {"peak_list": peaks, "beam_energy": energy_ev, "detector_distance": CLEN_M * 1e3, **more}
     if event:
         body["event_id"] = event

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_of
+from stages.index.pairs import Pairs
+from stages.refine.prediction import Prediction
+
 from pipeline import Frame
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
-from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_of
-
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
-from stages.index.pairs import Pairs
 from stages.lattice import misorientation, read_cell
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.refine.prediction import Prediction
 from stages.serving import FrameServer, serve_in_thread
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq
@@ -42,7 +42,9 @@ ga = {5} deg
 """
 
 
-def index_over_a_socket(bodies: list[bytes], geometry: Path, cell: Path, *, half_pixel_shift: bool = True) -> list[Frame]:
+def index_over_a_socket(
+    bodies: list[bytes], geometry: Path, cell: Path, *, half_pixel_shift: bool = True
+) -> list[Frame]:
     """Serve the messages, run the chain on them, and return the frames in order."""
     with FrameServer(socket="rep") as server:
         serving = serve_in_thread(server, bodies)
@@ -100,7 +102,9 @@ def test_the_chunks_of_a_crystfel_stream_are_indexed_on_their_own_geometry(share
     bodies = []
     for chunk in stream.chunks:
         # printed positions count from the pixel's corner, a sender's from its index
-        bodies.append(message(chunk.peaks.fs - 0.5, chunk.peaks.ss - 0.5, chunk.peaks.intensity, event=f"x // {chunk.serial}"))
+        bodies.append(
+            message(chunk.peaks.fs - 0.5, chunk.peaks.ss - 0.5, chunk.peaks.intensity, event=f"x // {chunk.serial}")
+        )
     frames = index_over_a_socket(bodies, geometry, cell)
     assert len(frames) == 3
     for chunk, frame in zip(stream.chunks, frames, strict=True):
