@@ -170,6 +170,9 @@ class Simulation:
         ss = np.concatenate([spots.ss[strong], chance.random(num_spurious) * self._detector.height[wrong]])
         fs += s.jitter_px * chance.standard_normal(len(fs)) * (origin >= 0)
         ss += s.jitter_px * chance.standard_normal(len(ss)) * (origin >= 0)
+        # a position that was found lies on its panel
+        fs = np.clip(fs, 0.001, self._detector.width[panel] - 0.001)
+        ss = np.clip(ss, 0.001, self._detector.height[panel] - 0.001)
         photons = np.concatenate([counts[strong].astype(float), 20.0 + 200.0 * chance.exponential(size=num_spurious)])
         noise = np.sqrt(photons + area * expected_at(self.geom, panel, fs, ss, s.background))
         highest = photons * math.erf(0.5 / (math.sqrt(2.0) * s.spot_sigma_px)) ** 2
