@@ -9,6 +9,7 @@ role (name of the node)   stage
 source                    source/zmq_sub, source/zmq_req, source/replay
 decode                    decode/msgpack_map, decode/headers_only
 geometry_map              geometry_map/map_panels
+resolution                geometry_map/limit_resolution, with ``--highres``
 peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8
 validate                  peaks/validate, for peaks from the message if there are pixels
 hit                       peaks/hit
@@ -49,8 +50,8 @@ _OTHER_PEAK_METHODS = {
 }
 
 
-INTEGRATION_FLAGS = ("nocen", "nosat", "nograd")
-"""What may follow the integration method; all are what happens anyway."""
+INTEGRATION_FLAGS = ("cen", "sat", "grad")
+"""What may follow the integration method, or with ``no`` before it; parameters of integrate/rings."""
 
 
 @dataclass
@@ -165,6 +166,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     yield "source", _source(given)
     yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
     yield "geometry_map", "geometry_map/map_panels"
+    if "highres" in given:
+        yield "resolution", "geometry_map/limit_resolution"
     yield "peaks", peaks
     if peaks == "peaks/from_message":
         no_validation = bool(given.take("no_revalidate"))
@@ -220,21 +223,28 @@ def _index_method(given: Given) -> str:
 
 
 def _integration_method(given: Given, no_image: bool) -> str:
-    text = given.take("integration") or "rings"
-    method, *flags = text.split("-")
-    if method == "none":
-        return "integrate/predict_only"
-    if method != "rings":
+    text = given.values.get("integration", "rings")
+    method = text.partition("-")[0]
+    if method not in ("rings", "none"):
         raise UserError(f"--integration={text}: {method!r} is not supported yet; rings and none are")
-    refused = [flag for flag in flags if flag not in INTEGRATION_FLAGS]
-    if refused:
-        raise UserError(
-            f"--integration={text}: {', '.join('-' + flag for flag in refused)} is not supported yet; "
-            "-nocen, -nosat and -nograd are, which is the default"
-        )
-    if no_image and "integration" in given:
+    if no_image and method != "none" and "integration" in given:
+        given.effective.add("integration")
         log.warning("--integration=%s: with --no-image-data reflections are predicted and have no intensity", text)
-    return "integrate/predict_only" if no_image else "integrate/rings"
+    if method == "none":
+        given.effective.add("integration")
+    return "integrate/predict_only" if no_image or method == "none" else "integrate/rings"
+
+
+def _integration_flags(given: Given) -> dict[str, bool]:
+    """What follows the integration method: ``-cen`` and its opposite ``-nocen``, and so on."""
+    flags: dict[str, bool] = {}
+    for word in given.take("integration").split("-")[1:]:
+        name = word.removeprefix("no")
+        if name not in INTEGRATION_FLAGS:
+            known = ", ".join(f"-{flag}, -no{flag}" for flag in INTEGRATION_FLAGS)
+            raise UserError(f"--integration={given.take('integration')}: -{word} is not known; there are {known}")
+        flags[name] = not word.startswith("no")
+    return flags
 
 
 def _parameters(
@@ -258,6 +268,8 @@ def _parameters(
         parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
+    if stages.get("integrate") == "integrate/rings" and "integration" in given:
+        parameters["integrate"].update(_integration_flags(given))
     return parameters, origins
 
 

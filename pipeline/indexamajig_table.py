@@ -184,14 +184,14 @@ _INDEXING = (
 )
 
 _INTEGRATION = (
-    Option(("--integration",), INTEGRATION, "Integration method: rings or none, with -nocen -nosat -nograd.", str, "METHOD",
-        "rings-nocen-nosat-nograd", shapes=True),
+    Option(("--integration",), INTEGRATION, "Integration method: none, or rings, with -cen -sat -grad or -nocen -nosat -nograd.",
+        str, "METHOD", "rings-nocen-nosat-nograd", shapes=True),
     Option(("--int-radius",), INTEGRATION, "Inner, middle and outer radius of the rings, in pixels.", str, "R1,R2,R3",
         "4,5,7", value=radii, sets=("integrate.int_radius",), also=("peaks.peak_radius", "validate.peak_radius")),
     Option(("--push-res",), INTEGRATION, "Integrate this far beyond each crystal's resolution limit, in nm^-1.", float,
         "NM^-1", "infinity", sets=("integrate.push_res",)),
     Option(("--highres",), INTEGRATION, "Use no pixel beyond this resolution, in Angstrom.", float, "ANGSTROM", "no limit",
-        sets=("geometry_map.highres",)),
+        sets=("resolution.highres",)),
     Option(("--fix-profile-radius",), INTEGRATION,
         "Predict with this profile radius in m^-1, instead of one for each crystal.", float, "M^-1",
         "found for each crystal", sets=("integrate.fix_profile_radius",)),
@@ -199,8 +199,8 @@ _INTEGRATION = (
         sets=("integrate.cell_parameters_only",)),
     Option(("--overpredict",), INTEGRATION, "Predict more reflections than are likely to be there.",
         sets=("integrate.overpredict",)),
-    refused("--fix-divergence", panel=INTEGRATION, help="Divergence for the prediction.", why="it is not supported yet",
-        kind=float),
+    Option(("--fix-divergence",), INTEGRATION, "Predict with this divergence of the beam (full angle) in radians.", float,
+        "RAD", "0", sets=("integrate.fix_divergence",)),
     refused("--fix-bandwidth", panel=INTEGRATION, help="Bandwidth for the prediction.",
         why="give 'bandwidth' in the geometry file, as for indexamajig", kind=str),
     Option(("--int-diag",), INTEGRATION, "Show how reflections are integrated: none.", str, "CONDITION", "none",

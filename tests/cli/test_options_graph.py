@@ -136,9 +136,20 @@ def test_rings_integration_may_be_spelt_out(method: str) -> None:
     assert graph_from_options({**BASE, "integration": method}) == graph_from_options(BASE)
 
 
-@pytest.mark.parametrize("method", ["prof2d", "rings-cen", "rings-sat", "rings-grad", "wrings"])
-def test_an_integration_that_is_not_here_is_refused(method: str) -> None:
-    with pytest.raises(UserError, match=f"--integration={method}: .*not supported yet"):
+@pytest.mark.parametrize("method", ["rings-cen-grad", "rings-sat", "rings-nocen-sat-grad"])
+def test_rings_integration_takes_its_flags(method: str) -> None:
+    stage = graph_from_options({**BASE, "integration": method}).node("integrate").stage
+
+    flags = method.split("-")[1:]
+    assert (stage.cen, stage.sat, stage.grad) == ("cen" in flags, "sat" in flags, "grad" in flags)
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [("prof2d", "not supported yet"), ("wrings", "not supported yet"), ("rings-ken", "-ken is not known")],
+)
+def test_an_integration_that_is_not_here_is_refused(method: str, wanted: str) -> None:
+    with pytest.raises(UserError, match=f"--integration={method}: .*{wanted}"):
         graph_from_options({**BASE, "integration": method})
 
 
