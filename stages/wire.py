@@ -95,7 +95,7 @@ def split_maps(
     """
     if not is_array(body):
         return [body]
-    rows = np.empty((min(declared_length(body), MAX_MAPS), 4), np.int64)
+    rows = np.empty((min(declared_length(body), MAX_MAPS, len(body)), 4), np.int64)
     count, after, status = kernel.entries(octets(body), 0, len(body), max_nesting, False, rows)
     if status != kernel.OK or after != len(body):
         return [body]
@@ -123,10 +123,10 @@ def read_map(
         raise RejectFrame(
             "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"
         )
-    if not is_map_or_array(body) or looks_like_pickle(body):
+    if not is_map_or_array(body) or looks_like_pickle(body) or _magic(body):
         raise what_it_is(body)
     start = 0 if is_map(body) else _start_of_single_map(body, max_nesting)
-    rows = np.empty((min(declared_length(body[start:]), MAX_KEYS), 4), np.int64)
+    rows = np.empty((min(declared_length(body[start:]), MAX_KEYS, len(body)), 4), np.int64)
     count, after, status = kernel.entries(octets(body), start, len(body), max_nesting, True, rows)
     if status != kernel.OK:
         raise _trouble(body, status, after, max_nesting, count)
@@ -218,9 +218,8 @@ def what_it_is(body: memoryview) -> RejectFrame:
     if re.match(rb'\{\s*(}|")|\[\s*(]|[\[{"\d-])', text):
         what = "a part of a DECTRIS SIMPLON stream" if b'"htype"' in head else "JSON"
         return RejectFrame("json", f"the message is {what} ({_excerpt(body)}); {wanted}")
-    for magic, what in _MAGIC:
-        if head.startswith(magic):
-            return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}")
+    if what := _magic(body):
+        return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}")
     if head[0] == 0xC1:
         return RejectFrame(
             "not_msgpack",
@@ -232,6 +231,12 @@ def what_it_is(body: memoryview) -> RejectFrame:
     if status == kernel.OK and after == len(body):
         return RejectFrame("not_a_map", f"the message is {kind_of(body)} ({_excerpt(body)}); {wanted}")
     return RejectFrame("not_msgpack", f"the message is not MessagePack ({len(body)} bytes: {_excerpt(body)}); {wanted}")
+
+
+def _magic(body: memoryview) -> str:
+    """Name the file format that the message begins like; "" if none."""
+    head = bytes(body[:8])
+    return next((what for magic, what in _MAGIC if head.startswith(magic)), "")
 
 
 _MAGIC = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import threading
@@ -446,11 +447,17 @@ def free_port() -> int:
 
 def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> None:
     with socket.create_server(("127.0.0.1", 0)) as web:
+        web.setblocking(False)
         source = opened(ZmqReq(address=f"tcp://127.0.0.1:{web.getsockname()[1]}"))
-        client, _ = web.accept()
-        client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n" + bytes(64))
-        until(lambda: "does not speak ZeroMQ; trying on" in source.status(), source)
-        client.close()
+
+        def refused() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                client, _ = web.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            return "does not speak ZeroMQ; trying on" in source.status()
+
+        until(refused, source)
 
 
 @pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
