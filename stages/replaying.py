@@ -44,8 +44,8 @@ def replay(
     with server:
         how = f"to subscribers of {topic!r}" if pub else f"to whoever asks with {request!r}"
         total = len(found) * repeat
-        typer.echo(f"{total} messages from {server.address} {how}; Ctrl-C ends", err=True)
         try:
+            typer.echo(f"{total} messages from {server.address} {how}; Ctrl-C ends", err=True)
             server.serve(read_body(file) for _ in range(repeat) for file in found)
         except KeyboardInterrupt:
             server.close(linger_s=0.5)
