@@ -44,7 +44,7 @@ class FromMessage:
                     "peaks are to come from the message (--peaks=msgpack), and the geometry file does not say under which "
                     "key: add a line such as 'peak_list = peak_list' to it, or choose another --peaks method"
                 )
-            if trouble := _why_ambiguous(detector.panels):  # type: ignore[attr-defined]
+            if trouble := _why_ambiguous(detector.static_panels):  # type: ignore[attr-defined]
                 raise UserError(f"{trouble}; choose another --peaks method")
         return RunningFromMessage(self)
 
