@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_peakfinder8 as kernel
+from stages.peaks import _warm_up
 from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
 SAMPLES_PER_RING = 128
@@ -57,7 +59,14 @@ class PeakFinder8:
 
     def open(self, context: Context) -> PeakFinder8Search:
         """Return the search of one replica; ring maps are shared between replicas."""
+        _compile(_warm_up.COMMON_TYPES)
         return PeakFinder8Search(self, context.tables.get("peaks/peakfinder8", RecentTables))
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
+        _compile(_warm_up.COMMON_TYPES)
+        _compile(_warm_up.OTHER_TYPES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +279,14 @@ class PeakFinder8Search:
             of_ring, value, self._cut, self._stage.threshold, self._stage.min_snr, self._offset, self._upper
         )
 
+    def do_plainly(self, image: Image, geom: DetGeom) -> None:
+        """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them)."""
+        arrays = self._flatten(image, geom)
+        self._cut[:-1] = 1
+        self._clip_plainly(arrays)
+        for table, flat in arrays:
+            self._all_above(table, flat)
+
     def _listed_above(self, i: int) -> NDArray[np.int32]:
         """Return the places of the listed pixels of the i-th array that are above their threshold."""
         mine = slice(self._ends[i], self._ends[i + 1])
@@ -300,3 +317,11 @@ class PeakFinder8Search:
             max_pixel=row[:, kernel.HIGHEST],
             num_pixels=row[:, kernel.NUM_PIXELS],
         )
+
+
+@cache
+def _compile(dtypes: tuple[Any, ...]) -> None:
+    search = PeakFinder8Search(PeakFinder8(threshold=_warm_up.THRESHOLD), RecentTables())
+    for image, geom in _warm_up.frames(dtypes):
+        search(image, geom)
+        search.do_plainly(image, geom)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -12,6 +14,7 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_zaef as kernel
+from stages.peaks import _warm_up
 from stages.peaks.zaef import checked_radii
 from stages.tables import Flattener, PackedMask
 
@@ -41,7 +44,14 @@ class Validate:
 
     def open(self, context: Context) -> Validation:
         """Return the validation of one replica."""
+        _compile(_warm_up.COMMON_TYPES)
         return Validation(self)
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
+        _compile(_warm_up.COMMON_TYPES)
+        _compile(_warm_up.OTHER_TYPES)
 
 
 class Validation:
@@ -86,3 +96,10 @@ class Validation:
         good = np.isfinite(measured[:, 0])
         intensity, snr, highest = measured[good].T
         return replace(found.select(good), intensity=intensity, snr=snr, max_pixel=highest)
+
+
+@cache
+def _compile(dtypes: tuple[Any, ...]) -> None:
+    validation = Validation(Validate())
+    for image, geom in _warm_up.frames(dtypes):
+        validation(PeakList.make([0], [12.5], [12.5], [1.0]), image, geom)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from pydantic import Field, field_validator
 
@@ -10,6 +13,7 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_zaef as kernel
+from stages.peaks import _warm_up
 from stages.tables import Flattener, PackedMask
 
 MAX_PEAKS_PER_PANEL = 10001
@@ -63,7 +67,14 @@ class Zaef:
 
     def open(self, context: Context) -> ZaefSearch:
         """Return the search of one replica."""
+        _compile(_warm_up.COMMON_TYPES)
         return ZaefSearch(self)
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
+        _compile(_warm_up.COMMON_TYPES)
+        _compile(_warm_up.OTHER_TYPES)
 
 
 class ZaefSearch:
@@ -102,3 +113,10 @@ class ZaefSearch:
         panels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
         fs, ss, intensity, snr, highest = np.concatenate(rows).T
         return PeakList.make(panels, fs, ss, intensity, snr=snr, max_pixel=highest)
+
+
+@cache
+def _compile(dtypes: tuple[Any, ...]) -> None:
+    search = ZaefSearch(Zaef(threshold=_warm_up.THRESHOLD, min_sq_gradient=0.0))
+    for image, geom in _warm_up.frames(dtypes):
+        search(image, geom)

@@ -1,0 +1,37 @@
+"""A small frame of every pixel type, so that kernels can be compiled before the first real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from stages.geometry import DetGeom, Panel
+from stages.image import Image
+from stages.tables import PIXEL_TYPES
+
+COMMON_TYPES: tuple[Any, ...] = (np.int16, np.uint16, np.int32, np.uint32, np.float32)
+"""What detectors send, as a rule. Kernels for these are compiled whenever a stage opens."""
+
+OTHER_TYPES = tuple(dtype for dtype in PIXEL_TYPES if dtype not in COMMON_TYPES)
+
+THRESHOLD = 40.0
+
+
+def frames(dtypes: tuple[Any, ...]) -> Iterator[tuple[Image, DetGeom]]:
+    """Yield one small frame of each pixel type, with one peak above THRESHOLD in its middle."""
+    size = 24
+    geom = DetGeom(
+        (Panel("p", data="d", max_fs=size - 1, max_ss=size - 1),),
+        np.array([[-1e-3, -1e-3, 0.1]]),
+        np.array([[1e-4, 0.0, 0.0]]),
+        np.array([[0.0, 1e-4, 0.0]]),
+        1e4,
+        np.array([0.1]),
+        (np.zeros((size, size), np.uint8),),
+    )
+    for dtype in dtypes:
+        pixels = (np.arange(size * size).reshape(size, size) % 7).astype(dtype)
+        pixels[11:13, 11:13] = 100
+        yield Image.of(d=pixels), geom
