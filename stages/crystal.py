@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,10 @@ class Reflections:
     peak, background
         float64, highest pixel in ADU; mean background per pixel in ADU.
     excitation_error_per_angstrom, partiality
-        float64, distance from the Ewald sphere; modelled partiality 0..1.
+        float64, k - |k0 + g|: distance of the lattice point g from the Ewald sphere, positive inside; modelled
+        partiality 0..1.
+    num_saturated, num_implausible
+        How many had pixels above max_adu, and how many were left out because I < -5 sigma.
     """
 
     hkl: NDArray[np.int32]
@@ -47,6 +51,11 @@ class Reflections:
 
     def __len__(self) -> int:
         return len(self.hkl)
+
+    def select(self, which: NDArray[Any]) -> Reflections:
+        """Return the reflections of a boolean mask or an index array, in that order; the counts stay."""
+        arrays = {f.name: getattr(self, f.name)[which] for f in fields(self) if not f.name.startswith("num_")}
+        return replace(self, **arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +95,7 @@ class Crystal:
     @property
     def reciprocal_per_angstrom(self) -> NDArray[np.float64]:
         """float64 (3, 3), rows are a*, b*, c* (without 2 pi): ``real @ reciprocal.T`` is the identity."""
-        reciprocal: NDArray[np.float64] = np.linalg.inv(self.real_space_angstrom).T
-        return reciprocal
+        return np.asarray(np.linalg.inv(self.real_space_angstrom).T, np.float64)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,538 @@
+"""Kernels of prediction: which reflections a crystal shows, and where; which reflection each peak belongs to.
+
+Vectors are in the laboratory frame, metres for the detector and 1/Angstrom for reciprocal space. The beam's wave vector is
+(0, 0, k), k = 1 / wavelength. The functions that other kernels of this kind call are in this one module, since numba's
+cache looks at one file only; hence its length.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CENTERING_CODES = "PABCIFRH"
+MAX_INDEX = 511
+"""CrystFEL's readers know no larger Miller index."""
+
+MIN_PARTIALITY = math.exp(-0.5 * 1.7 * 1.7)
+"""A reflection is predicted from this partiality on: 1.7 profile radii off the Ewald sphere."""
+
+
+@njit(cache=True, nogil=True)
+def is_absent(centering: int, h: int, k: int, ll: int) -> bool:
+    """Say whether the lattice's centring (its place in CENTERING_CODES) forbids a reflection; H is the obverse setting."""
+    if centering == 1:
+        return (k + ll) % 2 != 0
+    if centering == 2:
+        return (h + ll) % 2 != 0
+    if centering == 3:
+        return (h + k) % 2 != 0
+    if centering == 4:
+        return (h + k + ll) % 2 != 0
+    if centering == 5:
+        return (h + k) % 2 != 0 or (h + ll) % 2 != 0 or (k + ll) % 2 != 0
+    if centering == 7:
+        return (-h + k + ll) % 3 != 0
+    return False
+
+
+@njit(cache=True, nogil=True)
+def outline_panels(
+    origin: Array,
+    fs_step: Array,
+    ss_step: Array,
+    width: Array,
+    height: Array,
+    shift_limit: float,
+    per_edge: int,
+    boxes: Array,
+) -> tuple[float, bool]:
+    """Write each panel's bounding box in the stereographic projection; return (largest |u - z|, whether any looks back).
+
+    The direction u = (x, y, z), |u| = 1, is drawn at (x, y) / (1 + z), which is finite but for the direction back to the
+    source, and which turns a panel's straight edges into arcs of circles. An arc lies within the distance of its ends from
+    both of them, so a box around `per_edge` points of each edge, widened by the largest distance between neighbours (and
+    by what a shift of the detector up to `shift_limit` metres changes), contains the panel. `boxes` is (P, 4): u from, u to,
+    v from, v to. |u - z| times k is the largest |q| that reaches the detector.
+    """
+    widest = 0.0
+    looks_back = False
+    for p in range(origin.shape[0]):
+        boxes[p, 0] = boxes[p, 2] = np.inf
+        boxes[p, 1] = boxes[p, 3] = -np.inf
+        gap = 0.0
+        nearest = np.inf
+        last_u = last_v = 0.0
+        for edge in range(4):
+            for step in range(per_edge + 1):
+                t = step / per_edge
+                if edge == 0:
+                    a, b = t, 0.0
+                elif edge == 1:
+                    a, b = 1.0, t
+                elif edge == 2:
+                    a, b = 1.0 - t, 1.0
+                else:
+                    a, b = 0.0, 1.0 - t
+                fs, ss = a * width[p], b * height[p]
+                x = origin[p, 0] + fs * fs_step[p, 0] + ss * ss_step[p, 0]
+                y = origin[p, 1] + fs * fs_step[p, 1] + ss * ss_step[p, 1]
+                z = origin[p, 2] + fs * fs_step[p, 2] + ss * ss_step[p, 2]
+                length = math.sqrt(x * x + y * y + z * z)
+                nearest = min(nearest, length)
+                if not length > 0.0 or z / length < -0.9:
+                    looks_back = True
+                    continue
+                cos = z / length
+                u, v = x / (length + z), y / (length + z)
+                widest = max(widest, math.sqrt(max(0.0, 2.0 - 2.0 * cos)))
+                if edge + step > 0:
+                    gap = max(gap, math.hypot(u - last_u, v - last_v))
+                last_u, last_v = u, v
+                boxes[p, 0] = min(boxes[p, 0], u)
+                boxes[p, 1] = max(boxes[p, 1], u)
+                boxes[p, 2] = min(boxes[p, 2], v)
+                boxes[p, 3] = max(boxes[p, 3], v)
+        margin = gap + 2.0 * shift_limit / max(nearest, 1e-9)
+        boxes[p, 0] -= margin
+        boxes[p, 1] += margin
+        boxes[p, 2] -= margin
+        boxes[p, 3] += margin
+        widest = min(2.0, widest + 2.0 * shift_limit / max(nearest, 1e-9))
+    return widest, looks_back
+
+
+@njit(cache=True, nogil=True)
+def list_panels(boxes: Array, bounds: Array, cells: int, start: Array, members: Array, fill: bool) -> int:
+    """List the panels whose box touches each of `cells` x `cells` squares of the projection; return how many entries.
+
+    `bounds`: u from, u to, v from, v to of the grid. Call with fill False to count (into start[cell + 1]), sum up, and
+    again with fill True.
+    """
+    total = 0
+    if not fill:
+        start[:] = 0
+    for p in range(boxes.shape[0]):
+        scale_u = cells / (bounds[1] - bounds[0])
+        scale_v = cells / (bounds[3] - bounds[2])
+        i0 = min(cells - 1, max(0, int((boxes[p, 0] - bounds[0]) * scale_u)))
+        i1 = min(cells - 1, max(0, int((boxes[p, 1] - bounds[0]) * scale_u)))
+        j0 = min(cells - 1, max(0, int((boxes[p, 2] - bounds[2]) * scale_v)))
+        j1 = min(cells - 1, max(0, int((boxes[p, 3] - bounds[2]) * scale_v)))
+        for j in range(j0, j1 + 1):
+            for i in range(i0, i1 + 1):
+                cell = j * cells + i
+                if fill:
+                    members[start[cell]] = p
+                    start[cell] += 1
+                else:
+                    start[cell + 1] += 1
+                total += 1
+    if fill:  # the starts have moved to the ends
+        for cell in range(cells * cells, 0, -1):
+            start[cell] = start[cell - 1]
+        start[0] = 0
+    else:
+        for cell in range(cells * cells):
+            start[cell + 1] += start[cell]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def meet(
+    dx: float,
+    dy: float,
+    dz: float,
+    shift_x: float,
+    shift_y: float,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    width: Array,
+    height: Array,
+    bounds: Array,
+    cells: int,
+    start: Array,
+    members: Array,
+) -> tuple[int, float, float]:
+    """Return (panel, fs, ss) where the ray along (dx, dy, dz) from the specimen ends; panel -1 where it meets none.
+
+    The ray t d meets panel p where t = n.o / n.d; fs and ss are the components of t d - o along the dual vectors of the
+    panel's pixel steps. Only the panels listed for the direction's square are tried; where panels overlap the nearest one
+    stops the ray.
+    """
+    best, best_fs, best_ss, nearest = -1, 0.0, 0.0, np.inf
+    cell = 0
+    if cells > 1:
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        scale = 1.0 / (length + dz) if length + dz > 0.0 else 0.0
+        u, v = dx * scale, dy * scale
+        if not (bounds[0] <= u < bounds[1] and bounds[2] <= v < bounds[3]):
+            return best, best_fs, best_ss
+        i = min(cells - 1, int((u - bounds[0]) * (cells / (bounds[1] - bounds[0]))))
+        j = min(cells - 1, int((v - bounds[2]) * (cells / (bounds[3] - bounds[2]))))
+        cell = j * cells + i
+    for entry in range(start[cell], start[cell + 1]):
+        p = members[entry]
+        towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
+        if towards == 0.0:
+            continue
+        ox, oy, oz = origin[p, 0] + shift_x, origin[p, 1] + shift_y, origin[p, 2]
+        t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards
+        if t <= 0.0 or t >= nearest:
+            continue
+        x, y, z = t * dx - ox, t * dy - oy, t * dz - oz
+        fs = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z
+        ss = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z
+        if 0.0 <= fs < width[p] and 0.0 <= ss < height[p]:
+            best, best_fs, best_ss, nearest = p, fs, ss, t
+    return best, best_fs, best_ss
+
+
+@njit(cache=True, nogil=True)
+def meet_each(
+    direction: Array,
+    shift: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    width: Array,
+    height: Array,
+    bounds: Array,
+    cells: int,
+    start: Array,
+    members: Array,
+    out: Array,
+) -> None:
+    """Write (panel, fs, ss) of :func:`meet` for each row of `direction` into `out`, float64 (n, 3)."""
+    for i in range(direction.shape[0]):
+        p, fs, ss = meet(
+            direction[i, 0],
+            direction[i, 1],
+            direction[i, 2],
+            shift[0],
+            shift[1],
+            origin,
+            normal,
+            dual_fs,
+            dual_ss,
+            width,
+            height,
+            bounds,
+            cells,
+            start,
+            members,
+        )
+        out[i, 0], out[i, 1], out[i, 2] = p, fs, ss
+
+
+@njit(cache=True, nogil=True)
+def partiality_of(
+    x: float, y: float, z: float, k: float, radius: float, bandwidth: float, divergence: float
+) -> tuple[float, float, float]:
+    """Return (partiality, excitation error, wave number by which the reflection at g = (x, y, z) is mostly recorded).
+
+    With d = (0, 0, k) + g the excitation error is e = k - |d|. The reflection is a Gaussian of width R (the profile
+    radius) along d, the Ewald sphere one of width s: the bandwidth moves the sphere by (1 - cos 2theta) k dk/k, and the
+    divergence by |g_xy| times the standard deviation of a uniform disc of that full angle, divergence / 4. Their overlap,
+
+        p = exp(-e^2 / 2 (R^2 + s^2)) sqrt((R^2 + s_90^2) / (R^2 + s^2)),
+
+    is 1 for e = 0 at 2theta = 90 degrees, where s = s_90. The wave number is that of the sphere through the overlap's
+    maximum, which lies on the way from the nearest point of the sphere to g, s_k^2 / (R^2 + s_k^2) of it (s_k: that part of
+    the width which the bandwidth makes).
+    """
+    dz = z + k
+    length = math.sqrt(x * x + y * y + dz * dz)
+    error = k - length
+    to_sphere = k / length
+    px, py, pz = x * to_sphere, y * to_sphere, dz * to_sphere - k
+    spread_k = bandwidth * k
+    from_k = (1.0 - dz / length) * spread_k
+    from_divergence = 0.25 * divergence * math.sqrt(x * x + y * y)
+    variance = radius * radius + from_k * from_k + from_divergence * from_divergence
+    largest = radius * radius + spread_k * spread_k + from_divergence * from_divergence
+    partiality = math.exp(-0.5 * error * error / variance) * math.sqrt(largest / variance)
+    share = from_k * from_k / (radius * radius + from_k * from_k)
+    ox, oy = px + share * (x - px), py + share * (y - py)
+    oz = pz + share * (min(z, 0.0) - pz)
+    k_recorded = -(ox * ox + oy * oy + oz * oz) / (2.0 * oz) if oz < 0.0 and share > 0.0 else k
+    return partiality, error, k_recorded
+
+
+@njit(cache=True, nogil=True)
+def predict(
+    reciprocal: Array,
+    centering: int,
+    k: float,
+    radius: float,
+    bandwidth: float,
+    divergence: float,
+    min_partiality: float,
+    q_max: float,
+    detector_q_max: float,
+    shift: Array,
+    usable: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    width: Array,
+    height: Array,
+    bounds: Array,
+    cells: int,
+    start: Array,
+    members: Array,
+    hkl_out: Array,
+    panel_out: Array,
+    fs_out: Array,
+    ss_out: Array,
+    error_out: Array,
+    partiality_out: Array,
+) -> int:
+    """Predict all reflections of a crystal on the detector; return how many there are.
+
+    Instead of trying the whole box of indices, each line p + l c* (p = h a* + k b* + k0) is cut with the shell between the
+    spheres of radius k - w and k + w, w being the largest excitation error that a predicted reflection can have:
+
+        |p|^2 + 2 l p.c* + l^2 |c*|^2 = r^2
+
+    has two roots for each radius, so there are at most two short intervals of l; the resolution sphere |g| <= q_max cuts them
+    further. The axis of most orders plays the part of c*. Every candidate is then tested exactly.
+
+    Parameters
+    ----------
+    reciprocal
+        (3, 3), rows a*, b*, c*.
+    q_max, detector_q_max
+        Largest |g| wanted; largest |q| that reaches the detector.
+    usable
+        bool (P,), panels on which reflections count; others still stop rays.
+    hkl_out, ..., partiality_out
+        Results; what does not fit is counted, not stored.
+    """
+    spread_k = bandwidth * k
+    limit = min(detector_q_max, q_max)
+    widest = radius * radius
+    widest += (0.5 * limit * limit / (k * k) * spread_k) ** 2 + (0.25 * divergence * limit) ** 2
+    brightest = (radius * radius + spread_k * spread_k + (0.25 * divergence * limit) ** 2) / (radius * radius)
+    w = math.sqrt(max(0.0, 2.0 * widest * (0.5 * math.log(brightest) - math.log(min_partiality)))) * 1.000001
+    limit = min(detector_q_max + w, q_max)
+    limit_sq = limit * limit
+    # real-space axes: rows of the inverse transpose, by cross products
+    ax, bx, cx = reciprocal[0], reciprocal[1], reciprocal[2]
+    volume = (
+        ax[0] * (bx[1] * cx[2] - bx[2] * cx[1])
+        - ax[1] * (bx[0] * cx[2] - bx[2] * cx[0])
+        + ax[2] * (bx[0] * cx[1] - bx[1] * cx[0])
+    )
+    orders = np.empty(3, np.int64)
+    for i in range(3):
+        s, t = reciprocal[(i + 1) % 3], reciprocal[(i + 2) % 3]
+        rx, ry, rz = s[1] * t[2] - s[2] * t[1], s[2] * t[0] - s[0] * t[2], s[0] * t[1] - s[1] * t[0]
+        length = math.sqrt(rx * rx + ry * ry + rz * rz) / abs(volume)
+        orders[i] = int(min(float(MAX_INDEX), limit * length))
+    inner = 2
+    for i in range(2):
+        if orders[i] > orders[inner]:
+            inner = i
+    first, second = (inner + 1) % 3, (inner + 2) % 3
+    a0, a1, a2 = reciprocal[first, 0], reciprocal[first, 1], reciprocal[first, 2]
+    b0, b1, b2 = reciprocal[second, 0], reciprocal[second, 1], reciprocal[second, 2]
+    c0, c1, c2 = reciprocal[inner, 0], reciprocal[inner, 1], reciprocal[inner, 2]
+    cc = c0 * c0 + c1 * c1 + c2 * c2
+    outer_sq = (k + w) ** 2
+    inner_sq = max(0.0, k - w) ** 2
+    index = np.zeros(3, np.int64)
+    found = 0
+    for ih in range(-orders[first], orders[first] + 1):
+        for ik in range(-orders[second], orders[second] + 1):
+            gx, gy, gz = ih * a0 + ik * b0, ih * a1 + ik * b1, ih * a2 + ik * b2
+            gc = gx * c0 + gy * c1 + gz * c2
+            gg = gx * gx + gy * gy + gz * gz
+            in_sphere = gc * gc - cc * (gg - limit_sq)
+            if in_sphere < 0.0:
+                continue
+            pc = gc + k * c2
+            pp = gg + 2.0 * k * gz + k * k
+            outside = pc * pc - cc * (pp - outer_sq)
+            if outside < 0.0:
+                continue
+            half = math.sqrt(in_sphere)
+            lowest, highest = (-gc - half) / cc, (-gc + half) / cc
+            half = math.sqrt(outside)
+            low, high = (-pc - half) / cc, (-pc + half) / cc
+            inside = pc * pc - cc * (pp - inner_sq)
+            gap_from = gap_to = high + 1.0
+            if inside > 0.0:
+                half = math.sqrt(inside)
+                gap_from, gap_to = (-pc - half) / cc, (-pc + half) / cc
+            last_done = -MAX_INDEX - 1
+            for part in range(2):
+                if part == 0:
+                    begin, end = max(low, lowest), min(gap_from, high, highest)
+                else:
+                    begin, end = max(gap_to, lowest), min(high, highest)
+                # an index on the very edge belongs to the interval whatever the rounding; the exact test follows
+                from_l = max(math.ceil(begin - 1e-9), -MAX_INDEX, last_done + 1)
+                to_l = min(math.floor(end + 1e-9), MAX_INDEX)
+                for il in range(from_l, to_l + 1):
+                    last_done = il
+                    x, y, z = gx + il * c0, gy + il * c1, gz + il * c2
+                    q_sq = x * x + y * y + z * z
+                    if q_sq > limit_sq or (ih == 0 and ik == 0 and il == 0):
+                        continue
+                    index[first], index[second], index[inner] = ih, ik, il
+                    if is_absent(centering, index[0], index[1], index[2]):
+                        continue
+                    partiality, error, k_recorded = partiality_of(x, y, z, k, radius, bandwidth, divergence)
+                    if not partiality >= min_partiality:
+                        continue
+                    p, fs, ss = meet(
+                        x,
+                        y,
+                        z + k_recorded,
+                        shift[0],
+                        shift[1],
+                        origin,
+                        normal,
+                        dual_fs,
+                        dual_ss,
+                        width,
+                        height,
+                        bounds,
+                        cells,
+                        start,
+                        members,
+                    )
+                    if p < 0 or not usable[p]:
+                        continue
+                    if found < hkl_out.shape[0]:
+                        hkl_out[found, 0], hkl_out[found, 1], hkl_out[found, 2] = index[0], index[1], index[2]
+                        panel_out[found] = p
+                        fs_out[found], ss_out[found] = fs, ss
+                        error_out[found], partiality_out[found] = error, min(1.0, partiality)
+                    found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def pair(
+    real: Array,
+    reciprocal: Array,
+    centering: int,
+    k: float,
+    shift: Array,
+    tolerance_q: float,
+    origin: Array,
+    fs_step: Array,
+    ss_step: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    hkl_out: Array,
+    error_out: Array,
+    dfs_out: Array,
+    dss_out: Array,
+    fraction_out: Array,
+    paired_out: Array,
+) -> int:
+    """Give each peak the reflection that it would belong to, and say whether it is near enough; return how many are.
+
+    h = A q is rounded; the excitation error e = k - |k0 + g| and the place (on the peak's own panel, be it beyond its edge)
+    of that reflection are compared with the peak. It is paired if the reflection exists, and if the two directions differ by
+    no more than `tolerance_q` times the wavelength, taken as a distance in reciprocal space. Where two peaks claim one
+    reflection the nearer has it.
+
+    Parameters
+    ----------
+    real, reciprocal
+        (3, 3), rows a, b, c and a*, b*, c*.
+    panel, fs, ss
+        The peaks.
+    hkl_out, error_out, dfs_out, dss_out, fraction_out, paired_out
+        Indices; excitation error; predicted minus observed place, pixels; largest deviation of A q from integers; pairing.
+    """
+    n = panel.shape[0]
+    distance = np.empty(n)
+    keys = np.empty(n, np.int64)
+    num_paired = 0
+    for i in range(n):
+        paired_out[i] = False
+        error_out[i] = dfs_out[i] = dss_out[i] = fraction_out[i] = np.nan
+        hkl_out[i, 0] = hkl_out[i, 1] = hkl_out[i, 2] = 0
+        keys[i] = -1
+        distance[i] = np.inf
+        p = panel[i]
+        x = origin[p, 0] + shift[0] + fs[i] * fs_step[p, 0] + ss[i] * ss_step[p, 0]
+        y = origin[p, 1] + shift[1] + fs[i] * fs_step[p, 1] + ss[i] * ss_step[p, 1]
+        z = origin[p, 2] + fs[i] * fs_step[p, 2] + ss[i] * ss_step[p, 2]
+        length = math.sqrt(x * x + y * y + z * z)
+        if not (length > 0.0 and length < np.inf):
+            continue
+        x, y, z = x / length, y / length, z / length
+        qx, qy, qz = k * x, k * y, k * (z - 1.0)
+        worst = 0.0
+        large = False
+        for j in range(3):
+            exact = real[j, 0] * qx + real[j, 1] * qy + real[j, 2] * qz
+            whole = np.rint(exact)
+            worst = max(worst, abs(exact - whole))
+            if not abs(whole) <= MAX_INDEX:
+                large = True
+                break
+            hkl_out[i, j] = int(whole)
+        if large:
+            hkl_out[i, 0] = hkl_out[i, 1] = hkl_out[i, 2] = 0
+            continue
+        fraction_out[i] = worst
+        h, kk, ll = int(hkl_out[i, 0]), int(hkl_out[i, 1]), int(hkl_out[i, 2])
+        dx = h * reciprocal[0, 0] + kk * reciprocal[1, 0] + ll * reciprocal[2, 0]
+        dy = h * reciprocal[0, 1] + kk * reciprocal[1, 1] + ll * reciprocal[2, 1]
+        dz = h * reciprocal[0, 2] + kk * reciprocal[1, 2] + ll * reciprocal[2, 2] + k
+        length = math.sqrt(dx * dx + dy * dy + dz * dz)
+        error_out[i] = k - length
+        towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
+        if towards == 0.0:
+            continue
+        ox, oy, oz = origin[p, 0] + shift[0], origin[p, 1] + shift[1], origin[p, 2]
+        t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards
+        if not t > 0.0:
+            continue
+        px, py, pz = t * dx - ox, t * dy - oy, t * dz - oz
+        dfs_out[i] = dual_fs[p, 0] * px + dual_fs[p, 1] * py + dual_fs[p, 2] * pz - fs[i]
+        dss_out[i] = dual_ss[p, 0] * px + dual_ss[p, 1] * py + dual_ss[p, 2] * pz - ss[i]
+        if (h == 0 and kk == 0 and ll == 0) or is_absent(centering, h, kk, ll):
+            continue
+        apart = k * math.sqrt((dx / length - x) ** 2 + (dy / length - y) ** 2 + (dz / length - z) ** 2)
+        if not apart <= tolerance_q:
+            continue
+        paired_out[i] = True
+        num_paired += 1
+        distance[i] = apart
+        keys[i] = ((h + 512) << 20) + ((kk + 512) << 10) + (ll + 512)
+    order = np.argsort(keys)
+    best = -1
+    for at in range(n):
+        i = order[at]
+        if keys[i] < 0:
+            continue
+        if best >= 0 and keys[best] == keys[i]:
+            num_paired -= 1
+            if distance[i] < distance[best]:
+                paired_out[best] = False
+                best = i
+            else:
+                paired_out[i] = False
+        else:
+            best = i
+    return num_paired

@@ -1,0 +1,291 @@
+"""Kernels of ring integration: the peaks of a frame are marked, summed one by one, and unmarked.
+
+``flat``, ``where`` are a flat array and its panel table, ``mask`` and ``marks`` the bad pixels and the claims of peaks, in
+packed order (see ``stages/tables.py``).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
+
+MEASURED, UNMEASURABLE, SATURATED, IMPLAUSIBLE = 0, 1, 2, 4
+"""What becomes of a reflection; a measured one can be saturated and implausible at once."""
+
+FEWEST_PIXELS = 4
+MAX_CENTRINGS = 10
+
+
+@njit(cache=True, nogil=True)
+def mark(
+    panel: Array, fs: Array, ss: Array, size: Array, start: Array, offsets: Array, marks: Array, step: Any
+) -> None:
+    """Add `step` (1 or 255, which is -1) to the pixels within the inner radius of each reflection.
+
+    Each pixel then holds how many peaks claim it. `size` int64 (P, 2) is width and height of the panels, `start` where they
+    begin in packed order.
+    """
+    for i in range(panel.size):
+        p = panel[i]
+        width, height, first = size[p, 0], size[p, 1], start[p]
+        x0, y0 = math.floor(fs[i]), math.floor(ss[i])
+        for j in range(offsets.shape[0]):
+            x, y = x0 + offsets[j, 0], y0 + offsets[j, 1]
+            if 0 <= x < width and 0 <= y < height:
+                marks[first + y * width + x] += step
+
+
+@njit(cache=True, nogil=True)
+def fit_background(
+    flat: Array,
+    where: Array,
+    mask: Array,
+    marks: Array,
+    x0: int,
+    y0: int,
+    ring: Array,
+    gradient: bool,
+    max_adu: float,
+    fit: Array,
+) -> int:
+    """Fit a + b dx + c dy to the ring around (x0, y0), b = c = 0 unless `gradient`; return how many pixels it has.
+
+    Pixels that are bad, not finite, or claimed by a peak are left out. `fit` receives a, b, c, the variance about the
+    fit, the highest pixel, 1 if any pixel exceeds `max_adu`, and the mean. Sums are taken relative to the first pixel, so
+    that nothing cancels.
+    """
+    origin, stride_ss, stride_fs, width, start = (
+        where[OFFSET],
+        where[STRIDE_SS],
+        where[STRIDE_FS],
+        where[WIDTH],
+        where[START],
+    )
+    n = 0
+    first = 0.0
+    s_x = s_y = s_xx = s_xy = s_yy = s_v = s_xv = s_yv = s_vv = 0.0
+    highest = -np.inf
+    saturated = 0.0
+    for j in range(ring.shape[0]):
+        dx, dy = ring[j, 0], ring[j, 1]
+        x, y = x0 + dx, y0 + dy
+        packed = start + y * width + x
+        if mask[packed] != 0 or marks[packed] != 0:
+            continue
+        value = float(flat[origin + y * stride_ss + x * stride_fs])
+        if not math.isfinite(value):
+            continue
+        if n == 0:
+            first = value
+        n += 1
+        highest = max(highest, value)
+        if value > max_adu:
+            saturated = 1.0
+        value -= first
+        s_v += value
+        s_vv += value * value
+        if gradient:
+            s_x += dx
+            s_y += dy
+            s_xx += dx * dx
+            s_xy += dx * dy
+            s_yy += dy * dy
+            s_xv += dx * value
+            s_yv += dy * value
+    if n == 0:
+        return n
+    a, b, c = s_v / n, 0.0, 0.0
+    variance = s_vv / n - a * a
+    if gradient:
+        # normal equations about the centre of the pixels used
+        xx, xy, yy = s_xx - s_x * s_x / n, s_xy - s_x * s_y / n, s_yy - s_y * s_y / n
+        xv, yv = s_xv - s_x * s_v / n, s_yv - s_y * s_v / n
+        determinant = xx * yy - xy * xy
+        if not determinant > 1e-6 * xx * yy:
+            return 0
+        b, c = (xv * yy - yv * xy) / determinant, (yv * xx - xv * xy) / determinant
+        a -= (b * s_x + c * s_y) / n
+        variance -= (b * xv + c * yv) / n
+    fit[0], fit[1], fit[2] = first + a, b, c
+    fit[3] = max(0.0, variance)
+    fit[4], fit[5], fit[6] = highest, saturated, first + s_v / n
+    return n
+
+
+@njit(cache=True, nogil=True)
+def strongest_offset(
+    flat: Array, where: Array, mask: Array, marks: Array, x0: int, y0: int, half: int, fit: Array
+) -> tuple[int, int, int]:
+    """Return (how many pixels of the box stand out, dx, dy of the highest); those claimed by other peaks do not count.
+
+    A pixel stands out if it exceeds three times the background, and the background by three standard deviations.
+    """
+    num_strong, best_dx, best_dy = 0, 0, 0
+    best = -np.inf
+    for dy in range(-half, half + 1):
+        for dx in range(-half, half + 1):
+            x, y = x0 + dx, y0 + dy
+            packed = where[START] + y * where[WIDTH] + x
+            if mask[packed] != 0 or marks[packed] != 0:
+                continue
+            value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
+            background = fit[0] + fit[1] * dx + fit[2] * dy
+            if not math.isfinite(value) or value <= 3.0 * background:
+                continue
+            if value <= background + 3.0 * math.sqrt(fit[3]):
+                continue
+            num_strong += 1
+            if value > best:
+                best, best_dx, best_dy = value, dx, dy
+    return num_strong, best_dx, best_dy
+
+
+@njit(cache=True, nogil=True)
+def integrate_one(
+    flat: Array,
+    where: Array,
+    mask: Array,
+    marks: Array,
+    fs: float,
+    ss: float,
+    inner: Array,
+    ring: Array,
+    half: int,
+    adu_per_photon: float,
+    max_adu: float,
+    cen: bool,
+    grad: bool,
+    claims: int,
+    fit: Array,
+    out: Array,
+) -> int:
+    """Integrate the reflection at (fs, ss); return its status. See :func:`integrate`.
+
+    `claims`: how many peaks may claim a pixel that is summed: 1, or 0 where the reflection's own marks have been taken away.
+    """
+    width, height, start = where[WIDTH], where[HEIGHT], where[START]
+    x0, y0 = math.floor(fs), math.floor(ss)
+    moved_x = moved_y = 0
+    for step in range(MAX_CENTRINGS + 1):
+        if x0 < half or y0 < half or x0 + half >= width or y0 + half >= height:
+            return UNMEASURABLE
+        if fit_background(flat, where, mask, marks, x0, y0, ring, grad, max_adu, fit) < FEWEST_PIXELS:
+            return UNMEASURABLE
+        if not cen or step == MAX_CENTRINGS:
+            break
+        num_strong, dx, dy = strongest_offset(flat, where, mask, marks, x0, y0, half, fit)
+        if num_strong < 2 or (dx == 0 and dy == 0):
+            break
+        moved_x += dx
+        moved_y += dy
+        if moved_x * moved_x + moved_y * moved_y > half * half:
+            return UNMEASURABLE
+        x0 += dx
+        y0 += dy
+    total = 0.0
+    highest, saturated = fit[4], fit[5] > 0.0
+    num_inner = 0
+    for j in range(inner.shape[0]):
+        dx, dy = inner[j, 0], inner[j, 1]
+        x, y = x0 + dx, y0 + dy
+        packed = start + y * width + x
+        value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
+        if mask[packed] != 0 or not math.isfinite(value):
+            return UNMEASURABLE
+        if marks[packed] > claims:
+            continue
+        num_inner += 1
+        highest = max(highest, value)
+        saturated = saturated or value > max_adu
+        total += value - (fit[0] + fit[1] * dx + fit[2] * dy)
+    if num_inner < FEWEST_PIXELS:
+        return UNMEASURABLE
+    from_photons = adu_per_photon * max(abs(total), adu_per_photon)
+    sigma = math.sqrt(from_photons + num_inner * fit[3])
+    out[0], out[1], out[2], out[3] = total, sigma, highest, fit[6]
+    out[4], out[5] = fs + moved_x, ss + moved_y
+    return (SATURATED if saturated else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
+
+
+@njit(cache=True, nogil=True)
+def integrate(
+    flat: Array,
+    where: Array,
+    row_of_panel: Array,
+    mask: Array,
+    marks: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    inner: Array,
+    ring: Array,
+    half: int,
+    adu_per_photon: Array,
+    max_adu: Array,
+    cen: bool,
+    grad: bool,
+    results: Array,
+    status: Array,
+) -> None:
+    """Integrate all reflections that lie in one array.
+
+    Parameters
+    ----------
+    flat, where
+        The array, any integer or floating dtype, and its panel table.
+    row_of_panel
+        int64 (P,), each panel's row in that table; -1 where it lies in another array.
+    mask, marks
+        uint8, packed; `marks` holds by how many peaks each pixel is claimed.
+    panel, fs, ss
+        Predicted positions of all reflections of all crystals.
+    inner, ring
+        int64 (n, 2): offsets dx, dy of the pixels within the inner radius, and between the middle and the outer.
+    half
+        Half width of the box that must lie on the panel.
+    adu_per_photon, max_adu
+        float64 (P,), of each panel.
+    cen, grad
+        Centre the peaks; fit a sloping background.
+    results
+        float64 (n, 6), written: intensity, sigma, highest pixel, background per pixel, fs, ss.
+    status
+        int64 (n,), written: UNMEASURABLE, or MEASURED plus SATURATED plus IMPLAUSIBLE as it applies.
+    """
+    fit = np.zeros(7)
+    size, start = where[:, WIDTH : HEIGHT + 1], where[:, START]
+    own_row = np.zeros(1, np.int64)
+    for i in range(panel.size):
+        p = panel[i]
+        row = row_of_panel[p]
+        if row < 0:
+            continue
+        if cen:  # its own claim must not hide the peak from itself while it is searched
+            own_row[0] = row
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(255))
+        status[i] = integrate_one(
+            flat,
+            where[row],
+            mask,
+            marks,
+            fs[i],
+            ss[i],
+            inner,
+            ring,
+            half,
+            adu_per_photon[p],
+            max_adu[p],
+            cen,
+            grad,
+            0 if cen else 1,
+            fit,
+            results[i],
+        )
+        if cen:
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))

@@ -1,0 +1,69 @@
+"""What all integration stages do first: settle each crystal's profile radius and resolution limit, and predict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from pipeline import RejectFrame
+from stages.crystal import Crystal, Crystals, Reflections
+from stages.geometry import DetGeom
+from stages.peaklist import PeakList
+from stages.prediction import PanelFinder, predict, profile_radius, resolution_limit
+
+OVERPREDICTION = 5.0
+"""By how much --overpredict widens the profile radius."""
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """The parameters of prediction, in indexamajig's units: m^-1, radians, nm^-1."""
+
+    push_res: float = math.inf
+    fix_profile_radius: float | None = None
+    fix_divergence: float | None = None
+    overpredict: bool = False
+
+
+class Predictor:
+    """Predicts crystal after crystal, frame after frame; keeps the latest geometry's panel finder."""
+
+    def __init__(self, options: PredictionOptions) -> None:
+        self._options = options
+        self._finder: PanelFinder | None = None
+        fixed = options.fix_profile_radius
+        self._fixed_radius = None if fixed is None else 1e-10 * fixed
+
+    def finder(self, geom: DetGeom) -> PanelFinder:
+        """Return the geometry prepared for this frame."""
+        self._finder = PanelFinder.of(geom, self._finder)
+        return self._finder
+
+    def with_radius(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
+        """Return the crystal with its profile radius: the fixed one, the one it has, or one estimated from the peaks."""
+        if not math.isfinite(abs(float(crystal.real_space_angstrom.sum()))):
+            raise RejectFrame("broken_crystal", f"a crystal's vectors are {crystal.real_space_angstrom.tolist()}")
+        radius = self._fixed_radius
+        if radius is None:
+            radius = crystal.profile_radius_per_angstrom
+            if not 0.0 < radius < math.inf:
+                radius = profile_radius(crystal, peaks, finder)
+        return replace(crystal, profile_radius_per_angstrom=radius)
+
+    def with_limit(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
+        """Return the crystal with its profile radius and its resolution limit."""
+        crystal = self.with_radius(crystal, peaks, finder)
+        return replace(crystal, resolution_limit_per_angstrom=resolution_limit(crystal, peaks, finder))
+
+    def predict(self, crystal: Crystal, finder: PanelFinder) -> Reflections:
+        """Predict the reflections of a crystal whose radius and limit are known, to push_res beyond the limit."""
+        options = self._options
+        radius = crystal.profile_radius_per_angstrom * (OVERPREDICTION if options.overpredict else 1.0)
+        max_q = max(0.0, crystal.resolution_limit_per_angstrom + 0.1 * options.push_res)
+        return predict(crystal, finder, radius, max_q=max_q, divergence=options.fix_divergence or 0.0)
+
+
+def without_reflections(crystals: Crystals, predictor: Predictor, geom: DetGeom, peaks: PeakList) -> Crystals:
+    """Return the crystals with profile radius and no reflections: what --cell-parameters-only asks for."""
+    finder = predictor.finder(geom)
+    return replace(crystals, found=tuple(predictor.with_radius(crystal, peaks, finder) for crystal in crystals))

@@ -1,0 +1,74 @@
+"""integrate/predict_only: predicted reflections without intensities, for frames without pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import Context, stage
+from stages.crystal import Crystal, Crystals, Reflections
+from stages.geometry import DetGeom
+from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
+from stages.peaklist import PeakList
+from stages.prediction import warm_up
+
+
+@stage("integrate/predict_only")
+class PredictOnly:
+    """Predict the reflections of each crystal and leave their intensities zero, as --no-image-data asks.
+
+    Prediction, profile radius and resolution limit are those of ``integrate/rings``. Intensity, sigma, peak and background are
+    0; reflections on pixels that are known to be bad are left out.
+    """
+
+    push_res: float = Field(
+        default=math.inf, description="Predict so many nm^-1 beyond each crystal's resolution limit; may be negative."
+    )
+    fix_profile_radius: float | None = Field(
+        default=None, gt=0, description="Profile radius in m^-1 for all crystals, instead of one estimated for each."
+    )
+    fix_divergence: float | None = Field(
+        default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
+    )
+    overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
+    cell_parameters_only: bool = Field(default=False, description="Do not predict at all.")
+
+    def open(self, context: Context) -> RunningPredictOnly:
+        """Compile the kernels."""
+        warm_up()
+        return RunningPredictOnly(self)
+
+
+class RunningPredictOnly:
+    """The prediction of one replica."""
+
+    def __init__(self, stage: PredictOnly) -> None:
+        self._stage = stage
+        self._predictor = Predictor(
+            PredictionOptions(stage.push_res, stage.fix_profile_radius, stage.fix_divergence, stage.overpredict)
+        )
+
+    def __call__(self, crystals: Crystals, geom: DetGeom, peaks: PeakList) -> Crystals:
+        """Return the crystals with their predicted reflections."""
+        if not crystals.found:
+            return crystals
+        if self._stage.cell_parameters_only:
+            return without_reflections(crystals, self._predictor, geom, peaks)
+        finder = self._predictor.finder(geom)
+        found = []
+        for crystal in crystals:
+            known: Crystal = self._predictor.with_limit(crystal, peaks, finder)
+            found.append(replace(known, reflections=_on_good_pixels(self._predictor.predict(known, finder), geom)))
+        return replace(crystals, found=tuple(found))
+
+
+def _on_good_pixels(predicted: Reflections, geom: DetGeom) -> Reflections:
+    good = np.ones(len(predicted), np.bool_)
+    x, y = predicted.fs.astype(np.int64), predicted.ss.astype(np.int64)
+    for panel in np.unique(predicted.panel):
+        here = np.flatnonzero(predicted.panel == panel)
+        good[here] = geom.bad[panel][y[here], x[here]] == 0
+    return predicted if good.all() else predicted.select(good)

@@ -1,0 +1,233 @@
+"""integrate/rings: predict each crystal's reflections and sum their pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from pipeline import Context, stage
+from stages.crystal import Crystals, Reflections
+from stages.geometry import DetGeom, Panel
+from stages.image import Image
+from stages.integrate import _kernel as kernel
+from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
+from stages.peaklist import PeakList
+from stages.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+
+
+@stage("integrate/rings")
+class Rings:
+    """Predict the reflections of each crystal, and sum the pixels of each in a circle above the background in a ring around it.
+
+    **Prediction.** A reflection is predicted if its modelled partiality is at least exp(-1.7^2 / 2): with a monochromatic
+    parallel beam, if it lies within 1.7 profile radii of the Ewald sphere. The profile radius is the 98th percentile of the
+    excitation errors of the peaks that belong to the crystal. The model is CrystFEL's xsphere (White et al. 2016,
+    doi:10.1107/S1600576716004751); the centring alone causes absences.
+
+    **Integration.** Of the pixel in which the predicted position lies, the circle is what is within the inner radius, the
+    ring what is between the middle and the outer one. With n pixels v_i in the circle, background b (the ring's mean, or the
+    plane through it) and variance s^2 of the ring about it::
+
+        I = sum(v_i - b)          sigma^2 = adu_per_photon I + n s^2
+
+    in ADU (for |I| below one photon the first term is that of one photon, for I < 0 that of -I). Pixels claimed by several
+    reflections, of whatever crystal, count for none, and a ring leaves out the circles of all others. A reflection is left
+    out if its box leaves the panel, if a pixel of its circle is bad or not finite, if fewer than four pixels remain in circle
+    or ring, if a pixel exceeds max_adu (counted as saturated), or if I < -5 sigma (counted as implausible). Box and rings as in
+    indexamajig's ``--integration=rings`` (White et al. 2013, doi:10.1107/S0907444913013620).
+
+    Crystals get their profile radius and their resolution limit (diffraction_resolution_limit) here too.
+    """
+
+    int_radius: tuple[float, float, float] = Field(
+        default=(4.0, 5.0, 7.0), description="Inner, middle and outer radius in pixels; cut down to whole pixels."
+    )
+    cen: bool = Field(
+        default=False,
+        description="Move each box to its highest pixel, as long as two pixels stand out (rings-cen). Biases weak reflections.",
+    )
+    sat: bool = Field(default=False, description="Keep reflections with pixels above max_adu (rings-sat).")
+    grad: bool = Field(default=False, description="Fit a plane to the background instead of its mean (rings-grad).")
+    push_res: float = Field(
+        default=math.inf, description="Integrate so many nm^-1 beyond each crystal's resolution limit; may be negative."
+    )
+    fix_profile_radius: float | None = Field(
+        default=None, gt=0, description="Profile radius in m^-1 for all crystals, instead of one estimated for each."
+    )
+    fix_divergence: float | None = Field(
+        default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
+    )
+    overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
+    cell_parameters_only: bool = Field(default=False, description="Do not predict or integrate at all.")
+
+    @field_validator("int_radius")
+    @classmethod
+    def _radii_grow(cls, radii: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not (1 <= radii[0] <= radii[1] < radii[2] < 1000):
+            raise ValueError(f"radii should be 1 or more and grow: inner <= middle < outer; found {radii}")
+        return radii
+
+    @property
+    def options(self) -> PredictionOptions:
+        """The parameters that concern prediction."""
+        return PredictionOptions(self.push_res, self.fix_profile_radius, self.fix_divergence, self.overpredict)
+
+    def open(self, context: Context) -> RunningRings:
+        """Compile the kernels."""
+        running = RunningRings(self)
+        running.warm_up((np.int32,))
+        return running
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile the kernels for every type of pixel."""
+        RunningRings(cls()).warm_up(PIXEL_TYPES)
+
+
+class RunningRings:
+    """The integration of one replica, with its buffers."""
+
+    def __init__(self, stage: Rings) -> None:
+        self._stage = stage
+        self._predictor = Predictor(stage.options)
+        self._flatten = Flattener()
+        self._pack_mask = PackedMask()
+        self._inner, self._ring = ring_offsets(stage.int_radius)
+        self._half = int(stage.int_radius[2])
+        self._panels: tuple[Panel, ...] | None = None
+        self._size: NDArray[np.int64] = np.zeros((0, 2), np.int64)
+        self._start: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._max_adu: NDArray[np.float64] = np.zeros(0)
+        self._marks: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+    def __call__(self, crystals: Crystals, geom: DetGeom, image: Image, peaks: PeakList) -> Crystals:
+        """Return the crystals with their reflections."""
+        if not crystals.found:
+            return crystals
+        if self._stage.cell_parameters_only:
+            return without_reflections(crystals, self._predictor, geom, peaks)
+        finder = self._predictor.finder(geom)
+        found = [self._predictor.with_limit(crystal, peaks, finder) for crystal in crystals]
+        predicted = [self._predictor.predict(crystal, finder) for crystal in found]
+        integrated = self._integrate(predicted, geom, image)
+        return replace(
+            crystals,
+            found=tuple(replace(crystal, reflections=r) for crystal, r in zip(found, integrated, strict=True)),
+        )
+
+    def _integrate(self, predicted: list[Reflections], geom: DetGeom, image: Image) -> list[Reflections]:
+        flattened = self._flatten(image, geom)
+        mask = self._pack_mask(geom)
+        self._prepare(geom)
+        stage = self._stage
+        if len(predicted) == 1:
+            panel, fs, ss = predicted[0].panel, predicted[0].fs, predicted[0].ss
+        else:
+            panel, fs, ss = (np.concatenate([getattr(r, name) for r in predicted]) for name in ("panel", "fs", "ss"))
+        results = np.zeros((len(panel), 6))
+        status = np.full(len(panel), kernel.UNMEASURABLE, np.int64)
+        adu_per_photon = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
+        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(1))
+        for table, flat in flattened:
+            row_of_panel = np.full(len(geom.panels), -1, np.int64)
+            row_of_panel[table.panel] = np.arange(len(table.panel))
+            kernel.integrate(
+                flat,
+                table.where,
+                row_of_panel,
+                mask,
+                self._marks,
+                panel,
+                fs,
+                ss,
+                self._inner,
+                self._ring,
+                self._half,
+                adu_per_photon,
+                self._max_adu,
+                stage.cen,
+                stage.grad,
+                results,
+                status,
+            )
+        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
+        ends = np.cumsum([len(r) for r in predicted])[:-1]
+        return [
+            self._kept(one, values, what)
+            for one, values, what in zip(predicted, np.split(results, ends), np.split(status, ends), strict=True)
+        ]
+
+    def _kept(self, predicted: Reflections, results: NDArray[np.float64], status: NDArray[np.int64]) -> Reflections:
+        saturated = (status & kernel.SATURATED) > 0
+        implausible = (status & kernel.IMPLAUSIBLE) > 0
+        if not self._stage.sat:
+            implausible &= ~saturated
+        wanted = (status == kernel.MEASURED) | (saturated & ~implausible if self._stage.sat else False)
+        kept = np.flatnonzero(wanted)
+        intensity, sigma, peak, background, fs, ss = np.ascontiguousarray(results[kept].T)
+        return Reflections(
+            predicted.hkl[kept],
+            predicted.panel[kept],
+            fs,
+            ss,
+            intensity,
+            sigma,
+            peak,
+            background,
+            predicted.excitation_error_per_angstrom[kept],
+            predicted.partiality[kept],
+            int(saturated.sum()),
+            int(implausible.sum()),
+        )
+
+    def _prepare(self, geom: DetGeom) -> None:
+        """Make what depends on the panels alone: sizes, packed order, an empty map of marks."""
+        if self._panels is geom.panels:
+            return
+        starts = packed_starts(geom.panels)
+        self._size = np.array([(panel.width, panel.height) for panel in geom.panels], np.int64)
+        self._start = starts[:-1].copy()
+        self._max_adu = np.array([panel.max_adu for panel in geom.panels], np.float64)
+        if len(self._marks) != starts[-1]:
+            self._marks = np.zeros(int(starts[-1]), np.uint8)
+        self._panels = geom.panels
+
+    def warm_up(self, dtypes: tuple[type, ...]) -> None:
+        """Compile everything for these types of pixels, on an empty frame."""
+        from stages.crystal import Crystal
+
+        panel = Panel("p", data="d", max_fs=31, max_ss=31)
+        one = np.eye(3)
+        geom = DetGeom(
+            (panel,),
+            np.array([[-0.016, -0.016, 0.1]]),
+            one[:1] * 1e-3,
+            one[1:2] * 1e-3,
+            1e4,
+            np.array([0.1]),
+            (np.zeros((32, 32), np.uint8),),
+        )
+        crystals = Crystals((Crystal(one * 50.0, profile_radius_per_angstrom=1e-3),))
+        peaks = PeakList.make([0], [3.0], [3.0], [1.0])
+        for dtype in dtypes:
+            self(crystals, geom, Image.of(d=np.zeros((32, 32), dtype)), peaks)
+
+
+def ring_offsets(
+    int_radius: tuple[float, float, float],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return offsets (dx, dy) of the pixels within the inner radius, and of those from the middle to the outer one.
+
+    >>> [len(offsets) for offsets in ring_offsets((4.0, 5.0, 7.0))]
+    [49, 80]
+    """
+    inner, middle, outer = (int(radius) for radius in int_radius)
+    dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1].reshape(2, -1)
+    distance_sq = dx * dx + dy * dy
+    ring = (distance_sq >= middle**2) & (distance_sq <= outer**2)
+    circle = (distance_sq <= inner**2) & ~ring
+    return tuple(np.ascontiguousarray(np.stack([dx[part], dy[part]], axis=1)) for part in (circle, ring))  # type: ignore[return-value]

@@ -1,0 +1,391 @@
+"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks.
+
+Matrices of three rows are written out, since numba's linear algebra needs scipy.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+MAX_DAMPINGS = 8
+
+
+@njit(cache=True, nogil=True)
+def inverse_transpose(m: Array, out: Array) -> float:
+    """Write the inverse of m's transpose into `out` (rows a, b, c give rows a*, b*, c*); return m's determinant."""
+    for i in range(3):
+        s, t = m[(i + 1) % 3], m[(i + 2) % 3]
+        out[i, 0] = s[1] * t[2] - s[2] * t[1]
+        out[i, 1] = s[2] * t[0] - s[0] * t[2]
+        out[i, 2] = s[0] * t[1] - s[1] * t[0]
+    determinant = m[0, 0] * out[0, 0] + m[0, 1] * out[0, 1] + m[0, 2] * out[0, 2]
+    if determinant != 0.0:
+        for i in range(3):
+            for j in range(3):
+                out[i, j] /= determinant
+    return float(determinant)
+
+
+@njit(cache=True, nogil=True)
+def impose(real: Array, group: Array) -> bool:
+    """Change `real` (rows a, b, c) into the nearest basis whose metric has the symmetry `group`; say if that worked.
+
+    The metric G = A A^T is averaged over W G W^T; with G = L L^T (Cholesky) the new basis is L U, where the rotation U is the
+    orthogonal factor of L^-1 A, found by Newton's iteration U <- (U + U^-T) / 2.
+    """
+    metric = np.zeros((3, 3))
+    for w in group:
+        for i in range(3):
+            for j in range(3):
+                value = 0.0
+                for x in range(3):
+                    if w[i, x] == 0.0:
+                        continue
+                    for y in range(3):
+                        if w[j, y] == 0.0:
+                            continue
+                        dot = real[x, 0] * real[y, 0] + real[x, 1] * real[y, 1] + real[x, 2] * real[y, 2]
+                        value += w[i, x] * w[j, y] * dot
+                metric[i, j] += value
+    for i in range(3):
+        for j in range(3):
+            metric[i, j] /= group.shape[0]
+    lower = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(i + 1):
+            value = metric[i, j]
+            for x in range(j):
+                value -= lower[i, x] * lower[j, x]
+            if i == j:
+                if not value > 0.0:
+                    return False
+                lower[i, i] = math.sqrt(value)
+            else:
+                lower[i, j] = value / lower[j, j]
+    turn = np.zeros((3, 3))
+    for column in range(3):  # L U = A by forward substitution
+        for i in range(3):
+            value = real[i, column]
+            for x in range(i):
+                value -= lower[i, x] * turn[x, column]
+            turn[i, column] = value / lower[i, i]
+    other = np.zeros((3, 3))
+    for _ in range(20):
+        if inverse_transpose(turn, other) == 0.0:
+            return False
+        change = 0.0
+        for i in range(3):
+            for j in range(3):
+                new = 0.5 * (turn[i, j] + other[i, j])
+                change = max(change, abs(new - turn[i, j]))
+                turn[i, j] = new
+        if change < 1e-14:
+            break
+    for i in range(3):
+        for j in range(3):
+            value = 0.0
+            for x in range(i + 1):
+                value += lower[i, x] * turn[x, j]
+            real[i, j] = value
+    return True
+
+
+@njit(cache=True, nogil=True)
+def select(paired: Array, error: Array, dfs: Array, dss: Array, spread: float, floor: Array, chosen: Array) -> int:
+    """Choose the pairs that agree with most of the others; return how many.
+
+    Kept are those whose |excitation error| and whose distance on the detector are both at most `spread` times the median
+    over all pairs, or at most `floor` (1/Angstrom, pixels).
+    """
+    n = 0
+    for i in range(paired.size):
+        n += 1 if paired[i] else 0
+    chosen[:] = False
+    if n == 0:
+        return 0
+    errors, distances = np.empty(n), np.empty(n)
+    at = 0
+    for i in range(paired.size):
+        if paired[i]:
+            errors[at] = abs(error[i])
+            distances[at] = math.hypot(dfs[i], dss[i])
+            at += 1
+    largest_error = max(floor[0], spread * np.sort(errors)[n // 2])
+    largest_distance = max(floor[1], spread * np.sort(distances)[n // 2])
+    n = 0
+    for i in range(paired.size):
+        if paired[i] and abs(error[i]) <= largest_error and math.hypot(dfs[i], dss[i]) <= largest_distance:
+            chosen[i] = True
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def deviations(
+    reciprocal: Array,
+    shift: Array,
+    k: float,
+    weight: float,
+    hkl: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    out: Array,
+) -> float:
+    """Write (weighted excitation error, fs and ss predicted minus observed) of each pair to `out`; return R, their squares."""
+    total = 0.0
+    for i in range(hkl.shape[0]):
+        p = panel[i]
+        dx = hkl[i, 0] * reciprocal[0, 0] + hkl[i, 1] * reciprocal[1, 0] + hkl[i, 2] * reciprocal[2, 0]
+        dy = hkl[i, 0] * reciprocal[0, 1] + hkl[i, 1] * reciprocal[1, 1] + hkl[i, 2] * reciprocal[2, 1]
+        dz = hkl[i, 0] * reciprocal[0, 2] + hkl[i, 1] * reciprocal[1, 2] + hkl[i, 2] * reciprocal[2, 2] + k
+        out[i, 0] = weight * (k - math.sqrt(dx * dx + dy * dy + dz * dz))
+        towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
+        ox, oy, oz = origin[p, 0] + shift[0], origin[p, 1] + shift[1], origin[p, 2]
+        t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards if towards != 0.0 else np.nan
+        if not t > 0.0:
+            return np.inf
+        x, y, z = t * dx - ox, t * dy - oy, t * dz - oz
+        out[i, 1] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z - fs[i]
+        out[i, 2] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z - ss[i]
+        total += out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2
+    return total
+
+
+@njit(cache=True, nogil=True)
+def gradients(
+    reciprocal: Array,
+    basis: Array,
+    shift: Array,
+    k: float,
+    weight: float,
+    indices: Array,
+    p: int,
+    num_shifts: int,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    out: Array,
+) -> None:
+    """Write the derivatives of one pair's three deviations by all parameters to `out` (3, n).
+
+    With g = h B a change of the metric by G_i moves g by -1/2 (h B B^T) G_i B, a turn about axis n by n x g. The ray
+    d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
+    """
+    gx = indices[0] * reciprocal[0, 0] + indices[1] * reciprocal[1, 0] + indices[2] * reciprocal[2, 0]
+    gy = indices[0] * reciprocal[0, 1] + indices[1] * reciprocal[1, 1] + indices[2] * reciprocal[2, 1]
+    gz = indices[0] * reciprocal[0, 2] + indices[1] * reciprocal[1, 2] + indices[2] * reciprocal[2, 2]
+    dx, dy, dz = gx, gy, gz + k
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+    nx, ny, nz = normal[p, 0], normal[p, 1], normal[p, 2]
+    towards = nx * dx + ny * dy + nz * dz
+    t = (nx * (origin[p, 0] + shift[0]) + ny * (origin[p, 1] + shift[1]) + nz * origin[p, 2]) / towards
+    num_cell = basis.shape[0]
+    for i in range(num_cell + 3):
+        if i < num_cell:
+            mx = my = mz = 0.0
+            for a in range(3):
+                along = reciprocal[a, 0] * gx + reciprocal[a, 1] * gy + reciprocal[a, 2] * gz
+                for b in range(3):
+                    factor = -0.5 * along * basis[i, a, b]
+                    mx += factor * reciprocal[b, 0]
+                    my += factor * reciprocal[b, 1]
+                    mz += factor * reciprocal[b, 2]
+        elif i == num_cell:
+            mx, my, mz = 0.0, -gz, gy
+        elif i == num_cell + 1:
+            mx, my, mz = gz, 0.0, -gx
+        else:
+            mx, my, mz = -gy, gx, 0.0
+        out[0, i] = -weight * (dx * mx + dy * my + dz * mz) / length
+        ratio = (nx * mx + ny * my + nz * mz) / towards
+        x, y, z = t * (mx - ratio * dx), t * (my - ratio * dy), t * (mz - ratio * dz)
+        out[1, i] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z
+        out[2, i] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z
+    for j in range(num_shifts):
+        ratio = normal[p, j] / towards
+        x, y, z = ratio * dx, ratio * dy, ratio * dz
+        at = num_cell + 3 + j
+        out[0, at] = 0.0
+        out[1, at] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z - dual_fs[p, j]
+        out[2, at] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z - dual_ss[p, j]
+
+
+@njit(cache=True, nogil=True)
+def solve(matrix: Array, damping: float, right: Array, lower: Array, out: Array) -> bool:
+    """Solve (M + damping diag M) x = r for a symmetric positive matrix by Cholesky's method; say if that worked."""
+    n = right.size
+    for i in range(n):
+        for j in range(i + 1):
+            value = matrix[i, j] * (1.0 + damping) if i == j else matrix[i, j]
+            for x in range(j):
+                value -= lower[i, x] * lower[j, x]
+            if i == j:
+                if not value > 0.0:
+                    return False
+                lower[i, i] = math.sqrt(value)
+            else:
+                lower[i, j] = value / lower[j, j]
+    for i in range(n):
+        value = right[i]
+        for x in range(i):
+            value -= lower[i, x] * out[x]
+        out[i] = value / lower[i, i]
+    for i in range(n - 1, -1, -1):
+        value = out[i]
+        for x in range(i + 1, n):
+            value -= lower[x, i] * out[x]
+        out[i] = value / lower[i, i]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def move(real: Array, reciprocal: Array, basis: Array, step: Array, group: Array, out: Array) -> bool:
+    """Write the basis after a step of the parameters to `out`: A + 1/2 dG B, turned, its metric symmetric again."""
+    num_cell = basis.shape[0]
+    for i in range(3):
+        for j in range(3):
+            value = real[i, j]
+            for n in range(num_cell):
+                for a in range(3):
+                    value += 0.5 * step[n] * basis[n, i, a] * reciprocal[a, j]
+            out[i, j] = value
+    wx, wy, wz = step[num_cell], step[num_cell + 1], step[num_cell + 2]
+    angle = math.sqrt(wx * wx + wy * wy + wz * wz)
+    if angle > 0.0:
+        wx, wy, wz = wx / angle, wy / angle, wz / angle
+        cos, sin = math.cos(angle), math.sin(angle)
+        for i in range(3):
+            x, y, z = out[i, 0], out[i, 1], out[i, 2]
+            along = (wx * x + wy * y + wz * z) * (1.0 - cos)
+            out[i, 0] = x * cos + (wy * z - wz * y) * sin + wx * along
+            out[i, 1] = y * cos + (wz * x - wx * z) * sin + wy * along
+            out[i, 2] = z * cos + (wx * y - wy * x) * sin + wz * along
+    return bool(impose(out, group))
+
+
+@njit(cache=True, nogil=True)
+def fit(
+    real: Array,
+    shift: Array,
+    group: Array,
+    basis: Array,
+    k: float,
+    weight: float,
+    prior: Array,
+    refine_shift: bool,
+    iterations: int,
+    tolerance: float,
+    hkl: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+) -> float:
+    """Fit basis and shift, changed in place, to pairs of reflections and peaks; return the sum of squares left.
+
+    Levenberg's and Marquardt's method: (J^T J + P + damping diag) x = -J^T r - P (parameters so far). A step that does not
+    lessen the sum of squares is not made. `real` must have the symmetry `group` already. `basis` (n, 3, 3) spans the metrics
+    with that symmetry, each scaled so that 1 would double the cell in its direction. `prior` holds the weights that
+    draw the cell's parameters, and the shift, to where they started, in square pixels.
+    """
+    num_pairs, num_cell = hkl.shape[0], basis.shape[0]
+    num_shifts = 2 if refine_shift else 0
+    n = num_cell + 3 + num_shifts
+    reciprocal = np.empty((3, 3))
+    new_real, new_reciprocal, new_shift = np.empty((3, 3)), np.empty((3, 3)), np.empty(2)
+    residual, new_residual = np.empty((num_pairs, 3)), np.empty((num_pairs, 3))
+    slope, matrix, lower = np.empty((3, n)), np.empty((n, n)), np.zeros((n, n))
+    right, step = np.empty(n), np.empty(n)
+    so_far, trial = np.zeros(n), np.zeros(n)
+    pull = np.zeros(n)
+    pull[:num_cell] = prior[0]
+    pull[num_cell + 3 :] = prior[1]
+    inverse_transpose(real, reciprocal)
+    total = deviations(reciprocal, shift, k, weight, hkl, panel, fs, ss, origin, normal, dual_fs, dual_ss, residual)
+    cost = total
+    damping = 1e-6
+    for _ in range(iterations):
+        matrix[:] = 0.0
+        for i in range(n):
+            matrix[i, i] = pull[i]
+            right[i] = -pull[i] * so_far[i]
+        for i in range(num_pairs):
+            gradients(
+                reciprocal,
+                basis,
+                shift,
+                k,
+                weight,
+                hkl[i],
+                panel[i],
+                num_shifts,
+                origin,
+                normal,
+                dual_fs,
+                dual_ss,
+                slope,
+            )
+            for term in range(3):
+                for a in range(n):
+                    right[a] -= slope[term, a] * residual[i, term]
+                    for b in range(a + 1):
+                        matrix[a, b] += slope[term, a] * slope[term, b]
+        better = False
+        for _ in range(MAX_DAMPINGS):
+            worked = solve(matrix, damping, right, lower, step) and move(real, reciprocal, basis, step, group, new_real)
+            if worked and inverse_transpose(new_real, new_reciprocal) != 0.0:
+                new_shift[:] = shift
+                for j in range(num_shifts):
+                    new_shift[j] += step[num_cell + 3 + j]
+                new_total = deviations(
+                    new_reciprocal,
+                    new_shift,
+                    k,
+                    weight,
+                    hkl,
+                    panel,
+                    fs,
+                    ss,
+                    origin,
+                    normal,
+                    dual_fs,
+                    dual_ss,
+                    new_residual,
+                )
+                new_cost = new_total
+                for a in range(n):
+                    trial[a] = so_far[a] + step[a]
+                    new_cost += pull[a] * trial[a] * trial[a]
+                if new_cost < cost:
+                    better = True
+                    break
+            damping = max(1e-3, 10.0 * damping)
+        if not better:
+            break
+        gain = cost - new_cost
+        real[:], reciprocal[:], shift[:], residual[:], so_far[:] = (
+            new_real,
+            new_reciprocal,
+            new_shift,
+            new_residual,
+            trial,
+        )
+        cost, total = new_cost, new_total
+        damping *= 0.1
+        if gain <= tolerance * cost:
+            break
+    return float(total)

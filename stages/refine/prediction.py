@@ -1,0 +1,257 @@
+"""refine/prediction: turn, stretch and shift each crystal until its reflections are predicted where the peaks are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline import Context, stage
+from stages.crystal import Crystal, Crystals
+from stages.geometry import DetGeom, Panel
+from stages.lattice import Lattice, lattice_rotations
+from stages.peaklist import PeakList
+from stages.prediction import FEWEST_PAIRS, Pairs, PanelFinder, pair_peaks, predict, profile_radius, warm_up
+from stages.refine import _kernel as kernel
+
+_PIXEL = 0.5
+"""Pixels that a position is typically off: sets the weight of what is known beforehand against that of a peak."""
+
+_CELL_SPREAD = 0.02
+_FLOOR = np.array([1e-4, 0.5])
+"""Excitation error (1/Angstrom) and distance (pixels) that no pair is dropped for."""
+
+
+@stage("refine/prediction")
+class Prediction:
+    """Refine orientation, cell and detector shift of each crystal against the peaks, before reflections are predicted.
+
+    Each peak is paired with the reflection whose indices are nearest to its own, if that is predicted nearer than a sixth of
+    the shortest reciprocal lattice vector. Pairs that disagree with most others are dropped: those with an excitation error
+    or a distance of more than `outlier_spread` times the median. Then
+
+        R = sum over pairs of (w e)^2 + (fs - fs_peak)^2 + (ss - ss_peak)^2
+
+    is minimised, e = k - |k0 + g| being the excitation error and w `excitation_weight`, by a damped least-squares fit of three
+    turns, of the cell under the restrictions of its lattice type (kept exactly: the metric tensor A A^T moves in the space of
+    those that have the lattice's symmetry), and of the detector's shift if asked for. Peaks are paired anew after that,
+    `cycles` times at most. Cell and shift are held by a weak spring to where they started (2 % of a length,
+    `detector_shift_spread`), so that a few peaks cannot run away with them. The target and the terms are CrystFEL's (White et al. 2016,
+    doi:10.1107/S1600576716004751), the pairing is stricter.
+
+    A crystal with fewer than three pairs, before or after, is no crystal and is left out, as in CrystFEL. If R, over the
+    pairs of the end, is not smaller than before, the crystal stays what it was, in its cell as it was found. Residuals are R of
+    the cell with its restrictions imposed, before and after, over the pairs of the end, in square pixels. The profile radius is
+    estimated afterwards (98th percentile of |e|).
+    """
+
+    refine_detector_shift: bool = Field(
+        default=False, description="Refine the detector's shift along x and y too, for each crystal by itself."
+    )
+    excitation_weight: float = Field(
+        default=1000.0, gt=0, description="Pixels that count as much as an excitation error of 1/Angstrom."
+    )
+    outlier_spread: float = Field(default=5.0, gt=1, description="Drop pairs further off than so many medians.")
+    cycles: int = Field(default=3, ge=1, le=50, description="Pair and fit at most so many times.")
+    iterations: int = Field(default=8, ge=1, le=100, description="Steps of each fit at most.")
+    tolerance: float = Field(default=1e-4, gt=0, description="End a fit when a step gains less than this part of R.")
+    detector_shift_spread: float = Field(
+        default=2e-4, gt=0, description="Metres by which the detector is expected to be off."
+    )
+
+    def open(self, context: Context) -> RunningPrediction:
+        """Compile the kernels."""
+        running = RunningPrediction(self)
+        running.warm_up()
+        return running
+
+
+@dataclass(frozen=True, eq=False)
+class _Symmetry:
+    """What a lattice type leaves free: its rotations, and a basis of the metrics that have them."""
+
+    rotations: NDArray[np.float64]
+    metrics: NDArray[np.float64]
+
+
+class RunningPrediction:
+    """The refinement of one replica."""
+
+    def __init__(self, stage: Prediction) -> None:
+        self._stage = stage
+        self._finder: PanelFinder | None = None
+        self._prior = np.array(
+            [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2], np.float64
+        )
+
+    def __call__(self, crystals: Crystals, peaks: PeakList, geom: DetGeom) -> Crystals:
+        """Return the crystals, refined; those that too few peaks belong to are left out."""
+        if not crystals.found:
+            return crystals
+        finder = self._finder = PanelFinder.of(geom, self._finder)
+        refined = (self._refined(crystal, peaks, finder) for crystal in crystals)
+        return replace(crystals, found=tuple(crystal for crystal in refined if crystal is not None))
+
+    def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
+        stage = self._stage
+        symmetry = _symmetry(crystal.lattice)
+        real = np.array(crystal.real_space_angstrom, np.float64)
+        shift = np.array(crystal.det_shift_m, np.float64)
+        pairs, chosen = self._pair(real, shift, crystal.lattice, peaks, finder)
+        if chosen.sum() < FEWEST_PAIRS:
+            return None
+        if not kernel.impose(real, symmetry.rotations):
+            return None
+        start_real, start_shift = real.copy(), shift.copy()
+        lengths = np.linalg.norm(real, axis=1)
+        basis = symmetry.metrics * np.outer(lengths, lengths)
+        for _ in range(stage.cycles):
+            self._fit(real, shift, symmetry.rotations, basis, pairs, chosen, peaks, finder)
+            before, chosen_before = pairs, chosen
+            pairs, chosen = self._pair(real, shift, crystal.lattice, peaks, finder)
+            if chosen.sum() < FEWEST_PAIRS:
+                return None
+            if np.array_equal(chosen, chosen_before) and np.array_equal(pairs.hkl[chosen], before.hkl[chosen]):
+                break
+        initial = self._residual(start_real, start_shift, pairs, chosen, peaks, finder)
+        final = self._residual(real, shift, pairs, chosen, peaks, finder)
+        if final < initial:
+            crystal = replace(
+                crystal,
+                real_space_angstrom=real,
+                det_shift_m=(float(shift[0]), float(shift[1])),
+                initial_residual=initial,
+                final_residual=final,
+            )
+        else:
+            crystal = replace(crystal, initial_residual=initial, final_residual=initial)
+        return replace(crystal, profile_radius_per_angstrom=profile_radius(crystal, peaks, finder))
+
+    def _pair(
+        self,
+        real: NDArray[np.float64],
+        shift: NDArray[np.float64],
+        lattice: Lattice,
+        peaks: PeakList,
+        finder: PanelFinder,
+    ) -> tuple[Pairs, NDArray[np.bool_]]:
+        pairs = pair_peaks(real, lattice, (float(shift[0]), float(shift[1])), peaks, finder)
+        chosen = np.empty(len(peaks), np.bool_)
+        kernel.select(
+            pairs.paired,
+            pairs.excitation_error_per_angstrom,
+            pairs.dfs,
+            pairs.dss,
+            self._stage.outlier_spread,
+            _FLOOR,
+            chosen,
+        )
+        return pairs, chosen
+
+    def _fit(
+        self,
+        real: NDArray[np.float64],
+        shift: NDArray[np.float64],
+        rotations: NDArray[np.float64],
+        basis: NDArray[np.float64],
+        pairs: Pairs,
+        chosen: NDArray[np.bool_],
+        peaks: PeakList,
+        finder: PanelFinder,
+    ) -> None:
+        stage = self._stage
+        kernel.fit(
+            real,
+            shift,
+            rotations,
+            basis,
+            finder.wave_number,
+            stage.excitation_weight,
+            self._prior,
+            stage.refine_detector_shift,
+            stage.iterations,
+            stage.tolerance,
+            pairs.hkl[chosen],
+            peaks.panel[chosen],
+            peaks.fs[chosen],
+            peaks.ss[chosen],
+            finder.origin_m,
+            finder.normal,
+            finder.dual_fs,
+            finder.dual_ss,
+        )
+
+    def _residual(
+        self,
+        real: NDArray[np.float64],
+        shift: NDArray[np.float64],
+        pairs: Pairs,
+        chosen: NDArray[np.bool_],
+        peaks: PeakList,
+        finder: PanelFinder,
+    ) -> float:
+        reciprocal = np.empty((3, 3))
+        kernel.inverse_transpose(real, reciprocal)
+        hkl = pairs.hkl[chosen]
+        return float(
+            kernel.deviations(
+                reciprocal,
+                shift,
+                finder.wave_number,
+                self._stage.excitation_weight,
+                hkl,
+                peaks.panel[chosen],
+                peaks.fs[chosen],
+                peaks.ss[chosen],
+                finder.origin_m,
+                finder.normal,
+                finder.dual_fs,
+                finder.dual_ss,
+                np.empty((len(hkl), 3)),
+            )
+        )
+
+    def warm_up(self) -> None:
+        """Compile the kernels, or load them from the cache."""
+        warm_up()
+        panel = Panel("p", max_fs=1023, max_ss=1023)
+        steps = np.eye(3) * 1e-4
+        geom = DetGeom(
+            (panel,),
+            np.array([[-0.05, -0.05, 0.1]]),
+            steps[:1],
+            steps[1:2],
+            12000.0,
+            np.array([0.1]),
+            (np.zeros((1024, 1024), np.uint8),),
+        )
+        crystal = Crystal(np.eye(3) * 50.0, Lattice("cubic", "P"))
+        spots = predict(crystal, PanelFinder.of(geom), 1e-3)
+        self(Crystals((crystal,)), PeakList.make(spots.panel, spots.fs, spots.ss, spots.partiality), geom)
+
+
+@lru_cache(maxsize=64)
+def _symmetry(lattice: Lattice) -> _Symmetry:
+    """Rotations of a lattice type and a basis of its metrics, each with 1 as its largest element.
+
+    >>> [len(_symmetry(Lattice(t, "P", "c")).metrics) for t in ("triclinic", "monoclinic", "tetragonal", "cubic")]
+    [6, 4, 2, 1]
+    """
+    group = lattice_rotations(lattice)
+    found: list[NDArray[np.float64]] = []
+    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+        metric = np.zeros((3, 3))
+        metric[i, j] = metric[j, i] = 1.0
+        metric = np.mean(group @ metric @ group.transpose(0, 2, 1), axis=0)
+        if np.abs(metric).max() < 1e-9:
+            continue
+        metric /= np.abs(metric).max()
+        rank = np.linalg.matrix_rank(np.array([m.ravel() for m in (*found, metric)]), tol=1e-6)
+        if rank > len(found):
+            found.append(metric)
+    metrics = np.array(found)
+    metrics.setflags(write=False)
+    return _Symmetry(np.ascontiguousarray(group), metrics)
