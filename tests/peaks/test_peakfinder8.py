@@ -283,10 +283,11 @@ def test_the_search_ends_after_max_peaks():
     pixels = np.random.default_rng(2).poisson(5, (100, 100))
     pixels[10:95:20, 10:95:20] += 500
     pixels[10:95:20, 11:95:20] += 500
-    geom = flat_detgeom(100, 100, corner=(400, 400))
+    geom = flat_detgeom(100, 100, corner=(400, 300))
     every = search(PeakFinder8(threshold=60), pixels, geom)
     some = search(PeakFinder8(threshold=60, max_peaks=7), pixels, geom)
-    assert (len(every), len(some)) == (25, 7)
+    assert len(every) > 10
+    assert len(some) == 7
     assert np.array_equal(some.fs, every.fs[:7])
 
 
