@@ -42,7 +42,8 @@ class PeakFinder8:
     more than the panel's max_adu.
 
     Source: A. Barty et al., J. Appl. Cryst. 47 (2014) 1118-1131, https://doi.org/10.1107/S1600576714007626; the details follow
-    CrystFEL, whose peaks are found: no others, and none less.
+    CrystFEL, whose peaks are found. Its sums are kept in single precision, here they are double: where the background is
+    high, a pixel that lies just at the threshold may fall on the other side.
     """
 
     threshold: float = Field(default=800.0, allow_inf_nan=False, description="Lowest value of a peak's pixels, ADU.")
