@@ -31,6 +31,9 @@ MAX_MAPS = 65536
 _STAND_IN = b"\xc1streamajig "
 """Begins a message that stands for one that is not passed on; 0xc1 is the one byte that MessagePack never uses."""
 
+_STAND_IN_FORM = re.compile(re.escape(_STAND_IN) + rb"([a-z_]{1,40}) (.{10,1000})", re.DOTALL)
+"""A sender could make one up as well, and gets it rejected."""
+
 
 # --- the message as a whole -----------------------------------------------------------------------------------------
 
@@ -116,9 +119,9 @@ def read_map(
 
     Raises RejectFrame with what the message looks like if it is anything else.
     """
-    if bytes(body[: len(_STAND_IN)]) == _STAND_IN:
-        reason, _, detail = bytes(body[len(_STAND_IN) :]).decode("utf-8", "backslashreplace").partition(" ")
-        raise RejectFrame(reason, detail)
+    if stands_for := _STAND_IN_FORM.match(bytes(body[:2000])):
+        detail = str(stands_for[2], "utf-8", "backslashreplace")
+        raise RejectFrame(str(stands_for[1], "ascii"), "".join(c if c.isprintable() else " " for c in detail))
     if len(body) > max_message_bytes:
         raise RejectFrame(
             "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"

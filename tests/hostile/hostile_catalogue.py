@@ -62,6 +62,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "text": (b"2024-05-01 12:00 beam lost\n", "not_msgpack"),
     "never used byte": (b"\xc1", "not_msgpack"),
     "never used byte inside": (b"\x81\xa1a\xc1", "not_msgpack"),
+    "an empty stand-in": (b"\xc1streamajig ", "not_msgpack"),
+    "a made-up stand-in": (b"\xc1streamajig no\nreason " + b"x" * 100, "not_msgpack"),
     "noise": (np.random.default_rng(7).integers(1, 127, 5000, "u1").tobytes(), "not_msgpack"),
     "zeros": (bytes(5000), "not_msgpack"),
     "truncated by one byte": (GOOD_BODY[:-1], "truncated"),

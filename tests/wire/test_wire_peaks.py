@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from pipeline import Context, Message, RejectFrame, UserError
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry import DetGeom, Panel
+from stages.geometry_map.map_panels import MapPanels
 from stages.header import Header
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_locate
-from stages.peaks.from_message import FromMessage
+from stages.peaks.from_message import FromMessage, RunningFromMessage
 
 HEADERS = HeadersOnly().open(Context())
 FIND = FromMessage().open(Context())
@@ -179,27 +181,62 @@ def test_a_missing_peak_list_is_named_with_the_keys_that_are_there() -> None:
     assert len(FIND(header, geometry(*ONE.panels, peak_list="peaks"))) == 2
 
 
-def opened_with(*panels: Panel, peak_list: str = "peak_list") -> None:
-    FromMessage().open(Context(upstream={"detector": SimpleNamespace(panels=panels, peak_list=peak_list)}))
+GEOM = """
+photon_energy = 9000 eV
+adu_per_photon = 1
+clen = 0.1
+res = 10000
+data = detector_data
+corner_x = 0
+corner_y = 0
+"""
 
 
-def test_a_geometry_without_peak_list_is_refused_at_the_start() -> None:
+@pytest.fixture
+def opened_with(tmp_path: Path) -> Callable[..., RunningFromMessage]:
+    """Open the stage behind a geometry file with these lines besides the ordinary ones."""
+
+    def open_one(*lines: str) -> RunningFromMessage:
+        file = tmp_path / "test.geom"
+        file.write_text("\n".join([GEOM, *lines]) + "\n")
+        context = Context()
+        MapPanels(geometry=file).open(context)
+        return FromMessage().open(Context(upstream=context.published))
+
+    return open_one
+
+
+def lines_of(name: str, fs: tuple[int, int], ss: tuple[int, int], *more: str) -> list[str]:
+    return [
+        *(f"{name}/{line}" for line in more),
+        f"{name}/min_fs = {fs[0]}", f"{name}/max_fs = {fs[1]}", f"{name}/min_ss = {ss[0]}", f"{name}/max_ss = {ss[1]}",
+        f"{name}/fs = x", f"{name}/ss = y",
+    ]  # fmt: skip
+
+
+def test_a_geometry_without_peak_list_is_refused_at_the_start(opened_with: Callable) -> None:
     with pytest.raises(UserError, match="peak_list = peak_list"):
-        opened_with(*ONE.panels, peak_list="")
-    opened_with(*ONE.panels)
+        opened_with(*lines_of("p", (0, 9), (0, 9)))
+    opened_with("peak_list = peak_list", *lines_of("p", (0, 9), (0, 9)))
 
 
-def test_panels_of_different_data_blocks_are_refused_by_name() -> None:
+def test_panels_of_different_data_blocks_are_refused_by_name(opened_with: Callable) -> None:
+    panels = [*lines_of("a", (0, 9), (0, 9), "data = d1"), *lines_of("b", (10, 19), (0, 9), "data = d2")]
     with pytest.raises(UserError, match="differ in 'data': 'a' has 'd1', 'b' has 'd2'"):
-        opened_with(panel("a", (0, 9), (0, 9), data="d1"), panel("b", (10, 19), (0, 9), data="d2"))
+        opened_with("peak_list = peak_list", *panels)
 
 
-def test_panels_that_are_slices_over_the_same_pixels_are_refused() -> None:
-    slices = [panel(f"p{k}", (0, 9), (0, 9), dims=(k, "ss", "fs")) for k in range(3)]
+def test_panels_that_are_slices_over_the_same_pixels_are_refused(opened_with: Callable) -> None:
+    def slices(step: int) -> list[str]:
+        return [
+            line
+            for k in range(3)
+            for line in lines_of(f"p{k}", (0, 9), (step * k, step * k + 9), f"dim0 = {k}", "dim1 = ss", "dim2 = fs")
+        ]
+
     with pytest.raises(UserError, match=r"differ in 'dim'.*'p0'.*'p1'"):
-        opened_with(*slices)
-    apart = [panel(f"p{k}", (0, 9), (10 * k, 10 * k + 9), dims=(k, "ss", "fs")) for k in range(3)]
-    opened_with(*apart)
+        opened_with("peak_list = peak_list", *slices(0))
+    opened_with("peak_list = peak_list", *slices(10))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 8))

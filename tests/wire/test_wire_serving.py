@@ -51,11 +51,14 @@ def test_requests_are_parked_and_the_oldest_forgotten(client: zmq.Socket) -> Non
 
 def test_a_body_for_an_asker_who_has_gone_is_given_to_the_next(client: zmq.Socket) -> None:
     with FrameServer(socket="rep") as server, zmq.Context() as context:
-        with context.socket(zmq.DEALER) as gone:
-            gone.setsockopt(zmq.LINGER, 0)
-            gone.connect(server.address)
-            gone.send_multipart([b"", b"next"])
-            assert server.wait_for_requests(1, 20)
+        with server._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            with context.socket(zmq.DEALER) as gone:
+                gone.setsockopt(zmq.LINGER, 0)
+                gone.connect(server.address)
+                gone.send_multipart([b"", b"next"])
+                assert server.wait_for_requests(1, 20)
+            assert monitor.poll(WAIT_MS)
+            server._socket.disable_monitor()
         client.connect(server.address)
         client.send_multipart([b"", b"next"])
         assert server.wait_for_requests(2, 20)
