@@ -158,8 +158,8 @@ _INDEXING = (
         "A,B,C,AL,BE,GA", "5,5,5,1.5,1.5,1.5", value=tolerance, sets=("index.tolerance",)),
     Option(("--no-refine",), INDEXING, "Leave prediction refinement out.", shapes=True),
     noted("--refine", panel=INDEXING, help="Refine the prediction.", why="it is the default"),
-    refused("--no-check-cell", panel=INDEXING, help="Do not compare with the given cell.",
-        why="the methods that are here look for lattices of the given cell only"),
+    Option(("--no-check-cell",), INDEXING, "Accept lattices whose cell is out of --tolerance.", value=negated,
+        sets=("index.check_cell",)),
     noted("--check-cell", panel=INDEXING, help="Compare with the given cell.", why="it is the default"),
     refused("--multi", panel=INDEXING, help="Look for several lattices.", why="it is not supported yet"),
     noted("--no-multi", panel=INDEXING, help="Look for one lattice.", why="it is the default"),
@@ -184,7 +184,7 @@ _INDEXING = (
 )
 
 _INTEGRATION = (
-    Option(("--integration",), INTEGRATION, "Integration method: none, or rings, with -cen -sat -grad or -nocen -nosat -nograd.",
+    Option(("--integration",), INTEGRATION, "Integration method: none, or rings with -cen -sat -grad or -nocen -nosat -nograd.",
         str, "METHOD", "rings-nocen-nosat-nograd", shapes=True),
     Option(("--int-radius",), INTEGRATION, "Inner, middle and outer radius of the rings, in pixels.", str, "R1,R2,R3",
         "4,5,7", value=radii, sets=("integrate.int_radius",), also=("peaks.peak_radius", "validate.peak_radius")),

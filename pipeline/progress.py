@@ -63,7 +63,7 @@ class ProgressLine:
         self._stream = stream or sys.stderr
         self._every_s = every_s
         self._live: Any = None
-        self._last_s = -math.inf
+        self._last_s = time.monotonic()
         self._last_text = ""
         self._last_news = (False, "")
 

@@ -124,10 +124,10 @@ def test_a_geometry_that_is_no_geometry_names_file_and_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("a.geom").write_text("p/min_fs = minus one\n")
+    Path("a.geom").write_text("photon_energy = 9500 eV\nres = 10000\nclen = 0.1 m\np/min_fs = minus one\n")
 
     assert cli.run([*INDEX]) == 2
-    assert "a.geom:1" in capsys.readouterr().err
+    assert "a.geom:4" in capsys.readouterr().err
 
 
 def test_a_graph_printed_by_index_is_the_graph_that_run_reads(

@@ -76,6 +76,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "check_hdf5_snr": ({"peaks": "msgpack"}, True, True),
     "pdb": ({}, Path("x.cell"), Path("x.cell")),
     "tolerance": ({}, "4,5,6,1,2,3", (4.0, 5.0, 6.0, 1.0, 2.0, 3.0)),
+    "no_check_cell": ({}, True, False),
     "int_radius": ({}, "3,4,6", (3.0, 4.0, 6.0)),
     "push_res": ({}, 1.5, 1.5),
     "highres": ({}, 2.5, 2.5),

@@ -73,7 +73,7 @@ def test_where_nobody_watches_a_line_is_written_only_now_and_then() -> None:
     with ProgressLine(stream, every_s=1000) as show:
         for received in range(50):
             show(progress(received=received))
-    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue() == ""
 
     stream = io.StringIO()
     with ProgressLine(stream, every_s=0) as show:
