@@ -1,0 +1,945 @@
+"""Known-cell indexing on plain arrays: the search for the orientation that explains one pattern's spots.
+
+One file, and above 400 lines, because numba's cache watches only the file of the outer function: all callees stand here.
+
+Units and names: q in 1/Angstrom (without 2 pi), spots as (3, n) arrays sorted by |q|. A basis holds a, b, c of the primitive
+reduced cell in its rows, so that the indices of a spot are ``h = A q``; its misfit is ``d = max |h - round(h)|`` over the
+three indices, and 1 if it rounds to (0, 0, 0), which is never an explanation.
+"""
+
+import numpy as np
+from numba import njit
+
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number must not count as agreement
+THRESHOLDS = np.array([0.05, 0.075, 0.1, 0.125, 0.15, 0.2])
+AT_015, AT_020, AT_025 = 4, 5, 6  # places in the counts
+N_COUNTS = 7
+MAX_SOLUTIONS = 256
+MAX_SUBSET = 150
+MIN_SPOTS = 6
+SEEDS = 60
+SAMPLE = 40
+MAX_STEPS = 2048
+CAPPED = 0.09
+INDEX_SIGMA = 0.06
+PRIOR = 0.005
+# places in the report
+SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025, HYPOTHESES, POLISHED, SPREAD, N_REPORT = (
+    range(11)
+)
+
+
+@njit(cache=True, nogil=True)
+def prepare(q, shortest, merge, spots):
+    """Sort spots by |q|, drop beam artefacts, doubles and what is not finite; fill (3, n) `spots`, return their number.
+
+    Beam artefacts lie below 0.85 of the shortest reciprocal vector; a spot within `merge` of an earlier one is its double.
+    """
+    n = q.shape[0]
+    length = np.empty(n)
+    for k in range(n):
+        length[k] = np.sqrt(q[k, 0] ** 2 + q[k, 1] ** 2 + q[k, 2] ** 2)
+    order = np.argsort(length)
+    kept = 0
+    lowest = 0.85 * shortest
+    for k in order:
+        r = length[k]
+        if not (r >= lowest and r < np.inf):
+            continue
+        double = False
+        i = kept - 1
+        while i >= 0 and not double:
+            dx, dy, dz = q[k, 0] - spots[0, i], q[k, 1] - spots[1, i], q[k, 2] - spots[2, i]
+            if r - np.sqrt(spots[0, i] ** 2 + spots[1, i] ** 2 + spots[2, i] ** 2) > merge:
+                break
+            double = dx * dx + dy * dy + dz * dz < merge * merge
+            i -= 1
+        if not double:
+            spots[0, kept], spots[1, kept], spots[2, kept] = q[k, 0], q[k, 1], q[k, 2]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def count(basis, spots, n, counts):
+    """Count the spots whose misfit is below each threshold, and below 0.25."""
+    a0, a1, a2 = basis[0, 0], basis[0, 1], basis[0, 2]
+    b0, b1, b2 = basis[1, 0], basis[1, 1], basis[1, 2]
+    c0, c1, c2 = basis[2, 0], basis[2, 1], basis[2, 2]
+    x, y, z = spots[0, :n], spots[1, :n], spots[2, :n]
+    n0 = n1 = n2 = n3 = n4 = n5 = n6 = 0
+    for k in range(n):
+        h0 = a0 * x[k] + a1 * y[k] + a2 * z[k]
+        h1 = b0 * x[k] + b1 * y[k] + b2 * z[k]
+        h2 = c0 * x[k] + c1 * y[k] + c2 * z[k]
+        r0, r1, r2 = np.rint(h0), np.rint(h1), np.rint(h2)
+        d = max(abs(h0 - r0), abs(h1 - r1), abs(h2 - r2))
+        d = 1.0 if r0 * r0 + r1 * r1 + r2 * r2 == 0.0 else d
+        n0 += d < 0.05
+        n1 += d < 0.075
+        n2 += d < 0.1
+        n3 += d < 0.125
+        n4 += d < 0.15
+        n5 += d < 0.2
+        n6 += d < 0.25
+    counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6] = n0, n1, n2, n3, n4, n5, n6
+
+
+@njit(cache=True, nogil=True)
+def significance(counts, n):
+    """Return S = max over thresholds t of n KL(m/n || (2t)^3): how unlikely the counts are by chance, in nats.
+
+    By Chernoff's bound the probability that m or more of n random spots fall below t is at most exp(-S).
+    """
+    best = 0.0
+    for t in range(THRESHOLDS.size):
+        p = (2.0 * THRESHOLDS[t]) ** 3
+        m = counts[t]
+        f = m / n
+        if f > p:
+            s = m * np.log(f / p)
+            if m < n:
+                s += (n - m) * np.log((1.0 - f) / (1.0 - p))
+            best = max(best, s)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def invert(m, out):
+    """Invert a 3x3 matrix; return its determinant (0: `out` is not touched)."""
+    c00 = m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]
+    c01 = m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2]
+    c02 = m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]
+    det = m[0, 0] * c00 + m[0, 1] * c01 + m[0, 2] * c02
+    if det == 0.0:
+        return 0.0
+    s = 1.0 / det
+    o01 = (m[0, 2] * m[2, 1] - m[0, 1] * m[2, 2]) * s
+    o02 = (m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]) * s
+    o11 = (m[0, 0] * m[2, 2] - m[0, 2] * m[2, 0]) * s
+    o12 = (m[0, 2] * m[1, 0] - m[0, 0] * m[1, 2]) * s
+    o21 = (m[0, 1] * m[2, 0] - m[0, 0] * m[2, 1]) * s
+    o22 = (m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]) * s
+    out[0, 0], out[1, 0], out[2, 0] = c00 * s, c01 * s, c02 * s
+    out[0, 1], out[0, 2] = o01, o02
+    out[1, 1], out[1, 2], out[2, 1], out[2, 2] = o11, o12, o21, o22
+    return det
+
+
+@njit(cache=True, nogil=True)
+def solve_symmetric(xx, xy, xz, yy, yz, zz, b0, b1, b2):
+    """Solve a symmetric positive definite 3x3 system by cofactors."""
+    c0 = yy * zz - yz * yz
+    c1 = xz * yz - xy * zz
+    c2 = xy * yz - xz * yy
+    det = xx * c0 + xy * c1 + xz * c2
+    if det == 0.0:
+        return 0.0, 0.0, 0.0
+    s = 1.0 / det
+    c3 = xx * zz - xz * xz
+    c4 = xy * xz - xx * yz
+    c5 = xx * yy - xy * xy
+    return (c0 * b0 + c1 * b1 + c2 * b2) * s, (c1 * b0 + c3 * b1 + c4 * b2) * s, (c2 * b0 + c4 * b1 + c5 * b2) * s
+
+
+@njit(cache=True, nogil=True)
+def turn(basis, wx, wy, wz):
+    """Turn the rows of a basis by a rotation vector (Rodrigues)."""
+    angle = np.sqrt(wx * wx + wy * wy + wz * wz)
+    if angle < 1e-12:
+        return
+    ux, uy, uz = wx / angle, wy / angle, wz / angle
+    c, s = np.cos(angle), np.sin(angle)
+    for i in range(3):
+        x, y, z = basis[i, 0], basis[i, 1], basis[i, 2]
+        along = (ux * x + uy * y + uz * z) * (1.0 - c)
+        basis[i, 0] = x * c + (uy * z - uz * y) * s + ux * along
+        basis[i, 1] = y * c + (uz * x - ux * z) * s + uy * along
+        basis[i, 2] = z * c + (ux * y - uy * x) * s + uz * along
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def gather(basis, spots, weights, n, tolerance, sums):
+    """Sum over the spots with misfit below `tolerance`: their weight, h h^T (6), h q^T (9), q q^T (6), in `sums` (22)."""
+    a0, a1, a2 = basis[0, 0], basis[0, 1], basis[0, 2]
+    b0, b1, b2 = basis[1, 0], basis[1, 1], basis[1, 2]
+    c0, c1, c2 = basis[2, 0], basis[2, 1], basis[2, 2]
+    xs, ys, zs = spots[0, :n], spots[1, :n], spots[2, :n]
+    m = 0.0
+    h00 = h01 = h02 = h11 = h12 = h22 = 0.0
+    g00 = g01 = g02 = g10 = g11 = g12 = g20 = g21 = g22 = 0.0
+    q00 = q01 = q02 = q11 = q12 = q22 = 0.0
+    for k in range(n):
+        x, y, z = xs[k], ys[k], zs[k]
+        f0 = a0 * x + a1 * y + a2 * z
+        f1 = b0 * x + b1 * y + b2 * z
+        f2 = c0 * x + c1 * y + c2 * z
+        h0, h1, h2 = np.rint(f0), np.rint(f1), np.rint(f2)
+        d = max(abs(f0 - h0), abs(f1 - h1), abs(f2 - h2))
+        d = 1.0 if h0 * h0 + h1 * h1 + h2 * h2 == 0.0 else d
+        w = weights[k] if d < tolerance else 0.0
+        m += w
+        w0, w1, w2 = w * h0, w * h1, w * h2
+        h00 += w0 * h0
+        h01 += w0 * h1
+        h02 += w0 * h2
+        h11 += w1 * h1
+        h12 += w1 * h2
+        h22 += w2 * h2
+        g00 += w0 * x
+        g01 += w0 * y
+        g02 += w0 * z
+        g10 += w1 * x
+        g11 += w1 * y
+        g12 += w1 * z
+        g20 += w2 * x
+        g21 += w2 * y
+        g22 += w2 * z
+        wx, wy, wz = w * x, w * y, w * z
+        q00 += wx * x
+        q01 += wx * y
+        q02 += wx * z
+        q11 += wy * y
+        q12 += wy * z
+        q22 += wz * z
+    sums[0] = m
+    sums[1], sums[2], sums[3], sums[4], sums[5], sums[6] = h00, h01, h02, h11, h12, h22
+    sums[7], sums[8], sums[9] = g00, g01, g02
+    sums[10], sums[11], sums[12] = g10, g11, g12
+    sums[13], sums[14], sums[15] = g20, g21, g22
+    sums[16], sums[17], sums[18], sums[19], sums[20], sums[21] = q00, q01, q02, q11, q12, q22
+
+
+@njit(cache=True, nogil=True)
+def step(basis, rigid, spots, weights, n, tolerance, sums, scratch):
+    """One step of refinement; return the weight of the spots within `tolerance`. Below 4 nothing changes.
+
+    With h = round(A q) of the spots within the tolerance, in turn:
+
+    rotation of the target (`rigid`, rows T): p = T^-1 h should be q; to first order q - p = w x p, so that
+    ``sum(|p|^2 1 - p p^T) w = sum p x q``;
+    the basis itself, least squares in h with the turned target as the prior (0.5 % of each length, 0.06 for an index):
+    ``a_i = (sum q q^T + L_i 1)^-1 (sum h_i q + L_i t_i)``, ``L_i = (0.06 / (0.005 |t_i|))^2``.
+    """
+    gather(basis, spots, weights, n, tolerance, sums)
+    if sums[0] < 4.0:
+        return sums[0]
+    inverse, product = scratch[0], scratch[1]
+    if invert(rigid, inverse) == 0.0:
+        return 0.0
+    for i in range(3):
+        for j in range(3):  # sum p q^T = T^-1 (sum h q^T)
+            product[i, j] = inverse[i, 0] * sums[7 + j] + inverse[i, 1] * sums[10 + j] + inverse[i, 2] * sums[13 + j]
+    tx, ty, tz = product[1, 2] - product[2, 1], product[2, 0] - product[0, 2], product[0, 1] - product[1, 0]
+    s1, s2, s3, s4, s5, s6 = sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]
+    for i in range(3):  # sum p p^T = T^-1 (sum h h^T) T^-T; first the left product
+        i0, i1, i2 = inverse[i, 0], inverse[i, 1], inverse[i, 2]
+        product[i, 0] = i0 * s1 + i1 * s2 + i2 * s3
+        product[i, 1] = i0 * s2 + i1 * s4 + i2 * s5
+        product[i, 2] = i0 * s3 + i1 * s5 + i2 * s6
+    xx = product[0, 0] * inverse[0, 0] + product[0, 1] * inverse[0, 1] + product[0, 2] * inverse[0, 2]
+    yy = product[1, 0] * inverse[1, 0] + product[1, 1] * inverse[1, 1] + product[1, 2] * inverse[1, 2]
+    zz = product[2, 0] * inverse[2, 0] + product[2, 1] * inverse[2, 1] + product[2, 2] * inverse[2, 2]
+    xy = product[0, 0] * inverse[1, 0] + product[0, 1] * inverse[1, 1] + product[0, 2] * inverse[1, 2]
+    xz = product[0, 0] * inverse[2, 0] + product[0, 1] * inverse[2, 1] + product[0, 2] * inverse[2, 2]
+    yz = product[1, 0] * inverse[2, 0] + product[1, 1] * inverse[2, 1] + product[1, 2] * inverse[2, 2]
+    ridge = 1e-4 * (xx + yy + zz)  # spots in one row leave the turn about it open: then do not turn
+    wx, wy, wz = solve_symmetric(yy + zz + ridge, -xy, -xz, xx + zz + ridge, -yz, xx + yy + ridge, tx, ty, tz)
+    if not (wx * wx + wy * wy + wz * wz < 0.04):
+        return 0.0
+    turn(rigid, wx, wy, wz)
+    for i in range(3):
+        t0, t1, t2 = rigid[i, 0], rigid[i, 1], rigid[i, 2]
+        weight = (INDEX_SIGMA / PRIOR) ** 2 / (t0 * t0 + t1 * t1 + t2 * t2)
+        basis[i, 0], basis[i, 1], basis[i, 2] = solve_symmetric(
+            sums[16] + weight,
+            sums[17],
+            sums[18],
+            sums[19] + weight,
+            sums[20],
+            sums[21] + weight,
+            sums[7 + 3 * i] + weight * t0,
+            sums[8 + 3 * i] + weight * t1,
+            sums[9 + 3 * i] + weight * t2,
+        )
+    return sums[0]
+
+
+@njit(cache=True, nogil=True)
+def align(target, basis, rigid, scratch):
+    """Turn the target onto a basis: `rigid` becomes target R^T, R the orthogonal factor of target^-1 basis.
+
+    Newton's iteration X <- (X + X^-T) / 2 for the polar decomposition (Higham, 1986, https://doi.org/10.1137/0907079).
+    """
+    inverse, x = scratch[0], scratch[1]
+    if invert(target, inverse) == 0.0:
+        return
+    for i in range(3):
+        for j in range(3):
+            x[i, j] = inverse[i, 0] * basis[0, j] + inverse[i, 1] * basis[1, j] + inverse[i, 2] * basis[2, j]
+    for _ in range(12):
+        if invert(x, inverse) == 0.0:
+            return
+        change = 0.0
+        for i in range(3):
+            for j in range(3):
+                new = 0.5 * (x[i, j] + inverse[j, i])
+                change = max(change, abs(new - x[i, j]))
+                x[i, j] = new
+        if change < 1e-12:
+            break
+    for i in range(3):
+        for j in range(3):
+            rigid[i, j] = target[i, 0] * x[0, j] + target[i, 1] * x[1, j] + target[i, 2] * x[2, j]
+
+
+@njit(cache=True, nogil=True)
+def polish(basis, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch):
+    """Refine a basis that is nearly right, from low resolution outwards; return its S on all spots, 0 if it fails."""
+    rigid = scratch[2]
+    rigid[:] = basis
+    m = min(n_start, n_subset)
+    while True:
+        if step(basis, rigid, subset, ones, m, 0.3, sums, scratch) < max(4.0, 0.2 * m):
+            return 0.0
+        if step(basis, rigid, subset, ones, m, 0.25, sums, scratch) < max(4.0, 0.2 * m):
+            return 0.0
+        if m == n_subset:
+            break
+        m = min(n_subset, m + m // 2 + 1)
+    for tolerance in (0.2, 0.15, 0.12):
+        step(basis, rigid, subset, ones, n_subset, tolerance, sums, scratch)
+    if n > n_subset:
+        align(target, basis, rigid, scratch)
+        for tolerance in (0.2, 0.2, 0.15, 0.15, 0.12):
+            step(basis, rigid, spots, ones, n, tolerance, sums, scratch)
+    count(basis, spots, n, counts)
+    return significance(counts, n)
+
+
+@njit(cache=True, nogil=True)
+def same_lattice(a, b_inverse, within):
+    """Whether two bases span one lattice: a b^-1 is within `within` of an integer matrix of determinant 1 or -1."""
+    m = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            v = a[i, 0] * b_inverse[0, j] + a[i, 1] * b_inverse[1, j] + a[i, 2] * b_inverse[2, j]
+            m[i, j] = np.rint(v)
+            if not (abs(v - m[i, j]) < within):
+                return False
+    det = (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+    )
+    return abs(det) == 1.0
+
+
+@njit(cache=True, nogil=True)
+def known(basis, found_inverse, n_found):
+    """Whether this lattice has been polished already."""
+    for i in range(n_found):  # noqa: SIM110 - numba compiles no generators
+        if same_lattice(basis, found_inverse[i], 0.02):
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def keep(basis, s, counts, found, found_inverse, found_score, found_counts, n_found):
+    """Append a polished solution to the list while there is room; return the new number."""
+    if s <= 0.0 or n_found >= MAX_SOLUTIONS or invert(basis, found_inverse[n_found]) == 0.0:
+        return n_found
+    found[n_found] = basis
+    found_score[n_found] = s
+    found_counts[n_found] = counts
+    return n_found + 1
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def likely(basis, sample, n_sample):
+    """Wald's sequential test on a sample of spots: is this orientation worth polishing?
+
+    A spot lies within 0.25 with probability 0.35 if the orientation is right, 0.125 if it is not; log likelihood ratios
+    1.03 and -0.297. Rejected below -1.8, passed above 5, or at the end with at least one spot's worth.
+    """
+    evidence = 0.0
+    for k in range(n_sample):
+        x, y, z = sample[0, k], sample[1, k], sample[2, k]
+        h0 = basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z
+        h1 = basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z
+        h2 = basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z
+        r0, r1, r2 = np.rint(h0), np.rint(h1), np.rint(h2)
+        inside = abs(h0 - r0) < 0.25 and abs(h1 - r1) < 0.25 and abs(h2 - r2) < 0.25
+        if inside and (r0 != 0.0 or r1 != 0.0 or r2 != 0.0):
+            evidence += 1.03
+            if evidence > 5.0:
+                return True
+        else:
+            evidence -= 0.297
+            if evidence < -1.8:
+                return False
+    return evidence >= 1.03
+
+
+@njit(cache=True, nogil=True)
+def frame_of(u, v, frame):
+    """Orthonormal rows: u + v, u - v, and their cross product, for unit vectors u and v."""
+    for i in range(3):
+        frame[0, i] = u[i] + v[i]
+        frame[1, i] = u[i] - v[i]
+    for r in range(2):
+        s = 1.0 / np.sqrt(frame[r, 0] ** 2 + frame[r, 1] ** 2 + frame[r, 2] ** 2)
+        for i in range(3):
+            frame[r, i] *= s
+    frame[2, 0] = frame[0, 1] * frame[1, 2] - frame[0, 2] * frame[1, 1]
+    frame[2, 1] = frame[0, 2] * frame[1, 0] - frame[0, 0] * frame[1, 2]
+    frame[2, 2] = frame[0, 0] * frame[1, 1] - frame[0, 1] * frame[1, 0]
+
+
+@njit(cache=True, nogil=True)
+def carry(target, frame, lab, basis):
+    """Turn the target's rows by the rotation that takes `frame` to `lab` (both orthonormal rows)."""
+    for i in range(3):
+        t0, t1, t2 = target[i, 0], target[i, 1], target[i, 2]
+        c0 = frame[0, 0] * t0 + frame[0, 1] * t1 + frame[0, 2] * t2
+        c1 = frame[1, 0] * t0 + frame[1, 1] * t1 + frame[1, 2] * t2
+        c2 = frame[2, 0] * t0 + frame[2, 1] * t1 + frame[2, 2] * t2
+        for j in range(3):
+            basis[i, j] = c0 * lab[0, j] + c1 * lab[1, j] + c2 * lab[2, j]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def scan(directions, spots, chosen, n_chosen, length, scores):
+    """Score every direction u: sum over spots of min(d^2, 0.09), d the distance of length (u.q) from an integer."""
+    for start in range(0, directions.shape[1], 512):
+        dx, dy, dz = (
+            directions[0, start : start + 512],
+            directions[1, start : start + 512],
+            directions[2, start : start + 512],
+        )
+        out = scores[start : start + 512]
+        for i in range(out.size):
+            out[i] = np.float32(0.0)
+        k = 0
+        while k + 2 <= n_chosen:
+            i, j = chosen[k], chosen[k + 1]
+            x0, y0, z0 = (
+                np.float32(length * spots[0, i]),
+                np.float32(length * spots[1, i]),
+                np.float32(length * spots[2, i]),
+            )
+            x1, y1, z1 = (
+                np.float32(length * spots[0, j]),
+                np.float32(length * spots[1, j]),
+                np.float32(length * spots[2, j]),
+            )
+            for i in range(out.size):
+                t = x0 * dx[i] + y0 * dy[i] + z0 * dz[i]
+                u = x1 * dx[i] + y1 * dy[i] + z1 * dz[i]
+                t -= np.rint(t)
+                u -= np.rint(u)
+                out[i] += min(t * t, np.float32(CAPPED)) + min(u * u, np.float32(CAPPED))
+            k += 2
+        if k < n_chosen:
+            i = chosen[k]
+            x0, y0, z0 = (
+                np.float32(length * spots[0, i]),
+                np.float32(length * spots[1, i]),
+                np.float32(length * spots[2, i]),
+            )
+            for i in range(out.size):
+                t = x0 * dx[i] + y0 * dy[i] + z0 * dz[i]
+                t -= np.rint(t)
+                out[i] += min(t * t, np.float32(CAPPED))
+
+
+@njit(cache=True, nogil=True)
+def lowest(scores, places, values):
+    """Fill `places` with the indices of the lowest scores, best first."""
+    size = places.size
+    have = 0
+    for i in range(scores.size):
+        s = scores[i]
+        if have == size and not (s < values[size - 1]):
+            continue
+        j = have if have < size else size - 1
+        while j > 0 and values[j - 1] > s:
+            values[j], places[j] = values[j - 1], places[j - 1]
+            j -= 1
+        values[j], places[j] = s, i
+        have = min(size, have + 1)
+    return have
+
+
+@njit(cache=True, nogil=True)
+def fit_vector(v, spots, chosen, n_chosen, length):
+    """Trimmed least squares of one lattice vector, with a prior of 2 % of its length; return its inliers within 0.1."""
+    v0, v1, v2 = v[0], v[1], v[2]
+    weight = (INDEX_SIGMA / (0.02 * length)) ** 2
+    for tolerance in (0.3, 0.25, 0.2, 0.15, 0.15):
+        xx = yy = zz = weight
+        xy = xz = yz = 0.0
+        b0, b1, b2 = weight * v0, weight * v1, weight * v2
+        for c in range(n_chosen):
+            k = chosen[c]
+            x, y, z = spots[0, k], spots[1, k], spots[2, k]
+            f = v[0] * x + v[1] * y + v[2] * z
+            h = np.rint(f)
+            if abs(f - h) < tolerance:
+                xx += x * x
+                yy += y * y
+                zz += z * z
+                xy += x * y
+                xz += x * z
+                yz += y * z
+                b0 += h * x
+                b1 += h * y
+                b2 += h * z
+        v[0], v[1], v[2] = solve_symmetric(xx, xy, xz, yy, yz, zz, b0, b1, b2)
+    m = 0
+    for c in range(n_chosen):
+        k = chosen[c]
+        f = v[0] * spots[0, k] + v[1] * spots[1, k] + v[2] * spots[2, k]
+        m += abs(f - np.rint(f)) < 0.1
+    return m
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def turns(target, axis, v, spots, n, cosine, sine, scores, lab, frame, inliers):
+    """Score turns of the target about the vector v, onto which its row `axis` is laid; return the number of turns.
+
+    Only spots within 0.2 of v's planes count, and of those the ones where a tilt of 0.015 rad still matters less than 0.3 of
+    an index. Step k is the angle 2 pi k / steps; `lab` and `frame` become the frames to :func:`carry` between.
+    """
+    one, two = (axis + 1) % 3, (axis + 2) % 3
+    length = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
+    size = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+    # frame: third row along the axis, first row along the part of the next axis that is across it
+    for i in range(3):
+        frame[2, i] = target[axis, i] / length
+        lab[2, i] = v[i] / size
+    b3 = target[one, 0] * frame[2, 0] + target[one, 1] * frame[2, 1] + target[one, 2] * frame[2, 2]
+    c3 = target[two, 0] * frame[2, 0] + target[two, 1] * frame[2, 1] + target[two, 2] * frame[2, 2]
+    b1 = 0.0
+    for i in range(3):
+        frame[0, i] = target[one, i] - b3 * frame[2, i]
+        b1 += frame[0, i] ** 2
+    b1 = np.sqrt(b1)
+    for i in range(3):
+        frame[0, i] /= b1
+    flat = 0
+    for i in range(3):
+        if abs(lab[2, i]) < abs(lab[2, flat]):
+            flat = i
+    size = np.sqrt(1.0 - lab[2, flat] ** 2)
+    for i in range(3):
+        lab[0, i] = ((1.0 if i == flat else 0.0) - lab[2, flat] * lab[2, i]) / size
+    for f in (frame, lab):
+        f[1, 0] = f[2, 1] * f[0, 2] - f[2, 2] * f[0, 1]
+        f[1, 1] = f[2, 2] * f[0, 0] - f[2, 0] * f[0, 2]
+        f[1, 2] = f[2, 0] * f[0, 1] - f[2, 1] * f[0, 0]
+    c1 = target[two, 0] * frame[0, 0] + target[two, 1] * frame[0, 1] + target[two, 2] * frame[0, 2]
+    c2 = target[two, 0] * frame[1, 0] + target[two, 1] * frame[1, 1] + target[two, 2] * frame[1, 2]
+    across = max(b1, np.sqrt(c1 * c1 + c2 * c2))
+    limit = 0.3 / (0.015 * across)
+    m = 0
+    q_max = 0.0
+    for k in range(n):
+        x, y, z = spots[0, k], spots[1, k], spots[2, k]
+        r = np.sqrt(x * x + y * y + z * z)
+        if r > limit and m >= 20:
+            break
+        f = v[0] * x + v[1] * y + v[2] * z
+        if abs(f - np.rint(f)) < 0.2:
+            inliers[m] = k
+            m += 1
+            q_max = max(q_max, r)
+    wanted = 2.0 * np.pi * across * q_max / 0.3
+    steps = 64
+    while steps < wanted and steps < MAX_STEPS:
+        steps *= 2
+    stride = MAX_STEPS // steps
+    out = scores[:steps]
+    co, si = cosine[::stride], sine[::stride]
+    for i in range(steps):
+        out[i] = np.float32(0.0)
+    for c in range(m):
+        k = inliers[c]
+        x = lab[0, 0] * spots[0, k] + lab[0, 1] * spots[1, k] + lab[0, 2] * spots[2, k]
+        y = lab[1, 0] * spots[0, k] + lab[1, 1] * spots[1, k] + lab[1, 2] * spots[2, k]
+        z = lab[2, 0] * spots[0, k] + lab[2, 1] * spots[1, k] + lab[2, 2] * spots[2, k]
+        bz, bx, by = np.float32(b3 * z), np.float32(b1 * x), np.float32(b1 * y)
+        cz, cx, cy = np.float32(c3 * z), np.float32(c1 * x + c2 * y), np.float32(c1 * y - c2 * x)
+        for i in range(steps):
+            t = bz + co[i] * bx + si[i] * by
+            u = cz + co[i] * cx + si[i] * cy
+            t -= np.rint(t)
+            u -= np.rint(u)
+            out[i] += min(max(t * t, u * u), np.float32(CAPPED))
+    return steps
+
+
+@njit(cache=True, nogil=True)
+def spread(basis, spots, weights, n):
+    """How well the explained spots fix the orientation: 0 if they lie in one row through the origin, up to 1.
+
+    The smallest eigenvalue of sum(|q|^2 1 - q q^T) over the spots within 0.2, as a fraction of the mean one.
+    """
+    sums = np.empty(22)
+    gather(basis, spots, weights, n, 0.2, sums)
+    trace = sums[16] + sums[19] + sums[21]
+    if not (trace > 0.0):
+        return 0.0
+    m = np.empty((3, 3))
+    m[0, 0], m[1, 1], m[2, 2] = trace - sums[16], trace - sums[19], trace - sums[21]
+    m[0, 1], m[0, 2], m[1, 2] = -sums[17], -sums[18], -sums[20]
+    # smallest eigenvalue of a symmetric 3x3 matrix (Smith, 1961, https://doi.org/10.1145/355578.366316)
+    mean = (m[0, 0] + m[1, 1] + m[2, 2]) / 3.0
+    p = (m[0, 0] - mean) ** 2 + (m[1, 1] - mean) ** 2 + (m[2, 2] - mean) ** 2
+    p = np.sqrt((p + 2.0 * (m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2)) / 6.0)
+    if p == 0.0:
+        return 1.0
+    for i in range(3):
+        m[i, i] -= mean
+    det = (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] ** 2)
+        - m[0, 1] * (m[0, 1] * m[2, 2] - m[1, 2] * m[0, 2])
+        + m[0, 2] * (m[0, 1] * m[1, 2] - m[1, 1] * m[0, 2])
+    )
+    r = min(1.0, max(-1.0, det / (2.0 * p**3)))
+    angle = np.arccos(r) / 3.0
+    return max(0.0, (mean + 2.0 * p * np.cos(angle + 2.0 * np.pi / 3.0)) / mean)
+
+
+@njit(cache=True, nogil=True)
+def settle(basis, target, variants, spots, n, ones, sums, scratch):
+    """Among the target's settings that pseudo-symmetry confuses, take the one that fits best, cell and spots together.
+
+    `variants` are unimodular matrices, the identity first. The cost of each is that of :func:`step`, in units of sigma^2.
+    """
+    best = np.inf
+    result = basis.copy()
+    trial, rigid = np.empty((3, 3)), np.empty((3, 3))
+    for v in range(variants.shape[0]):
+        for i in range(3):
+            for j in range(3):
+                trial[i, j] = (
+                    variants[v, i, 0] * basis[0, j] + variants[v, i, 1] * basis[1, j] + variants[v, i, 2] * basis[2, j]
+                )
+        align(target, trial, rigid, scratch)
+        for tolerance in (0.2, 0.15, 0.15, 0.12):
+            step(trial, rigid, spots, ones, n, tolerance, sums, scratch)
+        cost = 0.0
+        for i in range(3):
+            length = rigid[i, 0] ** 2 + rigid[i, 1] ** 2 + rigid[i, 2] ** 2
+            for j in range(3):
+                cost += (trial[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
+        for k in range(n):
+            worst = 0.0
+            for i in range(3):
+                f = trial[i, 0] * spots[0, k] + trial[i, 1] * spots[1, k] + trial[i, 2] * spots[2, k]
+                worst += min(0.04, (f - np.rint(f)) ** 2)
+            cost += worst / INDEX_SIGMA**2
+        if cost < best:
+            best = cost
+            result[:] = trial
+    basis[:] = result
+
+
+@njit(cache=True, nogil=True)
+def search(
+    q,
+    k0,
+    px,
+    target,
+    n_sym,
+    table,
+    table_length,
+    canonical,
+    canonical_length,
+    variants,
+    axes,
+    signs,
+    directions,
+    cosine,
+    sine,
+    use_pairs,
+    max_hypotheses,
+    max_polished,
+    scores,
+    report,
+    basis,
+):
+    """Search the orientation of the target cell that explains the spots; return whether one is significant.
+
+    Parameters
+    ----------
+    q
+        (n, 3) scattering vectors, in any order.
+    k0
+        1 / wavelength.
+    px
+        What one pixel is in q, at the centre of the detector.
+    target
+        (3, 3) primitive reduced basis in any orientation, shortest first; `n_sym` is the number of its rotations.
+    table, table_length, canonical, canonical_length
+        Reciprocal vectors (3, m) of the target sorted by length, and those of them that are unique under its rotations.
+    variants
+        (k, 3, 3), the identity first: rotations that the metric has nearly, but not exactly.
+    axes, signs
+        Rows of the target to scan for, and for each 1 if a rotation of the lattice reverses it, else 2.
+    directions, cosine, sine, scores
+        (3, d) float32 unit vectors on a half sphere; float32 circle of MAX_STEPS; float32 room for d or MAX_STEPS numbers.
+    use_pairs, max_hypotheses, max_polished
+        Whether to try pairs of spots before the scan of directions, and how far.
+    report, basis
+        Results: see the constants SCORE ...; the basis (rows) found, zero if none was polished.
+    """
+    report[:] = 0.0
+    basis[:] = 0.0
+    inverse = np.empty((3, 3))
+    volume = abs(invert(target, inverse))
+    shortest = canonical_length[0]
+    longest = np.sqrt(target[2, 0] ** 2 + target[2, 1] ** 2 + target[2, 2] ** 2)
+    spots = np.empty((3, q.shape[0]))
+    n = prepare(q, shortest, min(2.0 * px, 0.15 * shortest), spots)
+    report[SPOTS] = n
+    if n < MIN_SPOTS:
+        return False
+
+    # --- subsets: for the search, its low-resolution part, the sequential test's sample
+    n_subset = min(n, MAX_SUBSET)
+    subset = np.empty((3, n_subset))
+    for k in range(n_subset):
+        subset[:, k] = spots[:, k * n // n_subset]
+    q_low = 0.3 / (0.012 * longest)
+    n_low = 0
+    square = 0.0
+    length = np.empty(n)
+    for k in range(n):
+        length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
+        square += length[k] ** 2
+        n_low += length[k] < q_low
+    n_low = max(n_low, min(n, 20))
+    n_start = min(n_subset, max(10, n_low * n_subset // n))
+    n_sample = min(SAMPLE, n_low)
+    sample = np.empty((3, n_sample))
+    golden = np.argsort((np.arange(n_low) * 0.6180339887498949) % 1.0)
+    for k in range(n_sample):
+        sample[:, k] = spots[:, golden[k]]
+    q_rms = np.sqrt(square / n)
+    log_trials = np.log(8.0 * np.pi**2 / n_sym * max(1.0, volume ** (1.0 / 3.0) * q_rms / 0.3) ** 3)
+    report[LOG_TRIALS] = log_trials
+
+    found, found_inverse = np.empty((MAX_SOLUTIONS, 3, 3)), np.empty((MAX_SOLUTIONS, 3, 3))
+    found_score, found_counts = np.empty(MAX_SOLUTIONS), np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64)
+    n_found = 0
+    counts = np.zeros(N_COUNTS, np.int64)
+    sums, scratch, ones = np.empty(22), np.empty((3, 3, 3)), np.ones(n)
+    trial, frame, lab = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    sure = False
+    hypotheses = polished = 0
+
+    # --- pairs of spots against pairs of reciprocal vectors
+    if use_pairs:
+        left = max_hypotheses
+        n_seeds = min(n, SEEDS)
+        for total in range(1, 2 * n_seeds - 2):
+            for i in range(max(0, total - n_seeds + 1), (total + 1) // 2):
+                j = total - i
+                if left <= 0 or polished >= max_polished:
+                    break
+                p, r = spots[:, i] / length[i], spots[:, j] / length[j]
+                angle_cosine = p[0] * r[0] + p[1] * r[1] + p[2] * r[2]
+                if abs(angle_cosine) > 0.97:
+                    continue
+                frame_of(p, r, lab)
+                angle = np.arccos(angle_cosine)
+                slack = 0.012 + 1.5 * 1.2 * px / length[i]
+                high = min(0.99, np.cos(max(0.0, angle - slack)))
+                low = max(-0.99, np.cos(min(np.pi, angle + slack)))
+                i0 = np.searchsorted(canonical_length, length[i] * 0.994 - 1.2 * px)
+                i1 = np.searchsorted(canonical_length, length[i] * 1.006 + 1.2 * px)
+                j0 = np.searchsorted(table_length, length[j] * 0.994 - 1.2 * px)
+                j1 = np.searchsorted(table_length, length[j] * 1.006 + 1.2 * px)
+                for g in range(i0, i1):
+                    s = 1.0 / canonical_length[g]
+                    u = canonical[:, g] * s
+                    for k in range(j0, j1):
+                        c = (u[0] * table[0, k] + u[1] * table[1, k] + u[2] * table[2, k]) / table_length[k]
+                        if not (low < c < high):
+                            continue
+                        frame_of(u, table[:, k] / table_length[k], frame)
+                        carry(target, frame, lab, trial)
+                        left -= 1
+                        hypotheses += 1
+                        if likely(trial, sample, n_sample) and not known(trial, found_inverse, n_found):
+                            polished += 1
+                            score = polish(
+                                trial, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch
+                            )
+                            n_found = keep(
+                                trial, score, counts, found, found_inverse, found_score, found_counts, n_found
+                            )
+                            if score >= log_trials + 30.0 and counts[AT_015] >= 0.5 * n:
+                                sure = True
+                                left = min(left, 60 if counts[AT_015] < 0.7 * n else 0)
+                        if left <= 0 or polished >= max_polished:
+                            break
+                    if left <= 0 or polished >= max_polished:
+                        break
+
+    # --- the shortest axes, direction by direction, and turns about them
+    places, values = np.empty(32, np.int64), np.empty(32, np.float32)
+    vectors, support = np.empty((32, 3)), np.empty(32, np.int64)
+    n_chosen_max = min(n, 250)
+    chosen, inliers = np.empty(n_chosen_max, np.int64), np.empty(n_subset, np.int64)
+    spacing = np.sqrt(2.0 * np.pi / directions.shape[1])
+    for which in range(axes.size):
+        if sure:
+            break
+        axis = axes[which]
+        size = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
+        within = np.searchsorted(length, 0.3 / (size * 0.5 * spacing))
+        within = min(n, max(within, 25))
+        n_chosen = min(within, 250)
+        for k in range(n_chosen):
+            chosen[k] = k * within // n_chosen
+        scan(directions, spots, chosen, n_chosen, size, scores)
+        have = lowest(scores[: directions.shape[1]], places, values)
+        n_vectors = 0
+        for c in range(have):
+            v = vectors[n_vectors]
+            for i in range(3):
+                v[i] = size * directions[i, places[c]]
+            m = fit_vector(v, spots, chosen, n_chosen, size)
+            fitted = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+            if not (abs(fitted - size) < 0.08 * size):
+                continue
+            new = True
+            for o in range(n_vectors):
+                plus = minus = 0.0
+                for i in range(3):
+                    plus += (v[i] - vectors[o, i]) ** 2
+                    minus += (v[i] + vectors[o, i]) ** 2
+                new = new and min(plus, minus) > (0.02 * size) ** 2
+            if new:
+                support[n_vectors] = m
+                n_vectors += 1
+        by_support = np.argsort(-support[:n_vectors], kind="mergesort")
+        for c in range(min(12, n_vectors)):
+            for sign in range(signs[which]):
+                if sure:
+                    break
+                v = vectors[by_support[c]]
+                if sign == 1:
+                    v = -v
+                steps = turns(target, axis, v, subset, n_subset, cosine, sine, scores, lab, frame, inliers)
+                first = lab[0].copy()
+                for _ in range(3):
+                    k = int(np.argmin(scores[:steps]))
+                    for near in range(-2, 3):
+                        scores[(k + near) % steps] = np.float32(np.inf)
+                    co, si = cosine[k * (MAX_STEPS // steps)], sine[k * (MAX_STEPS // steps)]
+                    second0 = lab[2, 1] * first[2] - lab[2, 2] * first[1]
+                    second1 = lab[2, 2] * first[0] - lab[2, 0] * first[2]
+                    second2 = lab[2, 0] * first[1] - lab[2, 1] * first[0]
+                    lab[0, 0], lab[1, 0] = co * first[0] + si * second0, co * second0 - si * first[0]
+                    lab[0, 1], lab[1, 1] = co * first[1] + si * second1, co * second1 - si * first[1]
+                    lab[0, 2], lab[1, 2] = co * first[2] + si * second2, co * second2 - si * first[2]
+                    carry(target, frame, lab, trial)
+                    hypotheses += 1
+                    if known(trial, found_inverse, n_found):
+                        continue
+                    polished += 1
+                    score = polish(trial, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch)
+                    n_found = keep(trial, score, counts, found, found_inverse, found_score, found_counts, n_found)
+                    if score >= log_trials + 30.0 and counts[AT_015] >= 0.5 * n:
+                        sure = True
+                        break
+
+    report[HYPOTHESES] = hypotheses
+    report[POLISHED] = polished
+    if n_found == 0:
+        return False
+
+    # --- the best, and the best of the others
+    best = int(np.argmax(found_score[:n_found]))
+    other = 0.0
+    for k in range(n_found):
+        if found_score[k] > other and not same_lattice(found[k], found_inverse[best], 0.15):
+            other = found_score[k]
+    basis[:] = found[best]
+    if variants.shape[0] > 1:
+        settle(basis, target, variants, spots, n, ones, sums, scratch)
+    sharpen(basis, target, spots, n, k0, px, sums, scratch)
+    report[SCORE] = found_score[best]
+    report[GAP] = found_score[best] - other
+    report[EXPLAINED_015] = found_counts[best, AT_015]
+    report[EXPLAINED_020] = found_counts[best, AT_020]
+    report[EXPLAINED_025] = found_counts[best, AT_025]
+    report[SPREAD] = spread(basis, spots, ones, n)
+    return accept(report)
+
+
+@njit(cache=True, nogil=True)
+def sharpen(basis, target, spots, n, k0, px, sums, scratch):
+    """Refine a basis with robust weights, so that spurious spots that happen to lie near a lattice point do not pull it.
+
+    A true spot may lie off the lattice point along its own ray (the crystal's spectrum of orientations and sizes allows an
+    excitation error), but hardly across it: of the residual r = q - A^-1 h the part across the ray tells true from
+    spurious. Geman and McClure's weights ``1 / (1 + (r/s)^2)^2`` for both parts, s being their medians (across: at least
+    half a pixel; both doubled, so that true spots keep most of their weight).
+    """
+    rigid, inverse = scratch[2], np.empty((3, 3))
+    weights, across, along = np.empty(n), np.empty(n), np.empty(n)
+    middle = np.empty(n)
+    align(target, basis, rigid, scratch)
+    for _ in range(4):
+        if invert(basis, inverse) == 0.0:
+            return
+        m = 0
+        for k in range(n):
+            x, y, z = spots[0, k], spots[1, k], spots[2, k]
+            worst = 0.0
+            r0, r1, r2 = x, y, z
+            for i in range(3):
+                f = basis[i, 0] * x + basis[i, 1] * y + basis[i, 2] * z
+                h = np.rint(f)
+                worst = max(worst, abs(f - h))
+                r0 -= inverse[0, i] * h
+                r1 -= inverse[1, i] * h
+                r2 -= inverse[2, i] * h
+            norm = np.sqrt(x * x + y * y + (z + k0) * (z + k0))
+            on_ray = (r0 * x + r1 * y + r2 * (z + k0)) / norm
+            along[k] = abs(on_ray)
+            across[k] = np.sqrt(max(0.0, r0 * r0 + r1 * r1 + r2 * r2 - on_ray * on_ray))
+            weights[k] = 0.0
+            if worst < 0.2:
+                weights[k] = 1.0
+                middle[m] = across[k]
+                m += 1
+        if m < MIN_SPOTS:
+            return
+        across_scale = 2.0 * max(0.5 * px, np.median(middle[:m]))
+        m = 0
+        for k in range(n):
+            if weights[k] > 0.0:
+                middle[m] = along[k]
+                m += 1
+        along_scale = 2.0 * max(0.5 * px, np.median(middle[:m]))
+        for k in range(n):
+            weights[k] /= (1.0 + (across[k] / across_scale) ** 2) ** 2 * (1.0 + (along[k] / along_scale) ** 2) ** 2
+        step(basis, rigid, spots, weights, n, 0.2, sums, scratch)
+
+
+@njit(cache=True, nogil=True)
+def accept(report):
+    """The acceptance rule; see the manual of index/pairs."""
+    n = report[SPOTS]
+    above = report[SCORE] - report[LOG_TRIALS]
+    if above < 14.0 or report[SPREAD] < 0.02:
+        return False
+    if report[GAP] < 6.0 and above < 70.0:
+        return False
+    return report[EXPLAINED_025] >= 0.45 * n or (above >= 40.0 and report[EXPLAINED_020] >= 0.25 * n)

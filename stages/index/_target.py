@@ -1,0 +1,187 @@
+"""What index/pairs needs to know of a target cell: tables that all replicas read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.index import _kernel
+from stages.lattice import UnitCell, metric_rotations, primitive
+
+SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
+FEW_DIRECTIONS, MANY_DIRECTIONS = 16_384, 65_536
+LARGE_CELL_ANGSTROM = 200.0
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A target cell as :func:`stages.index._kernel.search` wants it.
+
+    Attributes
+    ----------
+    basis
+        (3, 3) primitive reduced basis, rows, shortest first.
+    to_conventional
+        ``to_conventional @ basis`` is the conventional cell.
+    n_sym
+        Number of proper rotations of the lattice, pseudo-symmetry within 2 % included.
+    table, table_length
+        (3, m) reciprocal vectors sorted by length.
+    canonical, canonical_length
+        Those of the table that no rotation takes to an earlier one.
+    variants
+        (k, 3, 3) one of each coset of the exact rotations among those within 2 %, the identity first.
+    axes, signs
+        The two shortest axes, and for each 1 if a rotation reverses it, else 2.
+    directions
+        float32 (3, d), a Fibonacci lattice on the half sphere.
+    cosine, sine
+        float32, one turn in MAX_STEPS steps.
+    """
+
+    basis: NDArray[np.float64]
+    to_conventional: NDArray[np.float64]
+    n_sym: int
+    table: NDArray[np.float64]
+    table_length: NDArray[np.float64]
+    canonical: NDArray[np.float64]
+    canonical_length: NDArray[np.float64]
+    variants: NDArray[np.float64]
+    axes: NDArray[np.int64]
+    signs: NDArray[np.int64]
+    directions: NDArray[np.float32]
+    cosine: NDArray[np.float32]
+    sine: NDArray[np.float32]
+
+    def search(
+        self,
+        q_per_angstrom: NDArray[np.float64],
+        wavelength_angstrom: float,
+        px_per_angstrom: float,
+        scores: NDArray[np.float32],
+        *,
+        use_pairs: bool = True,
+        max_hypotheses: int = 300,
+        max_polished: int = 40,
+    ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
+        """Run the search; return whether it is significant, the primitive basis and the kernel's report."""
+        report = np.zeros(_kernel.N_REPORT)
+        basis = np.zeros((3, 3))
+        accepted: Any = _kernel.search(
+            q_per_angstrom,
+            1.0 / wavelength_angstrom,
+            px_per_angstrom,
+            self.basis,
+            self.n_sym,
+            self.table,
+            self.table_length,
+            self.canonical,
+            self.canonical_length,
+            self.variants,
+            self.axes,
+            self.signs,
+            self.directions,
+            self.cosine,
+            self.sine,
+            use_pairs,
+            max_hypotheses,
+            max_polished,
+            scores,
+            report,
+            basis,
+        )
+        return bool(accepted), basis, report
+
+    def make_scores(self) -> NDArray[np.float32]:
+        """Room that one running object needs for itself."""
+        return np.empty(max(self.directions.shape[1], _kernel.MAX_STEPS), np.float32)
+
+
+def make_target(cell: UnitCell) -> Target:
+    """Make the tables of a cell."""
+    reduced = primitive(cell)
+    basis = np.array(reduced.real_space_angstrom)
+    group = metric_rotations(basis)
+    exact = metric_rotations(basis, 1e-4)
+    longest = float(np.linalg.norm(basis[2]))
+    large = longest > LARGE_CELL_ANGSTROM
+    hkl, vectors, length = _reciprocal_vectors(basis, LARGE_TABLE if large else SMALL_TABLE)
+    canonical = _canonical(hkl, group)
+    axes = np.array([0, 1])
+    circle = 2 * np.pi * np.arange(_kernel.MAX_STEPS) / _kernel.MAX_STEPS
+    return Target(
+        basis=basis,
+        to_conventional=np.array(reduced.to_conventional, np.float64),
+        n_sym=len(group),
+        table=np.ascontiguousarray(vectors.T),
+        table_length=length,
+        canonical=np.ascontiguousarray(vectors[canonical].T),
+        canonical_length=np.ascontiguousarray(length[canonical]),
+        variants=_cosets(group, exact).astype(np.float64),
+        axes=axes,
+        signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
+        directions=half_sphere(MANY_DIRECTIONS if large else FEW_DIRECTIONS),
+        cosine=np.cos(circle).astype(np.float32),
+        sine=np.sin(circle).astype(np.float32),
+    )
+
+
+def half_sphere(n: int) -> NDArray[np.float32]:
+    """Return n unit vectors with z > 0, (3, n), evenly spread: a Fibonacci lattice.
+
+    Their spacing is about sqrt(2 pi / n) (González, 2010, https://doi.org/10.1007/s11004-009-9257-x).
+    """
+    k = np.arange(n)
+    z = (k + 0.5) / n
+    longitude = k * np.pi * (3 - np.sqrt(5))
+    radius = np.sqrt(1 - z * z)
+    return np.array([radius * np.cos(longitude), radius * np.sin(longitude), z], np.float32)
+
+
+def _reciprocal_vectors(
+    basis: NDArray[np.float64], about: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return hkl, vectors and lengths of about so many reciprocal vectors, sorted by length, without (0, 0, 0)."""
+    volume = abs(np.linalg.det(basis))
+    limit = (3 * about / (4 * np.pi * volume)) ** (1 / 3)
+    limit = max(limit, 3 / float(np.linalg.norm(basis[0])))  # at least three orders along the shortest axis
+    most = np.floor(limit * np.linalg.norm(basis, axis=1)).astype(int)  # |h| = |a.g| <= |a| |g|
+    ranges = [np.arange(-m, m + 1) for m in most]
+    hkl = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    vectors = hkl @ np.linalg.inv(basis).T
+    length = np.linalg.norm(vectors, axis=1)
+    inside = np.flatnonzero((length > 0) & (length <= limit))
+    order = inside[np.argsort(length[inside], kind="stable")]
+    return hkl[order].astype(np.int64), vectors[order], length[order]
+
+
+def _canonical(hkl: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark one vector of each orbit under the rotations: the one whose packed index is the largest.
+
+    With ``W @ basis`` the rotated basis, the vector with indices h goes to the one with ``W h``.
+    """
+    base = 2 * int(np.abs(hkl).max()) * 3 + 1
+
+    def packed(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        offset = indices + base // 2
+        return (offset[:, 0] * base + offset[:, 1]) * base + offset[:, 2]
+
+    own = packed(hkl)
+    is_largest = np.ones(len(hkl), np.bool_)
+    for matrix in group[1:]:
+        is_largest &= packed(hkl @ matrix.T) <= own
+    return is_largest
+
+
+def _cosets(group: NDArray[np.int64], exact: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one element of each left coset ``exact * w`` of the group, the identity first."""
+    chosen: list[NDArray[np.int64]] = []
+    covered: set[bytes] = set()
+    for matrix in group:
+        if matrix.tobytes() not in covered:
+            chosen.append(matrix)
+            covered.update((e @ matrix).tobytes() for e in exact)
+    return np.array(chosen)

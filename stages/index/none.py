@@ -1,0 +1,24 @@
+"""No indexing: every frame passes with no crystal."""
+
+from __future__ import annotations
+
+from pipeline import stage
+from pipeline.stage import Context
+from stages.crystal import Crystals
+from stages.peaklist import Hit
+
+
+class _Running:
+    def __call__(self, hit: Hit) -> Crystals:
+        """Return no crystals."""
+        return Crystals()
+
+
+@stage("index/none")
+class NoIndexing:
+    """Index nothing, as ``indexamajig --indexing=none``: for looking at hits and peaks alone."""
+
+    def open(self, context: Context) -> _Running:
+        """Tell the sinks which methods were selected."""
+        context.publish("indexing", "none")
+        return _Running()

@@ -1,0 +1,134 @@
+"""Indexing with a known cell: orientations from pairs of spots, then from directions; accepted by significance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline import stage
+from pipeline.stage import Context
+from stages.crystal import Crystal, Crystals
+from stages.geometry import DetGeom
+from stages.index import _kernel
+from stages.index._target import Target, make_target
+from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
+from stages.peaklist import Hit, PeakList
+
+METHOD = "pairs"
+PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
+"""What one pixel may be in q: windows follow the detector's resolution within these bounds."""
+
+Percent = Annotated[float, Field(gt=0)]
+Degrees = Annotated[float, Field(gt=0)]
+
+
+class _Running:
+    """One replica's indexer: the tables are shared, the scores are its own."""
+
+    def __init__(self, stage: Pairs, cell: UnitCell, target: Target) -> None:
+        self._stage = stage
+        self._cell = cell
+        self._target = target
+        self._scores = target.make_scores()
+
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom) -> Crystals:
+        """Return the crystal that explains the peaks, if one does significantly; non-hits pass by."""
+        if not hit.is_hit or len(peaks) < _kernel.MIN_SPOTS:
+            return Crystals()
+        if len(peaks) > self._stage.max_peaks:
+            peaks = peaks.brightest(self._stage.max_peaks)
+        q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+        accepted, primitive, _ = self._search(q, geom)
+        if not accepted:
+            return Crystals(num_tries=1)
+        real = self._target.to_conventional @ primitive
+        found = UnitCell.from_vectors(real, self._cell.lattice)
+        if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
+            return Crystals(num_tries=1)
+        return Crystals((Crystal(real, self._cell.lattice, METHOD),), num_tries=1)
+
+    def _search(self, q: NDArray[np.float64], geom: DetGeom) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
+        return self._target.search(
+            np.ascontiguousarray(q),
+            geom.wavelength_angstrom,
+            px_per_angstrom(geom),
+            self._scores,
+            max_hypotheses=self._stage.max_hypotheses,
+            max_polished=self._stage.max_polished,
+        )
+
+
+def px_per_angstrom(geom: DetGeom) -> float:
+    """Return what one pixel is in q near the beam, pixel / (distance * wavelength), kept within PX_RANGE_PER_ANGSTROM."""
+    pixel = np.mean(np.linalg.norm(geom.fs_m, axis=1))
+    distance = np.mean(np.abs(geom.origin_m[:, 2]))
+    low, high = PX_RANGE_PER_ANGSTROM
+    px = float(pixel / (distance * geom.wavelength_angstrom)) if distance > 0 else high
+    return min(max(px, low), high)
+
+
+@stage("index/pairs")
+class Pairs:
+    """Find the orientation of a known unit cell in the peaks of one frame, in a fraction of a millisecond.
+
+    Each peak is a scattering vector q in 1/Angstrom; the rows a, b, c of a basis A in Angstrom give its indices h = A q.
+    The misfit d of a spot is max |h - round(h)|, and 1 if it rounds to (0, 0, 0). A centred cell is searched as its
+    reduced primitive cell. Spots below 0.85 of the shortest reciprocal vector are the beam's and are left out, doubles are
+    merged.
+
+    **Pairs.** Two spots of low resolution, the angle between them and their lengths match few pairs of reciprocal vectors of
+    the cell (the first one only up to the lattice's rotations). Each such match is an orientation, which Wald's sequential
+    test on up to 40 spots rejects or passes on [1]_. TakeTwo (Ginn et al., 2016) starts from the same pairs.
+
+    **Directions.** If no pair leads to a sure solution: 16384 directions (65536 above 200 A) are tried for the shortest
+    axis, then the second shortest, each scored by the sum of min(distance to the nearest plane, 0.3)^2, the cell is turned
+    about the 12 best. DirAx (Duisenberg, 1992) looks for axes from spots, TORO (Gasparotto et al., 2024) scans directions
+    like this.
+
+    **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
+    them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length. In the end robust
+    weights keep spurious spots from pulling.
+
+    **Acceptance.** With m of n spots below t, p = (2 t)^3 the chance of a random spot, and KL the Kullback-Leibler divergence
+    of m/n from p: S = max over t of n KL bounds the probability of that many by chance, exp(-S) (Chernoff, 1952, [2]_);
+    exp(lnN) is the number of orientations that can be told apart, 8 pi^2 / symmetry * (V^(1/3) q_rms / 0.3)^3. Accepted:
+    S >= lnN + 14, the best other lattice at least 6 below (unless S >= lnN + 70), and either 45 % of the spots below 0.25, or
+    S >= lnN + 40 and 25 % below 0.2; the spots must also fix the orientation (not all in one row). This takes the place
+    of indexamajig's peak check (``--check-peaks``), which asks for a fixed fraction whatever the chance.
+
+    Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
+
+    .. [1] Ginn et al. (2016) https://doi.org/10.1107/S2059798316010706; Wald (1945) https://doi.org/10.1214/aoms/1177731118;
+       Duisenberg (1992) https://doi.org/10.1107/S0021889891010634; Gasparotto et al. (2024) https://doi.org/10.1107/S1600576724003182
+    .. [2] Chernoff (1952) https://doi.org/10.1214/aoms/1177729330
+    """
+
+    cell: Path = Field(
+        description="The target: a CrystFEL unit cell file (.cell) or a PDB file with a CRYST1 line (-p)"
+    )
+    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
+        default=DEFAULT_TOLERANCE,
+        description="How far the found cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
+    )
+    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
+    max_peaks: int = Field(
+        default=2000, ge=_kernel.MIN_SPOTS, description="At most so many peaks are used, the strongest"
+    )
+    max_hypotheses: int = Field(
+        default=300, ge=0, description="Orientations to try from pairs of spots before directions are scanned"
+    )
+    max_polished: int = Field(default=40, ge=0, description="How many of those may be refined")
+
+    def open(self, context: Context) -> _Running:
+        """Read the cell, make its tables and compile."""
+        cell, text = read_cell(self.cell)
+        context.publish("cell", text)
+        context.publish("indexing", METHOD)
+        target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
+        running = _Running(self, cell, target)
+        target.search(np.zeros((0, 3)), 1.0, 1e-3, target.make_scores())
+        return running
