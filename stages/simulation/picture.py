@@ -144,8 +144,8 @@ def draw(
     left.add_patch(Rectangle((x, y), 1000 * side, 1000 * side, fill=False, edgecolor=_INK, linewidth=1.3))
     right.set_xlim(x, x + 1000 * side)
     right.set_ylim(y, y + 1000 * side)
-    _squares(right, marks.predicted, 150, 1.3)
-    _circles(right, marks.found, 430, 1.7)
+    _squares(right, marks.predicted, 290, 1.3)
+    _circles(right, marks.found, 640, 1.7)
     for spine in right.spines.values():
         spine.set_color(_INK)
         spine.set_linewidth(1.3)
