@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from types import TracebackType
@@ -95,7 +96,7 @@ class ProgressLine:
             self._live.update(Text(line(progress), overflow="ellipsis", no_wrap=True), refresh=True)
             return
         now = time.monotonic()
-        news = (progress.received > 0, progress.status)
+        news = (progress.received > 0, re.sub(r"\d+", "", progress.status))  # "2 s ago" after "1 s ago" is no news
         wait_s = self._every_s if news == self._last_news else min(1.0, self._every_s)
         text = line(progress)
         if text != self._last_text and now - self._last_s >= wait_s:

@@ -82,6 +82,20 @@ def test_where_nobody_watches_a_line_is_written_only_now_and_then() -> None:
     assert stream.getvalue().count("\n") == 3
 
 
+def test_what_is_new_is_said_sooner_but_not_every_count_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    with ProgressLine(stream, every_s=10) as show:
+        for status in ("nobody listens", "last answer 2 s ago", "last answer 4 s ago", "last answer 6 s ago"):
+            show(progress(received=0, hits=0, status=status))
+
+    assert [text.rpartition(", ")[2] for text in stream.getvalue().splitlines()] == [
+        "nobody listens",
+        "last answer 2 s ago",
+    ]
+
+
 def test_on_a_terminal_the_line_is_rewritten_in_place_and_logs_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
