@@ -1,8 +1,8 @@
 """A graph of stages, as a value: made in Python or YAML, compared, changed, checked before anything runs.
 
 >>> from pipeline.join import Join
->>> Graph.chain(Join(), Join()).replace("graph_2", Join()).names
-('graph', 'graph_2')
+>>> Graph.chain(Join(), Join(), Join()).replace("join", Join()).names
+('graph', 'join', 'graph_2')
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Graph:
 
     @staticmethod
     def chain(*stages: Any, options: RunOptions | None = None) -> Graph:
-        """Make a graph of stages one after the other; each node is named after its stage's kind."""
+        """Make a graph of stages one after the other; each node is named after its stage."""
         graph = Graph((), options or RunOptions())
         for stage in stages:
             graph = graph.add(stage)
@@ -200,11 +200,15 @@ class Graph:
         return "\n".join(lines)
 
     def _free_name(self, stage: Any) -> str:
-        kind = str(getattr(stage, "stage_name", type(stage).__name__)).partition("/")[0]
-        taken, name, n = set(self.names), kind, 2
-        while name in taken:
-            name, n = f"{kind}_{n}", n + 1
-        return name
+        """``peaks/zaef`` is called peaks; ``peaks/hit`` behind it hit; a third of the kind peaks_2."""
+        kind, _, which = str(getattr(stage, "stage_name", type(stage).__name__)).partition("/")
+        taken, n = set(self.names), 2
+        for name in (kind, which):
+            if name and name not in taken:
+                return name
+        while f"{kind}_{n}" in taken:
+            n += 1
+        return f"{kind}_{n}"
 
     def _cycle(self, waiting: list[Node]) -> list[str]:
         stuck = {node.name: node for node in waiting}

@@ -27,8 +27,9 @@ def test_a_chain_names_its_nodes_after_their_kinds() -> None:
     CHAIN.check()
 
 
-def test_a_second_node_of_a_kind_gets_a_number() -> None:
-    assert Graph.chain(Numbers(), Decode(), Double(), Double(by=3), Keep()).names[3] == "double_2"
+def test_further_nodes_of_a_kind_are_named_after_what_they_are_then_numbered() -> None:
+    graph = Graph.chain(Numbers(), Decode(), Double(), Double(by=3), Double(by=4), Keep())
+    assert graph.names[2:] == ("double", "toy", "double_2", "sink")
 
 
 def test_replace_makes_a_neighbour_and_leaves_the_graph_alone() -> None:
