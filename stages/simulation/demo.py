@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import shlex
 import signal
@@ -64,6 +65,9 @@ def demo(
     (output / "demo.geom").write_text(apparatus.geometry_text)
     (output / "lysozyme.cell").write_text(apparatus.cell_text)
 
+    logging.getLogger("streamajig.demo").info(
+        "starting a simulated beamline and the pipeline (the first time kernels are compiled, for a minute or two)"
+    )
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
     simulator = spawn.Process(
@@ -142,18 +146,15 @@ def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, 
     from stages.sink.stream_file import StreamFile
     from stages.source.zmq_req import ZmqReq
 
-    return Graph.chain(
+    before = Graph.chain(
         ZmqReq(address=address, request="next", outstanding=4),
         MsgpackMap(),
         MapPanels(geometry=files["demo.geom"]),
         FromMessage() if peaks == "msgpack" else PeakFinder8(threshold=5.0, min_snr=5.0),
-        HitFinder(min_peaks=10),
-        Pairs(cell=files["lysozyme.cell"]),
-        Prediction(),
-        Rings(),
-        StreamFile(path=files["demo.stream"]),
         options=RunOptions(backend=f"threads:{workers}", max_frames=frames, no_data_timeout_s=60.0),
     )
+    indexed = before.add(HitFinder(min_peaks=10), name="hit").add(Pairs(cell=files["lysozyme.cell"]))
+    return indexed.add(Prediction()).add(Rings()).add(StreamFile(path=files["demo.stream"]))
 
 
 def draw_best(path: Path, apparatus: Apparatus, stream: Stream, truths: dict[str, Truth]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,22 @@ from numpy.typing import NDArray
 
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
+from pipeline.run import run as run_graph
+from stages.crystal import Crystals
+from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
+from stages.geometry_map.map_panels import MapPanels
+from stages.index.pairs import Pairs
 from stages.lattice import Lattice, misorientation, read_cell
+from stages.peaks.from_message import FromMessage
+from stages.peaks.hit import HitFinder
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.picture import Marks, assemble, draw, plane
 from stages.simulation.score import score
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME
 from stages.simulation.truth import Truth, read_truth
+from stages.sink.memory import Memory
+from stages.source.simulate import Simulate
 from stages.streamreader import Chunk, StreamCrystal, read_stream
 
 
@@ -153,6 +163,40 @@ def test_the_demo_gets_orientations_right_and_leaves_its_files(
     assert "streamajig simulate" in (output / "demo.yaml").read_text()
     assert (output / "pattern.png").stat().st_size > 50_000
     assert f"right {sum(t.hit for t in truths.values())}, wrong 0" in text
+
+
+def test_simulated_frames_need_no_network(tmp_path: Path) -> None:
+    beamline: dict[str, Any] = {"seed": 6, "hits": 0.6, "spurious": 0.25, "size": "1024x1024", "distance_mm": 120.0}
+    settings = Settings(seed=6, hits=0.6, spurious=0.25)
+    apparatus = Apparatus.make(settings, size="1024x1024", distance_mm=120.0)
+    (tmp_path / "sim.geom").write_text(apparatus.geometry_text)
+    (tmp_path / "sim.cell").write_text(apparatus.cell_text)
+    graph = Graph.chain(
+        Simulate(frames=15, image=False, truth=tmp_path / "truth.jsonl", **beamline),
+        HeadersOnlyDecode(),
+        MapPanels(geometry=tmp_path / "sim.geom"),
+        FromMessage(),
+        HitFinder(min_peaks=15),
+        Pairs(cell=tmp_path / "sim.cell"),
+        Memory(),
+    )
+    report = run_graph(graph)
+    assert report.law_lines() == ["received 15 = delivered 15 + rejected 0 + dropped 0"]
+    truths = read_truth(tmp_path / "truth.jsonl")
+    outcomes = report.outputs["sink"]
+    assert [outcome.event for outcome in outcomes] == list(truths)
+    checked = 0
+    for outcome in outcomes:
+        truth = truths[outcome.event]
+        if not truth.hit:
+            assert len(outcome[Crystals]) == 0
+        elif (truth.listed >= 0).sum() >= 30:
+            (found,) = outcome[Crystals]
+            assert truth.real_space_angstrom is not None
+            angle = misorientation(found.real_space_angstrom, truth.real_space_angstrom, LYSOZYME)
+            assert math.degrees(angle) < 0.5
+            checked += 1
+    assert checked > 5
 
 
 def test_a_demo_that_cannot_write_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
