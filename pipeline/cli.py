@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ def streamajig(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit status; errors of the user go to stderr."""
     command = typer.main.get_command(app)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [part for word in (sys.argv[1:] if arguments is None else arguments) for part in _split_short(word)]
     try:
         status = command.main(words or ["--help"], prog_name="streamajig", standalone_mode=False)
     except UserError as error:
@@ -130,6 +131,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Run the console script ``streamajig``."""
     sys.exit(run())
+
+
+def _split_short(word: str) -> list[str]:
+    """Let ``-g=FILE`` mean ``-g FILE``, and not the file ``=FILE``.
+
+    >>> _split_short("-g=a.geom"), _split_short("--peaks=zaef"), _split_short("-j4")
+    (['-g', 'a.geom'], ['--peaks=zaef'], ['-j4'])
+    """
+    return [word[:2], word[3:]] if re.match(r"-[A-Za-z]=", word) else [word]
 
 
 def _complain(text: str, status: int = USER_ERROR) -> int:

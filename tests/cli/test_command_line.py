@@ -155,6 +155,25 @@ def test_a_graph_printed_by_index_is_the_graph_that_run_reads(
     assert not (tmp_path / "out.stream").exists()
 
 
+def test_an_equals_sign_behind_a_short_option_is_no_part_of_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["index", *ZMQ, "--print-graph"]
+
+    assert cli.run([*words, "-o", "a.stream", "-g", "a.geom", "-p", "a.cell", "-j", "2"]) == 0
+    spaced = capsys.readouterr().out
+    assert cli.run([*words, "-o=a.stream", "-g=a.geom", "-pa.cell", "-j2"]) == 0
+    assert capsys.readouterr().out == spaced
+
+
+def test_warming_up_opens_what_index_would_open(capsys: pytest.CaptureFixture[str], toy_graph: Path) -> None:
+    assert cli.run(["warm-up", str(toy_graph)]) == 0
+
+    shown = capsys.readouterr().out
+    for line in ("index --peaks=zaef", "index --peaks=peakfinder8", "index --peaks=msgpack", "index --no-image-data"):
+        assert line in shown
+    assert str(toy_graph) in shown
+    assert "ready after" in shown
+
+
 def test_a_graph_runs_and_reports_with_the_law_as_a_line_of_its_own(
     toy_graph: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

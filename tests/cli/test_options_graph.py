@@ -170,6 +170,13 @@ def test_radii_of_integration_hold_for_peaks_too_unless_peaks_have_their_own() -
     assert own.node("integrate").stage.int_radius == (2.0, 4.0, 6.0)
 
 
+def test_a_resolution_limit_stands_behind_the_geometry_for_all_that_follows() -> None:
+    graph = graph_from_options({**BASE, "highres": 2.0})
+
+    assert graph.names[2:5] == ("geometry_map", "resolution", "peaks")
+    graph.check()
+
+
 def test_four_tolerances_mean_the_last_for_all_angles() -> None:
     graph = graph_from_options({**BASE, "tolerance": "1,2,3,4"})
 
