@@ -3,7 +3,7 @@
 >>> from pipeline.report import Progress
 >>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"hits": 120, "indexed": 90},
 ...               frames_per_s=41.5, latency_ms=23.4, elapsed_s=5.0, status=""))
-'200 frames, hits 60.6 %, indexed 75.0 % of hits, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
+'200 frames, hits 61.2 %, indexed 75.0 % of hits, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def line(progress: Progress) -> str:
-    """Say in one line how a run goes; hits and indexed frames are shares of the frames that are finished and understood."""
-    finished = progress.received - progress.in_flight - progress.rejected - progress.dropped
+    """Say in one line how a run goes; hits are a share of the frames that are finished."""
+    finished = progress.received - progress.in_flight - progress.dropped
     hits, indexed = progress.counts.get("hits", 0), progress.counts.get("indexed", 0)
     parts = [
         f"{progress.received} frames",
