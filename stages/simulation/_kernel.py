@@ -5,9 +5,13 @@ number of a seed is ``mix(seed + i * GOLDEN)``, so that nothing depends on the o
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -18,7 +22,7 @@ _TO_UNIT = 1.0 / 9007199254740992.0
 
 
 @njit(cache=True, nogil=True)
-def mix(x):
+def mix(x: Any) -> Any:
     """Turn a counter (uint64) into 64 random bits."""
     z = (x ^ (x >> _S30)) * _M1
     z = (z ^ (z >> _S27)) * _M2
@@ -26,13 +30,13 @@ def mix(x):
 
 
 @njit(cache=True, nogil=True)
-def uniform(x):
+def uniform(x: Any) -> float:
     """Turn a counter (uint64) into a number in (0, 1)."""
     return (np.float64(mix(x) >> _S11) + 0.5) * _TO_UNIT
 
 
 @njit(cache=True, nogil=True)
-def wilson_intensity(h, k, ll, rotations, translations, seed):
+def wilson_intensity(h: Any, k: Any, ll: Any, rotations: Array, translations: Array, seed: Any) -> float:
     """Return the acentric Wilson intensity (mean 1) of a reflection; 0 where it is systematically absent.
 
     All reflections that the operators and Friedel's law make equivalent share one random number, found by hashing the
@@ -55,7 +59,7 @@ def wilson_intensity(h, k, ll, rotations, translations, seed):
 
 
 @njit(cache=True, nogil=True)
-def wilson_intensities(hkl, rotations, translations, seed):
+def wilson_intensities(hkl: Array, rotations: Array, translations: Array, seed: Any) -> Array:
     """Return :func:`wilson_intensity` of each row of `hkl` (n, 3)."""
     out = np.empty(hkl.shape[0])
     for i in range(hkl.shape[0]):
@@ -66,7 +70,7 @@ def wilson_intensities(hkl, rotations, translations, seed):
 
 
 @njit(cache=True, nogil=True)
-def near_ewald_sphere(reciprocal, k, width, q_max, hkl_out, error_out):
+def near_ewald_sphere(reciprocal: Array, k: float, width: float, q_max: float, hkl_out: Array, error_out: Array) -> int:
     """Find the lattice points g with | |g + k0| - k | <= width and 0 < |g| <= q_max; return how many there are.
 
     For each h, k the line p + l c* cuts the shell between the spheres of radius k - width and k + width in at most two
@@ -117,7 +121,18 @@ def near_ewald_sphere(reciprocal, k, width, q_max, hkl_out, error_out):
 
 
 @njit(cache=True, nogil=True)
-def meet_panels(direction, origin, normal, dual_fs, dual_ss, width, height, panel_out, fs_out, ss_out):
+def meet_panels(
+    direction: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    width: Array,
+    height: Array,
+    panel_out: Array,
+    fs_out: Array,
+    ss_out: Array,
+) -> None:
     """Find on which panel and where each ray from the specimen ends; panel -1 where it meets none.
 
     The ray t d meets panel p where t = n.o / n.d; fs and ss are the components of t d - o along the dual vectors of the
@@ -144,7 +159,19 @@ def meet_panels(direction, origin, normal, dual_fs, dual_ss, width, height, pane
 
 
 @njit(cache=True, nogil=True)
-def scatter_photons(photons, fs, ss, width, height, start, fs_stride, ss_stride, sigma_px, seed, out):
+def scatter_photons(
+    photons: Array,
+    fs: Array,
+    ss: Array,
+    width: Array,
+    height: Array,
+    start: Array,
+    fs_stride: Array,
+    ss_stride: Array,
+    sigma_px: float,
+    seed: Any,
+    out: Array,
+) -> None:
     """Let each spot's photons fall around its centre, normally distributed; those beside the panel are lost.
 
     All arrays are one entry per spot: `photons` whole numbers, (`width`, `height`, `start`, strides) those of the
@@ -164,7 +191,7 @@ def scatter_photons(photons, fs, ss, width, height, start, fs_stride, ss_stride,
 
 
 @njit(cache=True, nogil=True)
-def background_rate(q):
+def background_rate(q: float) -> float:
     """Photons per pixel from water, air and the beam's halo at q (1/Angstrom), before the factor cos^3(2 theta)."""
     return (
         1.0
@@ -175,7 +202,19 @@ def background_rate(q):
 
 
 @njit(cache=True, nogil=True)
-def panel_rates(origin, fs_step, ss_step, width, height, start, fs_stride, ss_stride, wavelength, factor, out):
+def panel_rates(
+    origin: Array,
+    fs_step: Array,
+    ss_step: Array,
+    width: int,
+    height: int,
+    start: int,
+    fs_stride: int,
+    ss_stride: int,
+    wavelength: float,
+    factor: float,
+    out: Array,
+) -> None:
     """Write the expected background photons of each pixel of one panel into the flat array `out` (float32)."""
     for j in range(height):
         for i in range(width):
@@ -189,7 +228,7 @@ def panel_rates(origin, fs_step, ss_step, width, height, start, fs_stride, ss_st
 
 
 @njit(cache=True, nogil=True)
-def rate_levels(rates, lowest, step, out):
+def rate_levels(rates: Array, lowest: float, step: float, out: Array) -> None:
     """Choose for each pixel one of the tabulated rates ``lowest * exp(step * (level - 1))``; level 0 where rate is NaN.
 
     A rate between two levels is given the upper one as often as keeps the mean right (decided once for each pixel).
@@ -208,7 +247,7 @@ def rate_levels(rates, lowest, step, out):
 
 
 @njit(cache=True, nogil=True)
-def poisson_alias_tables(rates, bits):
+def poisson_alias_tables(rates: Array, bits: int) -> Array:
     """Make one alias table for the Poisson distribution of each rate: uint64 (levels, 2**bits).
 
     Walker's alias method in Vose's form (doi:10.1109/32.92917). An entry holds a threshold in its upper 32 bits and two
@@ -259,7 +298,7 @@ def poisson_alias_tables(rates, bits):
 
 
 @njit(cache=True, nogil=True)
-def draw_background(levels, table, bits, gap, seed, out):
+def draw_background(levels: Array, table: Array, bits: int, gap: int, seed: Any, out: Array) -> None:
     """Draw each pixel's background photons (int32); pixels of level 0 lie in no panel and become `gap`.
 
     64 random bits serve two pixels: of the 32 each, the upper `bits` choose the entry of its rate's alias table, the

@@ -48,6 +48,7 @@ def simulate(
     truth: Annotated[Path | None, Option(help="Write what is true of each frame there, a JSON object a line.")] = None,
     write_geometry: Annotated[Path | None, Option(help="Write the geometry file that goes with the frames.")] = None,
     write_cell: Annotated[Path | None, Option(help="Write the cell file that goes with the frames.")] = None,
+    serve: Annotated[bool, Option("--serve/--files-only", help="Serve frames, or only write those two files.")] = True,
 ) -> None:
     """Send simulated diffraction frames over ZeroMQ.
 
@@ -92,6 +93,8 @@ def simulate(
         log.warning("%s", note)
     write_file(write_geometry, apparatus.geometry_text, "--write-geometry")
     write_file(write_cell, apparatus.cell_text, "--write-cell")
+    if not serve:
+        return
     apparatus.simulation.frame(0, pixels=image)  # compiles and makes the tables before anybody waits for a frame
     stopping = threading.Event()
     with ExitStack() as stack:

@@ -62,7 +62,7 @@ class Simulate:
     scales; polarisation; photons drawn one by one around each spot; Poisson background of water rings and air; blanks, and
     spurious peaks in the lists. Frame n of a seed is always the same and has the event id "sim // n".
 
-    Without `geometry` the detector is flat and as large as `size`, the beam in its middle: ``streamajig simulate --frames 1
+    Without `geometry` the detector is flat and as large as `size`, the beam in its middle: ``streamajig simulate --files-only
     --write-geometry FILE`` writes the file that the rest of the graph needs; without `cell` the crystals are of lysozyme.
     """
 

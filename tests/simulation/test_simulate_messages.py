@@ -315,6 +315,13 @@ def test_an_interrupted_simulator_says_how_many_frames_it_has_sent(tmp_path: Pat
     assert [*read_truth(truth)][:5] == [f"sim // {n:04d}" for n in range(5)]
 
 
+def test_files_only_writes_the_files_and_serves_nothing(tmp_path: Path) -> None:
+    files = ["--write-geometry", str(tmp_path / "a.geom"), "--write-cell", str(tmp_path / "a.cell")]
+    assert command_line(["simulate", "--files-only", "--size", "30x20", "--bind", "tcp://nonsense", *files]) == 0
+    assert Detector.load(tmp_path / "a.geom").panels[0].panel.width == 30
+    assert read_cell(tmp_path / "a.cell")[0] == LYSOZYME
+
+
 GEOMETRIES = (
     "EuXFEL-SPB__AGIPD-1M__cca6e0c8.geom",
     "EuXFEL__AGIPD-1M-2D__4e38cd8a.geom",
