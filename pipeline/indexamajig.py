@@ -318,7 +318,10 @@ def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[st
     for row in rows:
         if row.status is not Status.SUPPORTED or row.name in given.effective or row.name in _OF_THE_COMMAND:
             continue
-        log.warning("%s has no effect in this graph (%s)", row.flag, ", ".join(stages.values()))
+        roles = dict.fromkeys(place.partition(".")[0] for place in row.sets)
+        there = ", ".join(stages[role] for role in roles if role in stages)
+        missing = f"without {' or '.join(roles)}" if roles else "in this graph"
+        log.warning("%s has no effect %s", row.flag, f"with {there}" if there else missing)
 
 
 _OF_THE_COMMAND = {"profile", "json", "print_graph"}

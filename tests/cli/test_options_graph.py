@@ -275,9 +275,13 @@ def test_a_value_that_is_refused_is_explained_under_the_name_of_its_option(
 
 
 def test_an_option_without_effect_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    graph_from_options({**BASE, "peaks": "msgpack", "threshold": 10.0})
+    graph_from_options(
+        {**BASE, "peaks": "msgpack", "indexing": "none", "threshold": 10.0, "push_res": 1.0, "no_refine": True}
+    )
 
-    assert "--threshold has no effect in this graph" in caplog.text
+    assert "--threshold has no effect with peaks/from_message" in caplog.text
+    assert "--push-res has no effect without integrate" in caplog.text
+    assert "--no-refine has no effect in this graph" in caplog.text
 
 
 def test_msgpack_may_be_asked_for_as_crystfel_needs_it(caplog: pytest.LogCaptureFixture) -> None:
