@@ -9,6 +9,11 @@ three indices, and 1 if it rounds to (0, 0, 0), which is never an explanation.
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number must not count as agreement
 THRESHOLDS = np.array([0.05, 0.075, 0.1, 0.125, 0.15, 0.2])
@@ -17,20 +22,23 @@ N_COUNTS = 7
 MAX_SOLUTIONS = 256
 MAX_SUBSET = 150
 MIN_SPOTS = 6
+SURE = 30.0
 SEEDS = 60
 SAMPLE = 40
 MAX_STEPS = 2048
 CAPPED = 0.09
 INDEX_SIGMA = 0.06
 PRIOR = 0.005
+# places in the state of a search
+N_FOUND, N_HYPOTHESES, N_POLISHED, IS_SURE = range(4)
 # places in the report
 SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025, HYPOTHESES, POLISHED, SPREAD, N_REPORT = (
     range(11)
 )
 
 
-@njit(cache=True, nogil=True)
-def prepare(q, shortest, merge, spots):
+@njit(cache=True, nogil=True, error_model="numpy")
+def prepare(q: Floats, shortest: float, merge: float, spots: Floats) -> int:
     """Sort spots by |q|, drop beam artefacts, doubles and what is not finite; fill (3, n) `spots`, return their number.
 
     Beam artefacts lie below 0.85 of the shortest reciprocal vector; a spot within `merge` of an earlier one is its double.
@@ -60,8 +68,8 @@ def prepare(q, shortest, merge, spots):
     return kept
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def count(basis, spots, n, counts):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def count(basis: Floats, spots: Floats, n: int, counts: Integers) -> None:
     """Count the spots whose misfit is below each threshold, and below 0.25."""
     a0, a1, a2 = basis[0, 0], basis[0, 1], basis[0, 2]
     b0, b1, b2 = basis[1, 0], basis[1, 1], basis[1, 2]
@@ -85,8 +93,8 @@ def count(basis, spots, n, counts):
     counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6] = n0, n1, n2, n3, n4, n5, n6
 
 
-@njit(cache=True, nogil=True)
-def significance(counts, n):
+@njit(cache=True, nogil=True, error_model="numpy")
+def significance(counts: Integers, n: int) -> float:
     """Return S = max over thresholds t of n KL(m/n || (2t)^3): how unlikely the counts are by chance, in nats.
 
     By Chernoff's bound the probability that m or more of n random spots fall below t is at most exp(-S).
@@ -104,8 +112,8 @@ def significance(counts, n):
     return best
 
 
-@njit(cache=True, nogil=True)
-def invert(m, out):
+@njit(cache=True, nogil=True, error_model="numpy")
+def invert(m: Floats, out: Floats) -> float:
     """Invert a 3x3 matrix; return its determinant (0: `out` is not touched)."""
     c00 = m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]
     c01 = m[1, 2] * m[2, 0] - m[1, 0] * m[2, 2]
@@ -123,11 +131,21 @@ def invert(m, out):
     out[0, 0], out[1, 0], out[2, 0] = c00 * s, c01 * s, c02 * s
     out[0, 1], out[0, 2] = o01, o02
     out[1, 1], out[1, 2], out[2, 1], out[2, 2] = o11, o12, o21, o22
-    return det
+    return float(det)
 
 
-@njit(cache=True, nogil=True)
-def solve_symmetric(xx, xy, xz, yy, yz, zz, b0, b1, b2):
+@njit(cache=True, nogil=True, error_model="numpy")
+def copy(source: Floats, to: Floats) -> None:
+    """Copy a 3x3 matrix (an assignment of slices takes numba seconds to compile)."""
+    for i in range(3):
+        for j in range(3):
+            to[i, j] = source[i, j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def solve_symmetric(
+    xx: float, xy: float, xz: float, yy: float, yz: float, zz: float, b0: float, b1: float, b2: float
+) -> tuple[float, float, float]:
     """Solve a symmetric positive definite 3x3 system by cofactors."""
     c0 = yy * zz - yz * yz
     c1 = xz * yz - xy * zz
@@ -142,8 +160,8 @@ def solve_symmetric(xx, xy, xz, yy, yz, zz, b0, b1, b2):
     return (c0 * b0 + c1 * b1 + c2 * b2) * s, (c1 * b0 + c3 * b1 + c4 * b2) * s, (c2 * b0 + c4 * b1 + c5 * b2) * s
 
 
-@njit(cache=True, nogil=True)
-def turn(basis, wx, wy, wz):
+@njit(cache=True, nogil=True, error_model="numpy")
+def turn(basis: Floats, wx: float, wy: float, wz: float) -> None:
     """Turn the rows of a basis by a rotation vector (Rodrigues)."""
     angle = np.sqrt(wx * wx + wy * wy + wz * wz)
     if angle < 1e-12:
@@ -158,8 +176,8 @@ def turn(basis, wx, wy, wz):
         basis[i, 2] = z * c + (ux * y - uy * x) * s + uz * along
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def gather(basis, spots, weights, n, tolerance, sums):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def gather(basis: Floats, spots: Floats, weights: Floats, n: int, tolerance: float, sums: Floats) -> None:
     """Sum over the spots with misfit below `tolerance`: their weight, h h^T (6), h q^T (9), q q^T (6), in `sums` (22)."""
     a0, a1, a2 = basis[0, 0], basis[0, 1], basis[0, 2]
     b0, b1, b2 = basis[1, 0], basis[1, 1], basis[1, 2]
@@ -210,8 +228,17 @@ def gather(basis, spots, weights, n, tolerance, sums):
     sums[16], sums[17], sums[18], sums[19], sums[20], sums[21] = q00, q01, q02, q11, q12, q22
 
 
-@njit(cache=True, nogil=True)
-def step(basis, rigid, spots, weights, n, tolerance, sums, scratch):
+@njit(cache=True, nogil=True, error_model="numpy")
+def step(
+    basis: Floats,
+    rigid: Floats,
+    spots: Floats,
+    weights: Floats,
+    n: int,
+    tolerance: float,
+    sums: Floats,
+    scratch: Floats,
+) -> float:
     """One step of refinement; return the weight of the spots within `tolerance`. Below 4 nothing changes.
 
     With h = round(A q) of the spots within the tolerance, in turn:
@@ -223,7 +250,7 @@ def step(basis, rigid, spots, weights, n, tolerance, sums, scratch):
     """
     gather(basis, spots, weights, n, tolerance, sums)
     if sums[0] < 4.0:
-        return sums[0]
+        return float(sums[0])
     inverse, product = scratch[0], scratch[1]
     if invert(rigid, inverse) == 0.0:
         return 0.0
@@ -262,11 +289,11 @@ def step(basis, rigid, spots, weights, n, tolerance, sums, scratch):
             sums[8 + 3 * i] + weight * t1,
             sums[9 + 3 * i] + weight * t2,
         )
-    return sums[0]
+    return float(sums[0])
 
 
-@njit(cache=True, nogil=True)
-def align(target, basis, rigid, scratch):
+@njit(cache=True, nogil=True, error_model="numpy")
+def align(target: Floats, basis: Floats, rigid: Floats, scratch: Floats) -> None:
     """Turn the target onto a basis: `rigid` becomes target R^T, R the orthogonal factor of target^-1 basis.
 
     Newton's iteration X <- (X + X^-T) / 2 for the polar decomposition (Higham, 1986, https://doi.org/10.1137/0907079).
@@ -293,32 +320,57 @@ def align(target, basis, rigid, scratch):
             rigid[i, j] = target[i, 0] * x[0, j] + target[i, 1] * x[1, j] + target[i, 2] * x[2, j]
 
 
-@njit(cache=True, nogil=True)
-def polish(basis, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch):
-    """Refine a basis that is nearly right, from low resolution outwards; return its S on all spots, 0 if it fails."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def polish(
+    basis: Floats,
+    target: Floats,
+    subset: Floats,
+    n_start: int,
+    spots: Floats,
+    ones: Floats,
+    counts: Integers,
+    sums: Floats,
+    scratch: Floats,
+) -> float:
+    """Refine a basis that is nearly right, from low resolution outwards; return its S on all spots, 0 if it fails.
+
+    Sets of spots grow by half, two steps each (0.3, 0.25); it fails if fewer than 0.2 of a set, or 4, are explained. Then
+    0.2, 0.15, 0.12 on the whole subset, and, if that is not all spots, 0.2, 0.2, 0.15, 0.15, 0.12 on all, with the target
+    turned onto the basis once more.
+    """
     rigid = scratch[2]
-    rigid[:] = basis
+    copy(basis, rigid)
+    n_subset, n = subset.shape[1], spots.shape[1]
     m = min(n_start, n_subset)
-    while True:
-        if step(basis, rigid, subset, ones, m, 0.3, sums, scratch) < max(4.0, 0.2 * m):
+    phase = 0
+    while phase < 10:
+        on = subset
+        if phase < 2:
+            tolerance = 0.3 if phase == 0 else 0.25
+        elif phase < 5:
+            m = n_subset
+            tolerance = 0.2 if phase == 2 else (0.15 if phase == 3 else 0.12)
+        else:
+            if phase == 5:
+                if n == n_subset:
+                    break
+                align(target, basis, rigid, scratch)
+            on = spots
+            m = n
+            tolerance = 0.2 if phase < 7 else (0.15 if phase < 9 else 0.12)
+        explained = step(basis, rigid, on, ones, m, tolerance, sums, scratch)
+        if phase < 2 and explained < max(4.0, 0.2 * m):
             return 0.0
-        if step(basis, rigid, subset, ones, m, 0.25, sums, scratch) < max(4.0, 0.2 * m):
-            return 0.0
-        if m == n_subset:
-            break
-        m = min(n_subset, m + m // 2 + 1)
-    for tolerance in (0.2, 0.15, 0.12):
-        step(basis, rigid, subset, ones, n_subset, tolerance, sums, scratch)
-    if n > n_subset:
-        align(target, basis, rigid, scratch)
-        for tolerance in (0.2, 0.2, 0.15, 0.15, 0.12):
-            step(basis, rigid, spots, ones, n, tolerance, sums, scratch)
+        phase += 1
+        if phase == 2 and m < n_subset:
+            m = min(n_subset, m + m // 2 + 1)
+            phase = 0
     count(basis, spots, n, counts)
     return significance(counts, n)
 
 
-@njit(cache=True, nogil=True)
-def same_lattice(a, b_inverse, within):
+@njit(cache=True, nogil=True, error_model="numpy")
+def same_lattice(a: Floats, b_inverse: Floats, within: float) -> bool:
     """Whether two bases span one lattice: a b^-1 is within `within` of an integer matrix of determinant 1 or -1."""
     m = np.empty((3, 3))
     for i in range(3):
@@ -332,38 +384,58 @@ def same_lattice(a, b_inverse, within):
         - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
         + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
     )
-    return abs(det) == 1.0
+    return bool(abs(det) == 1.0)
 
 
-@njit(cache=True, nogil=True)
-def known(basis, found_inverse, n_found):
-    """Whether this lattice has been polished already."""
-    for i in range(n_found):  # noqa: SIM110 - numba compiles no generators
-        if same_lattice(basis, found_inverse[i], 0.02):
-            return True
-    return False
+@njit(cache=True, nogil=True, error_model="numpy")
+def consider(
+    trial: Floats,
+    target: Floats,
+    subset: Floats,
+    n_start: int,
+    spots: Floats,
+    ones: Floats,
+    log_trials: float,
+    found: Floats,
+    found_inverse: Floats,
+    found_score: Floats,
+    found_counts: Integers,
+    state: Integers,
+    sums: Floats,
+    scratch: Floats,
+) -> None:
+    """Polish an orientation that has not been polished before, put it on the list, and note in `state` if it is sure.
+
+    Sure is S >= lnN + 30 with half of the spots within 0.15; IS_SURE is 2 if it is 0.7 of them.
+    """
+    n_found = state[N_FOUND]
+    if n_found == MAX_SOLUTIONS:
+        return
+    for i in range(n_found):
+        if same_lattice(trial, found_inverse[i], 0.02):
+            return
+    state[N_POLISHED] += 1
+    counts = found_counts[n_found]
+    score = polish(trial, target, subset, n_start, spots, ones, counts, sums, scratch)
+    if score <= 0.0 or invert(trial, found_inverse[n_found]) == 0.0:
+        return
+    copy(trial, found[n_found])
+    found_score[n_found] = score
+    state[N_FOUND] = n_found + 1
+    n = spots.shape[1]
+    if score >= log_trials + SURE and counts[AT_015] >= 0.5 * n:
+        state[IS_SURE] = max(state[IS_SURE], 2 if counts[AT_015] >= 0.7 * n else 1)
 
 
-@njit(cache=True, nogil=True)
-def keep(basis, s, counts, found, found_inverse, found_score, found_counts, n_found):
-    """Append a polished solution to the list while there is room; return the new number."""
-    if s <= 0.0 or n_found >= MAX_SOLUTIONS or invert(basis, found_inverse[n_found]) == 0.0:
-        return n_found
-    found[n_found] = basis
-    found_score[n_found] = s
-    found_counts[n_found] = counts
-    return n_found + 1
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def likely(basis, sample, n_sample):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def likely(basis: Floats, sample: Floats) -> bool:
     """Wald's sequential test on a sample of spots: is this orientation worth polishing?
 
     A spot lies within 0.25 with probability 0.35 if the orientation is right, 0.125 if it is not; log likelihood ratios
     1.03 and -0.297. Rejected below -1.8, passed above 5, or at the end with at least one spot's worth.
     """
     evidence = 0.0
-    for k in range(n_sample):
+    for k in range(sample.shape[1]):
         x, y, z = sample[0, k], sample[1, k], sample[2, k]
         h0 = basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z
         h1 = basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z
@@ -381,8 +453,8 @@ def likely(basis, sample, n_sample):
     return evidence >= 1.03
 
 
-@njit(cache=True, nogil=True)
-def frame_of(u, v, frame):
+@njit(cache=True, nogil=True, error_model="numpy")
+def frame_of(u: Floats, v: Floats, frame: Floats) -> None:
     """Orthonormal rows: u + v, u - v, and their cross product, for unit vectors u and v."""
     for i in range(3):
         frame[0, i] = u[i] + v[i]
@@ -396,8 +468,8 @@ def frame_of(u, v, frame):
     frame[2, 2] = frame[0, 0] * frame[1, 1] - frame[0, 1] * frame[1, 0]
 
 
-@njit(cache=True, nogil=True)
-def carry(target, frame, lab, basis):
+@njit(cache=True, nogil=True, error_model="numpy")
+def carry(target: Floats, frame: Floats, lab: Floats, basis: Floats) -> None:
     """Turn the target's rows by the rotation that takes `frame` to `lab` (both orthonormal rows)."""
     for i in range(3):
         t0, t1, t2 = target[i, 0], target[i, 1], target[i, 2]
@@ -408,8 +480,8 @@ def carry(target, frame, lab, basis):
             basis[i, j] = c0 * lab[0, j] + c1 * lab[1, j] + c2 * lab[2, j]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def scan(directions, spots, chosen, n_chosen, length, scores):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def scan(directions: Singles, spots: Floats, chosen: Integers, length: float, scores: Singles) -> None:
     """Score every direction u: sum over spots of min(d^2, 0.09), d the distance of length (u.q) from an integer."""
     for start in range(0, directions.shape[1], 512):
         dx, dy, dz = (
@@ -421,7 +493,7 @@ def scan(directions, spots, chosen, n_chosen, length, scores):
         for i in range(out.size):
             out[i] = np.float32(0.0)
         k = 0
-        while k + 2 <= n_chosen:
+        while k + 2 <= chosen.size:
             i, j = chosen[k], chosen[k + 1]
             x0, y0, z0 = (
                 np.float32(length * spots[0, i]),
@@ -440,7 +512,7 @@ def scan(directions, spots, chosen, n_chosen, length, scores):
                 u -= np.rint(u)
                 out[i] += min(t * t, np.float32(CAPPED)) + min(u * u, np.float32(CAPPED))
             k += 2
-        if k < n_chosen:
+        if k < chosen.size:
             i = chosen[k]
             x0, y0, z0 = (
                 np.float32(length * spots[0, i]),
@@ -453,12 +525,12 @@ def scan(directions, spots, chosen, n_chosen, length, scores):
                 out[i] += min(t * t, np.float32(CAPPED))
 
 
-@njit(cache=True, nogil=True)
-def lowest(scores, places, values):
+@njit(cache=True, nogil=True, error_model="numpy")
+def lowest(scores: Singles, n: int, places: Integers, values: Singles) -> int:
     """Fill `places` with the indices of the lowest scores, best first."""
     size = places.size
     have = 0
-    for i in range(scores.size):
+    for i in range(n):
         s = scores[i]
         if have == size and not (s < values[size - 1]):
             continue
@@ -471,8 +543,8 @@ def lowest(scores, places, values):
     return have
 
 
-@njit(cache=True, nogil=True)
-def fit_vector(v, spots, chosen, n_chosen, length):
+@njit(cache=True, nogil=True, error_model="numpy")
+def fit_vector(v: Floats, spots: Floats, chosen: Integers, length: float) -> int:
     """Trimmed least squares of one lattice vector, with a prior of 2 % of its length; return its inliers within 0.1."""
     v0, v1, v2 = v[0], v[1], v[2]
     weight = (INDEX_SIGMA / (0.02 * length)) ** 2
@@ -480,7 +552,7 @@ def fit_vector(v, spots, chosen, n_chosen, length):
         xx = yy = zz = weight
         xy = xz = yz = 0.0
         b0, b1, b2 = weight * v0, weight * v1, weight * v2
-        for c in range(n_chosen):
+        for c in range(chosen.size):
             k = chosen[c]
             x, y, z = spots[0, k], spots[1, k], spots[2, k]
             f = v[0] * x + v[1] * y + v[2] * z
@@ -497,15 +569,26 @@ def fit_vector(v, spots, chosen, n_chosen, length):
                 b2 += h * z
         v[0], v[1], v[2] = solve_symmetric(xx, xy, xz, yy, yz, zz, b0, b1, b2)
     m = 0
-    for c in range(n_chosen):
+    for c in range(chosen.size):
         k = chosen[c]
         f = v[0] * spots[0, k] + v[1] * spots[1, k] + v[2] * spots[2, k]
         m += abs(f - np.rint(f)) < 0.1
     return m
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def turns(target, axis, v, spots, n, cosine, sine, scores, lab, frame, inliers):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def turns(
+    target: Floats,
+    axis: int,
+    v: Floats,
+    spots: Floats,
+    cosine: Singles,
+    sine: Singles,
+    scores: Singles,
+    lab: Floats,
+    frame: Floats,
+    inliers: Integers,
+) -> int:
     """Score turns of the target about the vector v, onto which its row `axis` is laid; return the number of turns.
 
     Only spots within 0.2 of v's planes count, and of those the ones where a tilt of 0.015 rad still matters less than 0.3 of
@@ -544,7 +627,7 @@ def turns(target, axis, v, spots, n, cosine, sine, scores, lab, frame, inliers):
     limit = 0.3 / (0.015 * across)
     m = 0
     q_max = 0.0
-    for k in range(n):
+    for k in range(spots.shape[1]):
         x, y, z = spots[0, k], spots[1, k], spots[2, k]
         r = np.sqrt(x * x + y * y + z * z)
         if r > limit and m >= 20:
@@ -579,14 +662,13 @@ def turns(target, axis, v, spots, n, cosine, sine, scores, lab, frame, inliers):
     return steps
 
 
-@njit(cache=True, nogil=True)
-def spread(basis, spots, weights, n):
+@njit(cache=True, nogil=True, error_model="numpy")
+def spread(basis: Floats, spots: Floats, ones: Floats, sums: Floats) -> float:
     """How well the explained spots fix the orientation: 0 if they lie in one row through the origin, up to 1.
 
     The smallest eigenvalue of sum(|q|^2 1 - q q^T) over the spots within 0.2, as a fraction of the mean one.
     """
-    sums = np.empty(22)
-    gather(basis, spots, weights, n, 0.2, sums)
+    gather(basis, spots, ones, spots.shape[1], 0.2, sums)
     trace = sums[16] + sums[19] + sums[21]
     if not (trace > 0.0):
         return 0.0
@@ -608,17 +690,21 @@ def spread(basis, spots, weights, n):
     )
     r = min(1.0, max(-1.0, det / (2.0 * p**3)))
     angle = np.arccos(r) / 3.0
-    return max(0.0, (mean + 2.0 * p * np.cos(angle + 2.0 * np.pi / 3.0)) / mean)
+    return float(max(0.0, (mean + 2.0 * p * np.cos(angle + 2.0 * np.pi / 3.0)) / mean))
 
 
-@njit(cache=True, nogil=True)
-def settle(basis, target, variants, spots, n, ones, sums, scratch):
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(
+    basis: Floats, target: Floats, variants: Floats, spots: Floats, ones: Floats, sums: Floats, scratch: Floats
+) -> None:
     """Among the target's settings that pseudo-symmetry confuses, take the one that fits best, cell and spots together.
 
     `variants` are unimodular matrices, the identity first. The cost of each is that of :func:`step`, in units of sigma^2.
     """
+    n = spots.shape[1]
     best = np.inf
-    result = basis.copy()
+    result = np.empty((3, 3))
+    copy(basis, result)
     trial, rigid = np.empty((3, 3)), np.empty((3, 3))
     for v in range(variants.shape[0]):
         for i in range(3):
@@ -642,248 +728,18 @@ def settle(basis, target, variants, spots, n, ones, sums, scratch):
             cost += worst / INDEX_SIGMA**2
         if cost < best:
             best = cost
-            result[:] = trial
-    basis[:] = result
+            copy(trial, result)
+    copy(result, basis)
 
 
-@njit(cache=True, nogil=True)
-def search(
-    q,
-    k0,
-    px,
-    target,
-    n_sym,
-    table,
-    table_length,
-    canonical,
-    canonical_length,
-    variants,
-    axes,
-    signs,
-    directions,
-    cosine,
-    sine,
-    use_pairs,
-    max_hypotheses,
-    max_polished,
-    scores,
-    report,
-    basis,
-):
-    """Search the orientation of the target cell that explains the spots; return whether one is significant.
-
-    Parameters
-    ----------
-    q
-        (n, 3) scattering vectors, in any order.
-    k0
-        1 / wavelength.
-    px
-        What one pixel is in q, at the centre of the detector.
-    target
-        (3, 3) primitive reduced basis in any orientation, shortest first; `n_sym` is the number of its rotations.
-    table, table_length, canonical, canonical_length
-        Reciprocal vectors (3, m) of the target sorted by length, and those of them that are unique under its rotations.
-    variants
-        (k, 3, 3), the identity first: rotations that the metric has nearly, but not exactly.
-    axes, signs
-        Rows of the target to scan for, and for each 1 if a rotation of the lattice reverses it, else 2.
-    directions, cosine, sine, scores
-        (3, d) float32 unit vectors on a half sphere; float32 circle of MAX_STEPS; float32 room for d or MAX_STEPS numbers.
-    use_pairs, max_hypotheses, max_polished
-        Whether to try pairs of spots before the scan of directions, and how far.
-    report, basis
-        Results: see the constants SCORE ...; the basis (rows) found, zero if none was polished.
-    """
-    report[:] = 0.0
-    basis[:] = 0.0
-    inverse = np.empty((3, 3))
-    volume = abs(invert(target, inverse))
-    shortest = canonical_length[0]
-    longest = np.sqrt(target[2, 0] ** 2 + target[2, 1] ** 2 + target[2, 2] ** 2)
-    spots = np.empty((3, q.shape[0]))
-    n = prepare(q, shortest, min(2.0 * px, 0.15 * shortest), spots)
-    report[SPOTS] = n
-    if n < MIN_SPOTS:
-        return False
-
-    # --- subsets: for the search, its low-resolution part, the sequential test's sample
-    n_subset = min(n, MAX_SUBSET)
-    subset = np.empty((3, n_subset))
-    for k in range(n_subset):
-        subset[:, k] = spots[:, k * n // n_subset]
-    q_low = 0.3 / (0.012 * longest)
-    n_low = 0
-    square = 0.0
-    length = np.empty(n)
-    for k in range(n):
-        length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
-        square += length[k] ** 2
-        n_low += length[k] < q_low
-    n_low = max(n_low, min(n, 20))
-    n_start = min(n_subset, max(10, n_low * n_subset // n))
-    n_sample = min(SAMPLE, n_low)
-    sample = np.empty((3, n_sample))
-    golden = np.argsort((np.arange(n_low) * 0.6180339887498949) % 1.0)
-    for k in range(n_sample):
-        sample[:, k] = spots[:, golden[k]]
-    q_rms = np.sqrt(square / n)
-    log_trials = np.log(8.0 * np.pi**2 / n_sym * max(1.0, volume ** (1.0 / 3.0) * q_rms / 0.3) ** 3)
-    report[LOG_TRIALS] = log_trials
-
-    found, found_inverse = np.empty((MAX_SOLUTIONS, 3, 3)), np.empty((MAX_SOLUTIONS, 3, 3))
-    found_score, found_counts = np.empty(MAX_SOLUTIONS), np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64)
-    n_found = 0
-    counts = np.zeros(N_COUNTS, np.int64)
-    sums, scratch, ones = np.empty(22), np.empty((3, 3, 3)), np.ones(n)
-    trial, frame, lab = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
-    sure = False
-    hypotheses = polished = 0
-
-    # --- pairs of spots against pairs of reciprocal vectors
-    if use_pairs:
-        left = max_hypotheses
-        n_seeds = min(n, SEEDS)
-        for total in range(1, 2 * n_seeds - 2):
-            for i in range(max(0, total - n_seeds + 1), (total + 1) // 2):
-                j = total - i
-                if left <= 0 or polished >= max_polished:
-                    break
-                p, r = spots[:, i] / length[i], spots[:, j] / length[j]
-                angle_cosine = p[0] * r[0] + p[1] * r[1] + p[2] * r[2]
-                if abs(angle_cosine) > 0.97:
-                    continue
-                frame_of(p, r, lab)
-                angle = np.arccos(angle_cosine)
-                slack = 0.012 + 1.5 * 1.2 * px / length[i]
-                high = min(0.99, np.cos(max(0.0, angle - slack)))
-                low = max(-0.99, np.cos(min(np.pi, angle + slack)))
-                i0 = np.searchsorted(canonical_length, length[i] * 0.994 - 1.2 * px)
-                i1 = np.searchsorted(canonical_length, length[i] * 1.006 + 1.2 * px)
-                j0 = np.searchsorted(table_length, length[j] * 0.994 - 1.2 * px)
-                j1 = np.searchsorted(table_length, length[j] * 1.006 + 1.2 * px)
-                for g in range(i0, i1):
-                    s = 1.0 / canonical_length[g]
-                    u = canonical[:, g] * s
-                    for k in range(j0, j1):
-                        c = (u[0] * table[0, k] + u[1] * table[1, k] + u[2] * table[2, k]) / table_length[k]
-                        if not (low < c < high):
-                            continue
-                        frame_of(u, table[:, k] / table_length[k], frame)
-                        carry(target, frame, lab, trial)
-                        left -= 1
-                        hypotheses += 1
-                        if likely(trial, sample, n_sample) and not known(trial, found_inverse, n_found):
-                            polished += 1
-                            score = polish(
-                                trial, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch
-                            )
-                            n_found = keep(
-                                trial, score, counts, found, found_inverse, found_score, found_counts, n_found
-                            )
-                            if score >= log_trials + 30.0 and counts[AT_015] >= 0.5 * n:
-                                sure = True
-                                left = min(left, 60 if counts[AT_015] < 0.7 * n else 0)
-                        if left <= 0 or polished >= max_polished:
-                            break
-                    if left <= 0 or polished >= max_polished:
-                        break
-
-    # --- the shortest axes, direction by direction, and turns about them
-    places, values = np.empty(32, np.int64), np.empty(32, np.float32)
-    vectors, support = np.empty((32, 3)), np.empty(32, np.int64)
-    n_chosen_max = min(n, 250)
-    chosen, inliers = np.empty(n_chosen_max, np.int64), np.empty(n_subset, np.int64)
-    spacing = np.sqrt(2.0 * np.pi / directions.shape[1])
-    for which in range(axes.size):
-        if sure:
-            break
-        axis = axes[which]
-        size = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
-        within = np.searchsorted(length, 0.3 / (size * 0.5 * spacing))
-        within = min(n, max(within, 25))
-        n_chosen = min(within, 250)
-        for k in range(n_chosen):
-            chosen[k] = k * within // n_chosen
-        scan(directions, spots, chosen, n_chosen, size, scores)
-        have = lowest(scores[: directions.shape[1]], places, values)
-        n_vectors = 0
-        for c in range(have):
-            v = vectors[n_vectors]
-            for i in range(3):
-                v[i] = size * directions[i, places[c]]
-            m = fit_vector(v, spots, chosen, n_chosen, size)
-            fitted = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
-            if not (abs(fitted - size) < 0.08 * size):
-                continue
-            new = True
-            for o in range(n_vectors):
-                plus = minus = 0.0
-                for i in range(3):
-                    plus += (v[i] - vectors[o, i]) ** 2
-                    minus += (v[i] + vectors[o, i]) ** 2
-                new = new and min(plus, minus) > (0.02 * size) ** 2
-            if new:
-                support[n_vectors] = m
-                n_vectors += 1
-        by_support = np.argsort(-support[:n_vectors], kind="mergesort")
-        for c in range(min(12, n_vectors)):
-            for sign in range(signs[which]):
-                if sure:
-                    break
-                v = vectors[by_support[c]]
-                if sign == 1:
-                    v = -v
-                steps = turns(target, axis, v, subset, n_subset, cosine, sine, scores, lab, frame, inliers)
-                first = lab[0].copy()
-                for _ in range(3):
-                    k = int(np.argmin(scores[:steps]))
-                    for near in range(-2, 3):
-                        scores[(k + near) % steps] = np.float32(np.inf)
-                    co, si = cosine[k * (MAX_STEPS // steps)], sine[k * (MAX_STEPS // steps)]
-                    second0 = lab[2, 1] * first[2] - lab[2, 2] * first[1]
-                    second1 = lab[2, 2] * first[0] - lab[2, 0] * first[2]
-                    second2 = lab[2, 0] * first[1] - lab[2, 1] * first[0]
-                    lab[0, 0], lab[1, 0] = co * first[0] + si * second0, co * second0 - si * first[0]
-                    lab[0, 1], lab[1, 1] = co * first[1] + si * second1, co * second1 - si * first[1]
-                    lab[0, 2], lab[1, 2] = co * first[2] + si * second2, co * second2 - si * first[2]
-                    carry(target, frame, lab, trial)
-                    hypotheses += 1
-                    if known(trial, found_inverse, n_found):
-                        continue
-                    polished += 1
-                    score = polish(trial, target, subset, n_subset, n_start, spots, n, ones, counts, sums, scratch)
-                    n_found = keep(trial, score, counts, found, found_inverse, found_score, found_counts, n_found)
-                    if score >= log_trials + 30.0 and counts[AT_015] >= 0.5 * n:
-                        sure = True
-                        break
-
-    report[HYPOTHESES] = hypotheses
-    report[POLISHED] = polished
-    if n_found == 0:
-        return False
-
-    # --- the best, and the best of the others
-    best = int(np.argmax(found_score[:n_found]))
-    other = 0.0
-    for k in range(n_found):
-        if found_score[k] > other and not same_lattice(found[k], found_inverse[best], 0.15):
-            other = found_score[k]
-    basis[:] = found[best]
-    if variants.shape[0] > 1:
-        settle(basis, target, variants, spots, n, ones, sums, scratch)
-    sharpen(basis, target, spots, n, k0, px, sums, scratch)
-    report[SCORE] = found_score[best]
-    report[GAP] = found_score[best] - other
-    report[EXPLAINED_015] = found_counts[best, AT_015]
-    report[EXPLAINED_020] = found_counts[best, AT_020]
-    report[EXPLAINED_025] = found_counts[best, AT_025]
-    report[SPREAD] = spread(basis, spots, ones, n)
-    return accept(report)
+@njit(cache=True, nogil=True, error_model="numpy")
+def median(values: Floats) -> float:
+    """The middle one of the values (of an even number, the upper of the two)."""
+    return float(values[np.argsort(values)[values.size // 2]])
 
 
-@njit(cache=True, nogil=True)
-def sharpen(basis, target, spots, n, k0, px, sums, scratch):
+@njit(cache=True, nogil=True, error_model="numpy")
+def sharpen(basis: Floats, target: Floats, spots: Floats, k0: float, px: float, sums: Floats, scratch: Floats) -> None:
     """Refine a basis with robust weights, so that spurious spots that happen to lie near a lattice point do not pull it.
 
     A true spot may lie off the lattice point along its own ray (the crystal's spectrum of orientations and sizes allows an
@@ -891,6 +747,7 @@ def sharpen(basis, target, spots, n, k0, px, sums, scratch):
     spurious. Geman and McClure's weights ``1 / (1 + (r/s)^2)^2`` for both parts, s being their medians (across: at least
     half a pixel; both doubled, so that true spots keep most of their weight).
     """
+    n = spots.shape[1]
     rigid, inverse = scratch[2], np.empty((3, 3))
     weights, across, along = np.empty(n), np.empty(n), np.empty(n)
     middle = np.empty(n)
@@ -921,20 +778,20 @@ def sharpen(basis, target, spots, n, k0, px, sums, scratch):
                 m += 1
         if m < MIN_SPOTS:
             return
-        across_scale = 2.0 * max(0.5 * px, np.median(middle[:m]))
+        across_scale = 2.0 * max(0.5 * px, median(middle[:m]))
         m = 0
         for k in range(n):
             if weights[k] > 0.0:
                 middle[m] = along[k]
                 m += 1
-        along_scale = 2.0 * max(0.5 * px, np.median(middle[:m]))
+        along_scale = 2.0 * max(0.5 * px, median(middle[:m]))
         for k in range(n):
             weights[k] /= (1.0 + (across[k] / across_scale) ** 2) ** 2 * (1.0 + (along[k] / along_scale) ** 2) ** 2
         step(basis, rigid, spots, weights, n, 0.2, sums, scratch)
 
 
-@njit(cache=True, nogil=True)
-def accept(report):
+@njit(cache=True, nogil=True, error_model="numpy")
+def accept(report: Floats) -> bool:
     """The acceptance rule; see the manual of index/pairs."""
     n = report[SPOTS]
     above = report[SCORE] - report[LOG_TRIALS]
@@ -942,4 +799,395 @@ def accept(report):
         return False
     if report[GAP] < 6.0 and above < 70.0:
         return False
-    return report[EXPLAINED_025] >= 0.45 * n or (above >= 40.0 and report[EXPLAINED_020] >= 0.25 * n)
+    return bool(report[EXPLAINED_025] >= 0.45 * n or (above >= 40.0 and report[EXPLAINED_020] >= 0.25 * n))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_not_below(values: Floats, limit: float) -> int:
+    """The first place in an ascending array whose value is at least `limit`."""
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < limit:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def try_pairs(
+    target: Floats,
+    table: Floats,
+    table_length: Floats,
+    canonical: Floats,
+    canonical_length: Floats,
+    px: float,
+    sample: Floats,
+    max_hypotheses: int,
+    max_polished: int,
+    subset: Floats,
+    n_start: int,
+    spots: Floats,
+    length: Floats,
+    ones: Floats,
+    log_trials: float,
+    found: Floats,
+    found_inverse: Floats,
+    found_score: Floats,
+    found_counts: Integers,
+    state: Integers,
+    sums: Floats,
+    scratch: Floats,
+) -> None:
+    """Lay pairs of reciprocal vectors on pairs of low-resolution spots; polish the orientations that seem likely.
+
+    Pairs go by increasing i + j. Windows: 0.6 % of the length + 1.2 pixels; 0.012 rad + what 1.8 pixels make at the inner spot.
+    """
+    trial, frame, lab = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    p, r = np.empty(3), np.empty(3)
+    u, v = np.empty(3), np.empty(3)
+    left = max_hypotheses
+    n_seeds = min(spots.shape[1], SEEDS)
+    for total in range(1, 2 * n_seeds - 2):
+        for i in range(max(0, total - n_seeds + 1), (total + 1) // 2):
+            j = total - i
+            for x in range(3):
+                p[x], r[x] = spots[x, i] / length[i], spots[x, j] / length[j]
+            angle_cosine = p[0] * r[0] + p[1] * r[1] + p[2] * r[2]
+            if abs(angle_cosine) > 0.97:
+                continue
+            frame_of(p, r, lab)
+            angle = np.arccos(angle_cosine)
+            slack = 0.012 + 1.5 * 1.2 * px / length[i]
+            high = min(0.99, np.cos(max(0.0, angle - slack)))
+            low = max(-0.99, np.cos(min(np.pi, angle + slack)))
+            i0 = first_not_below(canonical_length, length[i] * 0.994 - 1.2 * px)
+            i1 = first_not_below(canonical_length, length[i] * 1.006 + 1.2 * px)
+            j0 = first_not_below(table_length, length[j] * 0.994 - 1.2 * px)
+            j1 = first_not_below(table_length, length[j] * 1.006 + 1.2 * px)
+            for g in range(i0, i1):
+                for x in range(3):
+                    u[x] = canonical[x, g] / canonical_length[g]
+                for k in range(j0, j1):
+                    c = (u[0] * table[0, k] + u[1] * table[1, k] + u[2] * table[2, k]) / table_length[k]
+                    if not (low < c < high):
+                        continue
+                    if left <= 0 or state[N_POLISHED] >= max_polished:
+                        return
+                    for x in range(3):
+                        v[x] = table[x, k] / table_length[k]
+                    frame_of(u, v, frame)
+                    carry(target, frame, lab, trial)
+                    left -= 1
+                    state[N_HYPOTHESES] += 1
+                    if likely(trial, sample):
+                        before = state[IS_SURE]
+                        consider(
+                            trial,
+                            target,
+                            subset,
+                            n_start,
+                            spots,
+                            ones,
+                            log_trials,
+                            found,
+                            found_inverse,
+                            found_score,
+                            found_counts,
+                            state,
+                            sums,
+                            scratch,
+                        )
+                        if state[IS_SURE] == 2:
+                            return
+                        if state[IS_SURE] > before:
+                            left = min(left, 60)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def lattice_vectors(
+    size: float, directions: Singles, scores: Singles, spots: Floats, length: Floats, vectors: Floats
+) -> int:
+    """Find vectors of about this length on whose planes the spots lie; fill `vectors`, best first, return their number."""
+    n = spots.shape[1]
+    n_directions = directions.shape[1]
+    spacing = np.sqrt(2.0 * np.pi / n_directions)
+    within = first_not_below(length, 0.3 / (size * 0.5 * spacing))
+    within = min(n, max(within, 25))
+    chosen = np.empty(min(within, 250), np.int64)
+    for k in range(chosen.size):
+        chosen[k] = k * within // chosen.size
+    scan(directions, spots, chosen, size, scores)
+    places, values = np.empty(32, np.int64), np.empty(32, np.float32)
+    have = lowest(scores, n_directions, places, values)
+    fitted, support = np.empty((32, 3)), np.empty(32, np.int64)
+    m = 0
+    for c in range(have):
+        v = fitted[m]
+        for i in range(3):
+            v[i] = size * directions[i, places[c]]
+        support[m] = fit_vector(v, spots, chosen, size)
+        if not (abs(np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2) - size) < 0.08 * size):
+            continue
+        new = True
+        for o in range(m):
+            plus = minus = 0.0
+            for i in range(3):
+                plus += (v[i] - fitted[o, i]) ** 2
+                minus += (v[i] + fitted[o, i]) ** 2
+            new = new and min(plus, minus) > (0.02 * size) ** 2
+        if new:
+            m += 1
+    wanted = min(m, vectors.shape[0])
+    for c in range(wanted):
+        best = 0
+        for o in range(1, m):
+            if support[o] > support[best]:
+                best = o
+        support[best] = -1
+        for i in range(3):
+            vectors[c, i] = fitted[best, i]
+    return int(wanted)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def try_directions(
+    target: Floats,
+    axis: int,
+    n_signs: int,
+    directions: Singles,
+    cosine: Singles,
+    sine: Singles,
+    scores: Singles,
+    length: Floats,
+    subset: Floats,
+    n_start: int,
+    spots: Floats,
+    ones: Floats,
+    log_trials: float,
+    found: Floats,
+    found_inverse: Floats,
+    found_score: Floats,
+    found_counts: Integers,
+    state: Integers,
+    sums: Floats,
+    scratch: Floats,
+) -> None:
+    """Find one axis of the target by scanning directions, turn the target about it, polish the best turns."""
+    trial, frame, lab, first = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    size = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
+    vectors = np.empty((12, 3))
+    inliers = np.empty(subset.shape[1], np.int64)
+    n_vectors = lattice_vectors(size, directions, scores, spots, length, vectors)
+    for c in range(n_vectors * n_signs):
+        v = vectors[c // n_signs]
+        if c % n_signs == 1:
+            for i in range(3):
+                v[i] = -v[i]
+        steps = turns(target, axis, v, subset, cosine, sine, scores, lab, frame, inliers)
+        for i in range(3):
+            first[i] = lab[0, i]
+        for _ in range(3):
+            k = 0
+            for i in range(1, steps):
+                if scores[i] < scores[k]:
+                    k = i
+            for near in range(-2, 3):
+                scores[(k + near) % steps] = np.float32(np.inf)
+            co, si = cosine[k * (MAX_STEPS // steps)], sine[k * (MAX_STEPS // steps)]
+            for i in range(3):
+                second = lab[2, (i + 1) % 3] * first[(i + 2) % 3] - lab[2, (i + 2) % 3] * first[(i + 1) % 3]
+                lab[0, i] = co * first[i] + si * second
+                lab[1, i] = co * second - si * first[i]
+            carry(target, frame, lab, trial)
+            state[N_HYPOTHESES] += 1
+            consider(
+                trial,
+                target,
+                subset,
+                n_start,
+                spots,
+                ones,
+                log_trials,
+                found,
+                found_inverse,
+                found_score,
+                found_counts,
+                state,
+                sums,
+                scratch,
+            )
+            if state[IS_SURE] > 0:
+                return
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def search(
+    q: Floats,
+    k0: float,
+    px: float,
+    target: Floats,
+    n_sym: int,
+    table: Floats,
+    table_length: Floats,
+    canonical: Floats,
+    canonical_length: Floats,
+    variants: Floats,
+    axes: Integers,
+    signs: Integers,
+    directions: Singles,
+    cosine: Singles,
+    sine: Singles,
+    max_hypotheses: int,
+    max_polished: int,
+    scores: Singles,
+    report: Floats,
+    basis: Floats,
+) -> bool:
+    """Search the orientation of the target cell that explains the spots; return whether one is significant.
+
+    Parameters
+    ----------
+    q
+        (n, 3) scattering vectors, in any order.
+    k0
+        1 / wavelength.
+    px
+        What one pixel is in q, at the centre of the detector.
+    target
+        (3, 3) primitive reduced basis in any orientation, shortest first; `n_sym` is the number of its rotations.
+    table, table_length, canonical, canonical_length
+        Reciprocal vectors (3, m) of the target sorted by length, and those of them that are unique under its rotations.
+    variants
+        (k, 3, 3), the identity first: rotations that the metric has nearly, but not exactly.
+    axes, signs
+        Rows of the target to scan for, and for each 1 if a rotation of the lattice reverses it, else 2.
+    directions, cosine, sine, scores
+        (3, d) float32 unit vectors on a half sphere; float32 circle of MAX_STEPS; float32 room for d or MAX_STEPS numbers.
+    max_hypotheses, max_polished
+        How far to go with pairs of spots before directions are scanned.
+    report, basis
+        Results: see the constants SCORE ...; the basis (rows) found, zero if none was polished.
+    """
+    for i in range(report.size):
+        report[i] = 0.0
+    for i in range(9):
+        basis[i // 3, i % 3] = 0.0
+    sums, scratch = np.empty(22), np.empty((3, 3, 3))
+    volume = abs(invert(target, scratch[0]))
+    shortest = canonical_length[0]
+    longest = np.sqrt(target[2, 0] ** 2 + target[2, 1] ** 2 + target[2, 2] ** 2)
+    room = np.empty((3, q.shape[0]))
+    n = prepare(q, shortest, min(2.0 * px, 0.15 * shortest), room)
+    report[SPOTS] = n
+    if n < MIN_SPOTS:
+        return False
+
+    # --- subsets: for the search, its low-resolution part, the sequential test's sample
+    spots, length, ones = np.empty((3, n)), np.empty(n), np.ones(n)
+    q_low = 0.3 / (0.012 * longest)
+    n_low = 0
+    square = 0.0
+    for k in range(n):
+        for x in range(3):
+            spots[x, k] = room[x, k]
+        length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
+        square += length[k] ** 2
+        n_low += length[k] < q_low
+    n_low = max(n_low, min(n, 20))
+    n_subset = min(n, MAX_SUBSET)
+    subset = np.empty((3, n_subset))
+    for k in range(n_subset):
+        for x in range(3):
+            subset[x, k] = spots[x, k * n // n_subset]
+    n_start = min(n_subset, max(10, n_low * n_subset // n))
+    golden = np.empty(n_low)
+    for k in range(n_low):
+        golden[k] = (k * 0.6180339887498949) % 1.0
+    order = np.argsort(golden)
+    sample = np.empty((3, min(SAMPLE, n_low)))
+    for k in range(sample.shape[1]):
+        for x in range(3):
+            sample[x, k] = spots[x, order[k]]
+    cube = max(1.0, volume ** (1.0 / 3.0) * np.sqrt(square / n) / 0.3) ** 3
+    log_trials = np.log(8.0 * np.pi**2 / n_sym * cube)
+    report[LOG_TRIALS] = log_trials
+
+    # --- candidates
+    found, found_inverse = np.empty((MAX_SOLUTIONS, 3, 3)), np.empty((MAX_SOLUTIONS, 3, 3))
+    found_score, found_counts = np.empty(MAX_SOLUTIONS), np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64)
+    state = np.zeros(4, np.int64)
+    try_pairs(
+        target,
+        table,
+        table_length,
+        canonical,
+        canonical_length,
+        px,
+        sample,
+        max_hypotheses,
+        max_polished,
+        subset,
+        n_start,
+        spots,
+        length,
+        ones,
+        log_trials,
+        found,
+        found_inverse,
+        found_score,
+        found_counts,
+        state,
+        sums,
+        scratch,
+    )
+    for which in range(axes.size):
+        if state[IS_SURE] == 0:
+            try_directions(
+                target,
+                axes[which],
+                signs[which],
+                directions,
+                cosine,
+                sine,
+                scores,
+                length,
+                subset,
+                n_start,
+                spots,
+                ones,
+                log_trials,
+                found,
+                found_inverse,
+                found_score,
+                found_counts,
+                state,
+                sums,
+                scratch,
+            )
+    report[HYPOTHESES] = state[N_HYPOTHESES]
+    report[POLISHED] = state[N_POLISHED]
+    if state[N_FOUND] == 0:
+        return False
+
+    # --- the best, and the best of the others
+    best = 0
+    for k in range(1, state[N_FOUND]):
+        if found_score[k] > found_score[best]:
+            best = k
+    other = 0.0
+    for k in range(state[N_FOUND]):
+        if found_score[k] > other and not same_lattice(found[k], found_inverse[best], 0.15):
+            other = found_score[k]
+    copy(found[best], basis)
+    if variants.shape[0] > 1:
+        settle(basis, target, variants, spots, ones, sums, scratch)
+    sharpen(basis, target, spots, k0, px, sums, scratch)
+    report[SCORE] = found_score[best]
+    report[GAP] = found_score[best] - other
+    report[EXPLAINED_015] = found_counts[best, AT_015]
+    report[EXPLAINED_020] = found_counts[best, AT_020]
+    report[EXPLAINED_025] = found_counts[best, AT_025]
+    report[SPREAD] = spread(basis, spots, ones, sums)
+    return accept(report)

@@ -63,7 +63,6 @@ class Target:
         px_per_angstrom: float,
         scores: NDArray[np.float32],
         *,
-        use_pairs: bool = True,
         max_hypotheses: int = 300,
         max_polished: int = 40,
     ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
@@ -86,7 +85,6 @@ class Target:
             self.directions,
             self.cosine,
             self.sine,
-            use_pairs,
             max_hypotheses,
             max_polished,
             scores,
