@@ -347,12 +347,25 @@ def predict(
     b0, b1, b2 = reciprocal[second, 0], reciprocal[second, 1], reciprocal[second, 2]
     c0, c1, c2 = reciprocal[inner, 0], reciprocal[inner, 1], reciprocal[inner, 2]
     cc = c0 * c0 + c1 * c1 + c2 * c2
+    one_by_cc = 1.0 / cc
     outer_sq = (k + w) ** 2
     inner_sq = max(0.0, k - w) ** 2
     index = np.zeros(3, np.int64)
     found = 0
+    # across c*: a line is within the resolution sphere where |h a* + k b*| across is
+    ac, bc = a0 * c0 + a1 * c1 + a2 * c2, b0 * c0 + b1 * c1 + b2 * c2
+    across_aa = a0 * a0 + a1 * a1 + a2 * a2 - ac * ac * one_by_cc
+    across_ab = a0 * b0 + a1 * b1 + a2 * b2 - ac * bc * one_by_cc
+    across_bb = b0 * b0 + b1 * b1 + b2 * b2 - bc * bc * one_by_cc
     for ih in range(-orders[first], orders[first] + 1):
-        for ik in range(-orders[second], orders[second] + 1):
+        half = (ih * across_ab) ** 2 - across_bb * (ih * ih * across_aa - limit_sq)
+        if half < 0.0:
+            continue
+        half = math.sqrt(half) / across_bb
+        middle = -ih * across_ab / across_bb
+        from_k = max(math.ceil(middle - half - 1e-9), -orders[second])
+        to_k = min(math.floor(middle + half + 1e-9), orders[second])
+        for ik in range(from_k, to_k + 1):
             gx, gy, gz = ih * a0 + ik * b0, ih * a1 + ik * b1, ih * a2 + ik * b2
             gc = gx * c0 + gy * c1 + gz * c2
             gg = gx * gx + gy * gy + gz * gz
@@ -365,14 +378,14 @@ def predict(
             if outside < 0.0:
                 continue
             half = math.sqrt(in_sphere)
-            lowest, highest = (-gc - half) / cc, (-gc + half) / cc
+            lowest, highest = (-gc - half) * one_by_cc, (-gc + half) * one_by_cc
             half = math.sqrt(outside)
-            low, high = (-pc - half) / cc, (-pc + half) / cc
+            low, high = (-pc - half) * one_by_cc, (-pc + half) * one_by_cc
             inside = pc * pc - cc * (pp - inner_sq)
             gap_from = gap_to = high + 1.0
             if inside > 0.0:
                 half = math.sqrt(inside)
-                gap_from, gap_to = (-pc - half) / cc, (-pc + half) / cc
+                gap_from, gap_to = (-pc - half) * one_by_cc, (-pc + half) * one_by_cc
             last_done = -MAX_INDEX - 1
             for part in range(2):
                 if part == 0:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import RejectFrame
 from stages import _kernel_predict as kernel
 from stages._kernel_predict import MIN_PARTIALITY
 from stages.crystal import Crystal, Reflections
@@ -35,6 +36,10 @@ FEWEST_PAIRS = 3
 
 TOLERANCE_OF_PAIRING = 1.0 / 6.0
 """A peak belongs to a reflection that is predicted nearer than this times the shortest reciprocal lattice vector."""
+
+_LONGEST_AXIS = 1e5
+_FLATTEST_CELL = 1e-3
+"""Longest component of an axis in Angstrom, and least ratio of a cell's volume to that of a box with its edges."""
 
 _PER_EDGE = 8
 _GRID_FROM_PANELS = 5
@@ -151,6 +156,23 @@ def _make_finder(geom: DetGeom, shift_limit_m: float) -> PanelFinder:
     members = np.empty(kernel.list_panels(boxes, bounds, cells, start, finder.members[:0], False), np.int64)
     kernel.list_panels(boxes, bounds, cells, start, members, True)
     return replace(finder, cells=cells, bounds=bounds, start=start, members=members)
+
+
+def check_crystal(crystal: Crystal) -> None:
+    """Reject the frame if the crystal's vectors are not finite or span no cell.
+
+    >>> check_crystal(Crystal(np.ones((3, 3))))
+    Traceback (most recent call last):
+    ...
+    pipeline.errors.RejectFrame: broken_crystal: a crystal's vectors span no cell: [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], ...
+    """
+    real = crystal.real_space_angstrom
+    good = bool(np.abs(real).max() < _LONGEST_AXIS)
+    if good:
+        volume = abs(float(np.linalg.det(real)))
+        good = volume > _FLATTEST_CELL * float(np.sqrt((real * real).sum(axis=1)).prod()) > 0.0
+    if not good:
+        raise RejectFrame("broken_crystal", f"a crystal's vectors span no cell: {real.tolist()}")
 
 
 def predict(

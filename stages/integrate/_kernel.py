@@ -1,7 +1,7 @@
 """Kernels of ring integration: the peaks of a frame are marked, summed one by one, and unmarked.
 
-``flat``, ``where`` are a flat array and its panel table, ``mask`` and ``marks`` the bad pixels and the claims of peaks, in
-packed order (see ``stages/tables.py``).
+``flat``, ``where`` are a flat array and its panel table (see ``stages/tables.py``). ``marks`` has a byte for every pixel
+in packed order: BAD where it is bad, plus the number of peaks that claim it.
 """
 
 import math
@@ -18,17 +18,21 @@ OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 MEASURED, UNMEASURABLE, SATURATED, IMPLAUSIBLE = 0, 1, 2, 4
 """What becomes of a reflection; a measured one can be saturated and implausible at once."""
 
+BAD = 128
+"""Marks a bad pixel; fewer peaks than this ever claim one pixel."""
+
 FEWEST_PIXELS = 4
 MAX_CENTRINGS = 10
+STANDS_OUT = 5.0
 
 
 @njit(cache=True, nogil=True)
 def mark(
     panel: Array, fs: Array, ss: Array, size: Array, start: Array, offsets: Array, marks: Array, step: Any
 ) -> None:
-    """Add `step` (1 or 255, which is -1) to the pixels within the inner radius of each reflection.
+    """Add `step` (1 or 255, which is -1) to the marks of the pixels within the inner radius of each reflection.
 
-    Each pixel then holds how many peaks claim it. `size` int64 (P, 2) is width and height of the panels, `start` where they
+    `size` int64 (P, 2) is width and height of the panels, `start` where they
     begin in packed order.
     """
     for i in range(panel.size):
@@ -45,7 +49,6 @@ def mark(
 def fit_background(
     flat: Array,
     where: Array,
-    mask: Array,
     marks: Array,
     x0: int,
     y0: int,
@@ -76,7 +79,7 @@ def fit_background(
         dx, dy = ring[j, 0], ring[j, 1]
         x, y = x0 + dx, y0 + dy
         packed = start + y * width + x
-        if mask[packed] != 0 or marks[packed] != 0:
+        if marks[packed] != 0:
             continue
         value = float(flat[origin + y * stride_ss + x * stride_fs])
         if not math.isfinite(value):
@@ -120,29 +123,28 @@ def fit_background(
 
 @njit(cache=True, nogil=True)
 def strongest_offset(
-    flat: Array, where: Array, mask: Array, marks: Array, x0: int, y0: int, half: int, fit: Array
+    flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, fit: Array
 ) -> tuple[int, int, int]:
-    """Return (how many pixels of the box stand out, dx, dy of the highest); those claimed by other peaks do not count.
+    """Return (how many pixels of the circle stand out, dx, dy of the highest); those claimed by other peaks do not count.
 
-    A pixel stands out if it exceeds three times the background, and the background by three standard deviations.
+    A pixel stands out if it exceeds three times the background, and the background by STANDS_OUT standard deviations.
     """
     num_strong, best_dx, best_dy = 0, 0, 0
     best = -np.inf
-    for dy in range(-half, half + 1):
-        for dx in range(-half, half + 1):
-            x, y = x0 + dx, y0 + dy
-            packed = where[START] + y * where[WIDTH] + x
-            if mask[packed] != 0 or marks[packed] != 0:
-                continue
-            value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
-            background = fit[0] + fit[1] * dx + fit[2] * dy
-            if not math.isfinite(value) or value <= 3.0 * background:
-                continue
-            if value <= background + 3.0 * math.sqrt(fit[3]):
-                continue
-            num_strong += 1
-            if value > best:
-                best, best_dx, best_dy = value, dx, dy
+    above = STANDS_OUT * math.sqrt(fit[3])
+    for j in range(inner.shape[0]):
+        dx, dy = inner[j, 0], inner[j, 1]
+        x, y = x0 + dx, y0 + dy
+        packed = where[START] + y * where[WIDTH] + x
+        if marks[packed] != 0:
+            continue
+        value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
+        background = fit[0] + fit[1] * dx + fit[2] * dy
+        if not math.isfinite(value) or value <= 3.0 * background or value <= background + above:
+            continue
+        num_strong += 1
+        if value > best:
+            best, best_dx, best_dy = value, dx, dy
     return num_strong, best_dx, best_dy
 
 
@@ -150,7 +152,6 @@ def strongest_offset(
 def integrate_one(
     flat: Array,
     where: Array,
-    mask: Array,
     marks: Array,
     fs: float,
     ss: float,
@@ -172,20 +173,23 @@ def integrate_one(
     width, height, start = where[WIDTH], where[HEIGHT], where[START]
     x0, y0 = math.floor(fs), math.floor(ss)
     moved_x = moved_y = 0
+    farthest_sq = inner[0, 0] ** 2 + inner[0, 1] ** 2  # the first offset is as long as the inner radius, to the pixel
     for step in range(MAX_CENTRINGS + 1):
         if x0 < half or y0 < half or x0 + half >= width or y0 + half >= height:
             return UNMEASURABLE
-        if fit_background(flat, where, mask, marks, x0, y0, ring, grad, max_adu, fit) < FEWEST_PIXELS:
+        if fit_background(flat, where, marks, x0, y0, ring, grad, max_adu, fit) < FEWEST_PIXELS:
             return UNMEASURABLE
         if not cen or step == MAX_CENTRINGS:
             break
-        num_strong, dx, dy = strongest_offset(flat, where, mask, marks, x0, y0, half, fit)
+        num_strong, dx, dy = strongest_offset(flat, where, marks, x0, y0, inner, fit)
         if num_strong < 2 or (dx == 0 and dy == 0):
             break
         moved_x += dx
         moved_y += dy
-        if moved_x * moved_x + moved_y * moved_y > half * half:
-            return UNMEASURABLE
+        if moved_x * moved_x + moved_y * moved_y > farthest_sq:  # that is another peak: stay where it should be
+            dx, dy = dx - moved_x, dy - moved_y
+            moved_x = moved_y = 0
+            cen = False
         x0 += dx
         y0 += dy
     total = 0.0
@@ -196,7 +200,7 @@ def integrate_one(
         x, y = x0 + dx, y0 + dy
         packed = start + y * width + x
         value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
-        if mask[packed] != 0 or not math.isfinite(value):
+        if marks[packed] >= BAD or not math.isfinite(value):
             return UNMEASURABLE
         if marks[packed] > claims:
             continue
@@ -218,7 +222,6 @@ def integrate(
     flat: Array,
     where: Array,
     row_of_panel: Array,
-    mask: Array,
     marks: Array,
     panel: Array,
     fs: Array,
@@ -241,8 +244,8 @@ def integrate(
         The array, any integer or floating dtype, and its panel table.
     row_of_panel
         int64 (P,), each panel's row in that table; -1 where it lies in another array.
-    mask, marks
-        uint8, packed; `marks` holds by how many peaks each pixel is claimed.
+    marks
+        uint8, in packed order: BAD for bad pixels, plus by how many peaks the pixel is claimed.
     panel, fs, ss
         Predicted positions of all reflections of all crystals.
     inner, ring
@@ -272,7 +275,6 @@ def integrate(
         status[i] = integrate_one(
             flat,
             where[row],
-            mask,
             marks,
             fs[i],
             ss[i],

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from pipeline import RejectFrame
 from stages.crystal import Crystal, Crystals, Reflections
 from stages.geometry import DetGeom
 from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, predict, profile_radius, resolution_limit
+from stages.prediction import PanelFinder, check_crystal, predict, profile_radius, resolution_limit
 
 OVERPREDICTION = 5.0
 """By how much --overpredict widens the profile radius."""
@@ -41,8 +40,7 @@ class Predictor:
 
     def with_radius(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
         """Return the crystal with its profile radius: the fixed one, the one it has, or one estimated from the peaks."""
-        if not math.isfinite(abs(float(crystal.real_space_angstrom.sum()))):
-            raise RejectFrame("broken_crystal", f"a crystal's vectors are {crystal.real_space_angstrom.tolist()}")
+        check_crystal(crystal)
         radius = self._fixed_radius
         if radius is None:
             radius = crystal.profile_radius_per_angstrom

@@ -48,7 +48,7 @@ class Rings:
     )
     cen: bool = Field(
         default=False,
-        description="Move each box to its highest pixel, as long as two pixels stand out (rings-cen). Biases weak reflections.",
+        description="Move each circle to its highest pixel, within the inner radius, if two pixels stand out (rings-cen).",
     )
     sat: bool = Field(default=False, description="Keep reflections with pixels above max_adu (rings-sat).")
     grad: bool = Field(default=False, description="Fit a plane to the background instead of its mean (rings-grad).")
@@ -121,7 +121,6 @@ class RunningRings:
 
     def _integrate(self, predicted: list[Reflections], geom: DetGeom, image: Image) -> list[Reflections]:
         flattened = self._flatten(image, geom)
-        mask = self._pack_mask(geom)
         self._prepare(geom)
         stage = self._stage
         if len(predicted) == 1:
@@ -139,7 +138,6 @@ class RunningRings:
                 flat,
                 table.where,
                 row_of_panel,
-                mask,
                 self._marks,
                 panel,
                 fs,
@@ -185,15 +183,17 @@ class RunningRings:
         )
 
     def _prepare(self, geom: DetGeom) -> None:
-        """Make what depends on the panels alone: sizes, packed order, an empty map of marks."""
+        """Make what depends on the panels alone: sizes, packed order, a map of marks with the bad pixels alone."""
+        version = self._pack_mask.version
+        mask = self._pack_mask(geom)
+        if version != self._pack_mask.version:
+            self._marks = (mask != 0) * np.uint8(kernel.BAD)
         if self._panels is geom.panels:
             return
         starts = packed_starts(geom.panels)
         self._size = np.array([(panel.width, panel.height) for panel in geom.panels], np.int64)
         self._start = starts[:-1].copy()
         self._max_adu = np.array([panel.max_adu for panel in geom.panels], np.float64)
-        if len(self._marks) != starts[-1]:
-            self._marks = np.zeros(int(starts[-1]), np.uint8)
         self._panels = geom.panels
 
     def warm_up(self, dtypes: tuple[type, ...]) -> None:
@@ -228,6 +228,6 @@ def ring_offsets(
     inner, middle, outer = (int(radius) for radius in int_radius)
     dy, dx = np.mgrid[-outer : outer + 1, -outer : outer + 1].reshape(2, -1)
     distance_sq = dx * dx + dy * dy
-    ring = (distance_sq >= middle**2) & (distance_sq <= outer**2)
-    circle = (distance_sq <= inner**2) & ~ring
+    circle = distance_sq <= inner**2
+    ring = (distance_sq >= middle**2) & (distance_sq <= outer**2) & ~circle
     return tuple(np.ascontiguousarray(np.stack([dx[part], dy[part]], axis=1)) for part in (circle, ring))  # type: ignore[return-value]

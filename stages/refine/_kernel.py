@@ -162,9 +162,21 @@ def deviations(
 
 
 @njit(cache=True, nogil=True)
+def strain_of(metric: Array, reciprocal: Array, out: Array) -> None:
+    """Write -1/2 B^T G B to `out`."""
+    for i in range(3):
+        for j in range(3):
+            value = 0.0
+            for a in range(3):
+                for b in range(3):
+                    value += reciprocal[a, i] * metric[a, b] * reciprocal[b, j]
+            out[i, j] = -0.5 * value
+
+
+@njit(cache=True, nogil=True)
 def gradients(
     reciprocal: Array,
-    basis: Array,
+    strains: Array,
     shift: Array,
     k: float,
     weight: float,
@@ -179,8 +191,8 @@ def gradients(
 ) -> None:
     """Write the derivatives of one pair's three deviations by all parameters to `out` (3, n).
 
-    With g = h B a change of the metric by G_i moves g by -1/2 (h B B^T) G_i B, a turn about axis n by n x g. The ray
-    d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
+    A change of the metric by G_i moves g by g S_i, S_i = -1/2 B^T G_i B being one of `strains`, a turn about axis n by n x g.
+    The ray d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
     """
     gx = indices[0] * reciprocal[0, 0] + indices[1] * reciprocal[1, 0] + indices[2] * reciprocal[2, 0]
     gy = indices[0] * reciprocal[0, 1] + indices[1] * reciprocal[1, 1] + indices[2] * reciprocal[2, 1]
@@ -190,17 +202,12 @@ def gradients(
     nx, ny, nz = normal[p, 0], normal[p, 1], normal[p, 2]
     towards = nx * dx + ny * dy + nz * dz
     t = (nx * (origin[p, 0] + shift[0]) + ny * (origin[p, 1] + shift[1]) + nz * origin[p, 2]) / towards
-    num_cell = basis.shape[0]
+    num_cell = strains.shape[0]
     for i in range(num_cell + 3):
         if i < num_cell:
-            mx = my = mz = 0.0
-            for a in range(3):
-                along = reciprocal[a, 0] * gx + reciprocal[a, 1] * gy + reciprocal[a, 2] * gz
-                for b in range(3):
-                    factor = -0.5 * along * basis[i, a, b]
-                    mx += factor * reciprocal[b, 0]
-                    my += factor * reciprocal[b, 1]
-                    mz += factor * reciprocal[b, 2]
+            mx = gx * strains[i, 0, 0] + gy * strains[i, 1, 0] + gz * strains[i, 2, 0]
+            my = gx * strains[i, 0, 1] + gy * strains[i, 1, 1] + gz * strains[i, 2, 1]
+            mz = gx * strains[i, 0, 2] + gy * strains[i, 1, 2] + gz * strains[i, 2, 2]
         elif i == num_cell:
             mx, my, mz = 0.0, -gz, gy
         elif i == num_cell + 1:
@@ -308,6 +315,7 @@ def fit(
     reciprocal = np.empty((3, 3))
     new_real, new_reciprocal, new_shift = np.empty((3, 3)), np.empty((3, 3)), np.empty(2)
     residual, new_residual = np.empty((num_pairs, 3)), np.empty((num_pairs, 3))
+    strains = np.empty((num_cell, 3, 3))
     slope, matrix, lower = np.empty((3, n)), np.empty((n, n)), np.zeros((n, n))
     right, step = np.empty(n), np.empty(n)
     so_far, trial = np.zeros(n), np.zeros(n)
@@ -319,6 +327,8 @@ def fit(
     cost = total
     damping = 1e-6
     for _ in range(iterations):
+        for i in range(num_cell):
+            strain_of(basis[i], reciprocal, strains[i])
         matrix[:] = 0.0
         for i in range(n):
             matrix[i, i] = pull[i]
@@ -326,7 +336,7 @@ def fit(
         for i in range(num_pairs):
             gradients(
                 reciprocal,
-                basis,
+                strains,
                 shift,
                 k,
                 weight,

@@ -14,7 +14,16 @@ from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom, Panel
 from stages.lattice import Lattice, lattice_rotations
 from stages.peaklist import PeakList
-from stages.prediction import FEWEST_PAIRS, Pairs, PanelFinder, pair_peaks, predict, profile_radius, warm_up
+from stages.prediction import (
+    FEWEST_PAIRS,
+    Pairs,
+    PanelFinder,
+    check_crystal,
+    pair_peaks,
+    predict,
+    profile_radius,
+    warm_up,
+)
 from stages.refine import _kernel as kernel
 
 _PIXEL = 0.5
@@ -38,9 +47,9 @@ class Prediction:
     is minimised, e = k - |k0 + g| being the excitation error and w `excitation_weight`, by a damped least-squares fit of three
     turns, of the cell under the restrictions of its lattice type (kept exactly: the metric tensor A A^T moves in the space of
     those that have the lattice's symmetry), and of the detector's shift if asked for. Peaks are paired anew after that,
-    `cycles` times at most. Cell and shift are held by a weak spring to where they started (2 % of a length,
-    `detector_shift_spread`), so that a few peaks cannot run away with them. The target and the terms are CrystFEL's (White et al. 2016,
-    doi:10.1107/S1600576716004751), the pairing is stricter.
+    `cycles` times at most. Cell and shift are held by a weak spring to where they started (2 % of a length, and
+    `detector_shift_spread`), so that a few peaks cannot run away with them. Target and terms are CrystFEL's (White et al.
+    2016, doi:10.1107/S1600576716004751), the pairing is stricter.
 
     A crystal with fewer than three pairs, before or after, is no crystal and is left out, as in CrystFEL. If R, over the
     pairs of the end, is not smaller than before, the crystal stays what it was, in its cell as it was found. Residuals are R of
@@ -96,6 +105,7 @@ class RunningPrediction:
         return replace(crystals, found=tuple(crystal for crystal in refined if crystal is not None))
 
     def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
+        check_crystal(crystal)
         stage = self._stage
         symmetry = _symmetry(crystal.lattice)
         real = np.array(crystal.real_space_angstrom, np.float64)

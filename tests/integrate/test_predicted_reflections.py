@@ -1,0 +1,282 @@
+"""Prediction against a slow loop over all indices, and what is estimated from peaks."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from detectors_and_crystals import allowed, crystal, detector, predicted_slowly
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import _kernel_predict as kernel
+from stages.crystal import Crystal
+from stages.geometry import DetGeom, Panel
+from stages.lattice import Lattice
+from stages.peaklist import PeakList
+from stages.prediction import (
+    DEFAULT_PROFILE_RADIUS,
+    PanelFinder,
+    pair_peaks,
+    predict,
+    profile_radius,
+    resolution_limit,
+    shortest_reciprocal_vector,
+)
+
+
+def as_dict(reflections):
+    rows = zip(
+        reflections.hkl.tolist(),
+        reflections.panel,
+        reflections.fs,
+        reflections.ss,
+        reflections.excitation_error_per_angstrom,
+        reflections.partiality,
+        strict=True,
+    )
+    return {tuple(hkl): rest for hkl, *rest in rows}
+
+
+def assert_same(found, wanted):
+    got = as_dict(found)
+    assert len(got) == len(found), "a reflection is predicted twice"
+    assert got.keys() == wanted.keys()
+    for hkl, row in wanted.items():
+        np.testing.assert_allclose(got[hkl], row, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tiles", [(1, 1), (2, 2), (3, 4)])
+def test_the_predicted_set_is_that_of_a_loop_over_all_indices(seed, tiles):
+    rng = np.random.default_rng(seed)
+    geom = detector(tiles, (180, 140), 4e-4, rng=rng)
+    known = crystal(rng, (23.0, 34.0, 29.0), det_shift_m=(3e-4, -5e-4))
+    wanted = predicted_slowly(known, geom, 2e-3)
+    assert len(wanted) > 10
+    assert_same(predict(known, PanelFinder.of(geom), 2e-3), wanted)
+
+
+@pytest.mark.parametrize("centering", "PABCIFRH")
+def test_centring_takes_away_its_absences_and_nothing_else(centering):
+    rng = np.random.default_rng(11)
+    geom = detector((1, 1), (300, 300), 4e-4)
+    known = crystal(rng, (33.0, 28.0, 30.0), centering)
+    found = predict(known, PanelFinder.of(geom), 2e-3)
+    assert len(found) > 5
+    assert_same(found, predicted_slowly(known, geom, 2e-3))
+
+
+def test_reflection_conditions_hold_for_every_index():
+    for code, centering in enumerate(kernel.CENTERING_CODES):
+        for hkl in itertools.product(range(-4, 5), repeat=3):
+            assert kernel.is_absent(code, *hkl) == (not allowed(centering, *hkl)), (centering, hkl)
+
+
+@pytest.mark.parametrize(("bandwidth", "divergence"), [(1e-3, 0.0), (0.02, 0.0), (0.0, 4e-3), (5e-3, 2e-3)])
+def test_bandwidth_and_divergence_widen_the_ewald_sphere_as_the_formula_says(bandwidth, divergence):
+    rng = np.random.default_rng(3)
+    geom = detector((2, 2), (150, 150), 4e-4, bandwidth=bandwidth)
+    known = crystal(rng, (25.0, 21.0, 31.0))
+    found = predict(known, PanelFinder.of(geom), 1e-3, divergence=divergence)
+    assert len(found) > len(predict(known, PanelFinder.of(replace(geom, bandwidth=0.0)), 1e-3))
+    assert_same(found, predicted_slowly(known, geom, 1e-3, divergence=divergence))
+
+
+def test_a_resolution_limit_cuts_at_that_resolution_exactly():
+    rng = np.random.default_rng(5)
+    geom = detector((1, 1), (300, 300), 4e-4)
+    known = crystal(rng, (33.0, 28.0, 30.0))
+    everything = predict(known, PanelFinder.of(geom), 3e-3)
+    q = np.linalg.norm(everything.hkl @ known.reciprocal_per_angstrom, axis=1)
+    limit = float(np.median(q))
+    assert_same(predict(known, PanelFinder.of(geom), 3e-3, max_q=limit), predicted_slowly(known, geom, 3e-3, limit))
+    assert len(predict(known, PanelFinder.of(geom), 3e-3, max_q=0.0)) == 0
+
+
+def test_panels_without_indexing_and_panels_behind_others_have_no_reflections():
+    geom = detector((1, 1), (300, 300), 4e-4)
+    near = Panel("near", data="d", max_fs=99, max_ss=299)
+    geom = DetGeom(
+        (*geom.panels, near),
+        np.vstack([geom.origin_m, geom.origin_m * 0.5]),
+        np.vstack([geom.fs_m, geom.fs_m * 0.5]),
+        np.vstack([geom.ss_m, geom.ss_m * 0.5]),
+        geom.photon_energy_ev,
+        np.array([0.08, 0.04]),
+        (*geom.bad, np.zeros((300, 100), np.uint8)),
+    )
+    known = crystal(np.random.default_rng(1), (33.0, 28.0, 30.0))
+    found = predict(known, PanelFinder.of(geom), 3e-3)
+    assert (found.panel == 1).any()
+    assert found.fs[found.panel == 0].min() >= 100.0
+    shadowed = replace(geom, panels=(geom.panels[0], replace(near, no_index=True)))
+    assert_same(predict(known, PanelFinder.of(shadowed), 3e-3), predicted_slowly(known, shadowed, 3e-3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), tiles=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_a_ray_is_found_on_the_panel_it_meets_however_many_there_are(seed, tiles):
+    rng = np.random.default_rng(seed)
+    geom = detector(tiles, (37, 53), 1e-3, clen_m=float(rng.uniform(0.03, 0.3)), rng=rng)
+    panel = rng.integers(0, len(geom.panels), 50)
+    fs, ss = rng.uniform(0, 37, 50), rng.uniform(0, 53, 50)
+    shift = (1e-3, -1.5e-3)
+    ray = geom.lab_m(panel, fs, ss) + np.array([*shift, 0.0])
+    length = np.linalg.norm(ray, axis=1)
+    found, found_fs, found_ss = PanelFinder.of(geom).meet(ray * rng.uniform(0.1, 10, (50, 1)), shift)
+    assert (found >= 0).all()
+    place = geom.lab_m(found, found_fs, found_ss) + np.array([*shift, 0.0])
+    np.testing.assert_allclose(np.cross(place, ray) / length[:, None] ** 2, 0.0, atol=1e-9)
+    assert (np.linalg.norm(place, axis=1) <= length * (1 + 1e-9)).all()
+
+
+def test_a_finder_follows_the_geometry_from_frame_to_frame():
+    geom = detector((3, 3), (50, 50), 1e-3)
+    finder = PanelFinder.of(geom)
+    assert PanelFinder.of(geom, finder) is finder
+    hotter = PanelFinder.of(replace(geom, photon_energy_ev=12000.0), finder)
+    assert hotter.members is finder.members
+    assert hotter.max_q_per_angstrom == pytest.approx(finder.max_q_per_angstrom * 12000.0 / 9500.0)
+    moved = replace(geom, origin_m=geom.origin_m + np.array([0, 0, 0.1]))
+    assert PanelFinder.of(moved, finder).max_q_per_angstrom < 0.7 * finder.max_q_per_angstrom
+
+
+def test_a_shift_beyond_what_the_finder_was_made_for_is_taken_into_account():
+    rng = np.random.default_rng(8)
+    geom = detector((3, 3), (50, 50), 1e-3)
+    known = crystal(rng, (33.0, 28.0, 30.0), det_shift_m=(0.02, -0.01))
+    assert_same(predict(known, PanelFinder.of(geom), 3e-3), predicted_slowly(known, geom, 3e-3))
+
+
+def test_panels_beside_and_behind_the_specimen_are_predicted_too():
+    panels = tuple(Panel(name, data="d", max_fs=199, max_ss=199) for name in ("front", "side", "back"))
+    geom = DetGeom(
+        panels,
+        np.array([[-0.1, -0.1, 0.08], [0.12, -0.1, -0.1], [-0.1, -0.1, -0.09]]),
+        np.array([[1e-3, 0, 0], [0, 0, 1e-3], [1e-3, 0, 0]]),
+        np.array([[0, 1e-3, 0], [0, 1e-3, 0], [0, 1e-3, 0]]),
+        6000.0,
+        np.array([0.08, -0.1, -0.09]),
+        tuple(np.zeros((200, 200), np.uint8) for _ in panels),
+    )
+    known = crystal(np.random.default_rng(4), (12.0, 14.0, 11.0))
+    wanted = predicted_slowly(known, geom, 5e-3)
+    assert {row[0] for row in wanted.values()} == {0, 1, 2}
+    assert_same(predict(known, PanelFinder.of(geom), 5e-3), wanted)
+
+
+def test_no_index_exceeds_what_readers_can_take():
+    geom = detector((1, 1), (400, 400), 4e-4)
+    found = predict(Crystal(np.diag([5.0, 5.0, 4000.0])), PanelFinder.of(geom), 1e-3)
+    assert 100 < np.abs(found.hkl).max() <= 511
+
+
+def test_more_reflections_than_expected_are_all_returned():
+    geom = detector((1, 1), (400, 400), 4e-4)
+    known = crystal(np.random.default_rng(2), (110.0, 120.0, 130.0))
+    found = predict(known, PanelFinder.of(geom), 2e-3)
+    assert len(found) > 5000
+    assert len(as_dict(found)) == len(found)
+
+
+def peaks_of(reflections, rng, jitter=0.0):
+    n = len(reflections)
+    return PeakList.make(
+        reflections.panel,
+        reflections.fs + jitter * rng.standard_normal(n),
+        reflections.ss + jitter * rng.standard_normal(n),
+        np.ones(n),
+    )
+
+
+def test_peaks_at_predicted_places_are_paired_with_their_reflections():
+    rng = np.random.default_rng(6)
+    geom = detector((2, 2), (300, 300), 2e-4, rng=rng)
+    finder = PanelFinder.of(geom)
+    known = crystal(rng, (60.0, 55.0, 70.0), det_shift_m=(1e-4, 2e-4))
+    wanted = predict(known, finder, 3e-4)
+    pairs = pair_peaks(known.real_space_angstrom, known.lattice, known.det_shift_m, peaks_of(wanted, rng), finder)
+    assert pairs.paired.all()
+    np.testing.assert_array_equal(pairs.hkl, wanted.hkl)
+    np.testing.assert_allclose([pairs.dfs, pairs.dss], 0.0, atol=1e-7)
+    np.testing.assert_allclose(pairs.excitation_error_per_angstrom, wanted.excitation_error_per_angstrom, atol=1e-12)
+
+
+def test_a_peak_far_from_every_reflection_and_one_on_the_beam_are_not_paired():
+    geom = detector((1, 1), (400, 400), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = Crystal(np.diag([50.0, 50.0, 50.0]))
+    spot = predict(known, finder, 3e-3)
+    middle = PeakList.make([0], spot.fs[:1] + 0.4 / 50 * 0.08 / 2e-4 * geom.wavelength_angstrom, spot.ss[:1], [1.0])
+    beam = PeakList.make([0], [-geom.origin_m[0, 0] / 2e-4], [-geom.origin_m[0, 1] / 2e-4], [1.0])
+    for peaks in (middle, beam, PeakList.make([0], [np.inf], [np.nan], [1.0])):
+        assert not pair_peaks(known.real_space_angstrom, known.lattice, (0, 0), peaks, finder).paired.any()
+
+
+def test_of_two_peaks_that_claim_one_reflection_the_nearer_has_it():
+    geom = detector((1, 1), (400, 400), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = Crystal(np.diag([50.0, 50.0, 50.0]))
+    spot = predict(known, finder, 3e-3)
+    peaks = PeakList.make([0, 0, 0], spot.fs[0] + np.array([0.5, 0.1, -0.3]), np.repeat(spot.ss[0], 3), [1.0, 1.0, 1.0])
+    pairs = pair_peaks(known.real_space_angstrom, known.lattice, (0, 0), peaks, finder)
+    assert pairs.paired.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_profile_radius_is_about_the_spread_of_the_excitation_errors(seed):
+    rng = np.random.default_rng(seed)
+    geom = detector((1, 1), (1000, 1000), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = crystal(rng, (60.0, 55.0, 70.0))
+    sigma = 4e-4
+    everything = predict(known, finder, 4 * sigma)
+    seen = rng.random(len(everything)) < np.exp(-0.5 * (everything.excitation_error_per_angstrom / sigma) ** 2)
+    peaks = peaks_of(everything.select(seen), rng, 0.2)
+    assert profile_radius(known, peaks, finder) == pytest.approx(sigma, rel=0.2)
+
+
+def test_the_profile_radius_is_the_98th_percentile_of_errors_that_belong_together():
+    rng = np.random.default_rng(0)
+    geom = detector((1, 1), (800, 800), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = crystal(rng, (60.0, 55.0, 70.0))
+    found = predict(known, finder, 1e-3)
+    errors = np.abs(found.excitation_error_per_angstrom)
+    kept = found.select(np.flatnonzero((errors > 4e-4) & (errors < 5e-4)))
+    n = len(kept)
+    assert n > 50
+    wanted = np.sort(np.abs(kept.excitation_error_per_angstrom))[n - 1 - n // 50]
+    assert profile_radius(known, peaks_of(kept, rng), finder) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_too_few_peaks_leave_radius_and_limit_undetermined():
+    geom = detector()
+    finder = PanelFinder.of(geom)
+    known = crystal(np.random.default_rng(0))
+    for peaks in (PeakList.make([], [], [], []), PeakList.make([0, 0], [10, 20], [30, 50], [1, 1])):
+        assert profile_radius(known, peaks, finder) == DEFAULT_PROFILE_RADIUS
+        assert resolution_limit(known, peaks, finder) == 0.0
+
+
+def test_the_resolution_limit_is_that_of_the_third_highest_peak_that_belongs():
+    rng = np.random.default_rng(9)
+    geom = detector((1, 1), (800, 800), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = crystal(rng, (60.0, 55.0, 70.0))
+    found = predict(known, finder, 3e-4)
+    found = found.select(np.arange(40))
+    q = np.sort(np.linalg.norm(found.hkl @ known.reciprocal_per_angstrom, axis=1))
+    assert resolution_limit(known, peaks_of(found, rng), finder) == pytest.approx(q[-3])
+
+
+def test_the_shortest_reciprocal_vector_respects_the_centring():
+    real = np.diag([1 / 3.0, 1 / 4.0, 1 / 5.0])
+    stars = np.linalg.inv(real).T
+    assert shortest_reciprocal_vector(stars, Lattice("orthorhombic", "P")) == pytest.approx(3.0)
+    assert shortest_reciprocal_vector(stars, Lattice("orthorhombic", "A")) == pytest.approx(3.0)
+    assert shortest_reciprocal_vector(stars, Lattice("orthorhombic", "I")) == pytest.approx(5.0)
+    assert shortest_reciprocal_vector(stars, Lattice("orthorhombic", "F")) == pytest.approx(6.0)
