@@ -64,7 +64,7 @@ def outline_panels(
     for p in range(origin.shape[0]):
         boxes[p, 0] = boxes[p, 2] = np.inf
         boxes[p, 1] = boxes[p, 3] = -np.inf
-        gap = 0.0
+        gap = own_widest = 0.0
         nearest = np.inf
         last_u = last_v = 0.0
         for edge in range(4):
@@ -89,7 +89,7 @@ def outline_panels(
                     continue
                 cos = z / length
                 u, v = x / (length + z), y / (length + z)
-                widest = max(widest, math.sqrt(max(0.0, 2.0 - 2.0 * cos)))
+                own_widest = max(own_widest, math.sqrt(max(0.0, 2.0 - 2.0 * cos)))
                 if edge + step > 0:
                     gap = max(gap, math.hypot(u - last_u, v - last_v))
                 last_u, last_v = u, v
@@ -102,7 +102,7 @@ def outline_panels(
         boxes[p, 1] += margin
         boxes[p, 2] -= margin
         boxes[p, 3] += margin
-        widest = min(2.0, widest + 2.0 * shift_limit / max(nearest, 1e-9))
+        widest = max(widest, min(2.0, own_widest + 2.0 * shift_limit / max(nearest, 1e-9)))
     return widest, looks_back
 
 

@@ -211,7 +211,10 @@ def predict(
     if np.abs(shift).max() > finder.shift_limit_m:
         finder = PanelFinder.of(finder.geom, None, 1.1 * float(np.abs(shift).max()))
     reciprocal = np.ascontiguousarray(crystal.reciprocal_per_angstrom)
-    room = 4096
+    # as many lattice points as the shell over the cap of the Ewald sphere up to q holds: pi q^2 x 3.4 R x V, and some more
+    q = min(max_q, finder.max_q_per_angstrom)
+    in_shell = 3.4 * math.pi * q * q * radius * abs(float(np.linalg.det(crystal.real_space_angstrom)))
+    room = 1000 + int(min(1.5 * in_shell, 1e6))
     while True:
         hkl = np.empty((room, 3), np.int32)
         panel = np.empty(room, np.int32)

@@ -133,6 +133,17 @@ def test_a_ray_is_found_on_the_panel_it_meets_however_many_there_are(seed, tiles
     assert (np.linalg.norm(place, axis=1) <= length * (1 + 1e-9)).all()
 
 
+@pytest.mark.parametrize("tiles", [(1, 1), (2, 2), (9, 8)])
+def test_the_largest_q_is_that_of_the_farthest_corner(tiles):
+    geom = detector(tiles, (100, 100), 4e-4)
+    panel = np.repeat(np.arange(len(geom.panels)), 4)
+    fs, ss = np.tile([0, 100, 0, 100], len(geom.panels)), np.tile([0, 0, 100, 100], len(geom.panels))
+    corner = np.linalg.norm(geom.q_per_angstrom(panel, fs, ss), axis=1).max()
+    largest = PanelFinder.of(geom).max_q_per_angstrom
+    # a detector may be shifted by 2 mm before the finder is made anew
+    assert corner <= largest < corner + 2.1 * 2e-3 / 0.08 / geom.wavelength_angstrom
+
+
 def test_a_finder_follows_the_geometry_from_frame_to_frame():
     geom = detector((3, 3), (50, 50), 1e-3)
     finder = PanelFinder.of(geom)
