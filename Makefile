@@ -17,7 +17,7 @@ $(VENV)/bin/python:
 
 # One environment serves all targets; it is made anew when what the project needs has changed.
 $(READY): pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 demo: $(READY)
@@ -37,7 +37,7 @@ slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1200
 
 bench: $(READY)
-	$(BIN)/python -m pytest tests/bench --benchmark-only -m bench
+	$(BIN)/python -m pytest tests/bench -m bench --benchmark-only --benchmark-columns=min,median,mean,rounds --benchmark-sort=name --timeout 600
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py

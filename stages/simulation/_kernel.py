@@ -78,9 +78,12 @@ def near_ewald_sphere(reciprocal: Array, k: float, width: float, q_max: float, h
     the output arrays are counted, not stored. `reciprocal` (3, 3): rows a*, b*, c*; k0 = (0, 0, k).
     """
     as_, bs, cs = reciprocal[0], reciprocal[1], reciprocal[2]
-    real = np.linalg.inv(reciprocal).T
-    h_max = int(q_max * math.sqrt(real[0, 0] ** 2 + real[0, 1] ** 2 + real[0, 2] ** 2))
-    k_max = int(q_max * math.sqrt(real[1, 0] ** 2 + real[1, 1] ** 2 + real[1, 2] ** 2))
+    # |a| = |b* x c*| / V*, and |h| <= |a| |g|; written out, since numba's np.linalg needs scipy
+    bc0, bc1, bc2 = bs[1] * cs[2] - bs[2] * cs[1], bs[2] * cs[0] - bs[0] * cs[2], bs[0] * cs[1] - bs[1] * cs[0]
+    ca0, ca1, ca2 = cs[1] * as_[2] - cs[2] * as_[1], cs[2] * as_[0] - cs[0] * as_[2], cs[0] * as_[1] - cs[1] * as_[0]
+    volume = abs(as_[0] * bc0 + as_[1] * bc1 + as_[2] * bc2)
+    h_max = int(q_max * math.sqrt(bc0 * bc0 + bc1 * bc1 + bc2 * bc2) / volume + 1e-9)
+    k_max = int(q_max * math.sqrt(ca0 * ca0 + ca1 * ca1 + ca2 * ca2) / volume + 1e-9)
     cc = cs[0] * cs[0] + cs[1] * cs[1] + cs[2] * cs[2]
     found = 0
     for h in range(-h_max, h_max + 1):
