@@ -27,8 +27,9 @@ def index(server: FrameServer, bodies: list[bytes], wire: Path, stream: Path, *o
         *("index", f"--zmq-input={server.address}", *options, "-o", stream, "-p", wire / "lys.cell"),
         *(f"--max-frames={frames}", "--json"),
     )
+    report = report_of(finished)
     serving.join(timeout_s=10)
-    return report_of(finished)
+    return report
 
 
 @pytest.mark.parametrize("peaks", [("--peaks=msgpack",), ("--peaks=msgpack", "--no-image-data")])
@@ -37,7 +38,7 @@ def test_messages_of_om_are_requested_and_all_index(shared_data: Path, tmp_path:
     files = OM if "--no-image-data" in peaks else OM[:2]
     bodies = bodies_of([wire / name for name in files])
     with FrameServer(socket="rep") as server:
-        options = ["--zmq-request=next", f"-g={wire / 'om.geom'}", *peaks]
+        options = ["--zmq-request=next", "-g", str(wire / "om.geom"), *peaks]
         report = index(server, bodies, wire, tmp_path / "om.stream", *options, frames=len(bodies))
     assert report["leaves"]["sink"]["counts"]["indexed"] == report["leaves"]["sink"]["counts"]["hits"] == len(bodies)
     stream = read_stream(tmp_path / "om.stream")
@@ -50,7 +51,14 @@ def test_peaks_searched_in_the_pixels_of_om_index_too(shared_data: Path, tmp_pat
     wire = shared_data / "wire/om"
     bodies = bodies_of([wire / name for name in OM[:2]])
     with FrameServer(socket="rep") as server:
-        options = ["--zmq-request=next", f"-g={wire / 'om.geom'}", f"--peaks={search}", "--threshold=20", "--min-snr=5"]
+        options = [
+            "--zmq-request=next",
+            "-g",
+            str(wire / "om.geom"),
+            f"--peaks={search}",
+            "--threshold=20",
+            "--min-snr=5",
+        ]
         options += ["--min-squared-gradient=100"] if search == "zaef" else []
         report = index(server, bodies, wire, tmp_path / "om.stream", *options, frames=2)
     assert report["leaves"]["sink"]["counts"]["indexed"] == 2
@@ -60,7 +68,7 @@ def test_messages_of_onda_with_pixels_are_subscribed_to_and_all_index(shared_dat
     wire = shared_data / "wire/om"
     bodies = bodies_of([wire / name for name in ONDA_FRAMES])
     with FrameServer(socket="pub", topic=b"ondaframedata") as server:
-        options = ["--zmq-subscribe=ondaframedata", f"-g={wire / 'onda2019.geom'}", "--peaks=msgpack"]
+        options = ["--zmq-subscribe=ondaframedata", "-g", str(wire / "onda2019.geom"), "--peaks=msgpack"]
         report = index(server, bodies, wire, tmp_path / "onda.stream", *options, frames=2)
     assert report["leaves"]["sink"]["counts"]["indexed"] == report["leaves"]["sink"]["counts"]["hits"] == 2
 
@@ -69,7 +77,7 @@ def test_every_map_of_ondas_arrays_is_a_frame(shared_data: Path, tmp_path: Path)
     wire = shared_data / "wire/om"
     bodies = bodies_of([wire / name for name in ONDA_LISTS])
     with FrameServer(socket="pub", topic=b"ondadata") as server:
-        options = ["--zmq-subscribe=ondadata", f"-g={wire / 'onda2019.geom'}", "--peaks=msgpack", "--no-image-data"]
+        options = ["--zmq-subscribe=ondadata", "-g", str(wire / "onda2019.geom"), "--peaks=msgpack", "--no-image-data"]
         report = index(server, bodies, wire, tmp_path / "onda.stream", *options, frames=6)
     assert report["received"] == 6
     assert report["leaves"]["sink"]["counts"]["indexed"] == report["leaves"]["sink"]["counts"]["hits"]
@@ -83,7 +91,7 @@ def test_pickles_and_error_replies_are_rejected_and_the_next_frame_is_indexed(
     bad = ["crystallography_binned_sub_000_omframedata.bin.gz", "error_replies_req_000.msgpack.gz"]
     bodies = bodies_of([wire / name for name in [*bad, OM[0]]])
     with FrameServer(socket="rep") as server:
-        options = ["--zmq-request=next", f"-g={wire / 'om.geom'}", "--peaks=msgpack"]
+        options = ["--zmq-request=next", "-g", str(wire / "om.geom"), "--peaks=msgpack"]
         report = index(server, bodies, wire, tmp_path / "om.stream", *options, frames=3)
     assert report["leaves"]["sink"] | {"counts": None} == {"delivered": 1, "rejected": 2, "dropped": 0, "counts": None}
     assert report["leaves"]["sink"]["counts"]["indexed"] == 1
