@@ -1,6 +1,6 @@
 """The seed's command in Python: request frames, take the listed peaks, index, write a stream; then look at the report.
 
-    python examples/in_python.py tcp://127.0.0.1:5002 Eiger.geom lysozyme.cell output.stream 100
+python examples/in_python.py tcp://127.0.0.1:5002 Eiger.geom lysozyme.cell output.stream 100
 """
 
 import sys

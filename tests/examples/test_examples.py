@@ -1,0 +1,207 @@
+"""Every example runs, on simulated frames of a small detector that come over a socket."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipeline.graph import Graph
+from pipeline.report import Report
+from pipeline.run import run
+from stages.detector import Detector
+from stages.serving import FrameServer, serve_in_thread
+from stages.simulation.apparatus import Apparatus
+from stages.simulation.settings import Settings
+from stages.sink.memory import Memory
+from stages.streamreader import read_stream
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+ADDRESS = "tcp://127.0.0.1:5002"
+FRAMES = 20
+
+TESTED = {
+    "Eiger.geom",
+    "brightest.py",
+    "compare_peak_finders.yaml",
+    "in_python.py",
+    "request.yaml",
+    "subscribe.yaml",
+}
+
+
+@pytest.fixture(scope="module")
+def apparatus() -> Apparatus:
+    """A beamline with strong spots, half of whose frames are hits."""
+    return Apparatus.make(Settings(seed=3, hits=0.5, photons=3000.0), size="512x512", distance_mm=45.0)
+
+
+@pytest.fixture(scope="module")
+def bodies(apparatus: Apparatus) -> list[bytes]:
+    return [bytes(body) for body in apparatus.wire.bodies(apparatus.simulation.frames(FRAMES))]
+
+
+@pytest.fixture(scope="module")
+def hits(apparatus: Apparatus) -> set[str]:
+    """Events of the frames with a crystal and at least 15 peaks listed."""
+    frames = list(apparatus.simulation.frames(FRAMES, pixels=False))
+    found = {frame.truth.event for frame in frames if frame.truth.hit and len(frame.peaks) >= 15}
+    assert 5 <= len(found) <= FRAMES - 5
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, apparatus: Apparatus, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the example runs; it holds the files that the examples name."""
+    (tmp_path / "Eiger.geom").write_text(apparatus.geometry_text)
+    (tmp_path / "lysozyme.cell").write_text(apparatus.cell_text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def served(bodies: list[bytes], socket: Literal["pub", "rep"]) -> Iterator[str]:
+    """Serve the frames; the address."""
+    with FrameServer(socket=socket) as server:
+        serving = serve_in_thread(server, bodies)
+        yield server.address
+        serving.stop()
+
+
+def run_example(name: str, bodies: list[bytes], socket: Literal["pub", "rep"]) -> Report:
+    """Run a YAML file as it stands but for the address and the number of frames."""
+    text = (EXAMPLES / name).read_text()
+    assert ADDRESS in text
+    with served(bodies, socket) as address:
+        graph = Graph.from_yaml(text.replace(ADDRESS, address), name)
+        report = run(graph.with_options(max_frames=FRAMES, no_data_timeout_s=60.0))
+    for tally in report.leaves.values():
+        assert report.received == tally.delivered == FRAMES
+    return report
+
+
+def indexed_events(stream: Path) -> set[str]:
+    chunks = read_stream(stream).chunks
+    assert len(chunks) == FRAMES
+    return {chunk.event for chunk in chunks if chunk.crystals}
+
+
+def test_every_file_among_the_examples_has_a_test() -> None:
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == TESTED
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TESTED if name.endswith(".yaml")))
+def test_a_graph_is_right_and_says_all_that_it_says_when_it_is_written_again(name: str) -> None:
+    graph = Graph.load(EXAMPLES / name)
+    graph.check()
+    assert Graph.from_yaml(graph.to_yaml()) == graph
+
+
+@pytest.mark.parametrize(("name", "socket"), [("subscribe.yaml", "pub"), ("request.yaml", "rep")])
+def test_the_seeds_command_as_yaml_indexes_the_hits(
+    name: str, socket: Literal["pub", "rep"], folder: Path, bodies: list[bytes], hits: set[str]
+) -> None:
+    run_example(name, bodies, socket)
+    found = indexed_events(folder / "output.stream")
+    assert found <= hits
+    assert len(found) >= 0.7 * len(hits)
+    crystals = [chunk.crystals[0] for chunk in read_stream(folder / "output.stream").chunks if chunk.crystals]
+    for crystal in crystals:
+        assert crystal.reflections is not None
+        assert crystal.reflections.intensity.max() > 0
+
+
+def test_both_branches_of_a_comparison_deliver_every_frame_and_see_the_same_crystals(
+    folder: Path, bodies: list[bytes], hits: set[str]
+) -> None:
+    report = run_example("compare_peak_finders.yaml", bodies, "rep")
+    assert list(report.leaves) == ["listed_sink", "searched_sink"]
+    listed, searched = indexed_events(folder / "listed.stream"), indexed_events(folder / "searched.stream")
+    assert listed <= hits
+    assert searched <= hits
+    assert len(listed & searched) >= 0.7 * len(hits)
+
+
+def test_the_graph_in_python_writes_a_stream_and_prints_the_report(
+    folder: Path, bodies: list[bytes], hits: set[str]
+) -> None:
+    with served(bodies, "rep") as address:
+        words = [EXAMPLES / "in_python.py", address, "Eiger.geom", "lysozyme.cell", "output.stream", str(FRAMES)]
+        python_path = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *words],
+            env={**os.environ, "PYTHONPATH": python_path},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert f"received {FRAMES} = delivered {FRAMES} + rejected 0 + dropped 0" in done.stdout
+    yaml = done.stdout.partition("received ")[0]
+    assert Graph.from_yaml(yaml).names[0] == "source"
+    found = indexed_events(folder / "output.stream")
+    assert found <= hits
+    assert len(found) >= 0.7 * len(hits)
+
+
+def test_a_stage_of_ones_own_keeps_the_brightest_peaks(folder: Path, bodies: list[bytes]) -> None:
+    from stages.peaklist import PeakList
+
+    (folder / "brightest.py").write_text((EXAMPLES / "brightest.py").read_text())
+    text = """\
+modules: [brightest.py]
+nodes:
+  source: {stage: source/zmq_req, address: ADDRESS}
+  decode: decode/headers_only
+  geometry: {stage: geometry_map/map_panels, geometry: Eiger.geom}
+  peaks: peaks/from_message
+  all: {stage: sink/memory, after: peaks}
+  bright: {stage: peaks/brightest, n: 12, after: peaks}
+  some: sink/memory
+"""
+    with served(bodies, "rep") as address:
+        graph = Graph.from_yaml(text.replace("ADDRESS", address), folder / "graph.yaml")
+        assert graph.node("all").stage == Memory()
+        report = run(graph.with_options(max_frames=FRAMES))
+    pairs = list(zip(report.outputs["all"], report.outputs["some"], strict=True))
+    assert len(pairs) == FRAMES
+    for whole, kept in pairs:
+        everything, brightest = whole[PeakList].intensity, kept[PeakList].intensity
+        assert len(brightest) == min(12, len(everything))
+        assert sorted(brightest) == sorted(everything)[len(everything) - len(brightest) :]
+    assert max(len(whole[PeakList]) for whole, _ in pairs) > 12
+
+
+def test_the_example_stage_has_its_ten_lines() -> None:
+    code = (EXAMPLES / "brightest.py").read_text().partition('"""\n\n')[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+def test_the_seeds_geometry_describes_an_eiger_4m_and_fits_simulated_frames(tmp_path: Path) -> None:
+    detector = Detector.load(EXAMPLES / "Eiger.geom")
+    (panel,) = detector.static_panels
+    assert (panel.width, panel.height, panel.data) == (2068, 2162, "detector_data")
+    assert {"beam_energy", "detector_distance"} <= set(detector.header_keys)
+    graph = Graph.from_yaml(
+        f"""
+nodes:
+  source: {{stage: source/simulate, frames: 3, hits: 1.0, geometry: {EXAMPLES / "Eiger.geom"}}}
+  decode: decode/msgpack_map
+  geometry: {{stage: geometry_map/map_panels, geometry: {EXAMPLES / "Eiger.geom"}}}
+  peaks: peaks/from_message
+  validate: peaks/validate
+  hit: peaks/hit
+  sink: {{stage: sink/stream_file, path: {tmp_path / "out.stream"}}}
+"""
+    )
+    report = run(graph)
+    assert report.leaves["sink"].delivered == 3
+    assert report.counts["peaks"] > 30
+    assert report.counts["peaks_dropped"] == 0
