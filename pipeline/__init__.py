@@ -2,12 +2,13 @@
 
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected
-from pipeline.stage import Context, EndOfStream, stage
+from pipeline.stage import Context, EndOfStream, Findings, stage
 
 __all__ = [
     "Context",
     "EndOfStream",
     "Event",
+    "Findings",
     "Frame",
     "Joined",
     "Message",

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.metrics import Durations
-from pipeline.stage import Writer
+from pipeline.stage import Findings, Writer
 from pipeline.wiring import Arrived
 
 log = logging.getLogger("streamajig.collect")
@@ -97,6 +97,8 @@ class Collector:
         Folder for rejected frames, or None.
     first_serial
         The serial with which order begins.
+    on_enough
+        Called with leaf and reason when an analysis says for the first time that the run may end.
     on_failure
         Called once with the exception when an output cannot be written; the run should end then. Frames that could
         not be written count as dropped.
@@ -109,6 +111,7 @@ class Collector:
         dead_letters: Path | None = None,
         on_failure: Callable[[Exception], None] = lambda _error: None,
         first_serial: int = 1,
+        on_enough: Callable[[str, str], None] = lambda _leaf, _why: None,
     ) -> None:
         self.leaves = {name: LeafTally() for name in writers}
         self.received = 0
@@ -120,7 +123,10 @@ class Collector:
         self._orders = {name: _Order(first_serial) for name in in_order}
         self._dead_letters = DeadLetters(dead_letters)
         self._on_failure = on_failure
+        self._on_enough = on_enough
+        self._asks = dict(_methods(writers, "enough"))
         self._failed: set[str] = set()
+        self.findings: dict[str, Findings] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -157,6 +163,12 @@ class Collector:
         with self._lock:
             return Counter(next(iter(self.leaves.values())).counts) if self.leaves else Counter()
 
+    def status(self) -> str:
+        """What the analyses say for the progress line."""
+        with self._lock:
+            said = [status() for name, status in _methods(self._writers, "status") if name not in self._failed]
+            return ", ".join(text for text in said if text)
+
     def close(self) -> None:
         """Take nothing more; write what waits for its turn; count what never arrived as dropped; close the outputs."""
         with self._lock:
@@ -167,6 +179,8 @@ class Collector:
             for _ in range(missing):
                 self._drop(None, "abandoned")
             self._closed = True
+            for name, findings in _methods(self._writers, "findings"):
+                self.findings[name] = findings()
             for name, writer in self._writers.items():
                 try:
                     writer.close()
@@ -185,11 +199,20 @@ class Collector:
                 tally.dropped += 1
                 self._fail(arrived.leaf, error)
                 return
+            self._ask(arrived.leaf)
         if arrived.rejected is None:
             tally.delivered += 1
         else:
             tally.rejected += 1
         tally.counts.update(arrived.counts)
+
+    def _ask(self, leaf: str) -> None:
+        """Let an analysis say that the run may end; it is asked until it does."""
+        ask = self._asks.get(leaf)
+        why = ask() if ask is not None else ""
+        if why:
+            del self._asks[leaf]
+            self._on_enough(leaf, why)
 
     def _note_rejections(self, arrived: list[Arrived]) -> None:
         noted = set()
@@ -223,6 +246,14 @@ class Collector:
             self._failed.add(leaf)
             log.error("%s: %s", leaf, error)
             self._on_failure(error)
+
+
+def _methods(writers: Mapping[str, Writer], name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The writers that have this method of an :class:`~pipeline.stage.Analysis`."""
+    for leaf, writer in writers.items():
+        method = getattr(writer, name, None)
+        if method is not None:
+            yield leaf, method
 
 
 class _Order:

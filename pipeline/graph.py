@@ -285,6 +285,10 @@ class Graph:
                     if kind not in here and kind not in contract.optional:
                         yield self._missing(node, kind)
                 here.update(dict.fromkeys(contract.writes, node.name))
+            elif node.role == "sink":
+                for kind in getattr(node.stage, "reads", ()):
+                    if kind not in here:
+                        yield self._missing(node, kind)
             written[node.name] = here
 
     def _missing(self, node: Node, kind: type) -> str:

@@ -39,8 +39,7 @@ def line(progress: Progress) -> str:
         )
         if count
     ]
-    if progress.status:
-        parts.append(progress.status)
+    parts += [said for said in (progress.live, progress.status) if said]
     return ", ".join(parts)
 
 

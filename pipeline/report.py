@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.collect import LeafTally, RejectionTally
 from pipeline.metrics import Durations, NodeMetrics
+from pipeline.stage import Findings
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Progress:
         Median time from a frame's arrival to its end, over the whole run; NaN before the first.
     status
         What the source says of itself.
+    live
+        What the running analyses say.
     """
 
     received: int
@@ -39,6 +42,7 @@ class Progress:
     latency_ms: float
     elapsed_s: float
     status: str
+    live: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Report:
         Leaf name -> delivered, rejected, dropped and the totals of what was delivered there.
     outputs
         Leaf name -> what its writer kept, for sinks that keep something (``sink/memory``: the outcomes).
+    findings
+        Leaf name -> what its analysis has to say.
     """
 
     received: int
@@ -64,6 +70,7 @@ class Report:
     abandoned: int = 0
     outputs: Mapping[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
+    findings: Mapping[str, Findings] = field(default_factory=dict)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -102,6 +109,8 @@ class Report:
                 f"rejected at {node}: {kept.count} x {reason}; the first was serial {kept.first_serial}: {kept.example}"
             )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
+        for name, found in self.findings.items():
+            lines += [f"{name}: {line}" if n == 0 else f"  {line}" for n, line in enumerate(found.text.splitlines())]
         if profile:
             lines.append(self._profile())
         return "\n".join(lines)
@@ -146,6 +155,7 @@ class Report:
             "why_ended": self.why_ended,
             "abandoned": self.abandoned,
             "failure": str(self.failure) if self.failure else None,
+            "findings": {name: _plain(found.figures) for name, found in self.findings.items()},
         }
 
     def _rates(self, tally: LeafTally) -> str:
@@ -175,6 +185,17 @@ class Report:
         console = Console(file=io.StringIO(), width=100)
         console.print(table)
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    """Figures as JSON can hold them: numbers that are none become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return _finite(value)
+    return value
 
 
 def _finite(value: float) -> float | None:

@@ -49,6 +49,7 @@ class Job:
     replicas: list[Replica] = field(default_factory=list)
     failure: Exception | None = None
     abandoned: int = 0
+    why_enough: str = ""
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
     _ingest: Ingest | None = None
@@ -69,7 +70,9 @@ class Job:
         for leaf in self.graph.leaves:
             self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
         in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
-        self.collector = Collector(self.writers, in_order, options.dead_letters, self.fail, options.serial_offset)
+        self.collector = Collector(
+            self.writers, in_order, options.dead_letters, self.fail, options.serial_offset, self.end
+        )
         stage = self.graph.source.stage
         self._source = stage.open(self.setup.context_of(self.graph.source, 0))
         when_full = getattr(stage, "when_full", "block")
@@ -91,6 +94,13 @@ class Job:
         """End the run because of this error (the first one counts)."""
         if self.failure is None:
             self.failure = error
+        self.stopping.set()
+
+    def end(self, leaf: str, why: str) -> None:
+        """End the run, as if it had been stopped, because the analysis at this leaf has what it wants."""
+        if not self.stopping.is_set():
+            self.why_enough = f"{leaf}: {why}"
+            log.info("%s", self.why_enough)
         self.stopping.set()
 
     def give_up(self) -> None:
@@ -118,6 +128,7 @@ class Job:
                 latency_ms=self.collector.latency.quantile_ns(0.5) / 1e6 if finished > dropped else float("nan"),
                 elapsed_s=now - self.started_s,
                 status=self._ingest.status() if self._ingest else "",
+                live=self.collector.status(),
             )
         )
 
@@ -144,13 +155,21 @@ class Job:
             nodes=merge_metrics([replica.metrics for replica in self.replicas]),
             latency=self.collector.latency,
             elapsed_s=time.monotonic() - self.started_s,
-            why_ended="abandoned"
-            if self.abandoned
-            else (str(self.failure) if self.failure else self._ingest.why_finished),
+            why_ended=self._why_ended(),
             abandoned=self.abandoned,
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure,
+            findings=self.collector.findings,
         )
+
+    def _why_ended(self) -> str:
+        assert self._ingest is not None
+        if self.abandoned:
+            return "abandoned"
+        if self.failure:
+            return str(self.failure)
+        stopped = self._ingest.why_finished == "stopped"
+        return self.why_enough if stopped and self.why_enough else self._ingest.why_finished
 
 
 def run(

@@ -204,8 +204,38 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis has to say when the run ends: `text` for people, `figures` (what JSON can hold) for programs."""
+
+    text: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Analysis(Writer, Protocol):
+    """A writer that keeps state over the frames of a run and has something to say; each of these methods is optional.
+
+    All are called in one place, as `write` is, so that an analysis needs no locks.
+    """
+
+    def status(self) -> str:
+        """A few words for the progress line; called a few times per second."""
+        ...
+
+    def enough(self) -> str:
+        """Why the run may end now, ``""`` while it should go on; called after each `write`."""
+        ...
+
+    def findings(self) -> Findings:
+        """What stands in the report; called once, after the last `write` and before `close`."""
+        ...
+
+
 class Sink(Protocol):
-    """The parameters of a sink, a frozen stage. Field or attribute ``in_order = True`` asks for serial order."""
+    """The parameters of a sink, a frozen stage. Field or attribute ``in_order = True`` asks for serial order.
+
+    A sink may say in a class attribute ``reads`` which types its encoder needs; the graph is then checked for them.
+    """
 
     stage_name: ClassVar[str]
 
