@@ -15,6 +15,7 @@ PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
 
 
+@pytest.mark.timeout(300)  # a page may run twenty programs, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_all_that_a_page_shows_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, record_property: Callable[[str, object], None]
