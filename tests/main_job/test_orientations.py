@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from stages.index.pairs import Pairs
-from stages.refine.prediction import Prediction
 
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
@@ -14,10 +12,12 @@ from pipeline.run import run
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
+from stages.index.pairs import Pairs
 from stages.lattice import misorientation, read_cell
 from stages.peaklist import PeakList
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
+from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.simulation.truth import read_truth

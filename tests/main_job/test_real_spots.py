@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_of
-from stages.index.pairs import Pairs
-from stages.refine.prediction import Prediction
 
 from pipeline import Frame
 from pipeline.graph import Graph
@@ -18,9 +16,11 @@ from pipeline.run import run
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
+from stages.index.pairs import Pairs
 from stages.lattice import misorientation, read_cell
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
+from stages.refine.prediction import Prediction
 from stages.serving import FrameServer, serve_in_thread
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq
