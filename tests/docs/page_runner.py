@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from markdown_blocks import Block, BrokenPageError, Command, blocks_of, commands_of
 
-PATIENCE_S = 90
+PATIENCE_S = 150  # the first command of a fresh clone compiles
 PORT_IN_PAGES = "tcp://127.0.0.1:5002"
 _ELLIPSIS = re.compile(r"(?m)^\s*\.\.\.\s*$\n?")
 
