@@ -15,11 +15,15 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_peakfinder8 as kernel
+from stages.peaks import _kernel_rings as rings
 from stages.peaks import _warm_up
 from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
 SAMPLES_PER_RING = 128
 """Pixels from which a ring's thresholds are guessed before the pass over all of them."""
+
+FAST_SAMPLES_PER_RING = 256
+"""Pixels from which the fast search takes a ring's thresholds."""
 
 Arrays = list[tuple[PanelTable, NDArray[Any]]]
 
@@ -41,6 +45,11 @@ class PeakFinder8:
     than `max_res` are looked at. With `use_saturated` off, peaks are dropped whose highest pixel, above the background, is
     more than the panel's max_adu.
 
+    With `fast`, m and s are those of 256 pixels of each ring, spread evenly over it and the same ones for every frame (of all
+    its pixels where it has no more). A mean of n pixels is off by s / sqrt(n), a standard deviation by s / sqrt(2 n), so that
+    the threshold is off by some 0.23 s with `min_snr` 5: a few peaks that lie just at the threshold are found or missed
+    otherwise. CrystFEL's own sample is another one.
+
     Source: A. Barty et al., J. Appl. Cryst. 47 (2014) 1118-1131, https://doi.org/10.1107/S1600576714007626; the details follow
     CrystFEL, whose peaks are found. Its sums are kept in single precision, here they are double: where the background is
     high, a pixel that lies just at the threshold may fall on the other side.
@@ -57,6 +66,7 @@ class PeakFinder8:
     max_res: int = Field(default=0, ge=0, description="Greatest distance from the beam, pixels; 0 for no limit.")
     max_peaks: int = Field(default=2048, ge=1, description="Peaks after which the search ends, in the panels' order.")
     use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
+    fast: bool = Field(default=False, description="Take thresholds from a sample of each ring (--peakfinder8-fast).")
 
     def open(self, context: Context) -> PeakFinder8Search:
         """Return the search of one replica; ring maps are shared between replicas."""
@@ -91,7 +101,7 @@ class RingMap:
         starts = packed_starts(geom.panels)
         radius = np.empty(starts[-1], np.float32)
         for vectors, panel, first, last in zip(vectors_px, geom.panels, starts[:-1], starts[1:], strict=True):
-            kernel.radii(vectors, panel.width, panel.height, radius[first:last])
+            rings.radii(vectors, panel.width, panel.height, radius[first:last])
         inside = radius > min_res
         if max_res:
             inside &= radius < max_res
@@ -134,6 +144,8 @@ class PeakFinder8Search:
         self._static_key: Any = None
         self._mask_version = -1
         self._sampled_of = -1
+        self._always_bad: tuple[NDArray[np.uint8], ...] = ()
+        self._tables: list[PanelTable] = []
         self._peak = np.empty((stage.max_peaks, 7))
         self._row_of_peak = np.empty(stage.max_peaks, np.int64)
 
@@ -141,10 +153,12 @@ class PeakFinder8Search:
         """Search all panels."""
         s = self._stage
         arrays = self._flatten(image, geom)
-        self._prepare(geom)
+        self._prepare(geom, arrays)
         if not self._count[:-1].any():
             return PeakList.make([], [], [], [])
         all_listed = self._statistics(arrays)
+        if not all_listed:
+            rings.range_tables(self._upper, 1.0, self._uppers)
         panels, rows = [], []
         for i, (table, flat) in enumerate(arrays):
             n = kernel.find_peaks(
@@ -153,7 +167,7 @@ class PeakFinder8Search:
                 self._ring,
                 self._upper,
                 self._offset,
-                self._listed_above(i) if all_listed else self._all_above(table, flat),
+                self._listed_above(i) if all_listed else self._all_above(i, table, flat),
                 s.min_pix_count,
                 s.max_pix_count,
                 s.local_bg_radius,
@@ -167,7 +181,7 @@ class PeakFinder8Search:
             rows.append(self._peak[:n].copy())
         return self._peak_list(np.concatenate(panels), np.concatenate(rows), geom)
 
-    def _prepare(self, geom: DetGeom) -> None:
+    def _prepare(self, geom: DetGeom, arrays: Arrays) -> None:
         """Bring ring map, mask and buffers up to date with the frame's geometry."""
         if self._map is None or geom.static_key is None or geom.static_key != self._static_key:
             vectors = vectors_in_pixels(geom)
@@ -179,65 +193,141 @@ class PeakFinder8Search:
                 self._map = new
                 self._make_buffers(geom, new)
         mask = self._mask(geom)
+        tables = [table for table, _ in arrays]
         if self._mask_version != self._mask.version:
-            kernel.fold_mask(self._map.ring, mask, self._ring, self._count)
+            rings.fold_mask(self._map.ring, mask, self._ring, self._count)
             self._mask_version = self._mask.version
+            self._describe_blocks(geom)
             good = int(self._count[:-1].sum())
             if self._sampled_of < 0 or abs(good - self._sampled_of) > 0.1 * self._sampled_of:
                 self._choose_samples(geom)
                 self._sampled_of = good
+            self._tables = []
+        if len(tables) != len(self._tables) or any(a is not b for a, b in zip(tables, self._tables, strict=True)):
+            self._locate(tables)
+            self._tables = tables
 
     def _make_buffers(self, geom: DetGeom, ring_map: RingMap) -> None:
-        size, rings = ring_map.ring.size, ring_map.num_rings
+        size, number = ring_map.ring.size, ring_map.num_rings
         self._ring = np.empty(size, np.uint16)
-        self._count = np.empty(rings + 1, np.int64)
-        self._low, self._high = np.empty((2, rings + 1), np.float32)
-        self._low[rings], self._high[rings] = -np.inf, np.inf
-        self._constant = np.zeros(rings, np.uint8)
-        self._offset = np.empty(rings + 1)
-        self._upper = np.empty(rings + 1, np.float32)
-        self._cut = np.zeros(rings + 1, np.uint8)
-        self._sums = np.empty((rings + 1, 4, 2))
-        capacity = size // 8 + max(panel.width for panel in geom.panels)
+        self._count = np.empty(number + 1, np.int64)
+        self._low, self._high = np.empty((2, number + 1), np.float32)
+        self._low[number], self._high[number] = -np.inf, np.inf
+        self._constant = np.zeros(number, np.uint8)
+        self._offset = np.empty(number + 1)
+        self._upper = np.empty(number + 1, np.float32)
+        self._cut = np.zeros(number + 1, np.uint8)
+        self._lanes = np.empty((4, number + 1), np.int64)
+        self._float_lanes = np.empty((4, number + 1, 2))
+        self._sums = np.empty((number + 1, 2))
+        blocks = [panel.height * -(-panel.width // rings.BLOCK) for panel in geom.panels]
+        self._first_block = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64)
+        self._block = np.empty((int(self._first_block[-1]), 3), np.int32)
+        capacity = size // 8 + max(panel.width for panel in geom.panels) + rings.BLOCK
         self._place = np.empty(capacity, np.int32)
         self._value = np.empty(capacity, np.float32)
         self._chosen = np.empty(capacity, np.int32)
         self._mark = np.zeros(size, np.uint8)
         self._pool = np.empty(max(panel.width * panel.height for panel in geom.panels), np.int32)
         self._mask_version = self._sampled_of = -1
+        self._always_bad = ()
+
+    def _describe_blocks(self, geom: DetGeom) -> None:
+        """Look up the rings of each block; pixels that only this frame flags are taken for good ones, which does no harm."""
+        assert self._map is not None
+        always_bad = geom.static_bad or geom.bad
+        known = self._always_bad
+        if len(known) == len(always_bad) and all(a is b for a, b in zip(known, always_bad, strict=True)):
+            return
+        self._always_bad = always_bad
+        number = self._map.num_rings
+        bad = np.concatenate([b.reshape(-1) for b in always_bad])
+        widths = np.array([panel.width for panel in geom.panels])
+        levels = rings.describe_blocks(self._map.ring, bad, widths, packed_starts(geom.panels), number, self._block)
+        self._lows, self._highs, self._uppers = np.empty((3, levels, number), np.float32)
 
     def _choose_samples(self, geom: DetGeom) -> None:
-        rings = len(self._count) - 1
-        sample = np.empty(min(rings * (SAMPLES_PER_RING + 1), self._ring.size), np.int32)
+        number = len(self._count) - 1
+        wanted = FAST_SAMPLES_PER_RING if self._stage.fast else SAMPLES_PER_RING
+        sample = np.empty(min(number * (wanted + 1), self._ring.size), np.int32)
         widths = np.array([panel.width for panel in geom.panels])
-        n = kernel.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, SAMPLES_PER_RING, sample)
+        n = rings.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, wanted, sample)
         self._sample = sample[:n].copy()
         ring = self._ring[self._sample]
         self._slot = np.empty(n, np.int32)
         self._slot[np.argsort(ring, kind="stable")] = np.arange(n, dtype=np.int32)
-        self._first = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rings))])
+        self._first = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=number))])
         self._sampled = np.empty(n, np.float32)
+
+    def _locate(self, tables: list[PanelTable]) -> None:
+        """Find samples and blocks in the arrays as they are laid out now."""
+        self._sampled[:] = np.nan
+        self._sources = []
+        for table in tables:
+            source, to = np.empty(len(self._sample), np.int64), np.empty(len(self._sample), np.int32)
+            masked = len(self._count) - 1
+            n = rings.locate_samples(table.where, self._ring, self._sample, self._slot, masked, source, to)
+            self._sources.append((source[:n].copy(), to[:n].copy()))
+        self._block_of_panel = [self._first_block[table.panel] for table in tables]
 
     def _statistics(self, arrays: Arrays) -> bool:
         """Set each ring's mean and threshold; return whether all pixels above their threshold are among those listed."""
         s = self._stage
-        rings = len(self._count) - 1
-        for table, flat in arrays:
-            kernel.take_samples(flat, table.where, self._ring, self._sample, self._slot, rings, self._sampled)
-        kernel.estimate_core(
+        for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
+            rings.take_samples(flat, source, to, self._sampled)
+        if s.fast:
+            rings.sampled_thresholds(self._sampled, self._first, s.threshold, s.min_snr, self._offset, self._upper)
+            return False
+        rings.estimate_core(
             self._sampled, self._first, self._count, s.threshold, s.min_snr, self._low, self._high, self._constant
         )
-        self._sums[:] = 0.0
+        self._ends = self._collect(arrays)
+        listed = self._ends[-1]
+        all_listed = listed >= 0 and rings.clip(
+            self._count,
+            self._sums,
+            self._low,
+            self._high,
+            self._constant,
+            self._ring,
+            self._place[:listed],
+            self._value[:listed],
+            s.threshold,
+            s.min_snr,
+            self._offset,
+            self._upper,
+            self._cut,
+        )
+        if listed < 0:
+            self._upper[-1], self._offset[-1] = rings.NO_THRESHOLD, 0.0
+            self._cut[:-1] = 1
+        if self._cut.any():
+            self._clip_plainly(arrays)
+            return False
+        return bool(all_listed)
+
+    def _collect(self, arrays: Arrays) -> list[int]:
+        """Add up the rings' cores and list the other pixels; return where each array's end in the list, -1 if it is full."""
+        rings.range_tables(self._low, -1.0, self._lows)
+        rings.range_tables(self._high, 1.0, self._highs)
+        fit_packed = rings.fit_packed(self._count, self._low, self._high)
+        self._lanes[:] = 0
+        self._float_lanes[:] = 0.0
         ends = [0]
-        for table, flat in arrays:
-            n = kernel.collect(
+        for (table, flat), block_of_panel in zip(arrays, self._block_of_panel, strict=True):
+            packed = fit_packed and flat.dtype.kind != "f"
+            collect = rings.collect_integers if packed else rings.collect_floats
+            n = collect(
                 flat,
                 table.where,
                 self._ring,
                 self._low,
                 self._high,
-                rings,
-                self._sums,
+                self._block,
+                block_of_panel,
+                self._lows,
+                self._highs,
+                self._lanes if packed else self._float_lanes,
                 ends[-1],
                 self._place,
                 self._value,
@@ -245,29 +335,9 @@ class PeakFinder8Search:
             ends.append(n)
             if n < 0:
                 break
-        self._ends = ends
-        all_listed = ends[-1] >= 0 and kernel.clip(
-            self._count,
-            self._sums,
-            self._low,
-            self._high,
-            self._constant,
-            self._ring,
-            self._place[: ends[-1]],
-            self._value[: ends[-1]],
-            s.threshold,
-            s.min_snr,
-            self._offset,
-            self._upper,
-            self._cut,
-        )
-        if ends[-1] < 0:
-            self._upper[rings], self._offset[rings] = kernel.NO_THRESHOLD, 0.0
-            self._cut[:rings] = 1
-        if self._cut.any():
-            self._clip_plainly(arrays)
-            return False
-        return bool(all_listed)
+        np.sum(self._float_lanes, axis=0, out=self._sums)
+        rings.unpack(self._lanes, self._sums)
+        return ends
 
     def _clip_plainly(self, arrays: Arrays) -> None:
         """Find the thresholds of the rings that are marked in `_cut` from all their pixels."""
@@ -275,8 +345,8 @@ class PeakFinder8Search:
         of_ring, value = np.empty(size, np.uint16), np.empty(size, np.float32)
         n = 0
         for table, flat in arrays:
-            n = kernel.gather(flat, table.where, self._ring, self._cut, n, of_ring, value)
-        kernel.clip_plainly(
+            n = rings.gather(flat, table.where, self._ring, self._cut, n, of_ring, value)
+        rings.clip_plainly(
             of_ring, value, self._cut, self._stage.threshold, self._stage.min_snr, self._offset, self._upper
         )
 
@@ -285,21 +355,38 @@ class PeakFinder8Search:
         arrays = self._flatten(image, geom)
         self._cut[:-1] = 1
         self._clip_plainly(arrays)
-        for table, flat in arrays:
-            self._all_above(table, flat)
+        rings.range_tables(self._upper, 1.0, self._uppers)
+        for i, (table, flat) in enumerate(arrays):
+            self._all_above(i, table, flat)
+            rings.collect_floats(
+                flat,
+                table.where,
+                self._ring,
+                self._low,
+                self._high,
+                self._block,
+                self._block_of_panel[i],
+                self._lows,
+                self._highs,
+                self._float_lanes,
+                0,
+                self._place,
+                self._value,
+            )
 
     def _listed_above(self, i: int) -> NDArray[np.int32]:
         """Return the places of the listed pixels of the i-th array that are above their threshold."""
         mine = slice(self._ends[i], self._ends[i + 1])
-        n = kernel.pick(self._ring, self._upper, self._place[mine], self._value[mine], self._chosen)
+        n = rings.pick(self._ring, self._upper, self._place[mine], self._value[mine], self._chosen)
         return self._chosen[:n]
 
-    def _all_above(self, table: PanelTable, flat: NDArray[Any]) -> NDArray[np.int32]:
-        """Return the places of all pixels of an array that are above their threshold."""
-        n = kernel.screen(flat, table.where, self._ring, self._upper, self._chosen)
+    def _all_above(self, i: int, table: PanelTable, flat: NDArray[Any]) -> NDArray[np.int32]:
+        """Return the places of all pixels of the i-th array that are above their threshold."""
+        blocks = self._block, self._block_of_panel[i], self._uppers
+        n = rings.screen(flat, table.where, self._ring, self._upper, *blocks, self._chosen)
         if n > len(self._chosen):
             self._chosen = np.empty(n, np.int32)
-            kernel.screen(flat, table.where, self._ring, self._upper, self._chosen)
+            rings.screen(flat, table.where, self._ring, self._upper, *blocks, self._chosen)
         return self._chosen[:n]
 
     def _peak_list(self, panel: NDArray[np.int64], row: NDArray[np.float64], geom: DetGeom) -> PeakList:
@@ -322,7 +409,9 @@ class PeakFinder8Search:
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    search = PeakFinder8Search(PeakFinder8(threshold=_warm_up.THRESHOLD), RecentTables())
-    for image, geom in _warm_up.frames(dtypes):
-        search(image, geom)
-        search.do_plainly(image, geom)
+    for fast in (False, True):
+        search = PeakFinder8Search(PeakFinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
+        for image, geom in _warm_up.frames(dtypes):
+            search(image, geom)
+            if not fast:
+                search.do_plainly(image, geom)
