@@ -424,23 +424,33 @@ def rotations(cell: UnitCell, tolerance: float = 0.02) -> Rotations:
 def metric_rotations(reduced: Matrix, tolerance: float = 0.02) -> NDArray[np.int64]:
     """Return the integer matrices of determinant 1 that leave a reduced basis' metric unchanged within `tolerance`.
 
-    In a reduced basis their elements are -1, 0, 1. Where the matrices within the tolerance are no group (a borderline
-    pseudo-symmetry), the tolerance is lowered until they are.
+    Where the matrices within the tolerance are no group (a borderline pseudo-symmetry), the tolerance is lowered until
+    they are.
     """
-    metric = reduced @ reduced.T
-    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    candidates = _unimodular()
-    moved = candidates @ metric @ candidates.transpose(0, 2, 1)
-    misfit = (np.abs(moved - metric) / scale).max(axis=(1, 2))
-    order = np.argsort(misfit, kind="stable")
-    candidates, misfit = candidates[order], misfit[order]
-    for n in range(int(np.searchsorted(misfit, tolerance, side="right")), 1, -1):
+    candidates = near_rotations(reduced, tolerance)
+    for n in range(len(candidates), 1, -1):
         group = {matrix.tobytes() for matrix in candidates[:n]}
         if n in (2, 4, 6, 8, 12, 24) and all(
             (x @ y).tobytes() in group for x, y in itertools.product(candidates[:n], repeat=2)
         ):
             return _identity_first(candidates[:n])
     return np.eye(3, dtype=np.int64)[None]
+
+
+def near_rotations(reduced: Matrix, tolerance: float) -> NDArray[np.int64]:
+    """Return the integer matrices that turn a reduced basis into one with nearly its metric, nearest first; no group.
+
+    In a reduced basis their elements are -1, 0, 1. The misfit is the largest change of an element of the metric, as a
+    fraction of the product of the two lengths.
+    """
+    metric = reduced @ reduced.T
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    candidates = _unimodular()
+    moved = candidates @ metric @ candidates.transpose(0, 2, 1)
+    misfit = (np.abs(moved - metric) / scale).max(axis=(1, 2))
+    misfit[(candidates == np.eye(3)).all(axis=(1, 2))] = -1.0  # the identity is first
+    order = np.argsort(misfit, kind="stable")
+    return candidates[order[: int(np.searchsorted(misfit[order], tolerance, side="right"))]]
 
 
 def _identity_first(group: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.index import _kernel
-from stages.lattice import UnitCell, metric_rotations, primitive
+from stages.lattice import UnitCell, metric_rotations, near_rotations, primitive
 
 SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
 FEW_DIRECTIONS, MANY_DIRECTIONS = 16_384, 65_536
@@ -34,6 +34,8 @@ class Target:
         Those of the table that no rotation takes to an earlier one.
     variants
         (k, 3, 3) one of each coset of the exact rotations among those within 2 %, the identity first.
+    twins
+        (k, 3, 3) rotations within 10 % that are not within 2 %: settings in which many spots fit, too.
     axes, signs
         The two shortest axes, and for each 1 if a rotation reverses it, else 2.
     directions
@@ -50,6 +52,7 @@ class Target:
     canonical: NDArray[np.float64]
     canonical_length: NDArray[np.float64]
     variants: NDArray[np.float64]
+    twins: NDArray[np.float64]
     axes: NDArray[np.int64]
     signs: NDArray[np.int64]
     directions: NDArray[np.float32]
@@ -80,6 +83,7 @@ class Target:
             self.canonical,
             self.canonical_length,
             self.variants,
+            self.twins,
             self.axes,
             self.signs,
             self.directions,
@@ -119,6 +123,7 @@ def make_target(cell: UnitCell) -> Target:
         canonical=np.ascontiguousarray(vectors[canonical].T),
         canonical_length=np.ascontiguousarray(length[canonical]),
         variants=_cosets(group, exact).astype(np.float64),
+        twins=_cosets(near_rotations(basis, 0.1), group)[1:].astype(np.float64),
         axes=axes,
         signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
         directions=half_sphere(MANY_DIRECTIONS if large else FEW_DIRECTIONS),
@@ -174,11 +179,11 @@ def _canonical(hkl: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.b
     return is_largest
 
 
-def _cosets(group: NDArray[np.int64], exact: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one element of each left coset ``exact * w`` of the group, the identity first."""
+def _cosets(matrices: NDArray[np.int64], exact: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one element of each left coset ``exact * w`` of the matrices, the identity first."""
     chosen: list[NDArray[np.int64]] = []
     covered: set[bytes] = set()
-    for matrix in group:
+    for matrix in matrices:
         if matrix.tobytes() not in covered:
             chosen.append(matrix)
             covered.update((e @ matrix).tobytes() for e in exact)
