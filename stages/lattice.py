@@ -231,7 +231,7 @@ def _lattice_of_group(group: gemmi.SpaceGroup) -> Lattice:
     system = group.crystal_system_str()
     centring = group.centring_type()
     if system == "trigonal":
-        if centring == "R" and group.ext != "H":
+        if group.ext == "R":  # rhombohedral axes
             return Lattice("rhombohedral", "R", "*")
         return Lattice("hexagonal", "H" if centring in "RH" else centring, "c")
     axis = {"monoclinic": group.monoclinic_unique_axis(), "tetragonal": "c", "hexagonal": "c"}.get(system, "*")
@@ -416,7 +416,8 @@ def rotations(cell: UnitCell, tolerance: float = 0.02) -> Rotations:
     reduced = primitive(cell)
     within = metric_rotations(reduced.real_space_angstrom, tolerance)
     to_conventional = reduced.to_conventional.astype(np.float64)
-    found: Rotations = (to_conventional @ within @ np.linalg.inv(to_conventional)).astype(np.float64)
+    parts = round(float(np.linalg.det(to_conventional)))  # the elements are multiples of 1 / parts
+    found: Rotations = np.rint(parts * (to_conventional @ within @ np.linalg.inv(to_conventional))) / parts
     found.setflags(write=False)
     return found
 
