@@ -18,9 +18,6 @@ CENTERING_CODES = "PABCIFRH"
 MAX_INDEX = 511
 """CrystFEL's readers know no larger Miller index."""
 
-MIN_PARTIALITY = math.exp(-0.5 * 1.7 * 1.7)
-"""A reflection is predicted from this partiality on: 1.7 profile radii off the Ewald sphere."""
-
 
 @njit(cache=True, nogil=True)
 def is_absent(centering: int, h: int, k: int, ll: int) -> bool:
@@ -436,13 +433,27 @@ def predict(
 
 
 @njit(cache=True, nogil=True)
+def reciprocal_of(real: Array, out: Array) -> None:
+    """Write a*, b*, c* to `out` for rows a, b, c: cross products over the volume."""
+    for i in range(3):
+        s, t = real[(i + 1) % 3], real[(i + 2) % 3]
+        out[i, 0] = s[1] * t[2] - s[2] * t[1]
+        out[i, 1] = s[2] * t[0] - s[0] * t[2]
+        out[i, 2] = s[0] * t[1] - s[1] * t[0]
+    volume = real[0, 0] * out[0, 0] + real[0, 1] * out[0, 1] + real[0, 2] * out[0, 2]
+    for i in range(3):
+        for j in range(3):
+            out[i, j] /= volume
+
+
+@njit(cache=True, nogil=True)
 def pair(
     real: Array,
-    reciprocal: Array,
     centering: int,
     k: float,
     shift: Array,
-    tolerance_q: float,
+    tolerance: float,
+    low: Array,
     origin: Array,
     fs_step: Array,
     ss_step: Array,
@@ -463,19 +474,31 @@ def pair(
 
     h = A q is rounded; the excitation error e = k - |k0 + g| and the place (on the peak's own panel, be it beyond its edge)
     of that reflection are compared with the peak. It is paired if the reflection exists, and if the two directions differ by
-    no more than `tolerance_q` times the wavelength, taken as a distance in reciprocal space. Where two peaks claim one
+    no more than `tolerance` shortest reciprocal vectors times the wavelength. Where two peaks claim one
     reflection the nearer has it.
 
     Parameters
     ----------
-    real, reciprocal
-        (3, 3), rows a, b, c and a*, b*, c*.
+    real
+        (3, 3), rows a, b, c.
+    low
+        float64 (m, 3), indices among which the shortest reciprocal vector's are.
     panel, fs, ss
         The peaks.
     hkl_out, error_out, dfs_out, dss_out, fraction_out, paired_out
         Indices; excitation error; predicted minus observed place, pixels; largest deviation of A q from integers; pairing.
     """
     n = panel.shape[0]
+    reciprocal = np.empty((3, 3))
+    reciprocal_of(real, reciprocal)
+    shortest_sq = np.inf
+    for i in range(low.shape[0]):
+        length_sq = 0.0
+        for j in range(3):
+            g = low[i, 0] * reciprocal[0, j] + low[i, 1] * reciprocal[1, j] + low[i, 2] * reciprocal[2, j]
+            length_sq += g * g
+        shortest_sq = min(shortest_sq, length_sq)
+    tolerance_q = tolerance * math.sqrt(shortest_sq)
     distance = np.empty(n)
     keys = np.empty(n, np.int64)
     num_paired = 0

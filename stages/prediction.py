@@ -8,7 +8,7 @@ al. 2016, doi:10.1107/S1600576716004751); the numbers come from :mod:`stages._ke
 ...                np.array([[0, 1e-4, 0]]), 12398.419843320026, np.array([0.1]), (np.zeros((1000, 1000), "u1"),))
 >>> crystal = Crystal(np.diag([50.0, 60.0, 70.0]))
 >>> reflections = predict(crystal, PanelFinder.of(geom), 0.0005)
->>> bool(np.all(reflections.partiality >= MIN_PARTIALITY)), len(reflections) > 50
+>>> bool(np.all(reflections.partiality >= math.exp(-0.5 * REACH**2))), len(reflections) > 50
 (True, True)
 """
 
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from pipeline import RejectFrame
 from stages import _kernel_predict as kernel
-from stages._kernel_predict import MIN_PARTIALITY
 from stages.crystal import Crystal, Reflections
 from stages.geometry import DetGeom, Panel
 from stages.lattice import Lattice
@@ -30,6 +29,15 @@ from stages.peaklist import PeakList
 
 DEFAULT_PROFILE_RADIUS = 0.002
 """1/Angstrom: with what CrystFEL goes on where the radius cannot be determined (0.02 nm^-1)."""
+
+REACH = 1.7
+"""A reflection is predicted up to so many profile radii off the Ewald sphere, if the radius is given: as CrystFEL's."""
+
+REACH_OF_PAIRS = 1.15
+"""The same where the radius was estimated from pairs: there it is not a Gaussian's width, but almost the farthest pair's."""
+
+OUTLIER_SPREAD = 5.0
+"""Pairs whose excitation error exceeds so many medians are chance pairs, and do not count for the profile radius."""
 
 FEWEST_PAIRS = 3
 """With fewer pairs of peaks and reflections nothing is estimated."""
@@ -183,11 +191,12 @@ def predict(
     max_q: float = math.inf,
     divergence: float = 0.0,
     bandwidth: float | None = None,
+    reach: float = REACH,
 ) -> Reflections:
-    """Return all reflections of a crystal on the detector with a partiality of at least 0.236, intensities zero.
+    """Return all reflections of a crystal on the detector with a partiality of at least exp(-reach^2 / 2), intensities zero.
 
-    Those are the reflections up to 1.7 profile radii off the Ewald sphere if the beam has neither bandwidth nor divergence.
-    Only the lattice's centring causes absences; panels with ``no_index`` have no reflections; no index exceeds 511.
+    Those are the reflections up to `reach` profile radii off the Ewald sphere if the beam has neither bandwidth nor
+    divergence. Only the lattice's centring causes absences; panels with ``no_index`` have no reflections; no index exceeds 511.
 
     Parameters
     ----------
@@ -203,6 +212,8 @@ def predict(
         Full angle, radians.
     bandwidth
         Standard deviation of the relative photon energy; None takes the geometry's.
+    reach
+        Profile radii up to which reflections are predicted.
     """
     radius = crystal.profile_radius_per_angstrom if profile_radius is None else profile_radius
     if not 0.0 < radius < math.inf:
@@ -211,9 +222,9 @@ def predict(
     if np.abs(shift).max() > finder.shift_limit_m:
         finder = PanelFinder.of(finder.geom, None, 1.1 * float(np.abs(shift).max()))
     reciprocal = np.ascontiguousarray(crystal.reciprocal_per_angstrom)
-    # as many lattice points as the shell over the cap of the Ewald sphere up to q holds: pi q^2 x 3.4 R x V, and some more
+    # as many lattice points as the shell over the cap of the Ewald sphere up to q holds: pi q^2 x 2 reach R x V, and some more
     q = min(max_q, finder.max_q_per_angstrom)
-    in_shell = 3.4 * math.pi * q * q * radius * abs(float(np.linalg.det(crystal.real_space_angstrom)))
+    in_shell = 2.0 * reach * math.pi * q * q * radius * abs(float(np.linalg.det(crystal.real_space_angstrom)))
     room = 1000 + int(min(1.5 * in_shell, 1e6))
     while True:
         hkl = np.empty((room, 3), np.int32)
@@ -227,7 +238,7 @@ def predict(
             float(radius),
             float(finder.geom.bandwidth if bandwidth is None else bandwidth),
             float(divergence),
-            MIN_PARTIALITY,
+            math.exp(-0.5 * reach * reach),
             float(max_q),
             finder.max_q_per_angstrom,
             shift,
@@ -295,15 +306,13 @@ def pair_peaks(
     n = len(peaks)
     hkl, floats, paired = np.empty((n, 3), np.int32), np.empty((4, n)), np.empty(n, np.bool_)
     error, dfs, dss, fraction = floats
-    real = np.ascontiguousarray(real_space_angstrom, np.float64)
-    reciprocal = np.ascontiguousarray(np.linalg.inv(real).T)
     kernel.pair(
-        real,
-        reciprocal,
+        np.ascontiguousarray(real_space_angstrom, np.float64),
         centering_code(lattice),
         finder.wave_number,
         np.array(shift_m, np.float64),
-        TOLERANCE_OF_PAIRING * shortest_reciprocal_vector(reciprocal, lattice),
+        TOLERANCE_OF_PAIRING,
+        _LOW[lattice.centering],
         finder.origin_m,
         finder.fs_m,
         finder.ss_m,
@@ -326,19 +335,22 @@ def pair_peaks(
 def profile_radius(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> float:
     """Estimate the profile radius from the peaks, in 1/Angstrom: DEFAULT_PROFILE_RADIUS if fewer than three are paired.
 
-    The 98th percentile of |excitation error| over the paired peaks. As in CrystFEL the pairs are sorted by it first, and end
-    where it exceeds 1.5 times the median: chance pairs, whose errors are far larger, would otherwise set the radius. (For
-    errors distributed normally that cut makes the result about one standard deviation.)
+    The 98th percentile of |excitation error| over the paired peaks, those left out that exceed OUTLIER_SPREAD medians: chance
+    pairs, whose errors are far larger, would otherwise set the radius. (CrystFEL leaves out what exceeds 1.5
+    medians; for errors distributed normally its percentile is then about one standard deviation.)
     """
     pairs = pair_peaks(crystal.real_space_angstrom, crystal.lattice, crystal.det_shift_m, peaks, finder)
-    errors = np.sort(np.abs(pairs.excitation_error_per_angstrom[pairs.paired]))
+    return radius_of_pairs(pairs)
+
+
+def radius_of_pairs(pairs: Pairs) -> float:
+    """Return the profile radius that pairs of peaks and reflections show; see :func:`profile_radius`."""
+    errors = np.abs(pairs.excitation_error_per_angstrom[pairs.paired])
+    errors.sort()
     if len(errors) < FEWEST_PAIRS:
         return DEFAULT_PROFILE_RADIUS
-    errors = errors[: np.searchsorted(errors, 1.5 * errors[len(errors) // 2], side="right")]
-    n = len(errors)
-    if n < FEWEST_PAIRS:
-        return DEFAULT_PROFILE_RADIUS
-    radius = float(errors[max(n - 1 - n // 50, 2)])
+    n = int(errors.searchsorted(OUTLIER_SPREAD * errors[len(errors) // 2], side="right"))
+    radius = float(errors[n - 1 - n // 50])
     return radius if radius > 0.0 else DEFAULT_PROFILE_RADIUS
 
 

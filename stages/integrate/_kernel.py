@@ -59,9 +59,9 @@ def fit_background(
 ) -> int:
     """Fit a + b dx + c dy to the ring around (x0, y0), b = c = 0 unless `gradient`; return how many pixels it has.
 
-    Pixels that are bad, not finite, or claimed by a peak are left out. `fit` receives a, b, c, the variance about the
-    fit, the highest pixel, 1 if any pixel exceeds `max_adu`, and the mean. Sums are taken relative to the first pixel, so
-    that nothing cancels.
+    Pixels that are bad, not finite, or claimed by a peak are left out. `fit` receives a, b, c, the variance about the fit
+    (of m pixels: the sum of squares over m - 1, for the plane over m - 3), the highest pixel, 1 if any pixel exceeds
+    `max_adu`, and the mean. Sums are taken relative to the first pixel, so that nothing cancels.
     """
     origin, stride_ss, stride_fs, width, start = (
         where[OFFSET],
@@ -115,6 +115,9 @@ def fit_background(
         b, c = (xv * yy - yv * xy) / determinant, (yv * xx - xv * xy) / determinant
         a -= (b * s_x + c * s_y) / n
         variance -= (b * xv + c * yv) / n
+    free = n - 3 if gradient else n - 1
+    if free > 0:
+        variance *= n / free
     fit[0], fit[1], fit[2] = first + a, b, c
     fit[3] = max(0.0, variance)
     fit[4], fit[5], fit[6] = highest, saturated, first + s_v / n
@@ -172,12 +175,13 @@ def integrate_one(
     """
     width, height, start = where[WIDTH], where[HEIGHT], where[START]
     x0, y0 = math.floor(fs), math.floor(ss)
-    moved_x = moved_y = 0
+    moved_x = moved_y = num_ring = 0
     farthest_sq = inner[0, 0] ** 2 + inner[0, 1] ** 2  # the first offset is as long as the inner radius, to the pixel
     for step in range(MAX_CENTRINGS + 1):
         if x0 < half or y0 < half or x0 + half >= width or y0 + half >= height:
             return UNMEASURABLE
-        if fit_background(flat, where, marks, x0, y0, ring, grad, max_adu, fit) < FEWEST_PIXELS:
+        num_ring = fit_background(flat, where, marks, x0, y0, ring, grad, max_adu, fit)
+        if num_ring < FEWEST_PIXELS:
             return UNMEASURABLE
         if not cen or step == MAX_CENTRINGS:
             break
@@ -192,7 +196,7 @@ def integrate_one(
             cen = False
         x0 += dx
         y0 += dy
-    total = 0.0
+    total = moment = 0.0
     highest, saturated = fit[4], fit[5] > 0.0
     num_inner = 0
     for j in range(inner.shape[0]):
@@ -207,13 +211,17 @@ def integrate_one(
         num_inner += 1
         highest = max(highest, value)
         saturated = saturated or value > max_adu
-        total += value - (fit[0] + fit[1] * dx + fit[2] * dy)
+        net = value - (fit[0] + fit[1] * dx + fit[2] * dy)
+        total += net
+        moment += net * (dx * dx + dy * dy)
     if num_inner < FEWEST_PIXELS:
         return UNMEASURABLE
     from_photons = adu_per_photon * max(abs(total), adu_per_photon)
-    sigma = math.sqrt(from_photons + num_inner * fit[3])
+    # the background's mean is subtracted num_inner times, and has the variance of a ring pixel / num_ring itself
+    sigma = math.sqrt(from_photons + num_inner * (1.0 + num_inner / num_ring) * fit[3])
     out[0], out[1], out[2], out[3] = total, sigma, highest, fit[6]
     out[4], out[5] = fs + moved_x, ss + moved_y
+    out[6], out[7] = moment, num_inner == inner.shape[0]
     return (SATURATED if saturated else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
 
 
@@ -257,7 +265,8 @@ def integrate(
     cen, grad
         Centre the peaks; fit a sloping background.
     results
-        float64 (n, 6), written: intensity, sigma, highest pixel, background per pixel, fs, ss.
+        float64 (n, 8), written: intensity, sigma, highest pixel, background per pixel, fs, ss, sum of the intensity times its
+        squared distance from the circle's central pixel, 1 if all pixels of the circle count.
     status
         int64 (n,), written: UNMEASURABLE, or MEASURED plus SATURATED plus IMPLAUSIBLE as it applies.
     """

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from stages.crystal import Crystal, Crystals, Reflections
 from stages.geometry import DetGeom
 from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, check_crystal, predict, profile_radius, resolution_limit
+from stages.prediction import (
+    REACH,
+    REACH_OF_PAIRS,
+    PanelFinder,
+    check_crystal,
+    predict,
+    profile_radius,
+    resolution_limit,
+)
 
 OVERPREDICTION = 5.0
 """By how much --overpredict widens the profile radius."""
@@ -31,6 +39,7 @@ class Predictor:
         self._options = options
         self._finder: PanelFinder | None = None
         fixed = options.fix_profile_radius
+        self._reach = REACH_OF_PAIRS if fixed is None else REACH
         self._fixed_radius = None if fixed is None else 1e-10 * fixed
 
     def finder(self, geom: DetGeom) -> PanelFinder:
@@ -58,7 +67,9 @@ class Predictor:
         options = self._options
         radius = crystal.profile_radius_per_angstrom * (OVERPREDICTION if options.overpredict else 1.0)
         max_q = max(0.0, crystal.resolution_limit_per_angstrom + 0.1 * options.push_res)
-        return predict(crystal, finder, radius, max_q=max_q, divergence=options.fix_divergence or 0.0)
+        return predict(
+            crystal, finder, radius, max_q=max_q, divergence=options.fix_divergence or 0.0, reach=self._reach
+        )
 
 
 def without_reflections(crystals: Crystals, predictor: Predictor, geom: DetGeom, peaks: PeakList) -> Crystals:

@@ -14,27 +14,35 @@ from stages.crystal import Crystals, Reflections
 from stages.geometry import DetGeom, Panel
 from stages.image import Image
 from stages.integrate import _kernel as kernel
+from stages.integrate._containment import Containment
 from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
 from stages.peaklist import PeakList
 from stages.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+
+STRONG = 10.0
+"""Reflections of so many sigma tell the width of the spots."""
 
 
 @stage("integrate/rings")
 class Rings:
     """Predict the reflections of each crystal, and sum the pixels of each in a circle above the background in a ring around it.
 
-    **Prediction.** A reflection is predicted if its modelled partiality is at least exp(-1.7^2 / 2): with a monochromatic
-    parallel beam, if it lies within 1.7 profile radii of the Ewald sphere. The profile radius is the 98th percentile of the
-    excitation errors of the peaks that belong to the crystal. The model is CrystFEL's xsphere (White et al. 2016,
+    **Prediction.** With a monochromatic parallel beam, a reflection is predicted if it lies within 1.15 profile radii of the
+    Ewald sphere, the profile radius being the 98th percentile of the excitation errors of the peaks that belong to the crystal;
+    with a given profile radius, that is the width of a Gaussian, within 1.7 of it. Otherwise the modelled partiality is to be
+    as high as it is there. The model is CrystFEL's xsphere (White et al. 2016,
     doi:10.1107/S1600576716004751); the centring alone causes absences.
 
     **Integration.** Of the pixel in which the predicted position lies, the circle is what is within the inner radius, the
-    ring what is between the middle and the outer one. With n pixels v_i in the circle, background b (the ring's mean, or the
-    plane through it) and variance s^2 of the ring about it::
+    ring what is between the middle and the outer one. With n pixels v_i in the circle, background b (the mean of the m pixels
+    of the ring, or the plane through them) and variance s^2 of the ring about it::
 
-        I = sum(v_i - b)          sigma^2 = adu_per_photon I + n s^2
+        f I = sum(v_i - b)          f^2 sigma^2 = adu_per_photon f I + n s^2 (1 + n / m)
 
-    in ADU (for |I| below one photon the first term is that of one photon, for I < 0 that of -I). Pixels claimed by several
+    in ADU (for |I| below one photon the first term is that of one photon, for I < 0 that of -I); n^2 s^2 / m is the error of
+    the subtracted mean. f is the part of a spot that the difference of circle and ring catches, one number for each crystal:
+    the width of its strong reflections (I > 10 sigma) about their predicted positions tells it, for spots of a Gaussian shape.
+    With fewer than three strong reflections, or without `correct_tails`, f = 1. Pixels claimed by several
     reflections, of whatever crystal, count for none, and a ring leaves out the circles of all others. A reflection is left
     out if its box leaves the panel, if a pixel of its circle is bad or not finite, if fewer than four pixels remain in circle
     or ring, if a pixel exceeds max_adu (counted as saturated), or if I < -5 sigma (counted as implausible). Box and rings as in
@@ -52,6 +60,9 @@ class Rings:
     )
     sat: bool = Field(default=False, description="Keep reflections with pixels above max_adu (rings-sat).")
     grad: bool = Field(default=False, description="Fit a plane to the background instead of its mean (rings-grad).")
+    correct_tails: bool = Field(
+        default=True, description="Divide intensities by the part of a spot that lies in the circle, f."
+    )
     push_res: float = Field(
         default=math.inf, description="Integrate so many nm^-1 beyond each crystal's resolution limit; may be negative."
     )
@@ -98,6 +109,7 @@ class RunningRings:
         self._pack_mask = PackedMask()
         self._inner, self._ring = ring_offsets(stage.int_radius)
         self._half = int(stage.int_radius[2])
+        self._containment = Containment.of(self._inner, self._ring) if stage.correct_tails else None
         self._panels: tuple[Panel, ...] | None = None
         self._size: NDArray[np.int64] = np.zeros((0, 2), np.int64)
         self._start: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -127,7 +139,7 @@ class RunningRings:
             panel, fs, ss = predicted[0].panel, predicted[0].fs, predicted[0].ss
         else:
             panel, fs, ss = (np.concatenate([getattr(r, name) for r in predicted]) for name in ("panel", "fs", "ss"))
-        results = np.zeros((len(panel), 6))
+        results = np.zeros((len(panel), 8))
         status = np.full(len(panel), kernel.UNMEASURABLE, np.int64)
         adu_per_photon = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
         kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(1))
@@ -166,7 +178,11 @@ class RunningRings:
             implausible &= ~saturated
         wanted = (status == kernel.MEASURED) | (saturated & ~implausible if self._stage.sat else False)
         kept = np.flatnonzero(wanted)
-        intensity, sigma, peak, background, fs, ss = np.ascontiguousarray(results[kept].T)
+        intensity, sigma, peak, background, fs, ss, moment, whole = np.ascontiguousarray(results[kept].T)
+        if self._containment is not None:
+            strong = (intensity > STRONG * sigma) & (whole > 0) & ~saturated[kept]
+            caught = self._containment.from_spots(intensity[strong], moment[strong])
+            intensity, sigma = intensity / caught, sigma / caught
         return Reflections(
             predicted.hkl[kept],
             predicted.panel[kept],

@@ -399,3 +399,116 @@ def fit(
         if gain <= tolerance * cost:
             break
     return float(total)
+
+
+@njit(cache=True, nogil=True)
+def gather(chosen: Array, hkl: Array, panel: Array, fs: Array, ss: Array) -> tuple[Array, Array, Array, Array]:
+    """Return the chosen pairs: indices, panel and observed place."""
+    n = 0
+    for i in range(chosen.size):
+        n += 1 if chosen[i] else 0
+    hkl_out, panel_out = np.empty((n, 3), hkl.dtype), np.empty(n, panel.dtype)
+    fs_out, ss_out = np.empty(n), np.empty(n)
+    n = 0
+    for i in range(chosen.size):
+        if chosen[i]:
+            hkl_out[n, 0], hkl_out[n, 1], hkl_out[n, 2] = hkl[i, 0], hkl[i, 1], hkl[i, 2]
+            panel_out[n], fs_out[n], ss_out[n] = panel[i], fs[i], ss[i]
+            n += 1
+    return hkl_out, panel_out, fs_out, ss_out
+
+
+@njit(cache=True, nogil=True)
+def fit_chosen(
+    real: Array,
+    shift: Array,
+    group: Array,
+    metrics: Array,
+    k: float,
+    weight: float,
+    prior: Array,
+    refine_shift: bool,
+    iterations: int,
+    tolerance: float,
+    chosen: Array,
+    hkl: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+) -> float:
+    """:func:`fit` to the chosen pairs; `metrics` (n, 3, 3) is scaled by the cell's lengths here."""
+    basis = np.empty(metrics.shape)
+    length = np.empty(3)
+    for i in range(3):
+        length[i] = math.sqrt(real[i, 0] ** 2 + real[i, 1] ** 2 + real[i, 2] ** 2)
+    for n in range(metrics.shape[0]):
+        for i in range(3):
+            for j in range(3):
+                basis[n, i, j] = metrics[n, i, j] * length[i] * length[j]
+    indices, at, at_fs, at_ss = gather(chosen, hkl, panel, fs, ss)
+    return float(
+        fit(
+            real,
+            shift,
+            group,
+            basis,
+            k,
+            weight,
+            prior,
+            refine_shift,
+            iterations,
+            tolerance,
+            indices,
+            at,
+            at_fs,
+            at_ss,
+            origin,
+            normal,
+            dual_fs,
+            dual_ss,
+        )
+    )
+
+
+@njit(cache=True, nogil=True)
+def same_pairs(chosen: Array, hkl: Array, chosen_before: Array, hkl_before: Array) -> bool:
+    """Say whether the same peaks are chosen with the same indices."""
+    for i in range(chosen.size):
+        if chosen[i] != chosen_before[i]:
+            return False
+        if chosen[i] and (
+            hkl[i, 0] != hkl_before[i, 0] or hkl[i, 1] != hkl_before[i, 1] or hkl[i, 2] != hkl_before[i, 2]
+        ):
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def residuals(
+    bases: Array,
+    shifts: Array,
+    k: float,
+    weight: float,
+    chosen: Array,
+    hkl: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    origin: Array,
+    normal: Array,
+    dual_fs: Array,
+    dual_ss: Array,
+    out: Array,
+) -> None:
+    """Write R over the chosen pairs to `out`, for each of several bases (n, 3, 3) and shifts (n, 2)."""
+    indices, at, at_fs, at_ss = gather(chosen, hkl, panel, fs, ss)
+    reciprocal, each = np.empty((3, 3)), np.empty((at.size, 3))
+    for n in range(bases.shape[0]):
+        inverse_transpose(bases[n], reciprocal)
+        out[n] = deviations(
+            reciprocal, shifts[n], k, weight, indices, at, at_fs, at_ss, origin, normal, dual_fs, dual_ss, each
+        )

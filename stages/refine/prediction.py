@@ -22,6 +22,7 @@ from stages.prediction import (
     pair_peaks,
     predict,
     profile_radius,
+    radius_of_pairs,
     warm_up,
 )
 from stages.refine import _kernel as kernel
@@ -54,7 +55,7 @@ class Prediction:
     A crystal with fewer than three pairs, before or after, is no crystal and is left out, as in CrystFEL. If R, over the
     pairs of the end, is not smaller than before, the crystal stays what it was, in its cell as it was found. Residuals are R of
     the cell with its restrictions imposed, before and after, over the pairs of the end, in square pixels. The profile radius is
-    estimated afterwards (98th percentile of |e|).
+    estimated afterwards (98th percentile of |e|, without chance pairs).
     """
 
     refine_detector_shift: bool = Field(
@@ -108,37 +109,72 @@ class RunningPrediction:
         check_crystal(crystal)
         stage = self._stage
         symmetry = _symmetry(crystal.lattice)
+        lattice = crystal.lattice
         real = np.array(crystal.real_space_angstrom, np.float64)
         shift = np.array(crystal.det_shift_m, np.float64)
-        pairs, chosen = self._pair(real, shift, crystal.lattice, peaks, finder)
-        if chosen.sum() < FEWEST_PAIRS:
+        pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
+        if num_chosen < FEWEST_PAIRS:
             return None
         if not kernel.impose(real, symmetry.rotations):
             return None
-        start_real, start_shift = real.copy(), shift.copy()
-        lengths = np.linalg.norm(real, axis=1)
-        basis = symmetry.metrics * np.outer(lengths, lengths)
+        bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
+        bases[0], shifts[0] = real, shift
+        panels = (finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
         for _ in range(stage.cycles):
-            self._fit(real, shift, symmetry.rotations, basis, pairs, chosen, peaks, finder)
+            kernel.fit_chosen(
+                real,
+                shift,
+                symmetry.rotations,
+                symmetry.metrics,
+                finder.wave_number,
+                stage.excitation_weight,
+                self._prior,
+                stage.refine_detector_shift,
+                stage.iterations,
+                stage.tolerance,
+                chosen,
+                pairs.hkl,
+                peaks.panel,
+                peaks.fs,
+                peaks.ss,
+                *panels,
+            )
             before, chosen_before = pairs, chosen
-            pairs, chosen = self._pair(real, shift, crystal.lattice, peaks, finder)
-            if chosen.sum() < FEWEST_PAIRS:
+            pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
+            if num_chosen < FEWEST_PAIRS:
                 return None
-            if np.array_equal(chosen, chosen_before) and np.array_equal(pairs.hkl[chosen], before.hkl[chosen]):
+            if kernel.same_pairs(chosen, pairs.hkl, chosen_before, before.hkl):
                 break
-        initial = self._residual(start_real, start_shift, pairs, chosen, peaks, finder)
-        final = self._residual(real, shift, pairs, chosen, peaks, finder)
+        bases[1], shifts[1] = real, shift
+        kernel.residuals(
+            bases,
+            shifts,
+            finder.wave_number,
+            stage.excitation_weight,
+            chosen,
+            pairs.hkl,
+            peaks.panel,
+            peaks.fs,
+            peaks.ss,
+            *panels,
+            at_both,
+        )
+        initial, final = float(at_both[0]), float(at_both[1])
         if final < initial:
-            crystal = replace(
+            return replace(
                 crystal,
                 real_space_angstrom=real,
                 det_shift_m=(float(shift[0]), float(shift[1])),
                 initial_residual=initial,
                 final_residual=final,
+                profile_radius_per_angstrom=radius_of_pairs(pairs),
             )
-        else:
-            crystal = replace(crystal, initial_residual=initial, final_residual=initial)
-        return replace(crystal, profile_radius_per_angstrom=profile_radius(crystal, peaks, finder))
+        return replace(
+            crystal,
+            initial_residual=initial,
+            final_residual=initial,
+            profile_radius_per_angstrom=profile_radius(crystal, peaks, finder),
+        )
 
     def _pair(
         self,
@@ -147,10 +183,10 @@ class RunningPrediction:
         lattice: Lattice,
         peaks: PeakList,
         finder: PanelFinder,
-    ) -> tuple[Pairs, NDArray[np.bool_]]:
+    ) -> tuple[Pairs, NDArray[np.bool_], int]:
         pairs = pair_peaks(real, lattice, (float(shift[0]), float(shift[1])), peaks, finder)
         chosen = np.empty(len(peaks), np.bool_)
-        kernel.select(
+        num_chosen = kernel.select(
             pairs.paired,
             pairs.excitation_error_per_angstrom,
             pairs.dfs,
@@ -159,70 +195,7 @@ class RunningPrediction:
             _FLOOR,
             chosen,
         )
-        return pairs, chosen
-
-    def _fit(
-        self,
-        real: NDArray[np.float64],
-        shift: NDArray[np.float64],
-        rotations: NDArray[np.float64],
-        basis: NDArray[np.float64],
-        pairs: Pairs,
-        chosen: NDArray[np.bool_],
-        peaks: PeakList,
-        finder: PanelFinder,
-    ) -> None:
-        stage = self._stage
-        kernel.fit(
-            real,
-            shift,
-            rotations,
-            basis,
-            finder.wave_number,
-            stage.excitation_weight,
-            self._prior,
-            stage.refine_detector_shift,
-            stage.iterations,
-            stage.tolerance,
-            pairs.hkl[chosen],
-            peaks.panel[chosen],
-            peaks.fs[chosen],
-            peaks.ss[chosen],
-            finder.origin_m,
-            finder.normal,
-            finder.dual_fs,
-            finder.dual_ss,
-        )
-
-    def _residual(
-        self,
-        real: NDArray[np.float64],
-        shift: NDArray[np.float64],
-        pairs: Pairs,
-        chosen: NDArray[np.bool_],
-        peaks: PeakList,
-        finder: PanelFinder,
-    ) -> float:
-        reciprocal = np.empty((3, 3))
-        kernel.inverse_transpose(real, reciprocal)
-        hkl = pairs.hkl[chosen]
-        return float(
-            kernel.deviations(
-                reciprocal,
-                shift,
-                finder.wave_number,
-                self._stage.excitation_weight,
-                hkl,
-                peaks.panel[chosen],
-                peaks.fs[chosen],
-                peaks.ss[chosen],
-                finder.origin_m,
-                finder.normal,
-                finder.dual_fs,
-                finder.dual_ss,
-                np.empty((len(hkl), 3)),
-            )
-        )
+        return pairs, chosen, int(num_chosen)
 
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the cache."""

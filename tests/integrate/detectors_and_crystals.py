@@ -87,7 +87,7 @@ def allowed(centering, h, k, ll):
     }[centering]
 
 
-def predicted_slowly(known, geom, radius, max_q=math.inf, divergence=0.0):
+def predicted_slowly(known, geom, radius, max_q=math.inf, divergence=0.0, reach=1.7):
     """Every reflection of the whole box of indices, tested one after the other: {hkl: (panel, fs, ss, error, partiality)}."""
     real = known.real_space_angstrom
     reciprocal = np.linalg.inv(real).T
@@ -96,8 +96,8 @@ def predicted_slowly(known, geom, radius, max_q=math.inf, divergence=0.0):
     for p, panel in enumerate(geom.panels):
         for fs, ss in itertools.product((0, panel.width), (0, panel.height)):
             corner_q = max(corner_q, np.linalg.norm(geom.q_per_angstrom(np.array([p]), np.array([fs]), np.array([ss]))))
-    reach = corner_q + 0.05
-    orders = [int(reach * np.linalg.norm(axis)) + 1 for axis in real]
+    farthest = corner_q + 0.05
+    orders = [int(farthest * np.linalg.norm(axis)) + 1 for axis in real]
     found = {}
     for hkl in itertools.product(*(range(-n, n + 1) for n in orders)):
         g = np.array(hkl) @ reciprocal
@@ -113,7 +113,7 @@ def predicted_slowly(known, geom, radius, max_q=math.inf, divergence=0.0):
         variance = radius**2 + from_k**2 + from_divergence**2
         scale = math.sqrt((radius**2 + sigma_k**2 + from_divergence**2) / variance)
         partiality = scale * math.exp(-(error**2) / (2 * variance))
-        if partiality < math.exp(-(1.7**2) / 2):
+        if partiality < math.exp(-(reach**2) / 2):
             continue
         on_sphere = ray / np.linalg.norm(ray) * k - (0, 0, k)
         share = from_k**2 / (radius**2 + from_k**2)
@@ -167,11 +167,11 @@ def integrated_slowly(reflections, panels, int_radius, adu_per_photon, max_adu, 
         if not grad:
             design = design[:, :1]
         fit = np.linalg.lstsq(design, values[ring], rcond=None)[0]
-        variance = np.mean((values[ring] - design @ fit) ** 2)
+        variance = np.sum((values[ring] - design @ fit) ** 2) / (ring.sum() - design.shape[1])
         under = fit[0] + ((grids[p][1] - x) * fit[1] + (grids[p][0] - y) * fit[2] if grad else 0 * r2)
         total = (values - under)[circle].sum()
         photons = adu_per_photon * max(abs(total), adu_per_photon)
-        sigma = math.sqrt(photons + circle.sum() * variance)
+        sigma = math.sqrt(photons + circle.sum() * (1 + circle.sum() / ring.sum()) * variance)
         peak = values[circle | ring].max()
         if peak > max_adu:
             num_saturated += 1

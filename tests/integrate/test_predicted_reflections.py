@@ -238,7 +238,7 @@ def test_of_two_peaks_that_claim_one_reflection_the_nearer_has_it():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_profile_radius_is_about_the_spread_of_the_excitation_errors(seed):
+def test_the_profile_radius_of_normally_distributed_errors_is_their_98th_percentile(seed):
     rng = np.random.default_rng(seed)
     geom = detector((1, 1), (1000, 1000), 2e-4)
     finder = PanelFinder.of(geom)
@@ -247,7 +247,7 @@ def test_the_profile_radius_is_about_the_spread_of_the_excitation_errors(seed):
     everything = predict(known, finder, 4 * sigma)
     seen = rng.random(len(everything)) < np.exp(-0.5 * (everything.excitation_error_per_angstrom / sigma) ** 2)
     peaks = peaks_of(everything.select(seen), rng, 0.2)
-    assert profile_radius(known, peaks, finder) == pytest.approx(sigma, rel=0.2)
+    assert profile_radius(known, peaks, finder) == pytest.approx(2.326 * sigma, rel=0.2)
 
 
 def test_the_profile_radius_is_the_98th_percentile_of_errors_that_belong_together():
@@ -262,6 +262,33 @@ def test_the_profile_radius_is_the_98th_percentile_of_errors_that_belong_togethe
     assert n > 50
     wanted = np.sort(np.abs(kept.excitation_error_per_angstrom))[n - 1 - n // 50]
     assert profile_radius(known, peaks_of(kept, rng), finder) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_chance_pairs_do_not_set_the_profile_radius():
+    rng = np.random.default_rng(1)
+    geom = detector((1, 1), (1000, 1000), 2e-4)
+    finder = PanelFinder.of(geom)
+    known = crystal(rng, (60.0, 55.0, 70.0))
+    near = predict(known, finder, 3e-4)
+    far = predict(known, finder, 6e-3)
+    far = far.select(np.abs(far.excitation_error_per_angstrom) > 4e-3)
+    far = far.select(rng.permutation(len(far))[: len(near) // 10])
+    peaks, more = peaks_of(near, rng), peaks_of(far, rng)
+    both = PeakList.make(
+        *(np.concatenate([getattr(p, n) for p in (peaks, more)]) for n in ("panel", "fs", "ss", "intensity"))
+    )
+    alone = profile_radius(known, peaks, finder)
+    assert profile_radius(known, both, finder) == pytest.approx(alone, rel=0.02)
+
+
+def test_the_reach_of_a_prediction_is_what_is_asked_for():
+    rng = np.random.default_rng(2)
+    geom = detector((1, 1), (300, 300), 4e-4)
+    known = crystal(rng, (33.0, 28.0, 30.0))
+    for reach in (0.5, 1.15, 2.5):
+        assert_same(
+            predict(known, PanelFinder.of(geom), 2e-3, reach=reach), predicted_slowly(known, geom, 2e-3, reach=reach)
+        )
 
 
 def test_too_few_peaks_leave_radius_and_limit_undetermined():

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from pipeline import Context, RejectFrame
 from stages.crystal import Crystal, Crystals, Reflections
 from stages.image import Image
+from stages.integrate._containment import LEAST_CAUGHT
 from stages.integrate.none import NoIntegration
 from stages.integrate.predict_only import PredictOnly
 from stages.integrate.rings import Rings
 from stages.lattice import Lattice
 from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, predict, resolution_limit
+from stages.prediction import REACH_OF_PAIRS, PanelFinder, predict, resolution_limit
 
 NO_PEAKS = PeakList.make([], [], [], [])
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
@@ -39,6 +40,11 @@ def integrate(stage, places, arrays, geom):
     """Integrate made-up places instead of predicted ones."""
     running = stage.open(Context())
     return running._integrate([reflections_at(places)], geom, Image(arrays, {}))[0]
+
+
+def plain(**options):
+    """The stage without the correction for tails, which depends on all reflections of a crystal."""
+    return Rings(correct_tails=False, **options)
 
 
 def panels_of(geom, arrays):
@@ -84,7 +90,7 @@ def test_every_type_of_pixel_gives_the_sums_of_the_slow_reference(dtype, grad):
         places, panels_of(geom, arrays), radii, geom.panels[0].adu_per_photon, geom.panels[0].max_adu, grad
     )
     assert sum(row is not None for row in slow[0]) > 5
-    assert_as_slowly(integrate(Rings(int_radius=radii, grad=grad), places, arrays, geom), slow)
+    assert_as_slowly(integrate(plain(int_radius=radii, grad=grad), places, arrays, geom), slow)
 
 
 @settings(max_examples=25, deadline=None)
@@ -102,7 +108,7 @@ def test_any_radii_masks_and_crowding_give_the_sums_of_the_slow_reference(seed, 
     slow = integrated_slowly(
         places, panels_of(geom, arrays), radii, geom.panels[0].adu_per_photon, geom.panels[0].max_adu, grad, sat
     )
-    assert_as_slowly(integrate(Rings(int_radius=radii, grad=grad, sat=sat), places, arrays, geom), slow)
+    assert_as_slowly(integrate(plain(int_radius=radii, grad=grad, sat=sat), places, arrays, geom), slow)
 
 
 def test_panels_may_lie_across_in_their_array_and_in_several_arrays():
@@ -169,6 +175,51 @@ def test_measured_intensities_scatter_about_the_truth_as_their_sigma_says():
     assert pull.std() == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize("options", [{}, {"grad": True}, {"int_radius": (3.0, 4.0, 6.0)}, {"cen": True}])
+@pytest.mark.parametrize("width", [0.8, 1.5])
+def test_wide_spots_on_background_scatter_about_the_truth_as_their_sigma_says(width, options):
+    rng = np.random.default_rng(2)
+    geom = detector((1, 1), (1200, 1200))
+    places = [(0, fs, ss) for fs in np.arange(15.3, 1185, 30) for ss in np.arange(15.6, 1185, 30)]
+    places = [(p, fs + rng.uniform(-0.5, 0.5), ss + rng.uniform(-0.5, 0.5)) for p, fs, ss in places]
+    array = rng.poisson(8.0, (1200, 1200)).astype(np.int32)
+    photons = rng.choice([10.0, 100.0, 300.0, 1500.0], len(places))
+    for (_, fs, ss), strength in zip(places, photons, strict=True):
+        x, y = int(fs) - 10, int(ss) - 10
+        array[y : y + 21, x : x + 21] += spot_on((21, 21), fs - x, ss - y, strength, width, rng).astype(np.int32)
+    found = integrate(Rings(**options), places, {"d": array}, geom)
+    truth = photons[found.hkl[:, 0]]
+    pull = (found.intensity - truth) / found.sigma
+    assert abs(pull.mean()) < 0.1
+    assert pull.std() == pytest.approx(1.0, abs=0.1)
+    assert found.intensity.sum() == pytest.approx(truth.sum(), rel=0.015)
+    if width > 1.0 and not options.get("cen"):
+        cut = integrate(plain(**options), places, {"d": array}, geom)
+        assert cut.intensity.sum() < 0.97 * truth.sum()
+
+
+def test_a_circle_too_small_for_the_spots_is_corrected_no_further_than_the_table_goes():
+    geom = detector((1, 1), (200, 200))
+    places = [(0, x + 0.5, y + 0.5) for x in (40, 100, 160) for y in (40, 100, 160)]
+    array = np.full((200, 200), 3.0)
+    for _, fs, ss in places:
+        array += spot_on((200, 200), fs, ss, 9e4, 6.0)
+    cut, corrected = (integrate(stage, places, {"d": array}, geom) for stage in (plain(), Rings()))
+    ratio = corrected.intensity / cut.intensity
+    assert ratio == pytest.approx(ratio[0])
+    assert 1.4 < ratio[0] <= 1 / LEAST_CAUGHT
+
+
+def test_two_strong_reflections_do_not_say_how_wide_spots_are():
+    geom = detector((1, 1), (200, 200))
+    places = [(0, 40.5, 40.5), (0, 120.5, 120.5), (0, 40.5, 120.5)]
+    array = np.full((200, 200), 3.0)
+    for _, fs, ss in places[:2]:
+        array += spot_on((200, 200), fs, ss, 1e4, 1.5)
+    cut, uncorrected = (integrate(stage, places, {"d": array}, geom) for stage in (plain(), Rings()))
+    np.testing.assert_array_equal(cut.intensity, uncorrected.intensity)
+
+
 def test_sigma_counts_one_photon_at_least_and_negative_sums_like_positive_ones():
     geom = detector((1, 1), (40, 40), adu_per_photon=2.0)
     array = np.full((40, 40), 7.0)
@@ -204,11 +255,11 @@ def test_reflections_of_other_crystals_are_kept_out_too_and_each_crystal_gets_it
     geom = detector((1, 1), (400, 400), 2e-4)
     array = rng.poisson(5.0, (400, 400)).astype(np.int32)
     crystals = tuple(crystal(rng, (50.0, 60.0, 40.0), profile_radius_per_angstrom=1e-3) for _ in range(2))
-    running = Rings().open(Context())
+    running = plain().open(Context())
     both = running(Crystals(crystals, 3), geom, Image.of(d=array), NO_PEAKS)
     assert both.num_tries == 3
     finder = PanelFinder.of(geom)
-    predicted = [predict(one, finder) for one in crystals]
+    predicted = [predict(one, finder, reach=REACH_OF_PAIRS) for one in crystals]
     places = [place for one in predicted for place in zip(one.panel, one.fs, one.ss, strict=True)]
     wanted, _, _ = integrated_slowly(places, [(array, geom.bad[0])], (4, 5, 7), 1.0, np.inf)
     ends = np.cumsum([0, *map(len, predicted)])
@@ -285,7 +336,7 @@ def test_centring_does_not_follow_a_peak_beyond_the_inner_radius():
 
 def test_centring_gives_the_sums_of_the_slow_reference_at_the_place_it_found():
     geom, arrays, places = random_case(12, "i4", num=15)
-    running = Rings(cen=True).open(Context())
+    running = plain(cen=True).open(Context())
     found = running._integrate([reflections_at(places)], geom, Image(arrays, {}))[0]
     moved = np.flatnonzero(np.hypot(found.fs - np.array(places)[found.hkl[:, 0], 1], 0) > 0)
     views = panels_of(geom, arrays)
@@ -352,7 +403,7 @@ def test_without_pixels_reflections_have_no_intensity_and_bad_pixels_no_reflecti
     bad[1][:, 100:] = 1
     found = PredictOnly().open(Context())(Crystals((known,)), replace(geom, bad=bad), peaks).found[0]
     r = found.reflections
-    everything = predict(found, PanelFinder.of(geom))
+    everything = predict(found, PanelFinder.of(geom), reach=REACH_OF_PAIRS)
     assert len(r) == ((everything.panel != 1) | (everything.fs < 100)).sum() < len(everything)
     for values in (r.intensity, r.sigma, r.peak, r.background):
         assert not values.any()
