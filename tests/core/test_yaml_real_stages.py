@@ -25,6 +25,7 @@ REQUIRED: dict[str, Any] = {
     "geometry": Path("folder/Eiger.geom"),
     "cell": Path("lysozyme.cell"),
     "path": Path("output.stream"),
+    "symmetry": "4/mmm",
     "files": (Path("a.msgpack"), Path("b")),
 }
 

@@ -1,0 +1,386 @@
+"""live/merge: merged intensities while they are measured, and the end of the run when there are enough."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from stages.crystal import Crystals
+from stages.geometry import DetGeom
+from stages.merging.crystals import Observed, Polarisation, observe
+from stages.merging.merger import Merger, warm_up
+from stages.merging.point_group import PointGroup, point_group
+from stages.merging.shells import Quality, Shell, quality
+from stages.merging.tables import CAVEAT, HEADINGS, number, percent, shell_rows, text_table
+
+_FIRST_LOOK = 10
+_LOOKS_PER_FOLD = 20
+"""After that, a look is taken whenever there are 5 % more crystals."""
+
+
+@pydantic_dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class Until:
+    """What the merged data must be like for the run to end."""
+
+    completeness: Annotated[float | None, Field(gt=0, le=1, description="at least this part of all reflections")] = None
+    cc_half: Annotated[float | None, Field(gt=0, lt=1, description="CC1/2 of at least this")] = None
+    multiplicity: Annotated[float | None, Field(gt=0, description="so many measurements of a reflection")] = None
+    crystals: Annotated[int | None, Field(ge=1, description="so many crystals merged")] = None
+    resolution: Annotated[
+        float | None, Field(gt=0, description="over all reflections to this resolution in Angstrom; else to highres")
+    ] = None
+    each_shell: Annotated[bool, Field(description="ask it of every shell, not only over all of them")] = False
+
+    def __post_init__(self) -> None:
+        if (self.completeness, self.cc_half, self.multiplicity, self.crystals) == (None,) * 4:
+            raise ValueError("say what there should be: completeness, cc_half, multiplicity or crystals")
+
+    def holds(self, found: Quality) -> bool:
+        """Whether there is enough."""
+        if found.num_crystals < (self.crystals or 0):
+            return False
+        shells = (found.overall, *(found.shells if self.each_shell else ()))
+        return all(self._holds(shell) for shell in shells)
+
+    def _holds(self, shell: Shell) -> bool:
+        wanted = (
+            (self.completeness, shell.completeness),
+            (self.cc_half, shell.cc_half),
+            (self.multiplicity, shell.multiplicity),
+        )
+        return all(least is None or value >= least for least, value in wanted)
+
+    def __str__(self) -> str:
+        words = []
+        if self.crystals is not None:
+            words.append(f"{self.crystals} crystals")
+        if self.completeness is not None:
+            words.append(f"completeness {percent(self.completeness)}")
+        if self.cc_half is not None:
+            words.append(f"CC1/2 {self.cc_half:g}")
+        if self.multiplicity is not None:
+            words.append(f"multiplicity {self.multiplicity:g}")
+        text = " and ".join(words) + (f" to {self.resolution:g} A" if self.resolution else "")
+        return text + (" in each shell" if self.each_shell else "")
+
+
+def _known_group(name: str) -> str:
+    try:
+        point_group(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def _known_polarisation(text: str) -> str:
+    try:
+        Polarisation.parse(text)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+@stage("live/merge")
+class Merge:
+    """Merge the crystals over a point group as they arrive; report how good the data are, and end the run when they suffice.
+
+    An intensity is taken as I = g J, J being that of the reflection (the mean over its equivalents and all crystals) and g
+    the scale of the crystal. J = sum I / sum g; g = sum I / sum J over the reflections that have been measured twice before.
+    The first `scale_after` crystals are scaled among each other. Without `scale` all g are 1, and J is the mean that CrystFEL's
+    process_hkl makes (Monte Carlo, White et al. 2012, doi:10.1107/S0021889812002312). The crystals go alternately into two
+    halves: CC1/2 is the correlation, and Rsplit the difference, of the two halves' means, over reflections that each half has
+    measured `min_measurements` times.
+
+    The report says how completeness, multiplicity, CC1/2, Rsplit and I/sigma(I) have grown with the number of crystals, and
+    what they are in shells of equal volume. `until` ends the run, as if it had been stopped, as soon as what it asks for is
+    there; it is looked at whenever there are 5 % more crystals (10 at the beginning). No outliers are rejected, and
+    nothing is refined: it is a look at the data, not a replacement for partialator.
+
+    Crystals need integrated reflections, so the node comes after integrate/rings; the stream's sink comes after the same node
+    (``after:``).
+    """
+
+    symmetry: Annotated[str, pydantic.AfterValidator(_known_group)] = Field(
+        description="Point group as CrystFEL's programs take it (-y): 4/mmm, mmm, 2/m_uab, -3m1_H ..."
+    )
+    until: Until | None = Field(default=None, description="End the run when the merged data are like this.")
+    scale: bool = Field(default=True, description="Put the crystals on a common scale.")
+    scale_after: int = Field(default=100, ge=1, description="Scale so many crystals among each other to begin with.")
+    polarisation: Annotated[str, pydantic.AfterValidator(_known_polarisation)] = Field(
+        default="horiz", description="Polarisation of the beam as process_hkl takes it: horiz, vert, none, 45deg90."
+    )
+    highres: float | None = Field(default=None, gt=0, description="High resolution limit in Angstrom.")
+    lowres: float | None = Field(default=None, gt=0, description="Low resolution limit in Angstrom.")
+    shells: int = Field(default=10, ge=1, le=1000, description="Shells of resolution in the report.")
+    min_measurements: int = Field(default=2, ge=1, description="Merge what has been measured so often.")
+    in_order: bool = Field(
+        default=True, description="Take crystals in the order of their frames: the same in every run."
+    )
+
+    reads: ClassVar[tuple[type, ...]] = (Crystals, DetGeom)
+
+    def open(self, context: Context) -> Extract:
+        """Compile the kernels and return what takes the reflections out of a frame."""
+        warm_up()
+        return Extract(point_group(self.symmetry), Polarisation.parse(self.polarisation))
+
+    def open_writer(self, context: Context) -> MergeWriter:
+        """Return what merges."""
+        return MergeWriter(self)
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernels."""
+        warm_up()
+
+
+class Extract:
+    """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
+
+    def __init__(self, group: PointGroup, polarisation: Polarisation) -> None:
+        self._group = group
+        self._polarisation = polarisation
+
+    def __call__(self, outcome: Outcome) -> tuple[Observed, ...] | None:
+        """Return an extract of each crystal; None where there are none."""
+        if not isinstance(outcome, Frame):
+            return None
+        crystals = outcome[Crystals]
+        if not crystals.found:
+            return None
+        energy_ev = outcome[DetGeom].photon_energy_ev
+        extracts = []
+        for crystal in crystals:
+            found = crystal.reflections
+            if found is None or not _spans_a_cell(crystal.real_space_angstrom):
+                extracts.append(_without_reflections())
+                continue
+            extracts.append(
+                observe(
+                    found.hkl,
+                    found.intensity,
+                    crystal.reciprocal_per_angstrom,
+                    energy_ev,
+                    self._group,
+                    self._polarisation,
+                    crystal.lattice.centering,
+                )
+            )
+        return tuple(extracts)
+
+
+def _spans_a_cell(real_space_angstrom: NDArray[np.float64]) -> bool:
+    if not np.isfinite(real_space_angstrom).all():
+        return False
+    return abs(float(np.linalg.det(real_space_angstrom))) > 0.0
+
+
+def _without_reflections() -> Observed:
+    return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros((3, 3)), has_signal=False)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The merged data at one time."""
+
+    crystals: int
+    overall: Shell
+
+
+class MergeWriter:
+    """Merges what comes, and looks at it now and then."""
+
+    def __init__(self, stage: Merge) -> None:
+        self._stage = stage
+        self._until = stage.until
+        self._group = point_group(stage.symmetry)
+        self._merger = Merger(self._group)
+        self._held: list[Observed] = []
+        self._scaling_together = stage.scale
+        self._num_taken = 0
+        self._num_empty = 0
+        self._num_dark = 0
+        self._next_look = _FIRST_LOOK
+        self._enough = ""
+        self._write_ns = 0
+        self._look_ns = 0
+        self._unlooked = False
+        self.looks: list[Look] = []
+
+    def write(self, encoded: tuple[Observed, ...]) -> None:
+        """Merge the crystals of one frame."""
+        started = time.perf_counter_ns()
+        for crystal in encoded:
+            if not len(crystal):
+                self._num_empty += 1
+            elif not crystal.has_signal:
+                self._num_dark += 1
+            else:
+                self._take(crystal)
+        self._write_ns += time.perf_counter_ns() - started
+        if self._num_taken >= self._next_look:
+            self._look()
+
+    def status(self) -> str:
+        """The last look in a few words."""
+        if not self.looks:
+            return ""
+        last = self.looks[-1]
+        return (
+            f"merged {last.crystals}: {percent(last.overall.completeness)} complete, "
+            f"CC1/2 {number(last.overall.cc_half, 3)}"
+        )
+
+    def enough(self) -> str:
+        """Why the run may end; empty as long as it should go on."""
+        return self._enough
+
+    def findings(self) -> Findings:
+        """The whole account."""
+        if self._unlooked:
+            self._look()
+        merger = self._current()
+        found = self._quality(merger)
+        return Findings("\n".join(self._lines(merger, found)), self._figures(merger, found))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _take(self, crystal: Observed) -> None:
+        self._num_taken += 1
+        self._unlooked = True
+        if self._scaling_together:
+            self._held.append(crystal)
+            if len(self._held) >= self._stage.scale_after:
+                self._merger.add_together(self._held)
+                self._held, self._scaling_together = [], False
+        elif self._stage.scale:
+            self._merger.add_scaled(crystal)
+        else:
+            self._merger.add(crystal)
+
+    def _current(self) -> Merger:
+        if not self._held:
+            return self._merger
+        merger = Merger(self._group)
+        merger.add_together(self._held)
+        return merger
+
+    def _quality(self, merger: Merger) -> Quality:
+        stage = self._stage
+        resolution = self._until.resolution if self._until and self._until.resolution else stage.highres
+        return quality(
+            merger.merged(),
+            d_min_angstrom=resolution,
+            d_max_angstrom=stage.lowres,
+            num_shells=stage.shells,
+            min_measurements=stage.min_measurements,
+        )
+
+    def _look(self) -> None:
+        started = time.perf_counter_ns()
+        found = self._quality(self._current())
+        self._unlooked = False
+        self.looks.append(Look(found.num_crystals, found.overall))
+        self._next_look = self._num_taken + max(_FIRST_LOOK, self._num_taken // _LOOKS_PER_FOLD)
+        if self._until is not None and not self._enough and self._until.holds(found):
+            self._enough = f"{self._until} reached with {found.num_crystals} crystals"
+        self._look_ns += time.perf_counter_ns() - started
+
+    def _lines(self, merger: Merger, found: Quality) -> list[str]:
+        stage = self._stage
+        how = "scaled" if stage.scale else "not scaled"
+        lines = [
+            f"merged over {stage.symmetry}, {how}: {merger.num_crystals} crystals, {found.overall.observations} "
+            f"observations of {found.overall.measured} reflections"
+        ]
+        if self._until is not None:
+            lines.append(self._enough or f"{self._until} not reached")
+        lines += self._left_out(merger)
+        if self.looks:
+            headings = ("crystals", *HEADINGS[3:])
+            rows = [(str(look.crystals), *_merit(look.overall)) for look in self._milestones()]
+            lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found)), ""]
+            cost_us = self._write_ns / max(1, self._num_taken) / 1e3
+            lines.append(
+                f"{cost_us:.0f} us to merge a crystal, {self._look_ns / len(self.looks) / 1e6:.1f} ms for each of "
+                f"{len(self.looks)} looks"
+            )
+            lines.append(CAVEAT)
+        return lines
+
+    def _left_out(self, merger: Merger) -> list[str]:
+        lines = []
+        if self._num_empty:
+            lines.append(
+                f"{self._num_empty} crystals have no reflections that could be used: this node belongs after "
+                "integrate/rings, and the beam's energy must be known"
+            )
+        if self._num_dark:
+            lines.append(
+                f"{self._num_dark} crystals have no intensity but 0: reflections were predicted and not integrated "
+                "(--no-image-data?)"
+            )
+        if merger.num_unscaled:
+            lines.append(f"{merger.num_unscaled} crystals left out: too little in common with the others to scale them")
+        if merger.num_left_out:
+            lines.append(f"{merger.num_left_out} reflections left out: not finite, or no sensible indices")
+        return lines
+
+    def _milestones(self) -> list[Look]:
+        """The looks at about 10, 20, 50, 100 ... crystals, and the last."""
+        kept, passed = [], 0
+        for look in self.looks[:-1]:
+            milestone = max((m for m in _milestones_to(look.crystals)), default=0)
+            if milestone > passed:
+                kept.append(look)
+                passed = milestone
+        return [*kept, self.looks[-1]]
+
+    def _figures(self, merger: Merger, found: Quality) -> dict[str, Any]:
+        return {
+            "symmetry": self._stage.symmetry,
+            "scaled": self._stage.scale,
+            "crystals": merger.num_crystals,
+            "crystals_without_reflections": self._num_empty,
+            "crystals_without_intensity": self._num_dark,
+            "crystals_not_scaled": merger.num_unscaled,
+            "reflections_left_out": merger.num_left_out,
+            "overall": found.overall.figures(),
+            "shells": [shell.figures() for shell in found.shells],
+            "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],
+            "until": str(self._until) if self._until else None,
+            "reached": bool(self._enough),
+            "us_per_crystal": self._write_ns / max(1, self._num_taken) / 1e3,
+            "ms_per_look": self._look_ns / max(1, len(self.looks)) / 1e6,
+        }
+
+
+def _merit(shell: Shell) -> tuple[str, ...]:
+    return (
+        percent(shell.completeness),
+        number(shell.multiplicity, 1),
+        number(shell.cc_half, 3),
+        number(shell.cc_star, 3),
+        percent(shell.r_split),
+        number(shell.i_over_sigma, 1),
+    )
+
+
+def _milestones_to(n: int) -> list[int]:
+    """1, 2, 5, 10, 20 ... up to n.
+
+    >>> _milestones_to(60)
+    [1, 2, 5, 10, 20, 50]
+    """
+    decades = range(max(0, int(math.log10(max(1, n)))) + 1)
+    return [m * 10**decade for decade in decades for m in (1, 2, 5) if m * 10**decade <= n]

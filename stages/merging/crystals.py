@@ -1,0 +1,128 @@
+"""What merging needs of one crystal: its reflections by their symmetry equivalents, and its cell."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import UserError
+from stages.merging import _kernel as kernel
+from stages.merging.point_group import PointGroup
+
+HC_EV_ANGSTROM = 12398.419843320026
+
+
+@dataclass(frozen=True)
+class Polarisation:
+    """How the beam is polarised, as ``--polarisation`` says it to CrystFEL.
+
+    Attributes
+    ----------
+    fraction
+        Part of the beam that is polarised along `direction`, the rest is polarised across it; negative: no correction.
+    direction
+        Unit vector in the laboratory's x, y plane.
+    """
+
+    fraction: float = 1.0
+    direction: tuple[float, float] = (1.0, 0.0)
+
+    @staticmethod
+    def parse(text: str) -> Polarisation:
+        """Read ``horiz``, ``vert``, ``none``, or an angle and percentage such as ``45deg90`` or ``horiz95``.
+
+        >>> Polarisation.parse("vert90").fraction, Polarisation.parse("none").fraction
+        (0.9, -1.0)
+        """
+        if text == "none":
+            return Polarisation(-1.0)
+        found = re.fullmatch(r"(horiz|vert|[-+]?[0-9.]+deg)([0-9.]*)", text)
+        try:
+            words = found.groups() if found else ("", "")
+            angle = {"horiz": 0.0, "vert": 90.0}.get(words[0])
+            degrees = float(words[0].removesuffix("deg")) if angle is None else angle
+            percent = float(words[1]) if words[1] else 100.0
+        except ValueError:
+            percent, degrees = -1.0, 0.0
+        if not 0 <= percent <= 100:
+            raise UserError(
+                f"the polarisation {text!r} is not understood: give horiz, vert, none, or an angle from horizontal and a "
+                "percentage, such as 45deg90"
+            )
+        x, y = (math.cos(math.radians(degrees)), math.sin(math.radians(degrees))) if angle != 90.0 else (0.0, 1.0)
+        return Polarisation(percent / 100.0, (x, y))
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The intensities of one crystal; small enough to be sent anywhere.
+
+    Attributes
+    ----------
+    keys
+        int64 (n,), which reflection of the asymmetric unit.
+    intensity
+        float64 (n,), corrected for polarisation.
+    metric
+        float64 (3, 3), a* . b* in 1/Angstrom^2.
+    num_left_out
+        Reflections whose intensity or indices are no use.
+    has_signal
+        Whether any intensity differs from 0.
+    """
+
+    keys: NDArray[np.int64]
+    intensity: NDArray[np.float64]
+    metric: NDArray[np.float64]
+    centring: str = "P"
+    num_left_out: int = 0
+    has_signal: bool = True
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def observe(
+    hkl: NDArray[np.int32],
+    intensity: NDArray[np.float64],
+    reciprocal_per_angstrom: NDArray[np.float64],
+    photon_energy_ev: float,
+    group: PointGroup,
+    polarisation: Polarisation,
+    centring: str = "P",
+) -> Observed:
+    """Find each reflection's place in the asymmetric unit and correct it for the beam's polarisation."""
+    keys = np.empty(len(hkl), np.int64)
+    corrected = np.empty(len(hkl), np.float64)
+    star = np.ascontiguousarray(reciprocal_per_angstrom, np.float64)
+    usable = bool(np.isfinite(star).all()) and abs(float(np.linalg.det(star))) > 0.0
+    fraction = polarisation.fraction
+    if fraction >= 0 and not (math.isfinite(photon_energy_ev) and photon_energy_ev > 0):
+        usable = False
+    kept, has_signal = 0, False
+    if usable:
+        kept, has_signal = kernel.observe(
+            np.ascontiguousarray(hkl, np.int32),
+            np.ascontiguousarray(intensity, np.float64),
+            star,
+            HC_EV_ANGSTROM / photon_energy_ev if fraction >= 0 else 0.0,
+            group.operations,
+            float(fraction),
+            np.array(polarisation.direction, np.float64),
+            keys,
+            corrected,
+        )
+    return Observed(
+        keys[:kept].copy(), corrected[:kept].copy(), star @ star.T, centring, len(hkl) - kept, bool(has_signal)
+    )
+
+
+def unpack(keys: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the indices of keys, int32 (n, 3)."""
+    mask = (1 << kernel.BITS) - 1
+    columns = (keys >> (2 * kernel.BITS), (keys >> kernel.BITS) & mask, keys & mask)
+    return np.stack([column - kernel.OFFSET for column in columns], axis=1).astype(np.int32)

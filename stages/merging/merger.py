@@ -1,0 +1,222 @@
+"""Sums over symmetry equivalents and crystals, to which crystals are added one by one.
+
+An intensity is taken as ``I = g J``, with J that of the reflection and g the crystal's scale. Both estimates are ratios of
+sums: J = sum I / sum g over the crystals, and g = sum I / sum J over the reflections that the crystal shares with others.
+Together they are the maximum-likelihood solution for counts; where intensities obey the model, they come out exactly. With
+all g = 1, J is the mean that ``process_hkl`` makes. The crystals go alternately into two halves, from which CC1/2 and
+Rsplit follow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.merging import _kernel as kernel
+from stages.merging.crystals import Observed, Polarisation, observe, unpack
+from stages.merging.point_group import PointGroup, point_group
+
+FEWEST_COMMON = 3
+"""A scale is not determined by fewer reflections in common."""
+
+_FIRST_ROOM = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """Merged reflections as parallel arrays; `halves` are (2, n).
+
+    Attributes
+    ----------
+    hkl
+        int32 (n, 3), one of the equivalents.
+    count
+        How often each was measured.
+    intensity, sigma
+        J and its standard deviation as it follows from the spread of the measurements; sigma is NaN for a single one.
+    half_count, half_intensity
+        The same for each half of the crystals; NaN where a half has none.
+    metric
+        The mean reciprocal metric a* . b*, with the symmetry of the point group, 1/Angstrom^2.
+    """
+
+    group: PointGroup
+    hkl: NDArray[np.int32]
+    count: NDArray[np.int64]
+    intensity: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    half_count: NDArray[np.int64]
+    half_intensity: NDArray[np.float64]
+    metric: NDArray[np.float64]
+    centring: str
+    num_crystals: int
+
+    @property
+    def inverse_d_per_angstrom(self) -> NDArray[np.float64]:
+        """float64 (n,), 1/d."""
+        hkl = self.hkl.astype(np.float64)
+        return np.asarray(np.sqrt(np.maximum(0.0, np.einsum("ni,ij,nj->n", hkl, self.metric, hkl))))
+
+
+@dataclass
+class _Sums:
+    """Of each half (first index) and reflection (second)."""
+
+    count: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM), np.int64))
+    i: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
+    g: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
+    squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
+
+    def grow(self, room: int) -> None:
+        for name in ("count", "i", "g", "squares"):
+            old = getattr(self, name)
+            new = np.zeros((2, room), old.dtype)
+            new[:, : old.shape[1]] = old
+            setattr(self, name, new)
+
+
+class Merger:
+    """Merges crystals over a point group.
+
+    Attributes
+    ----------
+    num_crystals
+        Merged so far; `num_unscaled` more had too little in common with the others to find their scale, and are left out.
+    """
+
+    def __init__(self, group: PointGroup) -> None:
+        self.group = group
+        self.num_crystals = 0
+        self.num_unscaled = 0
+        self.num_left_out = 0
+        self._stored = np.zeros(_FIRST_ROOM, np.int64)
+        self._slots = np.full(4 * _FIRST_ROOM, -1, np.int64)
+        self._used = 0
+        self._sums = _Sums()
+        self._metric = np.zeros((3, 3))
+        self._centrings: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._used
+
+    def add(self, crystal: Observed, scale: float = 1.0) -> None:
+        """Add a crystal whose scale is known."""
+        numbers = self._numbers(crystal.keys)
+        half = self.num_crystals % 2
+        sums = self._sums
+        kernel.add(numbers, crystal.intensity, scale, sums.count[half], sums.i[half], sums.g[half], sums.squares[half])
+        self.num_crystals += 1
+        self.num_left_out += crystal.num_left_out
+        self._metric += crystal.metric
+        self._centrings[crystal.centring] += 1
+
+    def add_together(self, crystals: list[Observed]) -> NDArray[np.float64]:
+        """Find the scales of crystals among each other and add them; return the scales, NaN for those left out."""
+        scales = self.scales(crystals)
+        for crystal, scale in zip(crystals, scales, strict=True):
+            if scale > 0:
+                self.add(crystal, float(scale))
+            else:
+                self.num_unscaled += 1
+        return scales
+
+    def add_scaled(self, crystal: Observed, at_least: int = 2) -> float:
+        """Scale a crystal against what has been merged, and add it; return its scale, NaN if it was left out."""
+        sums = self._sums
+        numbers = self._numbers(crystal.keys)
+        measured, expected, common = kernel.scale_against(
+            numbers, crystal.intensity, sums.count, sums.i, sums.g, at_least
+        )
+        if common < FEWEST_COMMON or not (measured > 0 and expected > 0):
+            self.num_unscaled += 1
+            return math.nan
+        self.add(crystal, measured / expected)
+        return float(measured / expected)
+
+    def scales(self, crystals: list[Observed], cycles: int = 50, tolerance: float = 1e-4) -> NDArray[np.float64]:
+        """The scales of crystals among each other, their mean being 1; NaN where there is too little in common."""
+        if not crystals:
+            return np.zeros(0)
+        number = np.concatenate([self._numbers(crystal.keys) for crystal in crystals])
+        owner = np.repeat(np.arange(len(crystals)), [len(crystal) for crystal in crystals])
+        intensity = np.concatenate([crystal.intensity for crystal in crystals])
+        scale = np.ones(len(crystals))
+        for _ in range(cycles):
+            valid = np.isfinite(scale)
+            own_scale = np.where(valid, scale, 0.0)[owner]
+            used = own_scale > 0
+            weight = np.bincount(number, own_scale, self._used)
+            common = used & (np.bincount(number[used], minlength=self._used)[number] >= 2)
+            merged = np.bincount(number, np.where(used, intensity, 0.0), self._used) / np.where(weight > 0, weight, 1.0)
+            measured = np.bincount(owner[common], intensity[common], len(crystals))
+            expected = np.bincount(owner[common], merged[number[common]], len(crystals))
+            enough = np.bincount(owner[common], minlength=len(crystals)) >= FEWEST_COMMON
+            good = valid & enough & (measured > 0) & (expected > 0)
+            new = np.where(good, measured / np.where(good, expected, 1.0), math.nan)
+            if not good.any():
+                return np.asarray(new)
+            new /= new[good].mean()
+            settled = bool((good == valid).all() and np.abs(new[good] / scale[good] - 1).max() < tolerance)
+            scale = new
+            if settled:
+                break
+        return np.asarray(scale)
+
+    def merged(self) -> Merged:
+        """All reflections that have been measured at all."""
+        n = self._used
+        sums = self._sums
+        count, i, g = sums.count[:, :n], sums.i[:, :n], sums.g[:, :n]
+        total, sum_i, sum_g = count.sum(axis=0), i.sum(axis=0), g.sum(axis=0)
+        some = total > 0
+        count, i, g, total, sum_i, sum_g = count[:, some], i[:, some], g[:, some], total[some], sum_i[some], sum_g[some]
+        squares = sums.squares[:, :n].sum(axis=0)[some]
+        with np.errstate(all="ignore"):
+            spread = np.maximum(0.0, squares - sum_i * sum_i / sum_g) / (total - 1)
+            sigma = np.where(total > 1, np.sqrt(spread / sum_g), math.nan)
+            half_intensity = np.where(count > 0, i / g, math.nan)
+            intensity = sum_i / sum_g
+        return Merged(
+            group=self.group,
+            hkl=unpack(self._stored[:n][some]),
+            count=total,
+            intensity=intensity,
+            sigma=sigma,
+            half_count=count,
+            half_intensity=half_intensity,
+            metric=self.group.averaged(self._metric / max(1, self.num_crystals)),
+            centring=self._centrings.most_common(1)[0][0] if self._centrings else "P",
+            num_crystals=self.num_crystals,
+        )
+
+    def _numbers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        needed = self._used + len(keys)
+        if needed > len(self._stored):
+            room = len(self._stored)
+            while room < needed:
+                room *= 2
+            stored = np.zeros(room, np.int64)
+            stored[: self._used] = self._stored[: self._used]
+            self._stored = stored
+            self._slots = np.full(4 * room, -1, np.int64)
+            kernel.refill(self._slots, self._stored, self._used)
+            self._sums.grow(room)
+        numbers = np.empty(len(keys), np.int64)
+        self._used = int(kernel.number_keys(keys, self._slots, self._stored, self._used, numbers))
+        return numbers
+
+
+def warm_up() -> None:
+    """Compile the kernels."""
+    group = point_group("1")
+    merger = Merger(group)
+    hkl = np.array([[1, 2, 3], [2, 0, 0], [0, 3, 1]], np.int32)
+    crystal = observe(hkl, np.ones(3), np.eye(3) * 0.01, 9500.0, group, Polarisation())
+    for _ in range(2):
+        merger.add(crystal)
+    merger.add_scaled(crystal)
+    kernel.refill(np.full(8, -1, np.int64), crystal.keys, len(crystal))
