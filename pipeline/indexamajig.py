@@ -15,7 +15,7 @@ validate                  peaks/validate, for peaks from the message if there ar
 hit                       peaks/hit
 index                     index/pairs, index/none
 refine                    refine/prediction
-integrate                 integrate/rings, integrate/predict_only
+integrate                 integrate/rings, integrate/prof2d, integrate/predict_only
 sink                      sink/stream_file, sink/headers_only
 ========================  =================================================================
 """
@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -50,8 +52,13 @@ _OTHER_PEAK_METHODS = {
 }
 
 
+_SEARCH_OPTIONS = frozenset({"threshold", "min_squared_gradient", "min_gradient", "min_pix_count", "max_pix_count"})
+"""Options that mean a search of the pixels."""
+
 INTEGRATION_FLAGS = ("cen", "sat", "grad")
-"""What may follow the integration method, or with ``no`` before it; parameters of integrate/rings."""
+"""What may follow the integration method, or with ``no`` before it; parameters of the integrating stage."""
+
+INTEGRATION_METHODS = ("rings", "prof2d")
 
 
 @dataclass
@@ -189,7 +196,7 @@ def _source(given: Given) -> str:
 
 
 def _peak_method(given: Given, no_image: bool) -> str:
-    method = given.take("peaks") or ("msgpack" if no_image else "zaef")
+    method = given.take("peaks") or _usual_peak_method(given, no_image)
     if method in _OTHER_PEAK_METHODS:
         raise UserError(f"--peaks={method} is refused: {_OTHER_PEAK_METHODS[method]}")
     if method not in PEAK_METHODS:
@@ -200,6 +207,30 @@ def _peak_method(given: Given, no_image: bool) -> str:
             "peaks that come with the message, or leave --no-image-data out"
         )
     return PEAK_METHODS[method]
+
+
+def _usual_peak_method(given: Given, no_image: bool) -> str:
+    """What happens without ``--peaks``: peaks that come with the messages are taken, else zaef searches, as ever.
+
+    indexamajig always searches with zaef, whose threshold fits few detectors: a command line that names the address, the
+    geometry and the cell alone would find nothing. Who sets a threshold wants a search.
+    """
+    if no_image:
+        return "msgpack"
+    if _SEARCH_OPTIONS.isdisjoint(given.values) and _names_a_peak_list(given.values.get("geometry")):
+        log.info(
+            "peaks come from the messages, as the geometry file has a peak_list (--peaks=zaef searches the pixels)"
+        )
+        return "msgpack"
+    return "zaef"
+
+
+def _names_a_peak_list(geometry: Any) -> bool:
+    try:
+        text = Path(str(geometry)).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False  # the stage that reads the file says what is wrong with it
+    return re.search(r"^\s*peak_list\s*=\s*[^\s;]", text, re.MULTILINE) is not None
 
 
 def _index_method(given: Given) -> str:
@@ -225,25 +256,29 @@ def _index_method(given: Given) -> str:
 def _integration_method(given: Given, no_image: bool) -> str:
     text = given.values.get("integration", "rings")
     method = text.partition("-")[0]
-    if method not in ("rings", "none"):
-        raise UserError(f"--integration={text}: {method!r} is not supported yet; rings and none are")
+    if method not in (*INTEGRATION_METHODS, "none"):
+        known = ", ".join((*INTEGRATION_METHODS, "none"))
+        raise UserError(f"--integration={text}: {method!r} is not known; there are {known}")
     if no_image and method != "none" and "integration" in given:
         given.effective.add("integration")
         log.warning("--integration=%s: with --no-image-data reflections are predicted and have no intensity", text)
     if method == "none":
         given.effective.add("integration")
-    return "integrate/predict_only" if no_image or method == "none" else "integrate/rings"
+    return "integrate/predict_only" if no_image or method == "none" else f"integrate/{method}"
 
 
 def _integration_flags(given: Given) -> dict[str, bool]:
     """What follows the integration method: ``-cen`` and its opposite ``-nocen``, and so on."""
     flags: dict[str, bool] = {}
-    for word in given.take("integration").split("-")[1:]:
+    method, *words = given.take("integration").split("-")
+    for word in words:
         name = word.removeprefix("no")
         if name not in INTEGRATION_FLAGS:
             known = ", ".join(f"-{flag}, -no{flag}" for flag in INTEGRATION_FLAGS)
             raise UserError(f"--integration={given.take('integration')}: -{word} is not known; there are {known}")
         flags[name] = not word.startswith("no")
+    if method == "prof2d" and not flags.pop("grad", True):
+        raise UserError(f"--integration={given.take('integration')}: prof2d always fits a plane to the background")
     return flags
 
 
@@ -268,7 +303,7 @@ def _parameters(
         parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
-    if stages.get("integrate") == "integrate/rings" and "integration" in given:
+    if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
     return parameters, origins
 

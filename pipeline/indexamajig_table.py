@@ -104,7 +104,7 @@ _OUTPUT = (
 
 _PEAKS = (
     Option(("--peaks",), PEAKS, "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8.", str,
-        "METHOD", "zaef; msgpack with --no-image-data", shapes=True),
+        "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed.", int, "N", "0",
         sets=("hit.min_peaks",)),
     Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
@@ -184,8 +184,9 @@ _INDEXING = (
 )
 
 _INTEGRATION = (
-    Option(("--integration",), INTEGRATION, "Integration method: none, or rings with -cen -sat -grad or -nocen -nosat -nograd.",
-        str, "METHOD", "rings-nocen-nosat-nograd", shapes=True),
+    Option(("--integration",), INTEGRATION,
+        "Integration method: none, or rings or prof2d with -cen -sat -grad or -nocen -nosat -nograd.", str, "METHOD",
+        "rings-nocen-nosat-nograd", shapes=True),
     Option(("--int-radius",), INTEGRATION, "Inner, middle and outer radius of the rings, in pixels.", str, "R1,R2,R3",
         "4,5,7", value=radii, sets=("integrate.int_radius",), also=("peaks.peak_radius", "validate.peak_radius")),
     Option(("--push-res",), INTEGRATION, "Integrate this far beyond each crystal's resolution limit, in nm^-1.", float,
@@ -199,6 +200,9 @@ _INTEGRATION = (
         sets=("integrate.cell_parameters_only",)),
     Option(("--overpredict",), INTEGRATION, "Predict more reflections than are likely to be there.",
         sets=("integrate.overpredict",)),
+    own("--no-tail-correction", panel=INTEGRATION,
+        help="Leave intensities as the sums in the circle; do not divide them by the part of a spot that lies in it.",
+        value=negated, sets=("integrate.correct_tails",)),
     Option(("--fix-divergence",), INTEGRATION, "Predict with this divergence of the beam (full angle) in radians.", float,
         "RAD", "0", sets=("integrate.fix_divergence",)),
     refused("--fix-bandwidth", panel=INTEGRATION, help="Bandwidth for the prediction.",

@@ -72,10 +72,9 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
     path = ((relative_to or Path()) / text).resolve()
     if not path.is_file():
         raise UserError(f"there is no file {path} to load stages from")
+    if any(getattr(module, "__file__", None) == str(path) for module in list(sys.modules.values())):
+        return  # loaded before, by us or by an import
     name = f"streamajig_user_{path.stem}"
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} cannot be loaded as a Python module")

@@ -53,6 +53,11 @@ def stage(name: str) -> Callable[[C], C]:
         raise ValueError(f"a stage is named 'kind/which', e.g. 'peaks/zaef'; found {name!r}")
 
     def decorate(cls: C) -> C:
+        earlier = _DECLARED.get(name)
+        if earlier is not None and earlier.__module__ != cls.__module__:  # within a module: a notebook's cell run again
+            raise TypeError(
+                f"{cls.__module__} declares the stage {name!r}, which {earlier.__module__} has declared already"
+            )
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         frozen: Any
         if is_dataclass(cls):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ _numbers = itertools.count()
 
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 1000
+GRACE_S = 1.0
+"""A connection may take so long before it is said that nobody listens."""
 
 
 def _endpoint(address: str) -> str:
@@ -59,6 +62,7 @@ class Connection:
     ) -> None:
         self.connected = False
         self.handshake_failed = False
+        self._started_s = time.monotonic()
         self.socket = context.socket(kind)
         self.monitor = context.socket(zmq.PAIR)
         try:
@@ -100,6 +104,8 @@ class Connection:
         """Say that there is no connection."""
         if self.handshake_failed:
             return f"what listens on {address} does not speak ZeroMQ; trying on"
+        if time.monotonic() - self._started_s < GRACE_S:
+            return f"connecting to {address}"
         return f"nobody listens on {address}; trying on"
 
     def close(self) -> None:

@@ -163,3 +163,11 @@ def graphs(draw: st.DrawFn) -> Graph:
 def test_a_graph_written_as_yaml_and_read_again_is_the_same_graph(graph: Graph, run_options: RunOptions) -> None:
     graph = Graph(graph.nodes, run_options)
     assert Graph.from_yaml(graph.to_yaml()) == graph
+
+
+def test_two_modules_cannot_declare_one_stage() -> None:
+    namespace = {"__name__": "another_module"}
+    with pytest.raises(
+        TypeError, match="another_module declares the stage 'double/toy', which toy_stages has declared"
+    ):
+        exec("from pipeline import stage\n@stage('double/toy')\nclass Double:\n    n: int = 1\n", namespace)
