@@ -110,7 +110,8 @@ class Report:
             )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         for name, found in self.findings.items():
-            lines += [f"{name}: {line}" if n == 0 else f"  {line}" for n, line in enumerate(found.text.splitlines())]
+            said = f"{name}: {found.text}".splitlines()
+            lines += [said[0], *(f"  {line}".rstrip() for line in said[1:])]
         if profile:
             lines.append(self._profile())
         return "\n".join(lines)

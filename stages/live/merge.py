@@ -212,6 +212,7 @@ class MergeWriter:
         self._next_look = _FIRST_LOOK
         self._enough = ""
         self._write_ns = 0
+        self._together_ns = 0
         self._look_ns = 0
         self._unlooked = False
         self.looks: list[Look] = []
@@ -261,8 +262,10 @@ class MergeWriter:
         if self._scaling_together:
             self._held.append(crystal)
             if len(self._held) >= self._stage.scale_after:
+                started = time.perf_counter_ns()
                 self._merger.add_together(self._held)
                 self._held, self._scaling_together = [], False
+                self._together_ns = time.perf_counter_ns() - started
         elif self._stage.scale:
             self._merger.add_scaled(crystal)
         else:
@@ -310,9 +313,9 @@ class MergeWriter:
             headings = ("crystals", *HEADINGS[3:])
             rows = [(str(look.crystals), *_merit(look.overall)) for look in self._milestones()]
             lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found)), ""]
-            cost_us = self._write_ns / max(1, self._num_taken) / 1e3
             lines.append(
-                f"{cost_us:.0f} us to merge a crystal, {self._look_ns / len(self.looks) / 1e6:.1f} ms for each of "
+                f"{self._us_per_crystal():.0f} us to merge a crystal, {self._together_ns / 1e6:.0f} ms to scale the first "
+                f"among each other, {self._look_ns / len(self.looks) / 1e6:.1f} ms for each of "
                 f"{len(self.looks)} looks"
             )
             lines.append(CAVEAT)
@@ -335,6 +338,9 @@ class MergeWriter:
         if merger.num_left_out:
             lines.append(f"{merger.num_left_out} reflections left out: not finite, or no sensible indices")
         return lines
+
+    def _us_per_crystal(self) -> float:
+        return (self._write_ns - self._together_ns) / max(1, self._num_taken) / 1e3
 
     def _milestones(self) -> list[Look]:
         """The looks at about 10, 20, 50, 100 ... crystals, and the last."""
@@ -360,7 +366,8 @@ class MergeWriter:
             "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],
             "until": str(self._until) if self._until else None,
             "reached": bool(self._enough),
-            "us_per_crystal": self._write_ns / max(1, self._num_taken) / 1e3,
+            "us_per_crystal": self._us_per_crystal(),
+            "ms_to_begin": self._together_ns / 1e6,
             "ms_per_look": self._look_ns / max(1, len(self.looks)) / 1e6,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ TESTED = {
     "compare_peak_finders.yaml",
     "in_python.py",
     "request.yaml",
+    "stop_when_enough.yaml",
     "subscribe.yaml",
 }
 
@@ -115,6 +117,25 @@ def test_the_seeds_command_as_yaml_indexes_the_hits(
     for crystal in crystals:
         assert crystal.reflections is not None
         assert crystal.reflections.intensity.max() > 0
+
+
+def test_a_run_ends_when_the_data_suffice(folder: Path) -> None:
+    text = (EXAMPLES / "stop_when_enough.yaml").read_text()
+    strong = Apparatus.make(Settings(seed=3, hits=0.9, photons=3000.0), size="512x512", distance_mm=45.0)
+    frames = 3000
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(
+            server, (bytes(body) for body in strong.wire.bodies(strong.simulation.frames(frames)))
+        )
+        report = run(Graph.from_yaml(text.replace(ADDRESS, server.address)).with_options(no_data_timeout_s=60.0))
+        serving.stop()
+    assert re.fullmatch(r"merge: completeness 95.0 % and CC1/2 0.5 to 4 A reached with \d+ crystals", report.why_ended)
+    assert 100 < report.received < frames
+    merged = report.findings["merge"].figures["overall"]
+    assert merged["completeness"] >= 0.95
+    assert len(read_stream(folder / "output.stream").chunks) == report.received
+    assert report.findings["shift"].figures["crystals"] > 100
+    assert all(tally.delivered == report.received for tally in report.leaves.values())
 
 
 def test_both_branches_of_a_comparison_deliver_every_frame_and_see_the_same_crystals(
