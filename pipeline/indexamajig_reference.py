@@ -33,8 +33,8 @@ for `streamajig run`, and `streamajig stages NAME` prints a stage's manual.
 
 `--peaks` takes {_list(f"`{method}` (`{stage}`)" for method, stage in PEAK_METHODS.items())}.
 `--indexing` takes `auto`, `none`, or the second half of the name of any stage `index/...`; `auto` is `pairs` if `-p` gives a
-unit cell; without one nothing is indexed, and a warning says so. `--integration` takes `none` or `rings`, and after it
-{_list(f"`-{flag}` or `-no{flag}`" for flag in INTEGRATION_FLAGS)}, as in `rings-cen-nosat`.
+unit cell; without one nothing is indexed, and a warning says so. `--integration` takes `none`, `rings` or `prof2d`, and after
+it {_list(f"`-{flag}` or `-no{flag}`" for flag in INTEGRATION_FLAGS)}, as in `rings-cen-nosat`.
 
 | exit status | meaning |
 |---|---|

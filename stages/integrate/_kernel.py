@@ -221,7 +221,8 @@ def integrate_one(
     sigma = math.sqrt(from_photons + num_inner * (1.0 + num_inner / num_ring) * fit[3])
     out[0], out[1], out[2], out[3] = total, sigma, highest, fit[6]
     out[4], out[5] = fs + moved_x, ss + moved_y
-    out[6], out[7] = moment, num_inner == inner.shape[0]
+    out[6], out[7], out[8] = moment, num_inner == inner.shape[0], total
+    fit[7] = num_ring
     return (SATURATED if saturated else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
 
 
@@ -265,12 +266,12 @@ def integrate(
     cen, grad
         Centre the peaks; fit a sloping background.
     results
-        float64 (n, 8), written: intensity, sigma, highest pixel, background per pixel, fs, ss, sum of the intensity times its
-        squared distance from the circle's central pixel, 1 if all pixels of the circle count.
+        float64 (n, 9), written: intensity, sigma, highest pixel, background per pixel, fs, ss, sum of the intensity times its
+        squared distance from the circle's central pixel, 1 if all pixels of the circle count, intensity by summation.
     status
         int64 (n,), written: UNMEASURABLE, or MEASURED plus SATURATED plus IMPLAUSIBLE as it applies.
     """
-    fit = np.zeros(7)
+    fit = np.zeros(8)
     size, start = where[:, WIDTH : HEIGHT + 1], where[:, START]
     own_row = np.zeros(1, np.int64)
     for i in range(panel.size):
@@ -300,3 +301,154 @@ def integrate(
         )
         if cen:
             mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
+
+
+SUITABLE_HEIGHT = 10.0
+STEEPEST = 0.1
+
+
+@njit(cache=True, nogil=True)
+def highest_of_circle(flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, claims: int) -> float:
+    """Return the highest pixel of the circle that counts."""
+    highest = -np.inf
+    for j in range(inner.shape[0]):
+        x, y = x0 + inner[j, 0], y0 + inner[j, 1]
+        if marks[where[START] + y * where[WIDTH] + x] <= claims:
+            highest = max(highest, float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]]))
+    return highest
+
+
+@njit(cache=True, nogil=True)
+def collect_profile(
+    flat: Array,
+    where: Array,
+    row_of_panel: Array,
+    marks: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    inner: Array,
+    ring: Array,
+    half: int,
+    adu_per_photon: Array,
+    max_adu: Array,
+    cen: bool,
+    sat: bool,
+    results: Array,
+    status: Array,
+    fits: Array,
+    profile: Array,
+) -> None:
+    """Sum a crystal's reflections that lie in one array with planes as background, and add the suitable ones to the profile.
+
+    As :func:`integrate`; besides, `fits` (n, 8) receives the planes, and `profile` (2, pixels of the circle) gains, for each
+    pixel, the sum over suitable reflections of S v and of S^2: S the intensity by summation, v the pixel above background. A
+    reflection is suitable if its highest pixel exceeds SUITABLE_HEIGHT times the background, and if the plane is not steep;
+    the status of one with a steep plane becomes UNMEASURABLE.
+    """
+    size, start = where[:, WIDTH : HEIGHT + 1], where[:, START]
+    own_row = np.zeros(1, np.int64)
+    claims = 0 if cen else 1
+    for i in range(panel.size):
+        p = panel[i]
+        row = row_of_panel[p]
+        if row < 0:
+            continue
+        own_row[0] = row
+        if cen:
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(255))
+        fit = fits[i]
+        status[i] = integrate_one(
+            flat,
+            where[row],
+            marks,
+            fs[i],
+            ss[i],
+            inner,
+            ring,
+            half,
+            adu_per_photon[p],
+            max_adu[p],
+            cen,
+            True,
+            claims,
+            fit,
+            results[i],
+        )
+        if status[i] != UNMEASURABLE:
+            x0, y0 = math.floor(results[i, 4]), math.floor(results[i, 5])
+            highest = highest_of_circle(flat, where[row], marks, x0, y0, inner, claims)
+            steep = max(abs(fit[1]), abs(fit[2])) > STEEPEST * abs(highest - fit[0])
+            if steep:
+                status[i] = UNMEASURABLE
+            elif highest > SUITABLE_HEIGHT * fit[0] and (sat or not status[i] & SATURATED):
+                total = results[i, 8]
+                for j in range(inner.shape[0]):
+                    dx, dy = inner[j, 0], inner[j, 1]
+                    x, y = x0 + dx, y0 + dy
+                    if marks[start[row] + y * where[row, WIDTH] + x] > claims:
+                        continue
+                    value = float(flat[where[row, OFFSET] + y * where[row, STRIDE_SS] + x * where[row, STRIDE_FS]])
+                    profile[0, j] += total * (value - fit[0] - fit[1] * dx - fit[2] * dy)
+                    profile[1, j] += total * total
+        if cen:
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
+
+
+@njit(cache=True, nogil=True)
+def fit_profile(
+    flat: Array,
+    where: Array,
+    row_of_panel: Array,
+    marks: Array,
+    panel: Array,
+    fs: Array,
+    ss: Array,
+    inner: Array,
+    adu_per_photon: Array,
+    cen: bool,
+    shape: Array,
+    results: Array,
+    status: Array,
+    fits: Array,
+) -> None:
+    """Replace intensity and sigma of the reflections in one array by those of a fit of the profile `shape`, whose sum is 1.
+
+    With pixels v above background, J = sum(P v) / sum(P^2) over the pixels that count, and the intensity is J. Each pixel has
+    the variance s^2 + adu_per_photon J P, and the background that they share s^2 / m.
+    """
+    size, start = where[:, WIDTH : HEIGHT + 1], where[:, START]
+    own_row = np.zeros(1, np.int64)
+    claims = 0 if cen else 1
+    for i in range(panel.size):
+        p = panel[i]
+        row = row_of_panel[p]
+        if row < 0 or status[i] == UNMEASURABLE:
+            continue
+        own_row[0] = row
+        if cen:
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(255))
+        fit = fits[i]
+        x0, y0 = math.floor(results[i, 4]), math.floor(results[i, 5])
+        s_p = s_pp = s_ppp = s_pv = 0.0
+        for j in range(inner.shape[0]):
+            dx, dy = inner[j, 0], inner[j, 1]
+            x, y = x0 + dx, y0 + dy
+            if marks[start[row] + y * where[row, WIDTH] + x] > claims:
+                continue
+            value = float(flat[where[row, OFFSET] + y * where[row, STRIDE_SS] + x * where[row, STRIDE_FS]])
+            s_p += shape[j]
+            s_pp += shape[j] * shape[j]
+            s_ppp += shape[j] * shape[j] * shape[j]
+            s_pv += shape[j] * (value - fit[0] - fit[1] * dx - fit[2] * dy)
+        if cen:
+            mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
+        if not s_pp > 0.0:
+            status[i] = UNMEASURABLE
+            continue
+        total = s_pv / s_pp
+        gain = adu_per_photon[p]
+        variance = gain * max(abs(total), gain) * max(s_ppp, 0.0) + fit[3] * (s_pp + s_p * s_p / fit[7])
+        sigma = math.sqrt(variance) / s_pp
+        results[i, 0], results[i, 1] = total, sigma
+        status[i] = (status[i] & SATURATED) | (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from stages.integrate._containment import Containment
 from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
 from stages.peaklist import PeakList
 from stages.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+
+if TYPE_CHECKING:
+    from stages.integrate.prof2d import Prof2d
 
 STRONG = 10.0
 """Reflections of so many sigma tell the width of the spots."""
@@ -78,9 +82,7 @@ class Rings:
     @field_validator("int_radius")
     @classmethod
     def _radii_grow(cls, radii: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not (1 <= radii[0] <= radii[1] < radii[2] < 1000):
-            raise ValueError(f"radii should be 1 or more and grow: inner <= middle < outer; found {radii}")
-        return radii
+        return radii_that_grow(radii)
 
     @property
     def options(self) -> PredictionOptions:
@@ -99,10 +101,17 @@ class Rings:
         RunningRings(cls()).warm_up(PIXEL_TYPES)
 
 
+def radii_that_grow(radii: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Return the radii, or say what is wrong with them."""
+    if not (1 <= radii[0] <= radii[1] < radii[2] < 1000):
+        raise ValueError(f"radii should be 1 or more and grow: inner <= middle < outer; found {radii}")
+    return radii
+
+
 class RunningRings:
     """The integration of one replica, with its buffers."""
 
-    def __init__(self, stage: Rings) -> None:
+    def __init__(self, stage: Rings | Prof2d) -> None:
         self._stage = stage
         self._predictor = Predictor(stage.options)
         self._flatten = Flattener()
@@ -134,23 +143,49 @@ class RunningRings:
     def _integrate(self, predicted: list[Reflections], geom: DetGeom, image: Image) -> list[Reflections]:
         flattened = self._flatten(image, geom)
         self._prepare(geom)
-        stage = self._stage
         if len(predicted) == 1:
             panel, fs, ss = predicted[0].panel, predicted[0].fs, predicted[0].ss
         else:
             panel, fs, ss = (np.concatenate([getattr(r, name) for r in predicted]) for name in ("panel", "fs", "ss"))
-        results = np.zeros((len(panel), 8))
+        results = np.zeros((len(panel), 9))
         status = np.full(len(panel), kernel.UNMEASURABLE, np.int64)
         adu_per_photon = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
         kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(1))
+        where = []
         for table, flat in flattened:
             row_of_panel = np.full(len(geom.panels), -1, np.int64)
             row_of_panel[table.panel] = np.arange(len(table.panel))
+            where.append((flat, table.where, row_of_panel, self._marks))
+        begin = 0
+        for one in predicted:
+            part = slice(begin, begin + len(one))
+            self._measure(where, panel[part], fs[part], ss[part], adu_per_photon, results[part], status[part])
+            begin = part.stop
+        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
+        ends = np.cumsum([len(r) for r in predicted])[:-1]
+        return [
+            self._kept(one, values, what)
+            for one, values, what in zip(predicted, np.split(results, ends), np.split(status, ends), strict=True)
+        ]
+
+    def _measure(
+        self,
+        arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
+        panel: NDArray[np.int32],
+        fs: NDArray[np.float64],
+        ss: NDArray[np.float64],
+        adu_per_photon: NDArray[np.float64],
+        results: NDArray[np.float64],
+        status: NDArray[np.int64],
+    ) -> None:
+        """Measure one crystal's reflections, all peaks being marked; `arrays` is what kernels want to know of each array."""
+        stage = self._stage
+        for flat, where, row_of_panel, marks in arrays:
             kernel.integrate(
                 flat,
-                table.where,
+                where,
                 row_of_panel,
-                self._marks,
+                marks,
                 panel,
                 fs,
                 ss,
@@ -164,12 +199,6 @@ class RunningRings:
                 results,
                 status,
             )
-        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
-        ends = np.cumsum([len(r) for r in predicted])[:-1]
-        return [
-            self._kept(one, values, what)
-            for one, values, what in zip(predicted, np.split(results, ends), np.split(status, ends), strict=True)
-        ]
 
     def _kept(self, predicted: Reflections, results: NDArray[np.float64], status: NDArray[np.int64]) -> Reflections:
         saturated = (status & kernel.SATURATED) > 0
@@ -178,10 +207,10 @@ class RunningRings:
             implausible &= ~saturated
         wanted = (status == kernel.MEASURED) | (saturated & ~implausible if self._stage.sat else False)
         kept = np.flatnonzero(wanted)
-        intensity, sigma, peak, background, fs, ss, moment, whole = np.ascontiguousarray(results[kept].T)
+        intensity, sigma, peak, background, fs, ss, moment, whole, total = np.ascontiguousarray(results[kept].T)
         if self._containment is not None:
             strong = (intensity > STRONG * sigma) & (whole > 0) & ~saturated[kept]
-            caught = self._containment.from_spots(intensity[strong], moment[strong])
+            caught = self._containment.from_spots(total[strong], moment[strong])
             intensity, sigma = intensity / caught, sigma / caught
         return Reflections(
             predicted.hkl[kept],

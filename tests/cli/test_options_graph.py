@@ -146,7 +146,7 @@ def test_rings_integration_takes_its_flags(method: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "wanted"),
-    [("prof2d", "not supported yet"), ("wrings", "not supported yet"), ("rings-ken", "-ken is not known")],
+    [("wrings", "there are rings, prof2d, none"), ("rings-ken", "-ken is not known")],
 )
 def test_an_integration_that_is_not_here_is_refused(method: str, wanted: str) -> None:
     with pytest.raises(UserError, match=f"--integration={method}: .*{wanted}"):

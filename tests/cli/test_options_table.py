@@ -83,6 +83,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "fix_profile_radius": ({}, 2e7, 2e7),
     "fix_divergence": ({}, 1e-3, 1e-3),
     "overpredict": ({}, True, True),
+    "no_tail_correction": ({}, True, False),
     "cell_parameters_only": ({}, True, True),
     "j": ({}, 4, "threads:4"),
     "backend": ({}, "serial", "serial"),

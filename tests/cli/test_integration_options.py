@@ -1,0 +1,60 @@
+"""--integration and what belongs to it, as it ends up in the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.indexamajig import graph_from_options
+from stages.integrate.prof2d import Prof2d
+from stages.integrate.rings import Rings
+
+BASE = {
+    "zmq_input": "tcp://127.0.0.1:5002",
+    "zmq_request": "next",
+    "geometry": Path("some.geom"),
+    "output": Path("some.stream"),
+    "pdb": Path("some.cell"),
+    "peaks": "peakfinder8",
+}
+
+
+def integration(**options):
+    return graph_from_options({**BASE, **options}).node("integrate").stage
+
+
+@pytest.mark.parametrize(
+    ("text", "stage"),
+    [
+        ("prof2d", Prof2d()),
+        ("prof2d-nocen", Prof2d(cen=False)),
+        ("prof2d-nocen-sat", Prof2d(cen=False, sat=True)),
+        ("prof2d-cen-grad-nosat", Prof2d()),
+        ("rings-cen-sat-grad", Rings(cen=True, sat=True, grad=True)),
+    ],
+)
+def test_methods_and_flags_choose_stage_and_parameters(text, stage):
+    assert integration(integration=text) == stage
+
+
+def test_other_options_reach_profile_fitting_too():
+    found = integration(
+        integration="prof2d",
+        int_radius="3,4,6",
+        push_res=1.5,
+        fix_profile_radius=5e6,
+        fix_divergence=1e-3,
+        overpredict=True,
+    )
+    assert found == Prof2d(
+        int_radius=(3, 4, 6), push_res=1.5, fix_profile_radius=5e6, fix_divergence=1e-3, overpredict=True
+    )
+    assert integration(no_tail_correction=True) == Rings(correct_tails=False)
+
+
+@pytest.mark.parametrize("text", ["prof2d-nograd", "prof3d", "prof2d-fast"])
+def test_what_cannot_be_had_is_refused_with_the_words_that_were_typed(text):
+    with pytest.raises(UserError, match=text):
+        integration(integration=text)
