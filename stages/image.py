@@ -25,11 +25,14 @@ class Image:
         Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
     others
         Key -> what stands there, in words, of the values that are no images.
+    before
+        What this image was before a filter changed it for the peak search; None for one that is as it came.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     broken: Mapping[str, RejectFrame]
     others: Mapping[str, str] = field(default_factory=dict)
+    before: Before | None = None
 
     def array(self, key: str) -> NDArray[Any]:
         """Return the array that came under `key`; rejects the frame if there is none or it is broken."""
@@ -53,3 +56,22 @@ class Image:
     def of(**arrays: Any) -> Image:
         """Make an image from arrays by key: ``Image.of(detector_data=pixels)``."""
         return Image({key: np.asarray(value) for key, value in arrays.items()}, {})
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What a filter has replaced, so that it can be put back after the peak search.
+
+    Attributes
+    ----------
+    image
+        The image.
+    geom
+        The geometry (a DetGeom).
+    bin
+        How many of its pixels make one pixel of the new image, along each side.
+    """
+
+    image: Image
+    geom: Any
+    bin: int = 1

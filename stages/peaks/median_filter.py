@@ -1,0 +1,59 @@
+"""Take the local background off an image before peaks are searched (``--median-filter``)."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import Context, stage
+from stages.geometry import DetGeom
+from stages.image import Image
+from stages.peaks import _kernel_filters as kernel
+from stages.peaks import _warm_up
+from stages.peaks._filtering import filtered
+
+
+@stage("peaks/median_filter")
+class MedianFilter:
+    """Subtract from each pixel the median of the square of (2 radius + 1)^2 pixels around it (``--median-filter``).
+
+    It may stand before any peak search, and before ``peaks/noise_filter``, if that is there, too; ``peaks/restore`` after the
+    search puts the image back as it came, so that this is what is integrated. As in indexamajig the square ends at the
+    panel's border, and of an even number of pixels the upper one of the middle counts. Other than there, bad pixels and NaN are
+    left out of the median.
+    """
+
+    radius: int = Field(default=3, ge=1, le=50, description="The square reaches so far to each side, pixels.")
+
+    def open(self, context: Context) -> MedianFiltering:
+        """Compile the kernel."""
+        _compile()
+        return MedianFiltering(self.radius)
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernel."""
+        _compile()
+
+
+class MedianFiltering:
+    """The filter at work."""
+
+    def __init__(self, radius: int) -> None:
+        self._filter = partial(_subtract_median, radius=radius)
+
+    def __call__(self, image: Image, geom: DetGeom) -> Image:
+        """Return the filtered image."""
+        return filtered(image, geom, self._filter)
+
+
+def _subtract_median(pixels: np.ndarray, bad: np.ndarray, out: np.ndarray, radius: int) -> None:
+    kernel.subtract_median(pixels.astype(np.float32), np.ascontiguousarray(bad), radius, out)
+
+
+@cache
+def _compile() -> None:
+    for image, geom in _warm_up.frames((np.float32,)):
+        MedianFiltering(2)(image, geom)

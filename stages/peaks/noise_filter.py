@@ -1,0 +1,53 @@
+"""Set pixels near negative ones to zero before peaks are searched (``--filter-noise``)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from pipeline import Context, stage
+from stages.geometry import DetGeom
+from stages.image import Image
+from stages.peaks import _kernel_filters as kernel
+from stages.peaks import _warm_up
+from stages.peaks._filtering import filtered
+
+
+@stage("peaks/noise_filter")
+class NoiseFilter:
+    """Set each pixel to zero if any of the nine pixels in the 3 x 3 square around it is negative (``--filter-noise``).
+
+    At the border of a panel a pixel is set to zero only if it is negative itself. Useful where the background has been
+    subtracted, by the detector or by ``peaks/median_filter``, which stands before; ``peaks/restore`` after the search puts
+    the image back. This is what indexamajig's manual promises; the code of CrystFEL 0.12 clears every pixel that has
+    a neighbour which is not zero, and so leaves nothing to be found.
+    """
+
+    def open(self, context: Context) -> NoiseFiltering:
+        """Compile the kernel."""
+        _compile()
+        return NoiseFiltering()
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernel."""
+        _compile()
+
+
+class NoiseFiltering:
+    """The filter at work."""
+
+    def __call__(self, image: Image, geom: DetGeom) -> Image:
+        """Return the filtered image."""
+        return filtered(image, geom, _clear_noise)
+
+
+def _clear_noise(pixels: np.ndarray, bad: np.ndarray, out: np.ndarray) -> None:  # noqa: ARG001
+    kernel.clear_noise(pixels.astype(np.float32), out)
+
+
+@cache
+def _compile() -> None:
+    for image, geom in _warm_up.frames((np.float32,)):
+        NoiseFiltering()(image, geom)
