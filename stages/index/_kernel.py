@@ -701,9 +701,17 @@ def settle(
 ) -> None:
     """Among the target's settings that pseudo-symmetry confuses, take the one that fits best, cell and spots together.
 
-    `variants` are unimodular matrices, the identity first. The cost of each is that of :func:`step`, in units of sigma^2.
+    `variants` are unimodular matrices, the identity first. The cost of each is that of :func:`step`,
+    in units of sigma^2, on the spots that the first one explains.
     """
     n = spots.shape[1]
+    explained = np.empty(n, np.bool_)
+    for k in range(n):
+        worst = 0.0
+        for i in range(3):
+            f = basis[i, 0] * spots[0, k] + basis[i, 1] * spots[1, k] + basis[i, 2] * spots[2, k]
+            worst = max(worst, abs(f - np.rint(f)))
+        explained[k] = worst < 0.15
     best = np.inf
     result = np.empty((3, 3))
     copy(basis, result)
@@ -719,11 +727,10 @@ def settle(
             for j in range(3):
                 cost += (trial[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
         for k in range(n):
-            worst = 0.0
-            for i in range(3):
-                f = trial[i, 0] * spots[0, k] + trial[i, 1] * spots[1, k] + trial[i, 2] * spots[2, k]
-                worst += min(0.04, (f - np.rint(f)) ** 2)
-            cost += worst / INDEX_SIGMA**2
+            if explained[k]:
+                for i in range(3):
+                    f = trial[i, 0] * spots[0, k] + trial[i, 1] * spots[1, k] + trial[i, 2] * spots[2, k]
+                    cost += ((f - np.rint(f)) / INDEX_SIGMA) ** 2
         if cost < best:
             best = cost
             copy(trial, result)

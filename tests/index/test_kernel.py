@@ -1,0 +1,278 @@
+"""The indexing kernels against slow, plain numpy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stills import CELLS, random_rotation, simulate
+
+from stages.index import _kernel
+from stages.index._target import half_sphere, make_target
+from stages.lattice import nearest_rotation, primitive
+
+seeds = st.integers(0, 10**6)
+
+
+def spots_of(seed: int, n: int = 60) -> np.ndarray:
+    still = simulate(CELLS["triclinic"], np.random.default_rng(seed), n, 0.3)
+    order = np.argsort(np.linalg.norm(still.q, axis=1))
+    return np.ascontiguousarray(still.q[order].T)
+
+
+def near_truth(seed: int, degrees: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
+    """Spots of a still, and the triclinic cell in nearly its orientation."""
+    rng = np.random.default_rng(seed)
+    still = simulate(CELLS["triclinic"], rng, 60, 0.3)
+    order = np.argsort(np.linalg.norm(still.q, axis=1))
+    axis = rng.normal(size=3)
+    k = np.cross(np.eye(3), axis / np.linalg.norm(axis)) * math.radians(degrees)
+    turned = nearest_rotation(primitive(CELLS["triclinic"]).real_space_angstrom, still.real_space_angstrom)[0]
+    u, _, vt = np.linalg.svd(np.eye(3) + k)
+    return np.ascontiguousarray(still.q[order].T), np.ascontiguousarray(turned @ (u @ vt))
+
+
+def misfit(basis: np.ndarray, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    h = basis @ spots
+    rounded = np.rint(h)
+    d = np.abs(h - rounded).max(axis=0)
+    d[(rounded == 0).all(axis=0)] = 1
+    return d, rounded
+
+
+def chernoff(m: int, n: int, p: float) -> float:
+    """n KL(m/n || p), 0 where m/n is not above p."""
+    f = m / n
+    if f <= p:
+        return 0.0
+    return n * (f * math.log(f / p) + ((1 - f) * math.log((1 - f) / (1 - p)) if f < 1 else 0.0))
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_counting_agrees_with_numpy(seed):
+    spots, basis = near_truth(seed)
+    counts = np.zeros(_kernel.N_COUNTS, np.int64)
+    _kernel.count(basis, spots, spots.shape[1], counts)
+    d, _ = misfit(basis, spots)
+    assert counts.tolist() == [(d < t).sum() for t in (*_kernel.THRESHOLDS, 0.25)]
+
+
+def test_a_spot_in_the_beam_never_counts():
+    spots = np.zeros((3, 8))
+    counts = np.ones(_kernel.N_COUNTS, np.int64)
+    _kernel.count(np.eye(3) * 50, spots, 8, counts)
+    assert counts.tolist() == [0] * 7
+
+
+@given(n=st.integers(1, 500), fractions=st.lists(st.floats(0, 1), min_size=6, max_size=6).map(sorted))
+@settings(max_examples=60, deadline=None)
+def test_the_significance_is_the_best_chernoff_bound(n, fractions):
+    counts = np.array([int(f * n) for f in fractions] + [n], np.int64)
+    expected = max(chernoff(m, n, (2 * t) ** 3) for m, t in zip(counts[:6], _kernel.THRESHOLDS, strict=True))
+    assert _kernel.significance(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_chance_stays_below_what_the_significance_bounds():
+    """Of lists of random misfits, no more than exp(-S) reach the S of one threshold (Chernoff's bound, on the tail)."""
+    rng = np.random.default_rng(1)
+    n, trials, p = 20, 20_000, 0.064
+    m = rng.binomial(n, p, trials)
+    for k in range(3, 8):
+        assert (m >= k).mean() <= math.exp(-chernoff(k, n, p)) + 3 / math.sqrt(trials)
+
+
+@given(seeds, st.sampled_from([0.3, 0.2, 0.12]))
+@settings(max_examples=25, deadline=None)
+def test_a_step_of_refinement_is_the_least_squares_solution(seed, tolerance):
+    spots, rigid = near_truth(seed)
+    basis = rigid + np.random.default_rng(seed).normal(size=(3, 3)) * 0.02
+    n = spots.shape[1]
+    weights = np.random.default_rng(seed).uniform(0.2, 1, n)
+    d, h = misfit(basis, spots)
+    mine = d < tolerance
+    expected_basis, expected_rigid = slow_step(basis, rigid, spots[:, mine], h[:, mine], weights[mine])
+    sums, scratch = np.empty(22), np.empty((3, 3, 3))
+    total = _kernel.step(basis, rigid, spots, weights, n, tolerance, sums, scratch)
+    assert total == pytest.approx(weights[mine].sum())
+    assert np.allclose(rigid, expected_rigid, atol=1e-3)
+    assert np.allclose(basis, expected_basis, atol=1e-3)
+
+
+def slow_step(basis, rigid, q, h, w) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation of the rigid target, then the basis with the prior, each as one dense least squares problem."""
+    p = np.linalg.solve(rigid, h)
+    root = np.sqrt(w)
+    # the matrix that takes w to w x p has the columns e_j x p
+    matrix = np.concatenate([root[k] * np.cross(np.eye(3), p[:, k]).T for k in range(len(w))])
+    right = np.concatenate([root[k] * (q[:, k] - p[:, k]) for k in range(len(w))])
+    omega = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    angle = np.linalg.norm(omega)
+    k = np.cross(np.eye(3), omega / angle)
+    turn = np.eye(3) + math.sin(angle) * k + (1 - math.cos(angle)) * k @ k
+    rigid = rigid @ turn.T
+    rows = []
+    for i in range(3):
+        weight = (_kernel.INDEX_SIGMA / _kernel.PRIOR / np.linalg.norm(rigid[i])) ** 2
+        left = np.concatenate([root[:, None] * q.T, math.sqrt(weight) * np.eye(3)])
+        rows.append(np.linalg.lstsq(left, np.concatenate([root * h[i], math.sqrt(weight) * rigid[i]]), rcond=None)[0])
+    return np.array(rows), rigid
+
+
+@given(seeds)
+@settings(max_examples=15, deadline=None)
+def test_polishing_ends_where_the_slow_way_ends(seed):
+    spots, basis = near_truth(seed)
+    target = np.array(primitive(CELLS["triclinic"]).real_space_angstrom)
+    n = spots.shape[1]
+    slow, rigid = basis.copy(), basis.copy()
+    m = 20
+    while True:
+        for tolerance in (0.3, 0.25):
+            d, h = misfit(slow, spots[:, :m])
+            slow, rigid = slow_step(
+                slow, rigid, spots[:, :m][:, d < tolerance], h[:, d < tolerance], np.ones((d < tolerance).sum())
+            )
+        if m == n:
+            break
+        m = min(n, m + m // 2 + 1)
+    for tolerance in (0.2, 0.15, 0.12):
+        d, h = misfit(slow, spots)
+        slow, rigid = slow_step(
+            slow, rigid, spots[:, d < tolerance], h[:, d < tolerance], np.ones((d < tolerance).sum())
+        )
+    counts = np.zeros(_kernel.N_COUNTS, np.int64)
+    s = _kernel.polish(basis, target, spots, 20, spots, np.ones(n), counts, np.empty(22), np.empty((3, 3, 3)))
+    d, _ = misfit(slow, spots)
+    assert np.allclose(basis, slow, atol=2e-2)
+    assert abs(counts[_kernel.AT_015] - (d < 0.15).sum()) <= 1
+    assert s > 0
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_aligning_is_the_orthogonal_factor(seed):
+    rng = np.random.default_rng(seed)
+    target = np.array(primitive(CELLS["monoclinic"]).real_space_angstrom)
+    basis = target @ random_rotation(rng).T @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.01)
+    rigid = np.empty((3, 3))
+    _kernel.align(target, basis, rigid, np.empty((3, 3, 3)))
+    assert np.allclose(rigid, nearest_rotation(target, basis)[0], atol=1e-9)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_inverses_and_symmetric_systems_are_solved(seed):
+    rng = np.random.default_rng(seed)
+    m, b = rng.normal(size=(3, 3)), rng.normal(size=3)
+    inverse = np.empty((3, 3))
+    assert _kernel.invert(m, inverse) == pytest.approx(np.linalg.det(m))
+    assert np.allclose(inverse @ m, np.eye(3), atol=1e-6)
+    s = m @ m.T + np.eye(3)
+    x = _kernel.solve_symmetric(s[0, 0], s[0, 1], s[0, 2], s[1, 1], s[1, 2], s[2, 2], *b)
+    assert np.allclose(x, np.linalg.solve(s, b))
+
+
+def test_the_scan_of_directions_agrees_with_numpy():
+    spots = spots_of(1)
+    directions = half_sphere(1500)
+    chosen = np.arange(0, spots.shape[1], 2)
+    for used in (chosen, chosen[:-1]):
+        scores = np.empty(1500, np.float32)
+        _kernel.scan(directions, spots, used, 43.0, scores)
+        t = 43.0 * directions.T.astype(float) @ spots[:, used]
+        assert np.allclose(scores, np.minimum((t - np.rint(t)) ** 2, 0.09).sum(axis=1), atol=1e-3)
+
+
+def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
+    spots, basis = near_truth(4, 0.0)
+    target = np.array(primitive(CELLS["triclinic"]).real_space_angstrom)
+    circle = 2 * np.pi * np.arange(_kernel.MAX_STEPS) / _kernel.MAX_STEPS
+    cosine, sine = np.cos(circle).astype(np.float32), np.sin(circle).astype(np.float32)
+    scores = np.empty(_kernel.MAX_STEPS, np.float32)
+    lab, frame, trial = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    inliers = np.empty(spots.shape[1], np.int64)
+    steps = _kernel.turns(target, 0, basis[0].copy(), spots, cosine, sine, scores, lab, frame, inliers)
+    across = np.linalg.norm(np.cross(target[1:], target[0] / np.linalg.norm(target[0])), axis=1).max()
+    h = basis[0] @ spots
+    length = np.linalg.norm(spots, axis=0)
+    used, taken = [], 0
+    for k in range(spots.shape[1]):
+        if length[k] > 0.3 / (0.015 * across) and taken >= 20:
+            break
+        if abs(h[k] - round(h[k])) < 0.2:
+            used.append(k)
+            taken += 1
+    first, second = lab[0].copy(), lab[1].copy()
+    best = []
+    for k in range(0, steps, 7):
+        psi = 2 * math.pi * k / steps
+        lab[0], lab[1] = math.cos(psi) * first + math.sin(psi) * second, math.cos(psi) * second - math.sin(psi) * first
+        _kernel.carry(target, frame, lab, trial)
+        assert np.allclose(trial[0] / np.linalg.norm(trial[0]), basis[0] / np.linalg.norm(basis[0]))
+        assert np.allclose(trial @ trial.T, target @ target.T)
+        t = trial[1:] @ spots[:, used]
+        expected = np.minimum(((t - np.rint(t)) ** 2).max(axis=0), 0.09).sum()
+        assert scores[k] == pytest.approx(expected, abs=2e-2)
+        best.append(expected)
+    assert scores[:steps].min() < np.median(best)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_preparation_sorts_drops_beam_spots_and_merges_doubles(seed):
+    rng = np.random.default_rng(seed)
+    q = rng.normal(size=(40, 3)) * 0.1
+    doubled = np.concatenate([q, q[:10] + 1e-6, [[0.001, 0, 0]], [[np.nan, 0, 0]], [[np.inf, 0, 0]]])
+    spots = np.empty((3, len(doubled)))
+    n = _kernel.prepare(rng.permutation(doubled), 0.01, 1e-3, spots)
+    length = np.linalg.norm(spots[:, :n], axis=0)
+    assert (np.diff(length) >= 0).all()
+    assert length.min() >= 0.0085
+    gaps = [np.linalg.norm(spots[:, i] - spots[:, j]) for i, j in itertools.combinations(range(n), 2)]
+    assert min(gaps) >= 1e-3
+    kept = {tuple(np.round(x, 4)) for x in q if np.linalg.norm(x) >= 0.0085}
+    assert n >= len(kept) - 2
+
+
+def test_the_lowest_scores_come_out_in_order():
+    rng = np.random.default_rng(2)
+    scores = rng.uniform(size=500).astype(np.float32)
+    places, values = np.empty(32, np.int64), np.empty(32, np.float32)
+    assert _kernel.lowest(scores, 400, places, values) == 32
+    assert places.tolist() == np.argsort(scores[:400], kind="stable")[:32].tolist()
+    assert _kernel.lowest(scores, 5, places, values) == 5
+
+
+@pytest.mark.parametrize("name", ["lysozyme", "triclinic", "cubic_f", "rhombohedral_h"])
+def test_every_vector_of_the_table_is_equivalent_to_just_one_canonical_one(name):
+    target = make_target(CELLS[name])
+    group = _rotations_in_space(target.basis)
+    assert len(group) == target.n_sym
+    table, canonical = target.table.T[:300], target.canonical.T
+    limit = target.table_length[299] * (1 - 1e-9)
+    canonical = canonical[target.canonical_length <= limit]
+    for vector in table[target.table_length[:300] <= limit]:
+        images = group @ vector
+        distance = np.linalg.norm(images[:, None] - canonical[None], axis=2)
+        assert (distance.min(axis=0) < 1e-6).sum() == 1
+
+
+def _rotations_in_space(basis: np.ndarray) -> np.ndarray:
+    from stages.lattice import metric_rotations
+
+    return np.array([np.linalg.solve(basis, w @ basis).T for w in metric_rotations(basis)])
+
+
+def test_directions_cover_the_half_sphere_evenly():
+    directions = half_sphere(2000).T.astype(float)
+    assert np.allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-6)
+    rng = np.random.default_rng(3)
+    probes = rng.normal(size=(500, 3))
+    probes /= np.linalg.norm(probes, axis=1)[:, None]
+    nearest = np.arccos(np.clip(np.abs(probes @ directions.T).max(axis=1), -1, 1))
+    assert nearest.max() < 1.2 * math.sqrt(2 * math.pi / 2000)
