@@ -36,7 +36,9 @@ LARGEST = np.float32(np.finfo(np.float32).max)
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 NO_THRESHOLD = np.float32(np.inf)
 
-BLOCK = 128
+BLOCK = 256
+PART = 32
+"""Pixels of a block that are looked at together, once the block has one that is beyond its bounds."""
 FIRST_RING, LAST_RING, LEVEL = range(3)
 """Columns of the table of blocks: the range of rings, and the power of two that fits in it; LEVEL -1: all masked."""
 
@@ -89,7 +91,7 @@ def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked:
                 lowest = masked
                 highest = -1
                 for i in range(first, min(first + BLOCK, row + width[p])):
-                    r = np.int64(ring[i])
+                    r = int(ring[i])
                     if r != masked and not bad[i]:
                         lowest = min(lowest, r)
                         highest = max(highest, r)
@@ -305,20 +307,123 @@ def fit_packed(count: Array, low: Array, high: Array) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def packed(value: int) -> int:
+def packed(value: Any) -> Any:
     """Return an integer and its square as one number, modulo 2**64."""
     exact = np.int64(value)
     return (exact << SQUARES) + exact * exact
 
 
 @njit(cache=True, nogil=True)
-def in_a_row(flat: Array, first: int, step: int, buffer: Array) -> Array:
-    """Return as many pixels as the buffer holds, one beside the other: in place, or copied where they are `step` apart."""
-    if step == 1:
-        return flat[first : first + buffer.size]
-    for x in range(buffer.size):
-        buffer[x] = flat[first + x * step]
-    return buffer
+def any_outside(pixels: Array, rings: Array, below: np.float32, above: np.float32, masked: np.uint16) -> bool:
+    """Return whether a pixel that is not masked is not between the bounds (NaN is not)."""
+    outside = False
+    for x in range(np.uint64(pixels.size)):
+        v = np.float32(pixels[x])
+        outside |= (not ((v > below) & (v < above))) & (rings[x] != masked)
+    return outside
+
+
+@njit(cache=True, nogil=True)
+def add_integers(
+    pixels: Array,
+    rings: Array,
+    low: Array,
+    high: Array,
+    lanes: Array,
+    below: np.float32,
+    above: np.float32,
+    outside: bool,
+    begin: int,
+    n: int,
+    place: Array,
+    value: Array,
+) -> int:
+    """Add a block's pixels to their rings; take off again, and list, those outside the core. Returns how many are listed."""
+    lane0 = lanes[0]
+    lane1 = lanes[1]
+    lane2 = lanes[2]
+    lane3 = lanes[3]
+    size = np.uint64(rings.size)
+    for quarter in range(size >> np.uint64(2)):
+        x = quarter << np.uint64(2)
+        lane0[rings[x]] += packed(pixels[x])
+        lane1[rings[x | np.uint64(1)]] += packed(pixels[x | np.uint64(1)])
+        lane2[rings[x | np.uint64(2)]] += packed(pixels[x | np.uint64(2)])
+        lane3[rings[x | np.uint64(3)]] += packed(pixels[x | np.uint64(3)])
+    for rest in range(size & ~np.uint64(3), size):
+        lane0[rings[rest]] += packed(pixels[rest])
+    if outside:
+        masked = np.uint16(low.size - 1)
+        for part in range(np.uint64(0), size, np.uint64(PART)):
+            if not any_outside(pixels[part : part + PART], rings[part : part + PART], below, above, masked):
+                continue
+            for one in range(part, min(part + np.uint64(PART), size)):
+                r = rings[one]
+                v = np.float32(pixels[one])
+                if not (v > low[r] and v < high[r]) and r != masked:
+                    lane0[r] -= packed(pixels[one])
+                    place[n] = begin + one
+                    value[n] = v
+                    n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def add_floats(
+    pixels: Array,
+    rings: Array,
+    low: Array,
+    high: Array,
+    lanes: Array,
+    outside: bool,
+    begin: int,
+    n: int,
+    place: Array,
+    value: Array,
+) -> int:
+    """Add a block's pixels that are in the core to their rings, and list the others; return how many are listed."""
+    lane0 = lanes[0]
+    lane1 = lanes[1]
+    lane2 = lanes[2]
+    lane3 = lanes[3]
+    size = np.uint64(rings.size)
+    masked = low.size - 1
+    if outside:
+        for one in range(size):
+            r = rings[one]
+            v = np.float32(pixels[one])
+            if v > low[r] and v < high[r]:
+                exact = np.float64(v)
+                lanes[one & np.uint64(3), r, 0] += exact
+                lanes[one & np.uint64(3), r, 1] += exact * exact
+            elif r != masked:
+                place[n] = begin + one
+                value[n] = v
+                n += 1
+        return n
+    for quarter in range(size >> np.uint64(2)):
+        x = quarter << np.uint64(2)
+        r0 = rings[x]
+        r1 = rings[x | np.uint64(1)]
+        r2 = rings[x | np.uint64(2)]
+        r3 = rings[x | np.uint64(3)]
+        v0 = np.float64(np.float32(pixels[x]))
+        v1 = np.float64(np.float32(pixels[x | np.uint64(1)]))
+        v2 = np.float64(np.float32(pixels[x | np.uint64(2)]))
+        v3 = np.float64(np.float32(pixels[x | np.uint64(3)]))
+        lane0[r0, 0] += v0
+        lane0[r0, 1] += v0 * v0
+        lane1[r1, 0] += v1
+        lane1[r1, 1] += v1 * v1
+        lane2[r2, 0] += v2
+        lane2[r2, 1] += v2 * v2
+        lane3[r3, 0] += v3
+        lane3[r3, 1] += v3 * v3
+    for rest in range(size & ~np.uint64(3), size):
+        exact = np.float64(np.float32(pixels[rest]))
+        lane0[rings[rest], 0] += exact
+        lane0[rings[rest], 1] += exact * exact
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -343,12 +448,8 @@ def collect_integers(
     pixels, which often share a ring, need not wait for each other. What is taken off again may have been too large for that:
     the arithmetic is modulo 2**64, so the rest is exact. Returns how many are listed now, or -1 if there are too many.
     """
+    masked = np.uint16(low.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
-    masked = low.size - 1
-    lane0 = lanes[0]
-    lane1 = lanes[1]
-    lane2 = lanes[2]
-    lane3 = lanes[3]
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
@@ -361,47 +462,27 @@ def collect_integers(
                 level = block[b, LEVEL]
                 if level < 0:
                     continue
+                if n + BLOCK > place.size:
+                    return -1
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                pixels = in_a_row(flat, row + x0 * step, step, buffer[: x1 - x0])
                 first = block[b, FIRST_RING]
                 last = block[b, LAST_RING] - (1 << level) + 1
                 below = max(lows[level, first], lows[level, last])
                 above = min(highs[level, first], highs[level, last])
-                size = np.uint64(rings.size)
-                outside = False
-                for x in range(size):
-                    v = np.float32(pixels[x])
-                    outside |= ((v <= below) | (v >= above)) & (rings[x] != masked)
-                for quarter in range(size >> np.uint64(2)):
-                    x = quarter << np.uint64(2)
-                    lane0[rings[x]] += packed(pixels[x])
-                    lane1[rings[x | np.uint64(1)]] += packed(pixels[x | np.uint64(1)])
-                    lane2[rings[x | np.uint64(2)]] += packed(pixels[x | np.uint64(2)])
-                    lane3[rings[x | np.uint64(3)]] += packed(pixels[x | np.uint64(3)])
-                for x in range(size & ~np.uint64(3), size):
-                    lane0[rings[x]] += packed(pixels[x])
-                if outside:
-                    if n + BLOCK > place.size:
-                        return -1
-                    for x in range(size):
-                        r = rings[x]
-                        v = np.float32(pixels[x])
-                        if (v <= low[r] or v >= high[r]) and r != masked:
-                            lane0[r] -= packed(pixels[x])
-                            place[n] = begin + x0 + x
-                            value[n] = v
-                            n += 1
+                if step == 1:
+                    pixels = flat[row + x0 : row + x1]
+                    outside = any_outside(pixels, rings, below, above, masked)
+                    n = add_integers(
+                        pixels, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value
+                    )
+                else:
+                    copy = buffer[: x1 - x0]
+                    for x in range(x0, x1):
+                        copy[x - x0] = flat[row + x * step]
+                    outside = any_outside(copy, rings, below, above, masked)
+                    n = add_integers(copy, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value)
     return n
-
-
-@njit(cache=True, nogil=True)
-def unpack(lanes: Array, sums: Array) -> None:
-    """Turn packed sums into float64 (rings + 1, 2) and add them: the sum and the sum of squares of each ring."""
-    for r in range(sums.shape[0] - 1):
-        both = lanes[0, r] + lanes[1, r] + lanes[2, r] + lanes[3, r]
-        sums[r, 0] += np.float64(both >> SQUARES)
-        sums[r, 1] += np.float64(both & SQUARES_MASK)
 
 
 @njit(cache=True, nogil=True)
@@ -425,12 +506,8 @@ def collect_floats(
     ``lanes[:, r, 0]`` and ``lanes[:, r, 1]`` add up to the sum and the sum of squares. Returns how many are listed now, or -1
     if there are too many.
     """
+    masked = np.uint16(low.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
-    masked = low.size - 1
-    lane0 = lanes[0]
-    lane1 = lanes[1]
-    lane2 = lanes[2]
-    lane3 = lanes[3]
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
@@ -443,56 +520,34 @@ def collect_floats(
                 level = block[b, LEVEL]
                 if level < 0:
                     continue
+                if n + BLOCK > place.size:
+                    return -1
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                pixels = in_a_row(flat, row + x0 * step, step, buffer[: x1 - x0])
                 first = block[b, FIRST_RING]
                 last = block[b, LAST_RING] - (1 << level) + 1
                 below = max(lows[level, first], lows[level, last])
                 above = min(highs[level, first], highs[level, last])
-                size = np.uint64(rings.size)
-                inside = True
-                for x in range(size):
-                    v = np.float32(pixels[x])
-                    inside &= ((v > below) & (v < above)) | (rings[x] == masked)
-                if inside:
-                    for quarter in range(size >> np.uint64(2)):
-                        x = quarter << np.uint64(2)
-                        r0 = rings[x]
-                        r1 = rings[x | np.uint64(1)]
-                        r2 = rings[x | np.uint64(2)]
-                        r3 = rings[x | np.uint64(3)]
-                        v0 = np.float64(np.float32(pixels[x]))
-                        v1 = np.float64(np.float32(pixels[x | np.uint64(1)]))
-                        v2 = np.float64(np.float32(pixels[x | np.uint64(2)]))
-                        v3 = np.float64(np.float32(pixels[x | np.uint64(3)]))
-                        lane0[r0, 0] += v0
-                        lane0[r0, 1] += v0 * v0
-                        lane1[r1, 0] += v1
-                        lane1[r1, 1] += v1 * v1
-                        lane2[r2, 0] += v2
-                        lane2[r2, 1] += v2 * v2
-                        lane3[r3, 0] += v3
-                        lane3[r3, 1] += v3 * v3
-                    for x in range(size & ~np.uint64(3), size):
-                        exact = np.float64(np.float32(pixels[x]))
-                        lane0[rings[x], 0] += exact
-                        lane0[rings[x], 1] += exact * exact
-                    continue
-                if n + BLOCK > place.size:
-                    return -1
-                for x in range(size):
-                    r = rings[x]
-                    v = np.float32(pixels[x])
-                    if v > low[r] and v < high[r]:
-                        exact = np.float64(v)
-                        lanes[x & np.uint64(3), r, 0] += exact
-                        lanes[x & np.uint64(3), r, 1] += exact * exact
-                    elif r != masked:
-                        place[n] = begin + x0 + x
-                        value[n] = v
-                        n += 1
+                if step == 1:
+                    pixels = flat[row + x0 : row + x1]
+                    outside = any_outside(pixels, rings, below, above, masked)
+                    n = add_floats(pixels, rings, low, high, lanes, outside, begin + x0, n, place, value)
+                else:
+                    copy = buffer[: x1 - x0]
+                    for x in range(x0, x1):
+                        copy[x - x0] = flat[row + x * step]
+                    outside = any_outside(copy, rings, below, above, masked)
+                    n = add_floats(copy, rings, low, high, lanes, outside, begin + x0, n, place, value)
     return n
+
+
+@njit(cache=True, nogil=True)
+def unpack(lanes: Array, sums: Array) -> None:
+    """Turn packed sums into float64 (rings + 1, 2) and add them: the sum and the sum of squares of each ring."""
+    for r in range(sums.shape[0] - 1):
+        both = lanes[0, r] + lanes[1, r] + lanes[2, r] + lanes[3, r]
+        sums[r, 0] += np.float64(both >> SQUARES)
+        sums[r, 1] += np.float64(both & SQUARES_MASK)
 
 
 @njit(cache=True, nogil=True)
@@ -619,12 +674,47 @@ def pick(ring: Array, upper: Array, place: Array, value: Array, out: Array) -> i
 
 
 @njit(cache=True, nogil=True)
+def any_above(pixels: Array, limit: np.float32) -> bool:
+    """Return whether a pixel is above the limit."""
+    above = False
+    for x in range(np.uint64(pixels.size)):
+        above |= bool(np.float32(pixels[x]) > limit)
+    return above
+
+
+@njit(cache=True, nogil=True)
+def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.uint16) -> bool:
+    """Return whether a pixel that is not masked is above the limit."""
+    above = False
+    for x in range(np.uint64(pixels.size)):
+        above |= (np.float32(pixels[x]) > limit) & (rings[x] != masked)
+    return above
+
+
+@njit(cache=True, nogil=True)
+def list_above(pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, out: Array) -> int:
+    """List a block's pixels above their ring's threshold, from number `n` on; return how many are listed now."""
+    size = np.uint64(pixels.size)
+    for part in range(np.uint64(0), size, np.uint64(PART)):
+        if not any_above(pixels[part : part + PART], limit):
+            continue
+        for x in range(part, min(part + np.uint64(PART), size)):
+            v = np.float32(pixels[x])
+            if v > upper[rings[x]] and v <= LARGEST:
+                if n < out.size:
+                    out[n] = begin + x
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
 def screen(
     flat: Array, where: Array, ring: Array, upper: Array, block: Array, block_of_panel: Array, uppers: Array, out: Array
 ) -> int:
     """List all pixels above their ring's threshold; return how many there are, of which `out` may hold only the first."""
-    buffer = np.empty(BLOCK, flat.dtype)
     n = 0
+    masked = np.uint16(upper.size - 1)
+    buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
@@ -638,16 +728,17 @@ def screen(
                 if level < 0:
                     continue
                 x1 = min(x0 + BLOCK, width)
-                pixels = in_a_row(flat, row + x0 * step, step, buffer[: x1 - x0])
-                limit = min(uppers[level, block[b, FIRST_RING]], uppers[level, block[b, LAST_RING] - (1 << level) + 1])
-                above = False
-                for x in range(pixels.size):
-                    above |= np.float32(pixels[x]) > limit
-                if above:
-                    for x in range(pixels.size):
-                        v = np.float32(pixels[x])
-                        if v > upper[ring[begin + x0 + x]] and v <= LARGEST:
-                            if n < out.size:
-                                out[n] = begin + x0 + x
-                            n += 1
+                rings = ring[begin + x0 : begin + x1]
+                last = block[b, LAST_RING] - (1 << level) + 1
+                limit = min(uppers[level, block[b, FIRST_RING]], uppers[level, last])
+                if step == 1:
+                    pixels = flat[row + x0 : row + x1]
+                    if any_above(pixels, limit) and any_good_above(pixels, rings, limit, masked):
+                        n = list_above(pixels, rings, upper, limit, begin + x0, n, out)
+                else:
+                    copy = buffer[: x1 - x0]
+                    for x in range(x0, x1):
+                        copy[x - x0] = flat[row + x * step]
+                    if any_above(copy, limit) and any_good_above(copy, rings, limit, masked):
+                        n = list_above(copy, rings, upper, limit, begin + x0, n, out)
     return n

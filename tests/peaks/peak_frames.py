@@ -250,3 +250,50 @@ def summit_reference(v, fs, ss, inner):
             return None
         if (x, y) == start:
             return x, y
+
+
+def peakfinder9_reference(
+    view,
+    bad,
+    min_snr_biggest_pix=7.0,
+    min_snr_peak_pix=6.0,
+    min_sig=11.0,
+    min_peak_over_neighbour=-math.inf,
+    min_snr=5.0,
+    local_bg_radius=3,
+):
+    """Rows of fs, ss, intensity, snr, number of pixels, highest pixel of one panel; every condition at every pixel."""
+    reach = local_bg_radius
+    v = np.asarray(view).astype(np.float32).astype(float)
+    v[(np.asarray(bad) != 0) | ~np.isfinite(v)] = np.nan
+    height, width = v.shape
+    v = np.pad(v, reach, constant_values=np.nan)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    border = np.maximum(abs(x), abs(y)) == reach
+    first = (y < 0) | ((y == 0) & (x < 0))
+    rows = []
+    for ss in range(height):
+        for fs in range(width):
+            window = v[ss : ss + 2 * reach + 1, fs : fs + 2 * reach + 1]
+            top = window[reach, reach]
+            higher = (window > top) | ((window == top) & first)
+            around = window[border][np.isfinite(window[border])]
+            if np.isnan(top) or higher[np.maximum(abs(x), abs(y)) <= 1].any() or len(around) < 4 * reach:
+                continue
+            mean = around.sum() / len(around)
+            sigma = max(math.sqrt(max((around**2).sum() / len(around) - mean * mean, 0.0)), min_sig)
+            if not (top > around.max() + min_peak_over_neighbour and top - mean > min_snr_biggest_pix * sigma):
+                continue
+            could = (window - mean > min_snr_peak_pix * sigma) & ~border
+            peak = [(reach, reach)]
+            for py, px in peak:
+                near = [(py + dy, px + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+                peak += [at for at in near if min(at) >= 0 and max(at) <= 2 * reach and could[at] and at not in peak]
+            at = tuple(np.array(peak).T)
+            above = window[at] - mean
+            total = above.sum()
+            if higher[at].any() or not total > max(min_snr * sigma, 0.0):
+                continue
+            centre = [fs + (above * x[at]).sum() / total + 0.5, ss + (above * y[at]).sum() / total + 0.5]
+            rows.append([*centre, total, total / sigma if sigma else math.inf, len(peak), top])
+    return np.array(rows).reshape(-1, 6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -321,3 +323,100 @@ def test_the_contract_and_the_defaults_are_those_of_indexamajig():
     s = PeakFinder8()
     assert (s.threshold, s.min_snr, s.min_pix_count, s.max_pix_count) == (800, 5, 2, 200)
     assert (s.local_bg_radius, s.min_res, s.max_res, s.use_saturated) == (3, 0, 0, True)
+
+
+def big_frame(dtype: type = np.int32) -> tuple[np.ndarray, DetGeom]:
+    """A frame in which most rings have many more pixels than are sampled."""
+    pixels = np.minimum(spotty(21, (700, 720), background=40.0, spots=90), 250)
+    bad = np.random.default_rng(0).random(pixels.shape) < 0.003
+    pixels[bad] = 250
+    return pixels.astype(dtype), flat_detgeom(700, 720, bad=bad)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_rings_with_many_pixels_give_the_peaks_of_the_reference(dtype):
+    pixels, geom = big_frame(dtype)
+    options = {"threshold": 6.0, "min_snr": 4.0}
+    found = search(PeakFinder8(**options), pixels, geom)
+    assert len(found) > 20
+    assert_same(found, peakfinder8_reference([pixels], geom, **options))
+
+
+def test_values_that_do_not_fit_in_packed_sums_change_nothing():
+    pixels, geom = big_frame()
+    options = {"threshold": 6.0, "min_snr": 4.0}
+    found = search(PeakFinder8(**options), pixels, geom)
+    for factor, other in ((1000, pixels * 1000), (1_000_000, pixels.astype(np.int64) * 1_000_000)):
+        scaled = search(PeakFinder8(**{**options, "threshold": 6.0 * factor}), other, geom)
+        assert len(scaled) == len(found)
+        np.testing.assert_allclose(table(scaled)[:, :3], table(found)[:, :3], rtol=1e-5)
+        np.testing.assert_allclose(table(scaled)[:, 3], factor * table(found)[:, 3], rtol=1e-5)
+
+
+def test_extreme_integers_among_ordinary_ones_do_not_spoil_the_sums():
+    pixels, geom = big_frame()
+    pixels[100:130, 300:420:7] = np.iinfo(np.int32).min
+    pixels[500:530, 300:420:7] = np.iinfo(np.int32).max
+    options = {"threshold": 6.0, "min_snr": 4.0}
+    assert_same(search(PeakFinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_the_fast_search_agrees_with_the_exact_one_on_nearly_all_peaks(dtype):
+    both = exact_peaks = fast_peaks = 0
+    for seed in range(4):
+        pixels = np.random.default_rng(60 + seed).poisson(2.0, (700, 720))  # background of a real detector is not 0
+        pixels = (pixels + spotty(30 + seed, (700, 720), background=40.0, spots=90)).astype(dtype)
+        exact, fast = (
+            search(PeakFinder8(threshold=6.0, min_snr=5.0, fast=fast), pixels, flat_detgeom(700, 720))
+            for fast in (False, True)
+        )
+        distance = np.hypot(exact.fs[:, None] - fast.fs, exact.ss[:, None] - fast.ss)
+        both += int((distance < 0.5).any(axis=1).sum())
+        exact_peaks += len(exact)
+        fast_peaks += len(fast)
+    assert exact_peaks > 150
+    assert both >= 0.96 * max(exact_peaks, fast_peaks)
+
+
+def test_the_fast_search_is_exact_where_all_pixels_are_samples():
+    pixels, geom = spotty(2), two_panels()
+    exact, fast = (search(PeakFinder8(threshold=8, min_snr=3, fast=fast), pixels, geom) for fast in (False, True))
+    assert len(exact) > 5
+    np.testing.assert_allclose(table(fast), table(exact), rtol=1e-9)
+
+
+def test_the_fast_search_follows_masks_and_leaves_out_what_is_not_finite():
+    pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
+    bad[14:27, 24:37] = 1
+    running = PeakFinder8(threshold=60, fast=True).open(Context())
+    frames = [flat_detgeom(60, 80), flat_detgeom(60, 80, bad=bad), flat_detgeom(60, 80)]
+    assert [len(running(Image.of(data=pixels), geom)) for geom in frames] == [1, 0, 1]
+    expected = table(search(PeakFinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80)))
+    for value in (np.nan, np.inf, -np.inf):
+        pixels[40:50, 50:60] = value
+        found = search(PeakFinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80))
+        assert np.array_equal(table(found)[:, :3], expected[:, :3])
+
+
+def test_pixels_that_only_some_frames_flag_are_left_out_of_those_alone():
+    pixels, flagged = frame_with_one_spot(), np.zeros((60, 80), np.uint8)
+    flagged[14:27, 24:37] = 1
+    static = (np.zeros((60, 80), np.uint8),)
+    geoms = [
+        replace(flat_detgeom(60, 80), bad=bad, static_bad=static, static_key="k")
+        for bad in (static, (flagged,), static, (flagged,))
+    ]
+    for fast in (False, True):
+        running = PeakFinder8(threshold=60, fast=fast).open(Context())
+        assert [len(running(Image.of(data=pixels), geom)) for geom in geoms] == [1, 0, 1, 0]
+
+
+def test_256_panels_share_rings_and_give_the_peaks_of_the_reference():
+    pixels = spotty(13, (16 * 12, 16 * 13), background=30.0, spots=60)
+    places = [(12 * i, 13 * j) for i in range(16) for j in range(16)]
+    geom = detgeom([{"shape": (12, 13), "place": (y, x), "corner": (x - 104, y - 96)} for y, x in places])
+    views = [pixels[y : y + 12, x : x + 13] for y, x in places]
+    found = search(PeakFinder8(threshold=10.0, min_snr=4.0), pixels, geom)
+    assert len(found) > 10
+    assert_same(found, peakfinder8_reference(views, geom, threshold=10.0, min_snr=4.0))
