@@ -17,6 +17,7 @@ index                     index/pairs, index/none
 refine                    refine/prediction
 integrate                 integrate/rings, integrate/prof2d, integrate/predict_only
 sink                      sink/stream_file, sink/headers_only
+merge                     live/merge, with ``--live-merge``; comes after integrate
 ========================  =================================================================
 """
 
@@ -59,6 +60,10 @@ INTEGRATION_FLAGS = ("cen", "sat", "grad")
 """What may follow the integration method, or with ``no`` before it; parameters of the integrating stage."""
 
 INTEGRATION_METHODS = ("rings", "prof2d")
+
+
+_AFTER = {"merge": "integrate"}
+"""Roles that come after another than the one before them."""
 
 
 @dataclass
@@ -109,7 +114,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     parameters, origins = _parameters(given, rows, stages)
     graph = Graph((), _run_options(parameters["run"], origins), modules)
     for role, stage_name in stages.items():
-        graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role)
+        graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_AFTER.get(role))
     _say_what_has_no_effect(given, rows, stages)
     return graph
 
@@ -187,6 +192,13 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
             yield "refine", "refine/prediction"
         yield "integrate", integrate
     yield "sink", "sink/headers_only" if no_image else "sink/stream_file"
+    if given.take("live_merge"):
+        if index == "index/none" or integrate == "integrate/predict_only":
+            raise UserError(
+                "--live-merge merges integrated intensities, and without pixels, indexing or integration there are none: leave "
+                "out --live-merge, or --no-image-data, --indexing=none and --integration=none"
+            )
+        yield "merge", "live/merge"
 
 
 def _source(given: Given) -> str:

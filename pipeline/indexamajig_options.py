@@ -126,6 +126,22 @@ def _numbers(text: str) -> tuple[float, ...] | None:
     return None if any(math.isnan(number) for number in numbers) else numbers
 
 
+def conditions(text: str) -> dict[str, Any]:
+    """Read what merged data should be like.
+
+    >>> conditions("completeness=0.99,crystals=500,each_shell")
+    {'completeness': 0.99, 'crystals': 500, 'each_shell': True}
+    """
+    read: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        try:
+            read[key.strip()] = (int(value) if value.strip().isdigit() else float(value)) if equals else True
+        except ValueError:
+            raise ValueError(f"{part!r} should be a name and a number, such as cc_half=0.9") from None
+    return read
+
+
 def threads(count: int) -> str:
     """Read how many frames are processed at once."""
     if count < 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.indexamajig_options import (
     Option,
+    conditions,
     negated,
     noted,
     only_msgpack,
@@ -224,6 +225,12 @@ _RUNNING = (
         sets=("run.dead_letters",)),
     own("--keep-messages", panel=RUNNING, help="Keep the messages of rejected frames there too.",
         sets=("run.keep_messages",)),
+    own("--live-merge", panel=RUNNING,
+        help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
+        metavar="GROUP", sets=("merge.symmetry",)),
+    own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
+        "completeness=0.99,cc_half=0.9,resolution=2.0; also multiplicity, crystals, each_shell.", kind=str,
+        metavar="CONDITIONS", sets=("merge.until",), value=conditions),
     Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
     own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),
     own("--print-graph", panel=RUNNING, help="Print the graph as YAML for 'streamajig run', and run nothing.", shapes=True),

@@ -15,6 +15,7 @@ from pipeline.indexamajig_options import Option, Status
 from pipeline.indexamajig_reference import reference
 from pipeline.indexamajig_table import BY_NAME, OPTIONS, PANELS, option
 from pipeline.options import RunOptions
+from stages.live.merge import Until
 
 BASE: dict[str, Any] = {
     "zmq_input": "tcp://127.0.0.1:5002",
@@ -37,6 +38,7 @@ STAGES = {
     "refine": ("refine/prediction",),
     "integrate": ("integrate/rings", "integrate/predict_only"),
     "sink": ("sink/stream_file", "sink/headers_only"),
+    "merge": ("live/merge",),
 }
 
 HERE = str(Path(__file__).parent)
@@ -55,6 +57,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "first_map_only": ({}, True, True),
     "max_message_bytes": ({}, 1_000_000, 1_000_000),
     "output": ({}, Path("x.stream"), Path("x.stream")),
+    "live_merge": ({}, "4/mmm", "4/mmm"),
+    "stop_when": ({"live_merge": "4/mmm"}, "completeness=0.9,crystals=50", Until(completeness=0.9, crystals=50)),
     "no_non_hits_in_stream": ({}, True, True),
     "no_peaks_in_stream": ({}, True, True),
     "no_refls_in_stream": ({}, True, True),
