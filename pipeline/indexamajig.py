@@ -10,8 +10,11 @@ source                    source/zmq_sub, source/zmq_req, source/replay
 decode                    decode/msgpack_map, decode/headers_only
 geometry_map              geometry_map/map_panels
 resolution                geometry_map/limit_resolution, with ``--highres``
-peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8
+median_filter,
+noise_filter, bin         peaks/median_filter, peaks/noise_filter, peaks/bin, with the options of their names
+peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8, peaks/likelihood
 validate                  peaks/validate, for peaks from the message if there are pixels
+restore                   peaks/restore, if there are filters
 hit                       peaks/hit
 index                     index/pairs, index/none
 refine                    refine/prediction
@@ -42,7 +45,12 @@ from pipeline.options import RunOptions
 
 log = logging.getLogger("streamajig.options")
 
-PEAK_METHODS = {"msgpack": "peaks/from_message", "zaef": "peaks/zaef", "peakfinder8": "peaks/peakfinder8"}
+PEAK_METHODS = {
+    "msgpack": "peaks/from_message",
+    "zaef": "peaks/zaef",
+    "peakfinder8": "peaks/peakfinder8",
+    "likelihood": "peaks/likelihood",
+}
 """What ``--peaks`` takes, and the stage that does it."""
 
 _OTHER_PEAK_METHODS = {
@@ -180,11 +188,15 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     yield "geometry_map", "geometry_map/map_panels"
     if "highres" in given:
         yield "resolution", "geometry_map/limit_resolution"
+    filters = () if no_image else tuple(_filters(given, peaks))
+    yield from filters
     yield "peaks", peaks
     if peaks == "peaks/from_message":
         no_validation = bool(given.take("no_revalidate"))
         if not (no_image or no_validation):
             yield "validate", "peaks/validate"
+    if filters:
+        yield "restore", "peaks/restore"
     yield "hit", "peaks/hit"
     yield "index", index
     if index != "index/none":
@@ -199,6 +211,21 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
                 "out --live-merge, or --no-image-data, --indexing=none and --integration=none"
             )
         yield "merge", "live/merge"
+
+
+def _filters(given: Given, peaks: str) -> Iterator[tuple[str, str]]:
+    """What the image goes through before peaks are searched in it; all of it is undone afterwards (peaks/restore)."""
+    if "median_filter" in given:
+        yield "median_filter", "peaks/median_filter"
+    if given.take("filter_noise"):
+        yield "noise_filter", "peaks/noise_filter"
+    if "bin" in given:
+        if peaks == "peaks/from_message":
+            raise UserError(
+                "--bin: the message's own peaks are counted in the pixels that came; give --peaks=zaef, peakfinder8 or "
+                "likelihood to search the binned image, or leave --bin out"
+            )
+        yield "bin", "peaks/bin"
 
 
 def _source(given: Given) -> str:

@@ -104,7 +104,7 @@ _OUTPUT = (
 )
 
 _PEAKS = (
-    Option(("--peaks",), PEAKS, "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8.", str,
+    Option(("--peaks",), PEAKS, "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, likelihood.", str,
         "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed.", int, "N", "0",
         sets=("hit.min_peaks",)),
@@ -120,10 +120,10 @@ _PEAKS = (
         sets=("peaks.max_pix_count",)),
     Option(("--local-bg-radius",), PEAKS, "Radius in pixels in which the background of a peak is taken (peakfinder8).", int,
         "N", "3", sets=("peaks.local_bg_radius",)),
-    Option(("--min-res",), PEAKS, "Peaks are farther than this from the beam, in pixels (peakfinder8).", int, "PX", "0",
-        sets=("peaks.min_res",)),
-    Option(("--max-res",), PEAKS, "Peaks are nearer than this to the beam, in pixels; 0 is no limit (peakfinder8).", int,
-        "PX", "0", sets=("peaks.max_res",)),
+    Option(("--min-res",), PEAKS, "Peaks are farther than this from the beam, in pixels (peakfinder8, likelihood).", int,
+        "PX", "0", sets=("peaks.min_res",)),
+    Option(("--max-res",), PEAKS, "Peaks are nearer than this to the beam, in pixels; 0 is no limit (peakfinder8, likelihood).",
+        int, "PX", "0", sets=("peaks.max_res",)),
     refused("--peakfinder8-fast", panel=PEAKS, help="Sample the background sparsely.", why="it is not supported yet"),
     Option(("--peak-radius",), PEAKS, "Inner, middle and outer radius for peaks, in pixels.", str, "R1,R2,R3",
         "as --int-radius", value=radii, sets=("peaks.peak_radius", "validate.peak_radius")),
@@ -140,10 +140,13 @@ _PEAKS = (
             metavar="N")
         for flag in ("--min-snr-biggest-pix", "--min-snr-peak-pix", "--min-sig", "--min-peak-over-neighbour")
     ),
-    refused("--median-filter", panel=PEAKS, help="Subtract the local median first.",
-        why="image filters are not supported yet", kind=str, metavar="N"),
-    refused("--filter-noise", "--noise-filter", panel=PEAKS, help="Filter noise first.",
-        why="image filters are not supported yet"),
+    Option(("--median-filter",), PEAKS,
+        "Subtract the median of the square that reaches N pixels to each side, before peaks are searched.", int, "N",
+        "no filter", sets=("median_filter.radius",)),
+    Option(("--filter-noise", "--noise-filter"), PEAKS,
+        "Set pixels beside negative ones to zero, before peaks are searched (after --median-filter).", shapes=True),
+    own("--bin", panel=PEAKS, help="Average blocks of N x N pixels before peaks are searched (after all filters).", kind=int,
+        metavar="N", sets=("bin.bin",)),
     refused("--hdf5-peaks", panel=PEAKS, help="Path of the peak list.",
         why="give the key of the peak list as 'peak_list' in the geometry file, as for indexamajig", kind=str,
         metavar="PATH"),
