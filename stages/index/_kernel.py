@@ -696,13 +696,21 @@ def spread(basis: Floats, spots: Floats, ones: Floats, sums: Floats) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def apply(matrix: Floats, basis: Floats, to: Floats) -> None:
+    """Matrix product of 3x3 matrices: another basis of the same lattice."""
+    for i in range(3):
+        for j in range(3):
+            to[i, j] = matrix[i, 0] * basis[0, j] + matrix[i, 1] * basis[1, j] + matrix[i, 2] * basis[2, j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle(
     basis: Floats, target: Floats, variants: Floats, spots: Floats, ones: Floats, sums: Floats, scratch: Floats
-) -> None:
-    """Among the target's settings that pseudo-symmetry confuses, take the one that fits best, cell and spots together.
+) -> int:
+    """Among the bases of one lattice that are nearly the target's, take the one that fits best; return which it is.
 
-    `variants` are unimodular matrices, the identity first. The cost of each is that of :func:`step`,
-    in units of sigma^2, on the spots that the first one explains.
+    `variants` are the unimodular matrices that lead there, the identity first. The cost of each is that of :func:`step`, in
+    units of sigma^2: how far the cell is from the target, and the spots that the first basis explains from its lattice.
     """
     n = spots.shape[1]
     explained = np.empty(n, np.bool_)
@@ -713,8 +721,8 @@ def settle(
             worst = max(worst, abs(f - np.rint(f)))
         explained[k] = worst < 0.15
     best = np.inf
+    chosen = 0
     result = np.empty((3, 3))
-    copy(basis, result)
     trial, rigid = np.empty((3, 3)), np.empty((3, 3))
     for v in range(variants.shape[0]):
         apply(variants[v], basis, trial)
@@ -733,8 +741,11 @@ def settle(
                     cost += ((f - np.rint(f)) / INDEX_SIGMA) ** 2
         if cost < best:
             best = cost
+            chosen = v
             copy(trial, result)
-    copy(result, basis)
+    if chosen > 0:
+        copy(result, basis)
+    return chosen
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1031,24 +1042,6 @@ def try_directions(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def best_of(scores: Floats, n: int) -> int:
-    """The place of the highest of the first n scores."""
-    best = 0
-    for k in range(1, n):
-        if scores[k] > scores[best]:
-            best = k
-    return best
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def apply(matrix: Floats, basis: Floats, to: Floats) -> None:
-    """Matrix product of 3x3 matrices: another basis of the same lattice."""
-    for i in range(3):
-        for j in range(3):
-            to[i, j] = matrix[i, 0] * basis[0, j] + matrix[i, 1] * basis[1, j] + matrix[i, 2] * basis[2, j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def search(
     q: Floats,
     k0: float,
@@ -1060,7 +1053,6 @@ def search(
     canonical: Floats,
     canonical_length: Floats,
     variants: Floats,
-    twins: Floats,
     axes: Integers,
     signs: Integers,
     directions: Singles,
@@ -1087,9 +1079,7 @@ def search(
     table, table_length, canonical, canonical_length
         Reciprocal vectors (3, m) of the target sorted by length, and those of them that are unique under its rotations.
     variants
-        (k, 3, 3), the identity first: rotations that the metric has nearly, but not exactly.
-    twins
-        (k, 3, 3): rotations that the metric has less nearly, so that many spots fit two orientations of the lattice.
+        (k, 3, 3), the identity first: changes of basis that leave the metric nearly, but not exactly, as it is.
     axes, signs
         Rows of the target to scan for, and for each 1 if a rotation of the lattice reverses it, else 2.
     directions, cosine, sine, scores
@@ -1103,7 +1093,7 @@ def search(
         report[i] = 0.0
     for i in range(9):
         basis[i // 3, i % 3] = 0.0
-    sums, scratch, trial = np.empty(22), np.empty((3, 3, 3)), np.empty((3, 3))
+    sums, scratch = np.empty(22), np.empty((3, 3, 3))
     volume = abs(invert(target, scratch[0]))
     shortest = canonical_length[0]
     longest = np.sqrt(target[2, 0] ** 2 + target[2, 1] ** 2 + target[2, 2] ** 2)
@@ -1200,37 +1190,19 @@ def search(
     if state[N_FOUND] == 0:
         return False
 
-    # --- the best, perhaps one of its twins, and the best of the others
-    best = best_of(found_score, state[N_FOUND])
-    copy(found[best], basis)
-    for w in range(twins.shape[0]):
-        apply(twins[w], basis, trial)
-        align(target, trial, scratch[2], scratch)
-        copy(scratch[2], trial)
-        consider(
-            trial,
-            target,
-            subset,
-            n_start,
-            spots,
-            ones,
-            log_trials,
-            found,
-            found_inverse,
-            found_score,
-            found_counts,
-            state,
-            sums,
-            scratch,
-        )
-    best = best_of(found_score, state[N_FOUND])
+    # --- the best, and the best of the others
+    best = 0
+    for k in range(1, state[N_FOUND]):
+        if found_score[k] > found_score[best]:
+            best = k
     other = 0.0
     for k in range(state[N_FOUND]):
         if found_score[k] > other and not same_lattice(found[k], found_inverse[best], 0.15):
             other = found_score[k]
     copy(found[best], basis)
-    if variants.shape[0] > 1:
-        settle(basis, target, variants, spots, ones, sums, scratch)
+    if variants.shape[0] > 1 and settle(basis, target, variants, spots, ones, sums, scratch) > 0:
+        count(basis, spots, n, found_counts[best])
+        found_score[best] = significance(found_counts[best], n)
     sharpen(basis, target, spots, k0, px, sums, scratch)
     report[SCORE] = found_score[best]
     report[GAP] = found_score[best] - other

@@ -33,9 +33,8 @@ class Target:
     canonical, canonical_length
         Those of the table that no rotation takes to an earlier one.
     variants
-        (k, 3, 3) one of each coset of the exact rotations among those within 2 %, the identity first.
-    twins
-        (k, 3, 3) rotations within 10 % that are not within 2 %: settings in which many spots fit, too.
+        (k, 3, 3) changes of basis that leave the metric as it is within 10 %, but not exactly, the identity first: in the wrong
+        one of them a pattern is explained, too, by a cell somewhat deformed.
     axes, signs
         The two shortest axes, and for each 1 if a rotation reverses it, else 2.
     directions
@@ -52,7 +51,6 @@ class Target:
     canonical: NDArray[np.float64]
     canonical_length: NDArray[np.float64]
     variants: NDArray[np.float64]
-    twins: NDArray[np.float64]
     axes: NDArray[np.int64]
     signs: NDArray[np.int64]
     directions: NDArray[np.float32]
@@ -83,7 +81,6 @@ class Target:
             self.canonical,
             self.canonical_length,
             self.variants,
-            self.twins,
             self.axes,
             self.signs,
             self.directions,
@@ -122,8 +119,7 @@ def make_target(cell: UnitCell) -> Target:
         table_length=length,
         canonical=np.ascontiguousarray(vectors[canonical].T),
         canonical_length=np.ascontiguousarray(length[canonical]),
-        variants=_cosets(group, exact).astype(np.float64),
-        twins=_cosets(near_rotations(basis, 0.1), group)[1:].astype(np.float64),
+        variants=_cosets(near_rotations(basis, 0.1), exact).astype(np.float64),
         axes=axes,
         signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
         directions=half_sphere(MANY_DIRECTIONS if large else FEW_DIRECTIONS),
