@@ -93,8 +93,8 @@ def _known_polarisation(text: str) -> str:
 class Merge:
     """Merge the crystals over a point group as they arrive; report how good the data are, and end the run when they suffice.
 
-    An intensity is taken as I = g J, J being that of the reflection (the mean over its equivalents and all crystals) and g
-    the scale of the crystal. J = sum I / sum g; g = sum I / sum J over the reflections that have been measured twice before.
+    An intensity is taken as I = g J, J being that of the reflection and g the scale of the crystal. J is the mean of I / g over
+    equivalents and crystals, with weights sqrt(g); g = sum I / sum J over the reflections that have been measured twice before.
     The first `scale_after` crystals are scaled among each other. Without `scale` all g are 1, and J is the mean that CrystFEL's
     process_hkl makes (Monte Carlo, White et al. 2012, doi:10.1107/S0021889812002312). The crystals go alternately into two
     halves: CC1/2 is the correlation, and Rsplit the difference, of the two halves' means, over reflections that each half has

@@ -124,16 +124,21 @@ def add(
     scale: float,
     counts: NDArray[np.int64],
     sum_i: NDArray[np.float64],
-    sum_g: NDArray[np.float64],
+    sum_w: NDArray[np.float64],
     sum_sq: NDArray[np.float64],
 ) -> None:
-    """Add a crystal's intensities, measured on its scale, to the sums of one half of the data."""
+    """Add a crystal's intensities, measured on its scale, to the sums of one half of the data.
+
+    The sums are those of w J, w and w J^2, with J = I / scale and the weight w = sqrt(scale).
+    """
+    weight = np.sqrt(scale)
     for n in range(len(numbers)):
         at = numbers[n]
+        own = intensity[n] / scale
         counts[at] += 1
-        sum_i[at] += intensity[n]
-        sum_g[at] += scale
-        sum_sq[at] += intensity[n] * intensity[n] / scale
+        sum_i[at] += weight * own
+        sum_w[at] += weight
+        sum_sq[at] += weight * own * own
 
 
 @njit(cache=True, nogil=True)
@@ -142,7 +147,7 @@ def scale_against(
     intensity: NDArray[np.float64],
     counts: NDArray[np.int64],
     sum_i: NDArray[np.float64],
-    sum_g: NDArray[np.float64],
+    sum_w: NDArray[np.float64],
     at_least: int,
 ) -> tuple[float, float, int]:
     """Sum of the intensities and of what they are expected to be, over reflections measured so often; and how many."""
@@ -153,7 +158,7 @@ def scale_against(
         at = numbers[n]
         if counts[0, at] + counts[1, at] >= at_least:
             measured += intensity[n]
-            expected += (sum_i[0, at] + sum_i[1, at]) / (sum_g[0, at] + sum_g[1, at])
+            expected += (sum_i[0, at] + sum_i[1, at]) / (sum_w[0, at] + sum_w[1, at])
             common += 1
     return measured, expected, common
 

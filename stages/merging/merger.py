@@ -1,10 +1,10 @@
 """Sums over symmetry equivalents and crystals, to which crystals are added one by one.
 
-An intensity is taken as ``I = g J``, with J that of the reflection and g the crystal's scale. Both estimates are ratios of
-sums: J = sum I / sum g over the crystals, and g = sum I / sum J over the reflections that the crystal shares with others.
-Together they are the maximum-likelihood solution for counts; where intensities obey the model, they come out exactly. With
-all g = 1, J is the mean that ``process_hkl`` makes. The crystals go alternately into two halves, from which CC1/2 and
-Rsplit follow.
+An intensity is taken as ``I = g J``, with J that of the reflection and g the crystal's scale. J is the mean of I / g over the
+crystals, weighted with sqrt(g): between weights of g, which fit counting errors, and of 1, which fit partialities, whose
+errors grow with the intensity. g is sum I / sum J over the reflections that the crystal shares with others. Where intensities
+obey the model, both come out exactly; with all g = 1, J is the mean that ``process_hkl`` makes. The crystals go alternately
+into two halves, from which CC1/2 and Rsplit follow.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class _Sums:
 
     count: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM), np.int64))
     i: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
-    g: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
+    w: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
     squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
 
     def grow(self, room: int) -> None:
-        for name in ("count", "i", "g", "squares"):
+        for name in ("count", "i", "w", "squares"):
             old = getattr(self, name)
             new = np.zeros((2, room), old.dtype)
             new[:, : old.shape[1]] = old
@@ -108,7 +108,7 @@ class Merger:
         numbers = self._numbers(crystal.keys)
         half = self.num_crystals % 2
         sums = self._sums
-        kernel.add(numbers, crystal.intensity, scale, sums.count[half], sums.i[half], sums.g[half], sums.squares[half])
+        kernel.add(numbers, crystal.intensity, scale, sums.count[half], sums.i[half], sums.w[half], sums.squares[half])
         self.num_crystals += 1
         self.num_left_out += crystal.num_left_out
         self._metric += crystal.metric
@@ -129,7 +129,7 @@ class Merger:
         sums = self._sums
         numbers = self._numbers(crystal.keys)
         measured, expected, common = kernel.scale_against(
-            numbers, crystal.intensity, sums.count, sums.i, sums.g, at_least
+            numbers, crystal.intensity, sums.count, sums.i, sums.w, at_least
         )
         if common < FEWEST_COMMON or not (measured > 0 and expected > 0):
             self.num_unscaled += 1
@@ -149,9 +149,11 @@ class Merger:
             valid = np.isfinite(scale)
             own_scale = np.where(valid, scale, 0.0)[owner]
             used = own_scale > 0
-            weight = np.bincount(number, own_scale, self._used)
+            root = np.sqrt(np.where(used, own_scale, 1.0))
+            weight = np.bincount(number, np.where(used, root, 0.0), self._used)
             common = used & (np.bincount(number[used], minlength=self._used)[number] >= 2)
-            merged = np.bincount(number, np.where(used, intensity, 0.0), self._used) / np.where(weight > 0, weight, 1.0)
+            total = np.bincount(number, np.where(used, intensity / root, 0.0), self._used)
+            merged = total / np.where(weight > 0, weight, 1.0)
             measured = np.bincount(owner[common], intensity[common], len(crystals))
             expected = np.bincount(owner[common], merged[number[common]], len(crystals))
             enough = np.bincount(owner[common], minlength=len(crystals)) >= FEWEST_COMMON
@@ -170,16 +172,16 @@ class Merger:
         """All reflections that have been measured at all."""
         n = self._used
         sums = self._sums
-        count, i, g = sums.count[:, :n], sums.i[:, :n], sums.g[:, :n]
-        total, sum_i, sum_g = count.sum(axis=0), i.sum(axis=0), g.sum(axis=0)
+        count, i, w = sums.count[:, :n], sums.i[:, :n], sums.w[:, :n]
+        total, sum_i, sum_w = count.sum(axis=0), i.sum(axis=0), w.sum(axis=0)
         some = total > 0
-        count, i, g, total, sum_i, sum_g = count[:, some], i[:, some], g[:, some], total[some], sum_i[some], sum_g[some]
+        count, i, w, total, sum_i, sum_w = count[:, some], i[:, some], w[:, some], total[some], sum_i[some], sum_w[some]
         squares = sums.squares[:, :n].sum(axis=0)[some]
         with np.errstate(all="ignore"):
-            spread = np.maximum(0.0, squares - sum_i * sum_i / sum_g) / (total - 1)
-            sigma = np.where(total > 1, np.sqrt(spread / sum_g), math.nan)
-            half_intensity = np.where(count > 0, i / g, math.nan)
-            intensity = sum_i / sum_g
+            spread = np.maximum(0.0, squares - sum_i * sum_i / sum_w) / (total - 1)
+            sigma = np.where(total > 1, np.sqrt(spread / sum_w), math.nan)
+            half_intensity = np.where(count > 0, i / w, math.nan)
+            intensity = sum_i / sum_w
         return Merged(
             group=self.group,
             hkl=unpack(self._stored[:n][some]),
