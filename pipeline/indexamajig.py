@@ -12,7 +12,8 @@ geometry_map              geometry_map/map_panels
 resolution                geometry_map/limit_resolution, with ``--highres``
 median_filter,
 noise_filter, bin         peaks/median_filter, peaks/noise_filter, peaks/bin, with the options of their names
-peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8, peaks/likelihood
+peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8, peaks/peakfinder9,
+                          peaks/likelihood
 validate                  peaks/validate, for peaks from the message if there are pixels
 restore                   peaks/restore, if there are filters
 hit                       peaks/hit
@@ -49,6 +50,7 @@ PEAK_METHODS = {
     "msgpack": "peaks/from_message",
     "zaef": "peaks/zaef",
     "peakfinder8": "peaks/peakfinder8",
+    "peakfinder9": "peaks/peakfinder9",
     "likelihood": "peaks/likelihood",
 }
 """What ``--peaks`` takes, and the stage that does it."""
@@ -56,7 +58,6 @@ PEAK_METHODS = {
 _OTHER_PEAK_METHODS = {
     "hdf5": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
     "cxi": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
-    "peakfinder9": "it is not supported yet",
     "none": "without peaks nothing can be indexed; --indexing=none leaves indexing out",
 }
 
@@ -111,7 +112,10 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
         Options that are refused, contradict each other, are missing, or have a value that the stage refuses; the text
         speaks of the options as they are typed.
     """
-    given = Given({name: value for name, value in options.items() if _is_given(value)})
+    values = {name: value for name, value in options.items() if _is_given(value)}
+    if values.get("peaks") == "peakfinder8-fast":
+        values.update(peaks="peakfinder8", peakfinder8_fast=True)
+    given = Given(values)
     rows = [option(name) for name in given.values]
     _refuse(rows)
     modules = tuple(given.take("module") or ())

@@ -76,7 +76,7 @@ def test_without_image_data_nothing_reads_pixels(peaks: str | None) -> None:
     graph.check()
 
 
-@pytest.mark.parametrize("method", ["zaef", "peakfinder8"])
+@pytest.mark.parametrize("method", ["zaef", "peakfinder8", "peakfinder9"])
 def test_a_peak_search_without_image_data_is_refused(method: str) -> None:
     with pytest.raises(UserError, match=f"--peaks={method} searches the pixels, and --no-image-data leaves them out"):
         graph_from_options({**BASE, "no_image_data": True, "peaks": method})
@@ -117,7 +117,6 @@ def test_an_indexing_method_that_is_not_here_is_refused_with_those_that_are(meth
     [
         ("hdf5", "--peaks=msgpack"),
         ("cxi", "--peaks=msgpack"),
-        ("peakfinder9", "not supported yet"),
         ("none", "--indexing=none"),
     ],
 )
@@ -126,9 +125,18 @@ def test_other_peak_methods_are_refused_by_name(method: str, wanted: str) -> Non
         graph_from_options({**BASE, "peaks": method})
 
 
+def test_the_fast_peakfinder8_can_be_asked_for_in_two_ways() -> None:
+    by_name = graph_from_options({**BASE, "peaks": "peakfinder8-fast", "threshold": 20.0})
+    by_option = graph_from_options({**BASE, "peaks": "peakfinder8", "threshold": 20.0, "peakfinder8_fast": True})
+
+    assert by_name == by_option
+    assert by_name.node("peaks").stage.fast
+    assert not graph_from_options({**BASE, "peaks": "peakfinder8"}).node("peaks").stage.fast
+
+
 def test_a_misspelt_peak_method_gets_a_suggestion() -> None:
-    with pytest.raises(UserError, match="--peaks=peakfinder: there is no such method; did you mean 'peakfinder8'"):
-        graph_from_options({**BASE, "peaks": "peakfinder"})
+    with pytest.raises(UserError, match="--peaks=peakfinder_8: there is no such method; did you mean 'peakfinder8'"):
+        graph_from_options({**BASE, "peaks": "peakfinder_8"})
 
 
 @pytest.mark.parametrize("method", ["rings", "rings-nocen", "rings-nocen-nosat-nograd"])
