@@ -96,9 +96,9 @@ class Pairs:
     **Acceptance.** With m of n spots below t, p = (2 t)^3 the chance of a random spot, and KL the Kullback-Leibler divergence
     of m/n from p: S = max over t of n KL bounds the probability of that many by chance, exp(-S) (Chernoff, 1952, [2]_);
     exp(lnN) is the number of orientations that can be told apart, 8 pi^2 / symmetry * (V^(1/3) q_rms / 0.3)^3. Accepted:
-    S >= lnN + 16 (more below 20 spots: 18.5 for 10), the best other lattice at least 6 below (unless S >= lnN + 70), and
+    S >= lnN + 20 (more below 20 spots: 22.5 for 10), the best other lattice at least 6 below (unless S >= lnN + 70), and
     either 45 % of the spots below 0.25, or S >= lnN + 40 and 25 % below 0.2; the spots must also fix the orientation (not
-    all in one row). About 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. This takes the place
+    all in one row). Less than 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. This takes the place
     of indexamajig's peak check (``--check-peaks``), which asks for a fixed fraction whatever the chance.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
