@@ -191,7 +191,8 @@ def square_thresholds(
 
 @njit(cache=True, nogil=True)
 def load_row(
-    flat: Array, origin: int, step: int, begin: int, width: int, bad: Array, k: int, cell: Array, mean: Array, out: Array
+    flat: Array, may_be_nan: bool, origin: int, step: int, begin: int, width: int, bad: Array, k: int, cell: Array,
+    mean: Array, out: Array,
 ) -> int:  # fmt: skip
     """Copy one row of pixels to ``out[2:width + 2]`` with the cell's mean for those that are bad or not finite.
 
@@ -207,8 +208,9 @@ def load_row(
         for x in range(width):
             row[x] = np.float32(flat[origin + x * step])
     finite = True
-    for x in range(np.uint64(row.size)):
-        finite &= abs(row[x]) <= LARGEST
+    if may_be_nan:
+        for x in range(np.uint64(row.size)):
+            finite &= abs(row[x]) <= LARGEST
     while k < bad.size and bad[k] < begin + width:
         row[bad[k] - begin] = mean[cell[bad[k]]]
         k += 1
@@ -224,6 +226,7 @@ def load_row(
 @njit(cache=True, nogil=True)
 def screen(
     flat: Array,
+    may_be_nan: bool,
     where: Array,
     first_tile: Array,
     bad: Array,
@@ -256,6 +259,7 @@ def screen(
                 loaded += 1
                 k = load_row(
                     flat,
+                    may_be_nan,
                     where[p, OFFSET] + loaded * where[p, STRIDE_SS],
                     where[p, STRIDE_FS],
                     start + loaded * width,
@@ -540,7 +544,9 @@ def locate(
         at_ss += stretch * sum_ss / total
         if abs(at_fs) > 3.0 or abs(at_ss) > 3.0:
             return False
-        window = min(max(sigma, 0.8), widest)
+        before, window = window, min(max(sigma, 0.8), widest)
+        if abs(window - before) < 0.05 and sum_fs * sum_fs + sum_ss * sum_ss < 4e-4 * total * total:
+            break
     row[FS] = fs + at_fs
     row[SS] = ss + at_ss
     row[SIGMA] = sigma

@@ -19,7 +19,7 @@ from stages.peaks import _warm_up
 from stages.peaks._polar_cells import PolarCells
 from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
-SAMPLES_PER_CELL = 32
+SAMPLES_PER_CELL = 24
 """Pixels from which a cell's background is known before the search."""
 EAGERNESS = 1.0
 """By how much a square may be less significant than a peak and still be looked at."""
@@ -251,6 +251,7 @@ class LikelihoodSearch:
         return int(
             kernel.screen(
                 flat,
+                flat.dtype.kind == "f",
                 table.where,
                 self._cells.first_tile[table.panel],
                 self._bad_places,
