@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.crystal import Crystals
 from stages.geometry import DetGeom
+from stages.merging import stream_crystals
 from stages.merging.crystals import Observed, Polarisation, observe
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
@@ -73,22 +74,6 @@ class Until:
         return text + (" in each shell" if self.each_shell else "")
 
 
-def _known_group(name: str) -> str:
-    try:
-        point_group(name)
-    except UserError as error:
-        raise ValueError(str(error)) from None
-    return name
-
-
-def _known_polarisation(text: str) -> str:
-    try:
-        Polarisation.parse(text)
-    except UserError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
 @stage("live/merge")
 class Merge:
     """Merge the crystals over a point group as they arrive; report how good the data are, and end the run when they suffice.
@@ -109,13 +94,13 @@ class Merge:
     (``after:``).
     """
 
-    symmetry: Annotated[str, pydantic.AfterValidator(_known_group)] = Field(
+    symmetry: str = Field(
         description="Point group as CrystFEL's programs take it (-y): 4/mmm, mmm, 2/m_uab, -3m1_H ..."
     )
     until: Until | None = Field(default=None, description="End the run when the merged data are like this.")
     scale: bool = Field(default=True, description="Put the crystals on a common scale.")
     scale_after: int = Field(default=100, ge=1, description="Scale so many crystals among each other to begin with.")
-    polarisation: Annotated[str, pydantic.AfterValidator(_known_polarisation)] = Field(
+    polarisation: str = Field(
         default="horiz", description="Polarisation of the beam as process_hkl takes it: horiz, vert, none, 45deg90."
     )
     highres: float | None = Field(default=None, gt=0, description="High resolution limit in Angstrom.")
@@ -128,9 +113,18 @@ class Merge:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals, DetGeom)
 
+    @pydantic.field_validator("symmetry", "polarisation")
+    @classmethod
+    def _is_known(cls, text: str, info: pydantic.ValidationInfo) -> str:
+        try:
+            (point_group if info.field_name == "symmetry" else Polarisation.parse)(text)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return text
+
     def open(self, context: Context) -> Extract:
         """Compile the kernels and return what takes the reflections out of a frame."""
-        warm_up()
+        quality(warm_up().merged())
         return Extract(point_group(self.symmetry), Polarisation.parse(self.polarisation))
 
     def open_writer(self, context: Context) -> MergeWriter:
@@ -139,8 +133,9 @@ class Merge:
 
     @staticmethod
     def warm_up() -> None:
-        """Compile the kernels."""
-        warm_up()
+        """Compile the kernels, and the one that ``streamajig merge`` reads with."""
+        quality(warm_up().merged())
+        stream_crystals.warm_up()
 
 
 class Extract:

@@ -212,8 +212,8 @@ class Merger:
         return numbers
 
 
-def warm_up() -> None:
-    """Compile the kernels."""
+def warm_up() -> Merger:
+    """Compile the kernels; return a merger that holds something."""
     group = point_group("1")
     merger = Merger(group)
     hkl = np.array([[1, 2, 3], [2, 0, 0], [0, 3, 1]], np.int32)
@@ -222,3 +222,4 @@ def warm_up() -> None:
         merger.add(crystal)
     merger.add_scaled(crystal)
     kernel.refill(np.full(8, -1, np.int64), crystal.keys, len(crystal))
+    return merger

@@ -131,6 +131,12 @@ class StreamCrystals:
         return hkl[:rows], intensity[:rows]
 
 
+def warm_up() -> None:
+    """Compile the kernel."""
+    row = np.frombuffer(b"1 2 3 4.0 \n", np.uint8)
+    kernel.parse_rows(row, 0, len(row), np.empty((1, 3), np.int32), np.empty(1))
+
+
 def _word_after(text: bytes, key: bytes, default: str = "") -> str:
     at = text.find(key)
     if at < 0:
