@@ -33,7 +33,7 @@ DEFAULT_PROFILE_RADIUS = 0.002
 REACH = 1.7
 """A reflection is predicted up to so many profile radii off the Ewald sphere, if the radius is given: as CrystFEL's."""
 
-REACH_OF_PAIRS = 1.15
+REACH_OF_PAIRS = 1.1
 """The same where the radius was estimated from pairs: there it is not a Gaussian's width, but almost the farthest pair's."""
 
 OUTLIER_SPREAD = 5.0
