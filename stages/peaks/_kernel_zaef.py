@@ -184,6 +184,8 @@ def search(
                 value = np.float32(flat[here])
                 if not value >= limit or (not use_saturated and value > max_adu):
                     continue
+                if mask[where[START] + ss * width + fs]:
+                    continue  # the peak would be measured with this pixel in its inner circle, and rejected
                 right = np.float64(value - np.float32(flat[here + stride_fs]))
                 left = np.float64(np.float32(flat[here - stride_fs]) - value)
                 below = np.float64(value - np.float32(flat[here + stride_ss + stride_fs]))

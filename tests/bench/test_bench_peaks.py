@@ -1,0 +1,89 @@
+"""Peak searches on frames of 4.5 megapixels, one thread, beside one pass over the frame; and two threads against one."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from pipeline import Context
+from stages.image import Image
+from stages.peaks.peakfinder8 import PeakFinder8
+from stages.peaks.peakfinder9 import PeakFinder9
+from stages.peaks.zaef import Zaef
+
+pytestmark = pytest.mark.bench
+
+PEAKFINDER8 = {"threshold": 15.0, "max_pix_count": 20, "min_res": 30, "max_res": 1200}
+
+STAGES = {
+    "peakfinder8": PeakFinder8(**PEAKFINDER8),
+    "peakfinder8_fast": PeakFinder8(**PEAKFINDER8, fast=True),
+    "peakfinder9": PeakFinder9(),
+    "peakfinder9_photons": PeakFinder9(min_sig=1.0),
+    "zaef": Zaef(threshold=25.0, min_sq_gradient=300.0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u2", "f4"])
+@pytest.mark.parametrize("name", STAGES)
+def test_peak_search(name: str, dtype: str, frames: Any, beside_the_floor: Any, benchmark: Any) -> None:
+    mine = frames.astype(dtype)
+    images = [Image.of(data=pixels) for pixels in mine.pixels]
+    running = STAGES[name].open(Context())
+    found = beside_the_floor(lambda i: running(images[i], mine.geom), mine)
+    benchmark.extra_info["peaks"] = len(found)
+    assert len(found) > 10
+
+
+@njit(nogil=True)
+def busy(steps: int) -> float:
+    """Work that needs a core and nothing else."""
+    total = 0.0
+    for i in range(steps):
+        total += np.sin(1.0 * i)
+    return total
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_two_threads_against_one(name: str, frames: Any, benchmark: Any) -> None:
+    """Each replica has its own frames; the ratio is that of frames per second, best of several turns by turns.
+
+    On a machine with other work the second core may not be free: the ratio of a loop that needs nothing else stands beside.
+    """
+    images = [Image.of(data=pixels) for pixels in frames.pixels]
+    context = Context()
+    searches = [STAGES[name].open(context) for _ in range(2)]
+    repeats = 8
+
+    def work(which: int) -> int:
+        mine = images[which::2]
+        return sum(len(searches[which](mine[i % 2], frames.geom)) for i in range(repeats))
+
+    def seconds(run: Any) -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    with ThreadPoolExecutor(2) as pool:
+        work(0)
+        work(1)
+        busy(10)
+        pairs = [(seconds(lambda: work(0)), seconds(lambda: list(pool.map(work, (0, 1))))) for _ in range(5)]
+        steps = (4_000_000, 4_000_000)
+        free = [(seconds(lambda: busy(steps[0])), seconds(lambda: list(pool.map(busy, steps)))) for _ in range(5)]
+        benchmark.pedantic(lambda: list(pool.map(work, (0, 1))), rounds=3)
+    one, two = np.min(pairs, axis=0)
+    ratio = 2 * one / two
+    one_free, two_free = np.min(free, axis=0)
+    control = 2 * one_free / two_free
+    benchmark.extra_info.update(two_threads_against_one=round(ratio, 2), control=round(control, 2))
+    benchmark.extra_info.update(ms_per_frame=round(1e3 * two / 2 / repeats, 3))
+    print(
+        f"\n{benchmark.name}: two threads are {ratio:.2f} times as fast as one (a loop without memory: {control:.2f})"
+    )
+    assert ratio > 0
