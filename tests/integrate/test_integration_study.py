@@ -1,0 +1,44 @@
+"""The study of intensities in docs/studies/integration, on a few hits: what it shows is still true."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDY = Path(__file__).parents[2] / "docs" / "studies" / "integration" / "study.py"
+
+
+@pytest.fixture(scope="module")
+def figures():
+    spec = importlib.util.spec_from_file_location("integration_study", STUDY)
+    module = sys.modules["integration_study"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(["--quick"])
+
+
+def test_visible_spots_are_predicted_where_they_are(figures):
+    for source, row in figures["prediction"].items():
+        assert row["recall"] > 0.94, source
+        assert row["position error, px"] < 0.2, source
+        assert 1.5 < row["profile radius / sigma"] < 2.4, source
+
+
+@pytest.mark.parametrize("method", ["rings", "rings-grad", "rings-cen", "rings 5,6,8"])
+def test_intensities_of_full_reflections_scatter_about_the_truth_as_sigma_says(figures, method):
+    row = figures["pull of full reflections"][method]
+    assert row["number"] > 500
+    assert abs(row["mean"]) < 0.1
+    assert row["deviation"] == pytest.approx(1.0, abs=0.1)
+    assert row["sum / true sum"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_sums_alone_are_too_small(figures):
+    assert figures["pull of full reflections"]["rings, sums alone"]["mean"] < -0.2
+
+
+def test_measured_intensities_merge_as_well_as_true_photons(figures):
+    measured = figures["plain mean"]["rings"]["R1"]
+    assert measured < figures["what limits it"]["true photons of the same observations"]["R1"] + 0.03
