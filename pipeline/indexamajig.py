@@ -23,6 +23,8 @@ integrate                 integrate/rings, integrate/prof2d, integrate/predict_o
 sink                      sink/stream_file, sink/headers_only
 merge                     live/merge, with ``--live-merge``; comes after integrate
 ========================  =================================================================
+
+The rules by which options exclude or need each other stand here together, for whoever looks for one; hence the length.
 """
 
 from __future__ import annotations

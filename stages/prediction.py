@@ -1,7 +1,8 @@
 """Prediction: where a crystal's reflections fall on the detector, which of them the peaks are, and how far it diffracts.
 
 Shared by refinement, integration and whoever wants to draw predictions. Behaviour follows CrystFEL's xsphere model (White et
-al. 2016, doi:10.1107/S1600576716004751); the numbers come from :mod:`stages._kernel_predict`.
+al. 2016, doi:10.1107/S1600576716004751); the numbers come from :mod:`stages._kernel_predict`. Pairing, profile radius and
+resolution limit are questions to the same prediction and stand with it; hence the length.
 
 >>> from stages.geometry import DetGeom, Panel
 >>> geom = DetGeom((Panel("p", max_fs=999, max_ss=999),), np.array([[-0.05, -0.05, 0.1]]), np.array([[1e-4, 0, 0]]),

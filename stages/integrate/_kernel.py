@@ -1,7 +1,8 @@
 """Kernels of ring integration: the peaks of a frame are marked, summed one by one, and unmarked.
 
 ``flat``, ``where`` are a flat array and its panel table (see ``stages/tables.py``). ``marks`` has a byte for every pixel
-in packed order: BAD where it is bad, plus the number of peaks that claim it.
+in packed order: BAD where it is bad, plus the number of peaks that claim it. All callees stand in this one file, since
+numba's cache looks at one file only; hence its length.
 """
 
 import math

@@ -1,4 +1,8 @@
-"""Peaks as connected pixels above a threshold that follows the radial background."""
+"""Peaks as connected pixels above a threshold that follows the radial background.
+
+The tables that the exact and the sampled search share are made here too, beside the stage that keeps them; hence the
+length.
+"""
 
 from __future__ import annotations
 

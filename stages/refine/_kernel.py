@@ -1,6 +1,7 @@
 """Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks.
 
-Matrices of three rows are written out, since numba's linear algebra needs scipy.
+Matrices of three rows are written out, since numba's linear algebra needs scipy, and all callees stand in this one file,
+since numba's cache looks at one file only; hence its length.
 """
 
 import math
