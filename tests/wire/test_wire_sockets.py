@@ -464,8 +464,9 @@ def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> Non
 def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, make: Callable, free_port: int) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
     source = opened(make(address))
-    assert source.receive(0.3, 10) == []
-    assert source.status() == f"nobody listens on {address}; trying on"
+    assert source.receive(0.1, 10) == []
+    assert source.status() == f"connecting to {address}"
+    assert until(lambda: source.status() == f"nobody listens on {address}; trying on", source, credit=10) == []
     assert source.stop_asking() == 0
 
 
