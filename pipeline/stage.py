@@ -60,7 +60,8 @@ def stage(name: str) -> Callable[[C], C]:
             )
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         frozen: Any
-        if is_dataclass(cls):
+        # a subclass of a dataclass is one only once it is made one: its own fields would be lost
+        if is_dataclass(cls) and "__dataclass_fields__" in cls.__dict__:
             if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
                 raise TypeError(f"stage {name!r}: its dataclass must be frozen: @dataclass(frozen=True)")
             frozen = cls if pydantic.dataclasses.is_pydantic_dataclass(cls) else pydantic_dataclass(config=config)(cls)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from pipeline import Event, Message, RejectFrame
 from stages.encoded import decode_value
 from stages.header import Header
-from stages.wire import body_of, read_map
+from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_NESTING, body_of, read_map
 
 SMALL_BYTES = 65536
 """A header value up to this size is copied out of the message, so that it does not keep the pixels in memory."""
@@ -18,9 +20,32 @@ LONGEST_EVENT = 1024
 """Characters of an event's name that are kept."""
 
 
-def keys_of(message: Message, max_nesting: int, max_message_bytes: int) -> dict[str, memoryview]:
-    """Return the still encoded value of each key of a message's map; rejects what holds no such map."""
-    return read_map(body_of(message), max_nesting=max_nesting, max_message_bytes=max_message_bytes)
+@dataclass(frozen=True)
+class MapReader:
+    """The parameters of every decoder of messages that hold a MessagePack map, and what they do."""
+
+    event_keys: tuple[str, ...] = Field(
+        default=("event_id", "event"),
+        description="Keys that may hold the event's name; the first that is there counts.",
+    )
+    max_nesting: int = Field(
+        default=DEFAULT_MAX_NESTING, ge=1, le=256, description="Messages nested more deeply are rejected."
+    )
+    max_message_bytes: int = Field(
+        default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected before they are looked at."
+    )
+
+    def keys_of(self, message: Message) -> dict[str, memoryview]:
+        """Return the still encoded value of each key of a message's map; rejects what holds no such map."""
+        return read_map(body_of(message), max_nesting=self.max_nesting, max_message_bytes=self.max_message_bytes)
+
+    def event_of(self, header: Header) -> Event:
+        """Return the event's name."""
+        return event_of(header, self.event_keys)
+
+    def compile(self) -> None:
+        """Read an empty map, so that the kernels are there before the first message."""
+        self.keys_of(Message(b"", 0, (b"\x80",)))
 
 
 def header_of(values: Mapping[str, memoryview], images: frozenset[str]) -> Header:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.encoded import encoded_array, is_map, kind_of
 from stages.header import Header
 from stages.image import Image
-from stages.received import event_of, header_of, keys_of
-from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_NESTING
+from stages.received import MapReader, header_of
 
 
 @stage("decode/msgpack_map")
-class MsgpackMap:
+class MsgpackMap(MapReader):
     """Read a message that holds a MessagePack map (or an array of one map): header, images and the event's name.
 
     Keys and text may be MessagePack str, bin or legacy raw. Every map in it with ``type``, ``shape`` and ``data`` and two
@@ -26,21 +23,10 @@ class MsgpackMap:
     https://github.com/lebedov/msgpack-numpy
     """
 
-    event_keys: tuple[str, ...] = Field(
-        default=("event_id", "event"),
-        description="Keys that may hold the event's name; the first that is there counts.",
-    )
-    max_nesting: int = Field(
-        default=DEFAULT_MAX_NESTING, ge=1, le=256, description="Messages nested more deeply are rejected."
-    )
-    max_message_bytes: int = Field(
-        default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected before they are looked at."
-    )
-
     def open(self, context: Context) -> RunningMsgpackMap:
         """Compile the kernels, and let the stages downstream know that there are images."""
         context.publish("has_image", True)
-        keys_of(Message(b"", 0, (b"\x80",)), self.max_nesting, self.max_message_bytes)
+        self.compile()
         return RunningMsgpackMap(self)
 
 
@@ -52,7 +38,7 @@ class RunningMsgpackMap:
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Take the message apart."""
-        values = keys_of(message, self._parameters.max_nesting, self._parameters.max_message_bytes)
+        values = self._parameters.keys_of(message)
         arrays, broken, others = {}, {}, {}
         for key, encoded in values.items():
             array = encoded_array(encoded) if is_map(encoded) else None
@@ -66,4 +52,4 @@ class RunningMsgpackMap:
                 except RejectFrame as trouble:
                     broken[key] = RejectFrame(trouble.reason, f"key {key!r}: {trouble.detail}")
         header = header_of(values, frozenset((*arrays, *broken)))
-        return event_of(header, self._parameters.event_keys), header, Image(arrays, broken, others)
+        return self._parameters.event_of(header), header, Image(arrays, broken, others)
