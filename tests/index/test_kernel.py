@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stills import CELLS, random_rotation, simulate
 
 from stages.index import _kernel
 from stages.index._target import half_sphere, make_target
 from stages.lattice import nearest_rotation, primitive
+from stages.simulation.spot_lists import CELLS, random_rotation, simulate
 
 seeds = st.integers(0, 10**6)
 

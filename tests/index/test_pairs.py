@@ -12,19 +12,20 @@ import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stills import CELLS, WAVELENGTH_ANGSTROM, as_peaks, cell, noise, simulate
 
 from pipeline import UserError
 from pipeline.stage import Context, contract_of
 from stages.crystal import Crystals
 from stages.geometry import DetGeom
+from stages.index._attempts import px_per_angstrom
 from stages.index._target import make_target
 from stages.index.none import NoIndexing
-from stages.index.pairs import Pairs, px_per_angstrom
+from stages.index.pairs import Pairs
 from stages.lattice import UnitCell, cell_text, misorientation, read_cell, rotations
 from stages.peaklist import Hit, PeakList
+from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, simulate
 
-FINE = {"large": {"profile_radius": 0.0006, "d_min": 3.5}, "small": {"d_min": 1.0}}
+WAVELENGTH_ANGSTROM = XRAYS.wavelength_angstrom
 CONTEXT = Context()
 
 
@@ -40,8 +41,8 @@ def index(tmp_path_factory):
             path = folder / f"{len(running)}.cell"
             path.write_text(cell_text(unit_cell))
             running[key] = Pairs(cell=path, **parameters).open(CONTEXT)
-        peaks, geom = as_peaks(np.asarray(q, np.float64), wavelength_angstrom)
-        return running[key](Hit(True, len(peaks)), peaks, geom)
+        peaks, geom = Setup(wavelength_angstrom).peaks_of(np.asarray(q, np.float64))
+        return running[key](Hit(True, len(peaks)), peaks, geom, None)
 
     return run
 
@@ -58,7 +59,7 @@ def test_the_true_orientation_is_found_in_every_kind_of_lattice(index, name, spu
     rng = np.random.default_rng(11)
     right = 0
     for _ in range(12):
-        still = simulate(unit_cell, rng, 50, spurious, **FINE.get(name, {}))
+        still = simulate(unit_cell, rng, 50, spurious, **SUITABLE.get(name, {}))
         found = index(unit_cell, still.q)
         if len(found):
             assert degrees_off(found, still.real_space_angstrom, unit_cell) < 1.0
@@ -70,7 +71,7 @@ def test_a_cell_of_281_angstrom_is_indexed(index):
     rng = np.random.default_rng(12)
     right = 0
     for _ in range(8):
-        still = simulate(CELLS["large"], rng, 100, 0.25, **FINE["large"])
+        still = simulate(CELLS["large"], rng, 100, 0.25, **SUITABLE["large"])
         found = index(CELLS["large"], still.q)
         right += len(found) == 1 and degrees_off(found, still.real_space_angstrom, CELLS["large"]) < 0.5
     assert right >= 7
@@ -220,23 +221,23 @@ def test_a_cell_out_of_tolerance_is_refused_unless_unchecked(index):
 def test_of_too_many_peaks_the_strongest_are_used(tmp_path):
     still = simulate(CELLS["lysozyme"], np.random.default_rng(23), 60)
     rubbish = noise(np.random.default_rng(24), 940)
-    peaks, geom = as_peaks(np.concatenate([rubbish, still.q]))
+    peaks, geom = XRAYS.peaks_of(np.concatenate([rubbish, still.q]))
     strong = PeakList.make(peaks.panel, peaks.fs, peaks.ss, np.where(np.arange(1000) < 940, 1.0, 100.0))
     path = tmp_path / "some.cell"
     path.write_text(cell_text(CELLS["lysozyme"]))
-    found = Pairs(cell=path, max_peaks=60).open(CONTEXT)(Hit(True, 1000), strong, geom)
+    found = Pairs(cell=path, max_peaks=60).open(CONTEXT)(Hit(True, 1000), strong, geom, None)
     assert degrees_off(found, still.real_space_angstrom, CELLS["lysozyme"]) < 0.5
 
 
 def test_a_frame_that_is_no_hit_passes_by(tmp_path):
     still = simulate(CELLS["lysozyme"], np.random.default_rng(25), 60)
-    peaks, geom = as_peaks(still.q)
+    peaks, geom = XRAYS.peaks_of(still.q)
     path = tmp_path / "some.cell"
     path.write_text(cell_text(CELLS["lysozyme"]))
     running = Pairs(cell=path).open(CONTEXT)
-    assert len(running(Hit(False, 60), peaks, geom)) == 0
-    assert running(Hit(False, 60), peaks, geom).num_tries == 0
-    assert len(running(Hit(True, 60), peaks, geom)) == 1
+    assert len(running(Hit(False, 60), peaks, geom, None)) == 0
+    assert running(Hit(False, 60), peaks, geom, None).num_tries == 0
+    assert len(running(Hit(True, 60), peaks, geom, None)) == 1
 
 
 def test_replicas_share_the_tables_and_nothing_else(tmp_path):
@@ -244,14 +245,15 @@ def test_replicas_share_the_tables_and_nothing_else(tmp_path):
     path.write_text(cell_text(CELLS["orthorhombic"]))
     context = Context()
     one, two = Pairs(cell=path).open(context), Pairs(cell=path).open(context)
-    assert one._target is two._target
-    assert one._scores is not two._scores
+    assert one.search.target is two.search.target
+    assert one.search.scores is not two.search.scores
     assert context.published == {"cell": path.read_text(), "indexing": "pairs"}
 
 
 def test_the_stage_is_a_value_with_the_contract_of_the_pipeline(tmp_path):
     stage = Pairs(cell=tmp_path / "some.cell")
-    assert contract_of(Pairs).reads == (Hit, PeakList, DetGeom)
+    assert contract_of(Pairs).reads == (Hit, PeakList, DetGeom, Crystals)
+    assert contract_of(Pairs).optional == (Crystals,)
     assert contract_of(Pairs).writes == (Crystals,)
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert hash(stage) == hash(Pairs(cell=tmp_path / "some.cell"))
@@ -291,8 +293,8 @@ def test_no_indexing_finds_nothing_and_says_so():
 
 
 def test_a_pixel_is_kept_within_bounds_whatever_the_geometry():
-    _, geom = as_peaks(np.zeros((1, 3)))
-    assert px_per_angstrom(geom) == pytest.approx(75e-6 / (0.12 * WAVELENGTH_ANGSTROM))
+    _, geom = XRAYS.peaks_of(np.zeros((1, 3)))
+    assert px_per_angstrom(geom) == pytest.approx(XRAYS.px_per_angstrom)
     for origin in ([0.0, 0.0, 0.0], [0.0, 0.0, 1e9], [0.0, 0.0, 1e-9]):
         odd = DetGeom(
             geom.panels, np.array([origin]), geom.fs_m, geom.ss_m, geom.photon_energy_ev, geom.clen_m, geom.bad
