@@ -78,6 +78,23 @@ def reduced_primitive(real_space_angstrom: Matrix, lattice: Lattice) -> Matrix:
     return reduce_basis(np.asarray(basis, np.float64))[0]
 
 
+def is_reduced(basis: Matrix, tolerance: float = 0.02) -> bool:
+    """Whether no vector of a basis could be made shorter by more than the tolerance, by adding or subtracting another one.
+
+    >>> is_reduced(np.diag([30.0, 40.0, 50.0])), is_reduced(np.array([[30, 0, 0], [29, 40, 0], [0, 0, 50.0]]))
+    (True, False)
+    """
+    (aa, ab, ac), (_, bb, bc), (_, _, cc) = (basis @ basis.T).tolist()
+    most = 0.5 + tolerance
+    return bool(
+        abs(ab) <= most * min(aa, bb)
+        and abs(ac) <= most * min(aa, cc)
+        and abs(bc) <= most * min(bb, cc)
+        and 2 * (ab * ac * bc < 0) * (abs(ab) + abs(ac) + abs(bc))
+        <= (1 + 2 * tolerance) * (aa + bb + cc - max(aa, bb, cc))
+    )
+
+
 @lru_cache(maxsize=64)
 def _any_cell(lattice: Lattice) -> UnitCell:
     """Some cell of this centring: the primitive cell follows from the centring alone."""
