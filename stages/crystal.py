@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from stages.lattice import Lattice, UnitCell
 
+CONSENSUS = "cell"
+"""Key of the run's noticeboard under which the cell stands on which crystals agree, a UnitCell: live/cells posts it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reflections:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -112,7 +112,7 @@ class Attempts:
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
         """Return the crystals that were found before, and those found now; non-hits pass by."""
-        before = earlier or Crystals()
+        before = Crystals() if earlier is None else earlier  # an empty one is false, and knows of tries
         if not hit.is_hit or len(peaks) < MIN_SPOTS or (before.found and not self.multi):
             return before
         if len(peaks) > self.max_peaks:
@@ -132,7 +132,7 @@ class Attempts:
             found.append(crystal)
             known.append(solution.basis)
             left = left & (misfits(solution.basis, q) >= EXPLAINED)
-        return Crystals(tuple(found), tries)
+        return replace(before, found=tuple(found), num_tries=tries)
 
     def _one(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], wavelength: float, px: float

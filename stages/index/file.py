@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pipeline import Context, Event, stage
 from stages.crystal import Crystal, Crystals
+from stages.index._attempts import publish_method
 from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
 from stages.peaklist import Hit
 from stages.setting import in_setting_of
@@ -79,8 +80,7 @@ class FromFile:
 
     def open(self, context: Context) -> _Running:
         """Read the file, once for all replicas."""
-        earlier = context.upstream.get("indexing")
-        context.publish("indexing", f"{earlier},{METHOD}" if earlier else METHOD)
+        publish_method(context, METHOD)
         cell = None
         if self.cell is not None:
             cell, text = read_cell(self.cell)

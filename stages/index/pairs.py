@@ -14,8 +14,10 @@ from pipeline.stage import Context
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
 from stages.index import _kernel
-from stages.index._attempts import MIN_SPOTS, Attempts, Solution, publish_method
+from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution, publish_method
+from stages.index._free import FreeSearch
 from stages.index._target import Target, make_target
+from stages.index._verify import Verifier
 from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
 from stages.peaklist import Hit, PeakList
 
@@ -59,9 +61,11 @@ class _Search:
 class _Running:
     """One replica's indexer."""
 
-    def __init__(self, stage: Pairs, cell: UnitCell, target: Target) -> None:
+    def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
         self._stage = stage
         self._cell = cell
+        self._verify = None if free is None else Verifier(free, cell, stage.tolerance, stage.max_peaks)
+        self._margin = 0.0
         self.search = _Search(stage, target)
         self._attempts = Attempts(
             self.search,
@@ -74,7 +78,12 @@ class _Running:
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
         """Return the crystals that explain the peaks significantly, after those found upstream; non-hits pass by."""
-        return self._attempts(hit, peaks, geom, earlier)
+        self._margin = 0.0
+        crystals = self._attempts(hit, peaks, geom, earlier)
+        was_tried = earlier is None or crystals.num_tries > earlier.num_tries
+        if self._verify is None or not crystals.num_tries or not was_tried or (earlier is not None and earlier.found):
+            return crystals
+        return self._verify(crystals, self._margin, peaks, geom)
 
     def _as_crystal(self, solution: Solution) -> Crystal | None:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
@@ -82,6 +91,7 @@ class _Running:
         found = UnitCell.from_vectors(real, self._cell.lattice)
         if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
             return None
+        self._margin = max(self._margin, solution.margin)
         return Crystal(real, self._cell.lattice, METHOD)
 
 
@@ -115,6 +125,10 @@ class Pairs:
     all in one row). Less than 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. ``check_peaks`` is the
     gap and the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
 
+    **Another cell?** Some of the hits that the cell does not explain, or hardly (S < lnN + 60), are searched without a cell
+    (`verify`: the first 20, then one in 10). A lattice that is found, and is more significant by 20 than ours if there is
+    one, and is not the target's, takes its place as ``Crystals.elsewhere``; live/cells reports on which cell these agree.
+
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 
     .. [1] Ginn et al. (2016) https://doi.org/10.1107/S2059798316010706; Wald (1945) https://doi.org/10.1214/aoms/1177731118;
@@ -132,6 +146,11 @@ class Pairs:
     check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
     multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
     retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
+    verify: bool = Field(
+        default=True,
+        description="Look, in a bounded share of the hits that the cell does not explain, for lattices that fit better "
+        "(False: --no-verify-cell)",
+    )
     max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
     check_peaks: bool = Field(
         default=True,
@@ -148,7 +167,14 @@ class Pairs:
         cell, text = read_cell(self.cell)
         context.publish("cell", text)
         publish_method(context, METHOD)
+        return self.for_cell(cell, context)
+
+    def for_cell(self, cell: UnitCell, context: Context) -> _Running:
+        """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
-        running = _Running(self, cell, target)
-        running.search.search(np.zeros((0, 3)), 1.0, 1e-3)
+        free = FreeSearch() if self.verify else None
+        running = _Running(self, cell, target, free)
+        for search in (running.search, free):
+            if search is not None:
+                search.search(np.zeros((0, 3)), 1.0, 1e-3)
         return running

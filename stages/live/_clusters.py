@@ -108,7 +108,7 @@ class Cluster:
         """The members' metrics, (n, 3, 3)."""
         return _unpacked(np.frombuffer(self._metrics, np.float64).reshape(-1, 6))
 
-    def mean(self, change: Matrix | None = None) -> Mean:
+    def mean(self, change: Matrix | NDArray[np.int64] | None = None) -> Mean:
         """Average the members, in the axes ``change @ basis``; without outliers."""
         metrics = self.metrics()
         return mean_of(parameters_of(metrics if change is None else change @ metrics @ change.T))

@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
-from stages.crystal import Crystal, Crystals
+from stages.crystal import CONSENSUS, Crystal, Crystals
 from stages.lattice import UnitCell, agree, cell_text, impose_bravais, parse_cell, primitive
 from stages.live._clusters import Cluster, Clusters, Mean
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.peaklist import Hit
 from stages.setting import Setting, is_reduced, reduced_primitive
-
-NOTICE = "cell"
-"""Key of the noticeboard under which the consensus is posted, a UnitCell."""
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""
@@ -252,7 +249,7 @@ class CellsWriter:
         if last is not None and last.lattice == cell.lattice and agree(cell, last, _CHANGE):
             return
         self._posted = cell
-        self._board.post(NOTICE, cell)
+        self._board.post(CONSENSUS, cell)
         self._log.info(
             "%d of %d crystals agree on the cell %s", consensus.mean.num_crystals, self._found.num_crystals, cell
         )
@@ -405,8 +402,12 @@ def _rounded(values: Any, digits: int = 3) -> list[str]:
 
 
 def _off(cell: UnitCell, target: UnitCell) -> list[str]:
-    lengths = [100 * (x / y - 1) for x, y in zip(cell.parameters[:3], target.parameters[:3], strict=True)]
-    angles = [math.degrees(x - y) for x, y in zip(cell.parameters[3:], target.parameters[3:], strict=True)]
+    lengths = [
+        round(100 * (x / y - 1), 2) + 0.0 for x, y in zip(cell.parameters[:3], target.parameters[:3], strict=True)
+    ]
+    angles = [
+        round(math.degrees(x - y), 2) + 0.0 for x, y in zip(cell.parameters[3:], target.parameters[3:], strict=True)
+    ]
     return [f"{x:+.2f} %" for x in lengths] + [f"{x:+.2f}" for x in angles]
 
 

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Rejected, UserError
-from stages.crystal import Crystal, Crystals
+from stages.crystal import CONSENSUS, Crystal, Crystals
 from stages.lattice import Lattice, UnitCell, cell_text, read_cell
 from stages.live._clusters import Clusters, basis_of, parameters_of
-from stages.live.cells import NOTICE, Cells, CellsWriter
+from stages.live.cells import Cells, CellsWriter
 from stages.peaklist import Hit
 from stages.setting import Setting, in_setting_of, reduced_primitive
 
@@ -244,10 +244,10 @@ def test_a_stable_consensus_is_posted_once_and_written(tmp_path: Path, caplog: p
     context, path = Context(), tmp_path / "found.cell"
     with caplog.at_level(logging.INFO, "streamajig"):
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 24), context)
-        assert context.board.read(NOTICE) == (0, None)
+        assert context.board.read(CONSENSUS) == (0, None)
         assert not path.exists()
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 100), context)
-    version, posted = context.board.read(NOTICE)
+    version, posted = context.board.read(CONSENSUS)
     assert version == 1
     assert posted.lattice == CELLS["tP"].lattice
     assert posted.parameters[:3] == pytest.approx(CELLS["tP"].parameters[:3], rel=5e-3)
@@ -261,7 +261,7 @@ def test_crystals_of_which_no_half_agrees_give_no_stable_consensus(tmp_path: Pat
     rng.shuffle(crystals)  # type: ignore[arg-type]
     context = Context()
     found = gathered(Cells(), crystals, context).findings()
-    assert context.board.read(NOTICE) == (0, None)
+    assert context.board.read(CONSENSUS) == (0, None)
     assert not found.figures["is_stable"]
     assert found.figures["consensus"]["crystals"] == 40
 
