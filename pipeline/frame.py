@@ -45,7 +45,7 @@ class Message:
 
 
 class Event(str):
-    """The name under which the sender knows the frame; a stage that writes it renames the frame."""
+    """The name under which the sender knows the frame; a stage that writes it renames the frame, any may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Frame:
     values: Mapping[type, object] = field(default_factory=dict)
 
     def __getitem__(self, kind: type[T]) -> T:
+        if kind is Event:
+            return Event(self.event)  # type: ignore[return-value]
         try:
             return self.values[kind]  # type: ignore[return-value]
         except KeyError:
@@ -77,10 +79,12 @@ class Frame:
             raise KeyError(f"frame {self.serial} holds no {kind.__name__} (it holds {have})") from None
 
     def __contains__(self, kind: type) -> bool:
-        return kind in self.values
+        return kind in self.values or kind is Event
 
     def get(self, kind: type[T]) -> T | None:
         """Return the frame's value of this type, or None."""
+        if kind is Event:
+            return Event(self.event)  # type: ignore[return-value]
         return self.values.get(kind)  # type: ignore[return-value]
 
     def with_values(self, *values: object) -> Frame:

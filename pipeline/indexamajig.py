@@ -17,10 +17,12 @@ peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8, pea
 validate                  peaks/validate, for peaks from the message if there are pixels
 restore                   peaks/restore, if there are filters
 hit                       peaks/hit
-index                     index/pairs, index/none
+index, index_lattice ...  index/pairs, index/lattice, index/file, index/auto, index/none; of a list of methods the first is
+                          called index, and each passes on what those before it have found
 refine                    refine/prediction
 integrate                 integrate/rings, integrate/prof2d, integrate/predict_only
 sink                      sink/stream_file, sink/headers_only
+cells                     live/cells, if there is indexing; comes after refine, or the last index
 merge                     live/merge, with ``--live-merge``; comes after integrate
 ========================  =================================================================
 
@@ -73,8 +75,8 @@ INTEGRATION_FLAGS = ("cen", "sat", "grad")
 INTEGRATION_METHODS = ("rings", "prof2d")
 
 
-_AFTER = {"merge": "integrate"}
-"""Roles that come after another than the one before them."""
+_AFTER = {"merge": ("integrate",), "cells": ("refine", "index")}
+"""Roles that come after another than the one before them: the last node of the first of these roles that there is."""
 
 
 @dataclass
@@ -128,7 +130,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     parameters, origins = _parameters(given, rows, stages)
     graph = Graph((), _run_options(parameters["run"], origins), modules)
     for role, stage_name in stages.items():
-        graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_AFTER.get(role))
+        graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
     _say_what_has_no_effect(given, rows, stages)
     return graph
 
@@ -183,7 +185,7 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     """The roles in order, each with the stage that fills it."""
     no_image = bool(given.take("no_image_data"))
     peaks = _peak_method(given, no_image)
-    index = _index_method(given)
+    methods = tuple(_index_methods(given))
     integrate = _integration_method(given, no_image)
     if "data_format" in given:
         _value(option("data_format"), given.take("data_format"))
@@ -204,14 +206,18 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     if filters:
         yield "restore", "peaks/restore"
     yield "hit", "peaks/hit"
-    yield "index", index
-    if index != "index/none":
+    for n, (method, stage_name) in enumerate(methods):
+        yield f"index_{method}" if n else "index", stage_name
+    is_indexed = methods[0][1] != "index/none"
+    if is_indexed:
         if not given.take("no_refine"):
             yield "refine", "refine/prediction"
         yield "integrate", integrate
     yield "sink", "sink/headers_only" if no_image else "sink/stream_file"
+    if is_indexed:
+        yield "cells", "live/cells"
     if given.take("live_merge"):
-        if index == "index/none" or integrate == "integrate/predict_only":
+        if not is_indexed or integrate == "integrate/predict_only":
             raise UserError(
                 "--live-merge merges integrated intensities, and without pixels, indexing or integration there are none: leave "
                 "out --live-merge, or --no-image-data, --indexing=none and --integration=none"
@@ -278,24 +284,55 @@ def _names_a_peak_list(geometry: Any) -> bool:
     return re.search(r"^\s*peak_list\s*=\s*[^\s;]", text, re.MULTILINE) is not None
 
 
-def _index_method(given: Given) -> str:
-    method = given.take("indexing") or "auto"
+def _index_methods(given: Given) -> Iterator[tuple[str, str]]:
+    """The methods in turn, each with the stage that does it."""
+    asked = given.take("indexing") or "auto"
+    methods = [word.strip() for word in asked.split(",")]
+    if len(set(methods)) < len(methods) or ("none" in methods and len(methods) > 1):
+        raise UserError(f"--indexing={asked}: name each method once, and none alone")
+    for method in methods:
+        yield _index_method(given, asked, method)
+
+
+def _index_method(given: Given, asked: str, method: str) -> tuple[str, str]:
     if method == "auto":
         if "pdb" in given:
-            return "index/pairs"
-        log.warning(
-            "no unit cell is given (-p FILE.cell), and no indexing method here does without one: nothing will be indexed"
-        )
-        return "index/none"
+            return "pairs", "index/pairs"
+        log.info("no unit cell is given (-p FILE.cell): the cell is looked for in the first crystals")
+        return method, "index/auto"
     name = f"index/{method}"
-    if "/" in method or "," in method or not registry.exists(name):
+    if "/" in method or not registry.exists(name):
         known = [stage.partition("/")[2] for stage in registry.names() if stage.startswith("index/")]
+        what = f"--indexing={asked}: " + (f"{method!r}: " if method != asked else "")
         raise UserError(
-            f"--indexing={method}: not available here; the methods are {', '.join(sorted(known))}, or auto. Give one of them"
+            f"{what}not available here; the methods are {', '.join(sorted(known))}, or several with commas between them, "
+            f"which are tried in turn{_only_if_close(method, known)}"
         )
-    if name != "index/none" and "pdb" not in given and _has_parameter(name, "cell"):
-        raise UserError(f"--indexing={method} needs a unit cell: give -p FILE.cell, or --indexing=none")
-    return name
+    if "pdb" not in given and _needs(name, "cell"):
+        raise UserError(
+            f"--indexing={asked}: {method} needs a unit cell: give -p FILE.cell, or --indexing=auto to find the cell, or "
+            "--indexing=none"
+        )
+    return method, name
+
+
+def _only_if_close(word: str, known: list[str]) -> str:
+    said = registry.did_you_mean(word, known)
+    return said if "did you mean" in said else ""
+
+
+def _after(role: str, stages: Mapping[str, str]) -> str | None:
+    """The node after which a role comes; None for the one that stands before it."""
+    for before in _AFTER.get(role, ()):
+        there = _roles(before, stages)
+        if there:
+            return there[-1]
+    return None
+
+
+def _roles(role: str, stages: Mapping[str, str]) -> list[str]:
+    """The nodes of a role: several methods of indexing are index, index_lattice and so on."""
+    return [name for name in stages if name == role or (role == "index" and name.startswith("index_"))]
 
 
 def _integration_method(given: Given, no_image: bool) -> str:
@@ -333,12 +370,8 @@ def _parameters(
     """The parameters of each role, and which option each of them comes from."""
     parameters: dict[str, dict[str, Any]] = {role: {} for role in (*stages, "run")}
     origins: dict[tuple[str, str], str] = {}
-    # what an option is there for goes before what it does besides
-    places = [(row, place, False) for row in rows for place in row.sets]
-    places += [(row, place, True) for row in rows for place in row.also]
-    for row, place, besides in places:
-        role, _, parameter = place.partition(".")
-        if role not in parameters or (role != "run" and not _has_parameter(stages[role], parameter)):
+    for row, role, parameter, besides in _places(rows, stages):
+        if role != "run" and not _has_parameter(stages[role], parameter):
             continue
         if (role, parameter) in origins:
             if besides:
@@ -348,9 +381,27 @@ def _parameters(
         parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
+    if "cells" in stages and "pdb" not in given:
+        parameters["cells"].setdefault("path", Path(given.values["output"]).with_suffix(".cell"))
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
     return parameters, origins
+
+
+def _places(rows: list[Option], stages: Mapping[str, str]) -> Iterator[tuple[Option, str, str, bool]]:
+    """Where each option goes: node and parameter. What an option is there for comes before what it does besides."""
+    for besides in (False, True):
+        for row in rows:
+            for place in row.also if besides else row.sets:
+                role, _, parameter = place.partition(".")
+                for node in ["run"] if role == "run" else _roles(role, stages):
+                    yield row, node, parameter, besides
+
+
+def _needs(stage_name: str, parameter: str) -> bool:
+    """Whether a stage cannot do without a parameter."""
+    field = registry.load(stage_name).__pydantic_fields__.get(parameter)
+    return field is not None and bool(field.is_required())
 
 
 def _has_parameter(stage_name: str, parameter: str) -> bool:
@@ -389,7 +440,7 @@ def _in_words(
         if flag is not None:
             yield f"{flag}: {wanted} (found {problem['input']!r}; parameter {parameter} of {stage_name})"
         else:
-            can_set = [row.flag for row in OPTIONS if f"{role}.{parameter}" in row.sets]
+            can_set = [row.flag for row in OPTIONS if f"{role.partition('_')[0]}.{parameter}" in row.sets]
             how = f": give {' or '.join(can_set)}" if can_set else ""
             yield f"{stage_name}: parameter {parameter!r}: {wanted}{how}"
 
@@ -399,7 +450,7 @@ def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[st
         if row.status is not Status.SUPPORTED or row.name in given.effective or row.name in _OF_THE_COMMAND:
             continue
         roles = dict.fromkeys(place.partition(".")[0] for place in row.sets)
-        there = ", ".join(stages[role] for role in roles if role in stages)
+        there = ", ".join(stages[node] for role in roles for node in _roles(role, stages))
         missing = f"without {' or '.join(roles)}" if roles else "in this graph"
         log.warning("%s has no effect %s", row.flag, f"with {there}" if there else missing)
 

@@ -32,9 +32,11 @@ for `streamajig run`, and `streamajig stages NAME` prints a stage's manual.
   warning.
 
 `--peaks` takes {_list(f"`{method}` (`{stage}`)" for method, stage in PEAK_METHODS.items())}.
-`--indexing` takes `auto`, `none`, or the second half of the name of any stage `index/...`; `auto` is `pairs` if `-p` gives a
-unit cell; without one nothing is indexed, and a warning says so. `--integration` takes `none`, `rings` or `prof2d`, and after
-it {_list(f"`-{flag}` or `-no{flag}`" for flag in INTEGRATION_FLAGS)}, as in `rings-cen-nosat`.
+`--indexing` takes `auto`, `none`, or the second half of the name of any stage `index/...`, or several with commas between
+them: each gets a node of its own, and passes on what the ones before it have found. `auto` is `pairs` if `-p` gives a unit
+cell; without one it begins like `lattice` and goes on like `pairs` once the crystals agree on a cell. `--integration` takes
+`none`, `rings` or `prof2d`, and after it {_list(f"`-{flag}` or `-no{flag}`" for flag in INTEGRATION_FLAGS)}, as in
+`rings-cen-nosat`.
 
 | exit status | meaning |
 |---|---|

@@ -163,8 +163,9 @@ _PEAKS = (
 )
 
 _INDEXING = (
-    Option(("--indexing", "-z"), INDEXING, "Indexing method: auto, none, or a method that is installed.", str, "METHOD",
-        "auto: pairs if there is a unit cell", shapes=True),
+    Option(("--indexing", "-z"), INDEXING, "Indexing method: pairs (a known cell), lattice (without one), file, auto, none, or "
+        "several with commas between them, which are tried in turn.", str, "METHOD",
+        "auto: pairs if there is a unit cell, else lattice until the cell is known", shapes=True),
     Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file.", Path, "FILE.cell",
         sets=("index.cell",)),
     Option(("--tolerance",), INDEXING, "Tolerances for the cell in percent (a,b,c) and degrees (al,be,ga).", str,
@@ -174,15 +175,21 @@ _INDEXING = (
     Option(("--no-check-cell",), INDEXING, "Accept lattices whose cell is out of --tolerance.", value=negated,
         sets=("index.check_cell",)),
     noted("--check-cell", panel=INDEXING, help="Compare with the given cell.", why="it is the default"),
-    refused("--multi", panel=INDEXING, help="Look for several lattices.", why="it is not supported yet"),
+    Option(("--multi",), INDEXING, "Look for further lattices in the peaks that are not explained yet.",
+        sets=("index.multi",)),
     noted("--no-multi", panel=INDEXING, help="Look for one lattice.", why="it is the default"),
-    noted("--no-retry", panel=INDEXING, help="Do not try again with fewer peaks.",
-        why="no method here tries again without the weakest peaks: the search itself copes with spurious ones"),
-    noted("--retry", panel=INDEXING, help="Try again with fewer peaks.",
-        why="no method here needs to try again without the weakest peaks: the search itself copes with spurious ones"),
-    refused("--no-check-peaks", panel=INDEXING, help="Accept lattices that explain few peaks.",
-        why="the methods that are here decide by how many peaks a lattice explains, and cannot do without"),
+    Option(("--no-retry",), INDEXING, "Do not try again without the weakest peaks.", value=negated, sets=("index.retry",)),
+    noted("--retry", panel=INDEXING, help="Try again without the weakest peaks.", why="it is the default"),
+    Option(("--no-check-peaks",), INDEXING, "Accept lattices that explain few of the peaks.", value=negated,
+        sets=("index.check_peaks",)),
     noted("--check-peaks", panel=INDEXING, help="Check that a lattice explains the peaks.", why="it is the default"),
+    own("--no-verify-cell", panel=INDEXING, help="With -p: do not look, in some of the hits that are not indexed, for lattices "
+        "that fit better than the given cell.", value=negated, sets=("index.verify",)),
+    own("--found-cell", panel=INDEXING, help="Write the cell on which the crystals agree to this .cell file.", kind=Path,
+        metavar="FILE.cell", default="without -p the output's name with .cell", sets=("cells.path",)),
+    Option(("--fromfile-input-file",), INDEXING, "Solution file for --indexing=file.", Path, "FILE.sol", sets=("index.file",)),
+    refused("--help-fromfile", panel=INDEXING, help="Options of the method file.",
+        why="'streamajig stages index/file' prints its manual"),
     noted("--no-cell-combinations", panel=INDEXING, help="Historical.", why="indexamajig no longer uses it either"),
     noted("--wavelength-estimate", panel=INDEXING, help="Wavelength in metres, for tables made in advance.",
         why="no table depends on it here", kind=float, metavar="M"),
@@ -269,7 +276,6 @@ _OTHER = {
     "pinkIndexer": "considered-peaks-count cpc angle-resolution ar refinement-type rt thread-count tc tolerance tol multi! "
     "max-resolution-for-indexing mrfi no-check-indexed! reflection-radius override-photon-energy override-bandwidth "
     "override-visible-energy-range max-refinement-disbalance",
-    "fromfile": "input-file",
     "asdf": "fast!",
     "ffbidx": "max-spots ifssr-min-spots output-cells num-candidate-vectors redundant-computations! no-redundant-computations! "
     "ifssr-max-dist ifssr-max-iter ifssr-threshold-contraction length-threshold triml trimh delta dist1 dist3 "

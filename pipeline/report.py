@@ -83,10 +83,12 @@ class Report:
         return all(t.delivered + t.rejected + t.dropped == self.received for t in self.leaves.values())
 
     def law_lines(self) -> list[str]:
-        """The conservation law, a line for each leaf; the leaf's name stands before it where there are several."""
+        """The conservation law, a line for each leaf; leaves that have counted the same share one.
+
+        The leaves' names stand before it where not all have counted the same.
+        """
         lines = []
-        for name, tally in self.leaves.items():
-            before = f"{name}: " if len(self.leaves) > 1 else ""
+        for before, tally in self._tallies():
             lines.append(
                 f"{before}received {self.received} = delivered {tally.delivered} + rejected {tally.rejected} "
                 f"+ dropped {tally.dropped}"
@@ -96,9 +98,7 @@ class Report:
     def text(self, *, profile: bool = False) -> str:
         """The report for people; with `profile`, a table of what each node cost."""
         lines = [*self.law_lines()]
-        for name, tally in self.leaves.items():
-            before = f"{name}: " if len(self.leaves) > 1 else ""
-            lines.append(before + self._rates(tally))
+        lines += [before + self._rates(tally) for before, tally in self._tallies()]
         per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else math.nan
         lines.append(
             f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
@@ -159,6 +159,17 @@ class Report:
             "findings": {name: _plain(found.figures) for name, found in self.findings.items()},
         }
 
+    def _tallies(self) -> list[tuple[str, LeafTally]]:
+        """Different tallies, each with the names of its leaves as a line begins with them."""
+        groups: list[tuple[list[str], LeafTally]] = []
+        for name, tally in self.leaves.items():
+            same = next((names for names, other in groups if other == tally), None)
+            if same is None:
+                groups.append(([name], tally))
+            else:
+                same.append(name)
+        return [(f"{', '.join(names)}: " if len(groups) > 1 else "", tally) for names, tally in groups]
+
     def _rates(self, tally: LeafTally) -> str:
         frames = tally.delivered + tally.rejected
         hits, indexed = tally.counts["hits"], tally.counts["indexed"]
@@ -169,6 +180,11 @@ class Report:
                 f" ({tally.counts['peaks_dropped']} outside all panels dropped)"
                 if tally.counts["peaks_dropped"]
                 else ""
+            )
+            + "".join(
+                f", {what.replace('_', ' ')} {n}"
+                for what, n in sorted(tally.counts.items())
+                if n and what not in _SHOWN
             )
         )
 
@@ -186,6 +202,10 @@ class Report:
         console = Console(file=io.StringIO(), width=100)
         console.print(table)
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
+
+_SHOWN = {"hits", "indexed", "crystals", "peaks", "peaks_dropped"}
+"""Totals that have a place of their own in the report; whatever else a stage counts stands behind them."""
 
 
 def _plain(value: Any) -> Any:

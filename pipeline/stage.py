@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform, runtim
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from pipeline.board import Noticeboard
 from pipeline.frame import Message, Outcome
 
 C = TypeVar("C", bound=type)
@@ -128,6 +129,7 @@ class Context:
     tables: SharedTables = field(default_factory=SharedTables)
     upstream: Mapping[str, object] = field(default_factory=dict)
     published: dict[str, object] = field(default_factory=dict)
+    board: Noticeboard = field(default_factory=Noticeboard)
     command_line: str = ""
     program: str = "streamajig"
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -80,6 +80,7 @@ class Setup:
             tables=self.tables,
             upstream=upstream,
             published=self.published.setdefault(node.name, {}),
+            board=self.context.board,
             command_line=self.context.command_line,
             program=self.context.program,
             stopping=self.context.stopping,

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lattice import Lattice
+from stages.lattice import Lattice, UnitCell
+
+CONSENSUS = "cell"
+"""Key of the run's noticeboard under which the cell stands on which crystals agree, a UnitCell: live/cells posts it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +103,24 @@ class Crystal:
 
 @dataclass(frozen=True)
 class Crystals:
-    """All crystals of a frame (none, one or several), and how they were looked for."""
+    """All crystals of a frame (none, one or several), and how they were looked for.
+
+    Attributes
+    ----------
+    found
+        The crystals.
+    num_tries
+        How often a search was run for them, all methods together.
+    num_verified
+        How often a search without cell has looked whether another lattice fits better than the given cell.
+    elsewhere
+        Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    """
 
     found: tuple[Crystal, ...] = ()
     num_tries: int = 0
+    num_verified: int = 0
+    elsewhere: tuple[UnitCell, ...] = ()
 
     def __len__(self) -> int:
         return len(self.found)
@@ -112,5 +129,8 @@ class Crystals:
         return iter(self.found)
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's indexed frames and crystals."""
-        return {"indexed": int(bool(self.found)), "crystals": len(self.found)}
+        """Add to the run's indexed frames and crystals, and to the frames that are of another cell than the given one."""
+        counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
+        if self.elsewhere:
+            counts["not_this_cell"] = 1
+        return counts

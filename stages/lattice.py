@@ -141,6 +141,11 @@ def read_cell(path: Path) -> tuple[UnitCell, str]:
     )
 
 
+def parse_cell(text: str, name: str = "cell") -> UnitCell:
+    """Read the text of a unit cell file, as stages publish it; `name` begins the messages."""
+    return _parse_cell(text.splitlines(), Path(name))
+
+
 def _parse_cell(lines: list[str], path: Path) -> UnitCell:
     values: dict[str, float] = {}
     lattice_type, centering, unique_axis = "triclinic", "P", "*"

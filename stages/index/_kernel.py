@@ -807,7 +807,7 @@ def sharpen(basis: Floats, target: Floats, spots: Floats, k0: float, px: float, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def accept(report: Floats) -> bool:
+def accept(report: Floats, check_peaks: bool) -> bool:
     """The acceptance rule; see the manual of index/pairs.
 
     A basis that is free by half a per cent fits noise a little better than the counting of orientations allows for: the
@@ -817,6 +817,8 @@ def accept(report: Floats) -> bool:
     above = report[SCORE] - report[LOG_TRIALS]
     if above < 20.0 + max(0.0, 0.25 * (20.0 - n)) or report[SPREAD] < 0.02:
         return False
+    if not check_peaks:
+        return True
     if report[GAP] < 6.0 and above < 70.0:
         return False
     return bool(report[EXPLAINED_025] >= 0.45 * n or (above >= 40.0 and report[EXPLAINED_020] >= 0.25 * n))
@@ -1061,6 +1063,7 @@ def search(
     sine: Singles,
     max_hypotheses: int,
     max_polished: int,
+    check_peaks: bool,
     scores: Singles,
     report: Floats,
     basis: Floats,
@@ -1087,6 +1090,8 @@ def search(
         (3, d) float32 unit vectors on a half sphere; float32 circle of MAX_STEPS; float32 room for d or MAX_STEPS numbers.
     max_hypotheses, max_polished
         How far to go with pairs of spots before directions are scanned.
+    check_peaks
+        Whether a fraction of the spots, and a lead over other lattices, are asked for beside the significance.
     report, basis
         Results: see the constants SCORE ...; the basis (rows) found, zero if none was polished.
     """
@@ -1211,4 +1216,4 @@ def search(
     report[EXPLAINED_020] = found_counts[best, AT_020]
     report[EXPLAINED_025] = found_counts[best, AT_025]
     report[SPREAD] = spread(basis, spots, ones, sums)
-    return accept(report)
+    return accept(report, check_peaks)

@@ -66,6 +66,7 @@ class Target:
         *,
         max_hypotheses: int = 300,
         max_polished: int = 40,
+        check_peaks: bool = True,
     ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
         """Run the search; return whether it is significant, the primitive basis and the kernel's report."""
         report = np.zeros(_kernel.N_REPORT)
@@ -88,6 +89,7 @@ class Target:
             self.sine,
             max_hypotheses,
             max_polished,
+            check_peaks,
             scores,
             report,
             basis,

@@ -14,61 +14,85 @@ from pipeline.stage import Context
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
 from stages.index import _kernel
+from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution, publish_method
+from stages.index._free import FreeSearch
 from stages.index._target import Target, make_target
+from stages.index._verify import Verifier
 from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
 from stages.peaklist import Hit, PeakList
 
 METHOD = "pairs"
-PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
-"""What one pixel may be in q: windows follow the detector's resolution within these bounds."""
 
 Percent = Annotated[float, Field(gt=0)]
 Degrees = Annotated[float, Field(gt=0)]
 
 
-class _Running:
-    """One replica's indexer: the tables are shared, the scores are its own."""
+class _Search:
+    """One replica's search: the tables are shared, the scores are its own."""
 
-    def __init__(self, stage: Pairs, cell: UnitCell, target: Target) -> None:
+    def __init__(self, stage: Pairs, target: Target) -> None:
         self._stage = stage
-        self._cell = cell
-        self._target = target
-        self._scores = target.make_scores()
+        self.target = target
+        self.scores = target.make_scores()
 
-    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom) -> Crystals:
-        """Return the crystal that explains the peaks, if one does significantly; non-hits pass by."""
-        if not hit.is_hit or len(peaks) < _kernel.MIN_SPOTS:
-            return Crystals()
-        if len(peaks) > self._stage.max_peaks:
-            peaks = peaks.brightest(self._stage.max_peaks)
-        q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
-        accepted, primitive, _ = self._search(q, geom)
-        if not accepted:
-            return Crystals(num_tries=1)
-        real = self._target.to_conventional @ primitive
-        found = UnitCell.from_vectors(real, self._cell.lattice)
-        if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
-            return Crystals(num_tries=1)
-        return Crystals((Crystal(real, self._cell.lattice, METHOD),), num_tries=1)
-
-    def _search(self, q: NDArray[np.float64], geom: DetGeom) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
-        return self._target.search(
-            np.ascontiguousarray(q),
-            geom.wavelength_angstrom,
-            px_per_angstrom(geom),
-            self._scores,
+    def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        """Return the best orientation of the cell; see :class:`stages.index._attempts.LatticeSearch`."""
+        accepted, basis, report = self.target.search(
+            q,
+            wavelength_angstrom,
+            px_per_angstrom,
+            self.scores,
             max_hypotheses=self._stage.max_hypotheses,
             max_polished=self._stage.max_polished,
+            check_peaks=self._stage.check_peaks,
+        )
+        if report[_kernel.SCORE] <= 0.0:
+            return None
+        return Solution(
+            basis,
+            float(report[_kernel.SCORE]),
+            float(report[_kernel.LOG_TRIALS]),
+            int(report[_kernel.EXPLAINED_015]),
+            int(report[_kernel.SPOTS]),
+            accepted,
         )
 
 
-def px_per_angstrom(geom: DetGeom) -> float:
-    """Return what one pixel is in q near the beam, pixel / (distance * wavelength), kept within PX_RANGE_PER_ANGSTROM."""
-    pixel = np.mean(np.linalg.norm(geom.fs_m, axis=1))
-    distance = np.mean(np.abs(geom.origin_m[:, 2]))
-    low, high = PX_RANGE_PER_ANGSTROM
-    px = float(pixel / (distance * geom.wavelength_angstrom)) if distance > 0 else high
-    return min(max(px, low), high)
+class _Running:
+    """One replica's indexer."""
+
+    def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
+        self._stage = stage
+        self._cell = cell
+        self._verify = None if free is None else Verifier(free, cell, stage.tolerance, stage.max_peaks)
+        self._margin = 0.0
+        self.search = _Search(stage, target)
+        self._attempts = Attempts(
+            self.search,
+            self._as_crystal,
+            multi=stage.multi,
+            retry=stage.retry,
+            max_lattices=stage.max_lattices,
+            max_peaks=stage.max_peaks,
+        )
+
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+        """Return the crystals that explain the peaks significantly, after those found upstream; non-hits pass by."""
+        self._margin = 0.0
+        crystals = self._attempts(hit, peaks, geom, earlier)
+        was_tried = earlier is None or crystals.num_tries > earlier.num_tries
+        if self._verify is None or not crystals.num_tries or not was_tried or (earlier is not None and earlier.found):
+            return crystals
+        return self._verify(crystals, self._margin, peaks, geom)
+
+    def _as_crystal(self, solution: Solution) -> Crystal | None:
+        """Return the crystal in its conventional cell, None if that is out of tolerance."""
+        real = self.search.target.to_conventional @ solution.basis
+        found = UnitCell.from_vectors(real, self._cell.lattice)
+        if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
+            return None
+        self._margin = max(self._margin, solution.margin)
+        return Crystal(real, self._cell.lattice, METHOD)
 
 
 @stage("index/pairs")
@@ -98,8 +122,12 @@ class Pairs:
     exp(lnN) is the number of orientations that can be told apart, 8 pi^2 / symmetry * (V^(1/3) q_rms / 0.3)^3. Accepted:
     S >= lnN + 20 (more below 20 spots: 22.5 for 10), the best other lattice at least 6 below (unless S >= lnN + 70), and
     either 45 % of the spots below 0.25, or S >= lnN + 40 and 25 % below 0.2; the spots must also fix the orientation (not
-    all in one row). Less than 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. This takes the place
-    of indexamajig's peak check (``--check-peaks``), which asks for a fixed fraction whatever the chance.
+    all in one row). Less than 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. ``check_peaks`` is the
+    gap and the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
+
+    **Another cell?** Some of the hits that the cell does not explain, or hardly (S < lnN + 60), are searched without a cell
+    (`verify`: the first 20, then one in 10). A lattice that is found, and is more significant by 20 than ours if there is
+    one, and is not the target's, takes its place as ``Crystals.elsewhere``; live/cells reports on which cell these agree.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 
@@ -116,9 +144,19 @@ class Pairs:
         description="How far the found cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
     )
     check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
-    max_peaks: int = Field(
-        default=2000, ge=_kernel.MIN_SPOTS, description="At most so many peaks are used, the strongest"
+    multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
+    retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
+    verify: bool = Field(
+        default=True,
+        description="Look, in a bounded share of the hits that the cell does not explain, for lattices that fit better "
+        "(False: --no-verify-cell)",
     )
+    max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
+    check_peaks: bool = Field(
+        default=True,
+        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
+    )
+    max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
     max_hypotheses: int = Field(
         default=300, ge=0, description="Orientations to try from pairs of spots before directions are scanned"
     )
@@ -128,8 +166,15 @@ class Pairs:
         """Read the cell, make its tables and compile."""
         cell, text = read_cell(self.cell)
         context.publish("cell", text)
-        context.publish("indexing", METHOD)
+        publish_method(context, METHOD)
+        return self.for_cell(cell, context)
+
+    def for_cell(self, cell: UnitCell, context: Context) -> _Running:
+        """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
-        running = _Running(self, cell, target)
-        target.search(np.zeros((0, 3)), 1.0, 1e-3, target.make_scores())
+        free = FreeSearch() if self.verify else None
+        running = _Running(self, cell, target, free)
+        for search in (running.search, free):
+            if search is not None:
+                search.search(np.zeros((0, 3)), 1.0, 1e-3)
         return running

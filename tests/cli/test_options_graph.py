@@ -39,8 +39,12 @@ def test_the_default_graph_is_that_of_indexamajig() -> None:
         "refine/prediction",
         "integrate/rings",
         "sink/stream_file",
+        "live/cells",
     ]
-    assert graph.names == ("source", "decode", "geometry_map", "peaks", "hit", "index", "refine", "integrate", "sink")
+    names = ("source", "decode", "geometry_map", "peaks", "hit", "index", "refine", "integrate", "sink", "cells")
+    assert graph.names == names
+    assert graph.node("cells").after == ("refine",)
+    assert graph.node("cells").stage.path is None
     graph.check()
 
 
@@ -72,6 +76,7 @@ def test_without_image_data_nothing_reads_pixels(peaks: str | None) -> None:
         "refine/prediction",
         "integrate/predict_only",
         "sink/headers_only",
+        "live/cells",
     ]
     graph.check()
 
@@ -91,22 +96,82 @@ def test_no_indexing_leaves_refinement_and_integration_out(caplog: pytest.LogCap
     graph.check()
 
 
-def test_without_a_cell_nothing_is_indexed_and_a_warning_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    graph = graph_from_options({**BASE, "pdb": None})
+def test_without_a_cell_the_cell_is_looked_for_and_written_beside_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "streamajig"):
+        graph = graph_from_options({**BASE, "pdb": None, "output": Path("runs/a.stream")})
 
-    assert graph.node("index").stage.stage_name == "index/none"
+    assert graph.node("index").stage.stage_name == "index/auto"
+    assert graph.node("cells").stage.path == Path("runs/a.cell")
     assert "no unit cell is given" in caplog.text
+    graph.check()
+    elsewhere = graph_from_options({**BASE, "pdb": None, "found_cell": Path("b.cell")})
+    assert elsewhere.node("cells").stage.path == Path("b.cell")
+
+
+def test_methods_in_turn_are_a_chain_of_nodes() -> None:
+    graph = graph_from_options(
+        {
+            **BASE,
+            "indexing": "file,pairs,lattice",
+            "fromfile_input_file": Path("a.sol"),
+            "multi": True,
+            "no_retry": True,
+        }
+    )
+
+    assert graph.names[5:8] == ("index", "index_pairs", "index_lattice")
+    assert stages_of(graph)[5:8] == ["index/file", "index/pairs", "index/lattice"]
+    assert graph.node("index_lattice").after == ("index_pairs",)
+    assert graph.node("refine").after == ("index_lattice",)
+    assert graph.node("index").stage.file == Path("a.sol")
+    for name in ("index_pairs", "index_lattice"):
+        assert graph.node(name).stage.multi
+        assert not graph.node(name).stage.retry
+    assert Graph.from_yaml(graph.to_yaml()) == graph
+    graph.check()
+
+
+def test_cells_are_gathered_after_the_last_method_where_nothing_is_refined() -> None:
+    graph = graph_from_options({**BASE, "indexing": "pairs,lattice", "no_refine": True})
+
+    assert graph.node("cells").after == ("index_lattice",)
+    graph.check()
+
+
+@pytest.mark.parametrize("method", ["pairs,pairs", "pairs,none", "none,pairs", "lattice,lattice"])
+def test_a_list_of_methods_that_makes_no_sense_is_refused(method: str) -> None:
+    with pytest.raises(UserError, match=f"--indexing={method}: name each method once, and none alone"):
+        graph_from_options({**BASE, "indexing": method})
+
+
+def test_auto_in_a_list_is_the_method_that_it_stands_for() -> None:
+    base = {**BASE, "indexing": "file,auto", "fromfile_input_file": Path("a.sol")}
+
+    assert stages_of(graph_from_options(base))[5:7] == ["index/file", "index/pairs"]
+    assert stages_of(graph_from_options({**base, "pdb": None}))[5:7] == ["index/file", "index/auto"]
+
+
+def test_indexing_from_a_file_needs_the_file() -> None:
+    with pytest.raises(UserError, match=r"index/file: parameter 'file': .*: give --fromfile-input-file"):
+        graph_from_options({**BASE, "indexing": "file"})
+    with pytest.raises(UserError, match=r"index/file: parameter 'file': .*: give --fromfile-input-file"):
+        graph_from_options({**BASE, "indexing": "pairs,file"})
+
+
+def test_a_misspelt_method_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match=r"'pairz': not available here; .*; did you mean 'pairs'"):
+        graph_from_options({**BASE, "indexing": "lattice,pairz"})
 
 
 def test_a_method_that_needs_a_cell_says_so() -> None:
-    with pytest.raises(UserError, match="--indexing=pairs needs a unit cell: give -p"):
+    with pytest.raises(UserError, match="--indexing=pairs: pairs needs a unit cell: give -p"):
         graph_from_options({**BASE, "pdb": None, "indexing": "pairs"})
 
 
-@pytest.mark.parametrize("method", ["xgandalf", "mosflm,asdf", "pairs,none", "pairz", "file", "", "index/pairs"])
+@pytest.mark.parametrize("method", ["xgandalf", "mosflm,asdf", "pairz", "", "index/pairs"])
 def test_an_indexing_method_that_is_not_here_is_refused_with_those_that_are(method: str) -> None:
     if method:
-        with pytest.raises(UserError, match=f"--indexing={method}: not available here; the methods are .*pairs.*"):
+        with pytest.raises(UserError, match=f"--indexing={method}: .*not available here; the methods are .*pairs.*"):
             graph_from_options({**BASE, "indexing": method})
     else:
         assert graph_from_options({**BASE, "indexing": method}) == graph_from_options(BASE)

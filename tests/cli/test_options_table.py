@@ -36,11 +36,12 @@ STAGES = {
     "peaks": tuple(PEAK_METHODS.values()),
     "validate": ("peaks/validate",),
     "hit": ("peaks/hit",),
-    "index": ("index/pairs",),
+    "index": ("index/pairs", "index/file"),
     "refine": ("refine/prediction",),
     "integrate": ("integrate/rings", "integrate/predict_only"),
     "sink": ("sink/stream_file", "sink/headers_only"),
     "merge": ("live/merge",),
+    "cells": ("live/cells",),
 }
 
 HERE = str(Path(__file__).parent)
@@ -90,6 +91,12 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "pdb": ({}, Path("x.cell"), Path("x.cell")),
     "tolerance": ({}, "4,5,6,1,2,3", (4.0, 5.0, 6.0, 1.0, 2.0, 3.0)),
     "no_check_cell": ({}, True, False),
+    "multi": ({}, True, True),
+    "no_retry": ({}, True, False),
+    "no_check_peaks": ({}, True, False),
+    "no_verify_cell": ({}, True, False),
+    "found_cell": ({}, Path("x.cell"), Path("x.cell")),
+    "fromfile_input_file": ({"indexing": "file"}, Path("x.sol"), Path("x.sol")),
     "int_radius": ({}, "3,4,6", (3.0, 4.0, 6.0)),
     "push_res": ({}, 1.5, 1.5),
     "highres": ({}, 2.5, 2.5),

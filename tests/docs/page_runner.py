@@ -207,7 +207,8 @@ def difference(expected: str, printed: str) -> str | None:
     """What of the text on the page is not as printed; None if all is.
 
     White space counts for nothing. A line ``...`` stands for any lines. Times and rates depend on the machine and may be any.
-    Numbers of hits, crystals and peaks may differ by a tenth, since peak search and indexing get better.
+    Numbers of hits, crystals and peaks may differ by a tenth, since peak search and indexing get better, and parameters of a
+    cell by 0.2 %.
 
     >>> difference("hits 70 of 100, 1.7 s", "hits 69 of 100,  2.25 s")
     >>> difference("hits 70 of 100, 1.7 s", "hits 40 of 100,  2.25 s")
@@ -238,11 +239,12 @@ def difference(expected: str, printed: str) -> str | None:
 
 
 class Word(NamedTuple):
-    """A word or number of a text, the one that follows, and whether the line counts what is found in frames."""
+    """A word or number of a text, the one that follows, and what the line does: count what is found in frames, or measure."""
 
     text: str
     following: str
     counts: bool
+    measures: bool = False
 
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -254,7 +256,8 @@ def _words(text: str) -> list[Word]:
     for line in text.splitlines():
         split = re.findall(rf"{_NUMBER}|[^\s\d+-]+|[-+]", line)
         counts = re.search(r"\b(hits|crystals)\b", line) is not None
-        words += [Word(a, b, counts) for a, b in zip(split, [*split, ""][1:], strict=True)]
+        measures = re.match(r"\s*(cell|error|spread|off)\s", line) is not None
+        words += [Word(a, b, counts, measures) for a, b in zip(split, [*split, ""][1:], strict=True)]
     return words
 
 
@@ -267,7 +270,8 @@ def _first_difference(expected: list[Word], printed: list[Word]) -> str | None:
         if both_numbers and word.following in _UNITS_OF_THE_MACHINE:
             continue
         if both_numbers:
-            allowed = max(3.0, 0.1 * abs(float(word.text))) if word.counts else 1e-5 * abs(float(word.text))
+            size = abs(float(word.text))
+            allowed = max(3.0, 0.1 * size) if word.counts else max(0.1, 2e-3 * size) if word.measures else 1e-5 * size
             if abs(float(word.text) - float(now)) <= allowed:
                 continue
         if word.text != now:

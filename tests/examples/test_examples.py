@@ -17,6 +17,7 @@ from pipeline.graph import Graph
 from pipeline.report import Report
 from pipeline.run import run
 from stages.detector import Detector
+from stages.index.file import FromFile
 from stages.serving import FrameServer, serve_in_thread
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
@@ -34,6 +35,7 @@ TESTED = {
     "in_python.py",
     "request.yaml",
     "stop_when_enough.yaml",
+    "stream_to_solutions.py",
     "subscribe.yaml",
 }
 
@@ -226,3 +228,26 @@ nodes:
     assert report.leaves["sink"].delivered == 3
     assert report.counts["peaks"] > 30
     assert report.counts["peaks_dropped"] == 0
+
+
+def test_the_crystals_of_a_stream_become_a_solution_file_from_which_they_are_indexed_again(
+    folder: Path, bodies: list[bytes], hits: set[str]
+) -> None:
+    run_example("request.yaml", bodies, "rep")
+    words = [sys.executable, "-W", "error", EXAMPLES / "stream_to_solutions.py", "output.stream", "output.sol"]
+    python_path = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": python_path}, capture_output=True, text=True, timeout=60, check=False
+    )
+    before = read_stream(folder / "output.stream").by_event()
+    num_crystals = sum(len(chunk.crystals) for chunk in before.values())
+    assert done.stdout == f"{num_crystals} crystals written to output.sol\n", done.stderr
+    text = (EXAMPLES / "request.yaml").read_text().replace("output.stream", "again.stream")
+    with served(bodies, "rep") as address:
+        graph = Graph.from_yaml(text.replace(ADDRESS, address)).replace("index", FromFile(file=Path("output.sol")))
+        report = run(graph.with_options(max_frames=FRAMES, no_data_timeout_s=60.0))
+    assert report.received == FRAMES
+    assert report.counts["crystals"] == num_crystals > 3
+    assert (
+        indexed_events(folder / "again.stream") == {event for event, chunk in before.items() if chunk.crystals} <= hits
+    )

@@ -17,9 +17,10 @@ from pipeline import UserError
 from pipeline.stage import Context, contract_of
 from stages.crystal import Crystals
 from stages.geometry import DetGeom
+from stages.index._attempts import px_per_angstrom
 from stages.index._target import make_target
 from stages.index.none import NoIndexing
-from stages.index.pairs import Pairs, px_per_angstrom
+from stages.index.pairs import Pairs
 from stages.lattice import UnitCell, cell_text, misorientation, read_cell, rotations
 from stages.peaklist import Hit, PeakList
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, simulate
@@ -41,7 +42,7 @@ def index(tmp_path_factory):
             path.write_text(cell_text(unit_cell))
             running[key] = Pairs(cell=path, **parameters).open(CONTEXT)
         peaks, geom = Setup(wavelength_angstrom).peaks_of(np.asarray(q, np.float64))
-        return running[key](Hit(True, len(peaks)), peaks, geom)
+        return running[key](Hit(True, len(peaks)), peaks, geom, None)
 
     return run
 
@@ -224,7 +225,7 @@ def test_of_too_many_peaks_the_strongest_are_used(tmp_path):
     strong = PeakList.make(peaks.panel, peaks.fs, peaks.ss, np.where(np.arange(1000) < 940, 1.0, 100.0))
     path = tmp_path / "some.cell"
     path.write_text(cell_text(CELLS["lysozyme"]))
-    found = Pairs(cell=path, max_peaks=60).open(CONTEXT)(Hit(True, 1000), strong, geom)
+    found = Pairs(cell=path, max_peaks=60).open(CONTEXT)(Hit(True, 1000), strong, geom, None)
     assert degrees_off(found, still.real_space_angstrom, CELLS["lysozyme"]) < 0.5
 
 
@@ -234,9 +235,9 @@ def test_a_frame_that_is_no_hit_passes_by(tmp_path):
     path = tmp_path / "some.cell"
     path.write_text(cell_text(CELLS["lysozyme"]))
     running = Pairs(cell=path).open(CONTEXT)
-    assert len(running(Hit(False, 60), peaks, geom)) == 0
-    assert running(Hit(False, 60), peaks, geom).num_tries == 0
-    assert len(running(Hit(True, 60), peaks, geom)) == 1
+    assert len(running(Hit(False, 60), peaks, geom, None)) == 0
+    assert running(Hit(False, 60), peaks, geom, None).num_tries == 0
+    assert len(running(Hit(True, 60), peaks, geom, None)) == 1
 
 
 def test_replicas_share_the_tables_and_nothing_else(tmp_path):
@@ -244,14 +245,15 @@ def test_replicas_share_the_tables_and_nothing_else(tmp_path):
     path.write_text(cell_text(CELLS["orthorhombic"]))
     context = Context()
     one, two = Pairs(cell=path).open(context), Pairs(cell=path).open(context)
-    assert one._target is two._target
-    assert one._scores is not two._scores
+    assert one.search.target is two.search.target
+    assert one.search.scores is not two.search.scores
     assert context.published == {"cell": path.read_text(), "indexing": "pairs"}
 
 
 def test_the_stage_is_a_value_with_the_contract_of_the_pipeline(tmp_path):
     stage = Pairs(cell=tmp_path / "some.cell")
-    assert contract_of(Pairs).reads == (Hit, PeakList, DetGeom)
+    assert contract_of(Pairs).reads == (Hit, PeakList, DetGeom, Crystals)
+    assert contract_of(Pairs).optional == (Crystals,)
     assert contract_of(Pairs).writes == (Crystals,)
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert hash(stage) == hash(Pairs(cell=tmp_path / "some.cell"))

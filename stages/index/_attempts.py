@@ -1,0 +1,240 @@
+"""From one search for a lattice to the crystals of a frame: earlier stages, several lattices, and further tries.
+
+What index/pairs and index/lattice have in common. A search finds the best lattice of a list of spots and says how
+significant it is; :class:`Attempts` decides what it is asked, and how often:
+
+**After other stages.** Where an index stage upstream has found crystals they stay, and without `multi` nothing is tried.
+
+**Retry.** If nothing is found, and the best lattice was not nothing, the weakest peaks go and the search starts again:
+spurious peaks are weak, as a rule. (indexamajig does the same.)
+
+**Multi.** The spots that a lattice explains are taken away, and the rest is searched again until nothing is found. What is
+left of a pattern holds pseudo-solutions of its lattices, so that a further one must be clearer than the first, be
+significant on all spots, too, and not be one of those found before, turned a little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stage import Context
+from stages.crystal import Crystal, Crystals
+from stages.geometry import DetGeom
+from stages.lattice import UnitCell, nearest_rotation, primitive
+from stages.peaklist import Hit, PeakList
+
+Floats = NDArray[np.float64]
+
+MIN_SPOTS = 6
+PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
+"""What one pixel may be in q: windows follow the detector's resolution within these bounds."""
+
+EXPLAINED = 0.2
+"""A spot whose misfit is below this is explained by a lattice, and taken away before the next is looked for."""
+FURTHER_MARGIN, FURTHER_FRACTION, MARGIN_ON_ALL = 40.0, 0.1, 24.0
+SAME_WITHIN_RAD = math.radians(3.0)
+
+RETRY_FRACTIONS = (0.8, 0.6)
+"""How many of the peaks, the strongest, the second and the third try get."""
+RETRY_MARGIN = 8.0
+"""Nothing came so near to significance, in nats, that it is worth another try; noise hardly ever does."""
+RETRY_MIN_SPOTS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The best lattice that a search has found.
+
+    Attributes
+    ----------
+    basis
+        float64 (3, 3), rows a, b, c in Angstrom in the laboratory frame: primitive, reduced, right-handed.
+    score
+        S in nats: the probability that as many spots are explained by chance is below exp(-S), for one lattice.
+    log_trials
+        lnN, the logarithm of the number of lattices that can be told apart: S - lnN is the significance.
+    explained, num_spots
+        Spots with misfit below 0.15, and spots in all.
+    accepted
+        Whether the search's own rule for a single lattice accepts it.
+    """
+
+    basis: Floats
+    score: float
+    log_trials: float
+    explained: int
+    num_spots: int
+    accepted: bool = True
+
+    @property
+    def margin(self) -> float:
+        """S - lnN in nats."""
+        return self.score - self.log_trials
+
+
+class LatticeSearch(Protocol):
+    """A search for one lattice, one replica's own."""
+
+    def search(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        """Return the best lattice, accepted or not, None if there is none at all.
+
+        `q` is float64 (n, 3), C-contiguous, in 1/Angstrom, any n; `px_per_angstrom` is what one pixel is in q.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Runs a search on frames: what an index stage does beyond the search itself.
+
+    Attributes
+    ----------
+    search
+        The search.
+    as_crystal
+        Makes the crystal of a solution, in its conventional cell; None refuses it (a cell out of tolerance).
+    multi, retry, max_lattices, max_peaks
+        The stage's parameters.
+    """
+
+    search: LatticeSearch
+    as_crystal: Callable[[Solution], Crystal | None]
+    multi: bool = False
+    retry: bool = True
+    max_lattices: int = 10
+    max_peaks: int = 2000
+
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+        """Return the crystals that were found before, and those found now; non-hits pass by."""
+        before = Crystals() if earlier is None else earlier  # an empty one is false, and knows of tries
+        if not hit.is_hit or len(peaks) < MIN_SPOTS or (before.found and not self.multi):
+            return before
+        if len(peaks) > self.max_peaks:
+            peaks = peaks.brightest(self.max_peaks)
+        q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+        known = [primitive_basis(crystal) for crystal in before.found]
+        left = np.asarray(np.isfinite(q).all(axis=1), np.bool_)
+        for basis in known:
+            left = left & (misfits(basis, q) >= EXPLAINED)
+        found, tries = list(before.found), before.num_tries
+        wavelength, px = geom.wavelength_angstrom, px_per_angstrom(geom)
+        while np.count_nonzero(left) >= MIN_SPOTS and len(found) < (self.max_lattices if self.multi else 1):
+            solution, crystal, n = self._one(q, peaks.intensity, left, known, wavelength, px)
+            tries += n
+            if solution is None or crystal is None:
+                break
+            found.append(crystal)
+            known.append(solution.basis)
+            left = left & (misfits(solution.basis, q) >= EXPLAINED)
+        return replace(before, found=tuple(found), num_tries=tries)
+
+    def _one(
+        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], wavelength: float, px: float
+    ) -> tuple[Solution | None, Crystal | None, int]:
+        """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries."""
+        chosen = np.flatnonzero(left)
+        tries = 0
+        for fraction in (1.0, *(RETRY_FRACTIONS if self.retry and not known else ())):
+            if fraction < 1.0:
+                n = round(fraction * np.count_nonzero(left))
+                if n < RETRY_MIN_SPOTS or not np.ptp(intensity[left]) > 0:
+                    break
+                chosen = np.flatnonzero(left)
+                chosen = np.sort(chosen[np.argsort(-intensity[chosen], kind="stable")[:n]])
+            solution = self.search.search(np.ascontiguousarray(q[chosen]), wavelength, px)
+            tries += 1
+            if solution is None:
+                break
+            if self._accepts(solution, q, chosen, known):
+                crystal = self.as_crystal(solution)
+                if crystal is not None:
+                    return solution, crystal, tries
+            if solution.margin < RETRY_MARGIN:
+                break
+        return None, None, tries
+
+    def _accepts(self, solution: Solution, q: Floats, chosen: NDArray[np.int64], known: list[Floats]) -> bool:
+        if not known and (solution.accepted or not self.multi):
+            return solution.accepted
+        explained = np.count_nonzero(misfits(solution.basis, q[chosen]) < EXPLAINED)
+        if solution.margin < FURTHER_MARGIN or explained < FURTHER_FRACTION * len(chosen):
+            return False
+        if any(same_lattice(solution.basis, basis) for basis in known):
+            return False
+        return not known or significance(misfits(solution.basis, q)) >= solution.log_trials + MARGIN_ON_ALL
+
+
+def publish_method(context: Context, method: str) -> None:
+    """Publish what stands in the stream's header: the methods upstream, and this one."""
+    upstream = context.upstream.get("indexing", "none")
+    context.publish("indexing", method if upstream == "none" else f"{upstream},{method}")
+
+
+def px_per_angstrom(geom: DetGeom) -> float:
+    """Return what one pixel is in q near the beam, pixel / (distance * wavelength), kept within PX_RANGE_PER_ANGSTROM."""
+    pixel = np.mean(np.linalg.norm(geom.fs_m, axis=1))
+    distance = np.mean(np.abs(geom.origin_m[:, 2]))
+    low, high = PX_RANGE_PER_ANGSTROM
+    px = float(pixel / (distance * geom.wavelength_angstrom)) if distance > 0 else high
+    return min(max(px, low), high)
+
+
+def primitive_basis(crystal: Crystal) -> Floats:
+    """Return the reduced primitive basis of a crystal, in its orientation."""
+    cell = UnitCell.from_vectors(crystal.real_space_angstrom, crystal.lattice)
+    to_conventional = primitive(cell).to_conventional.astype(np.float64)
+    return np.asarray(np.linalg.solve(to_conventional, crystal.real_space_angstrom), np.float64)
+
+
+def misfits(basis: Floats, q: Floats) -> Floats:
+    """Return for each spot the largest distance of an index from an integer, max |h - round(h)| with h = A q.
+
+    1 for spots that round to (0, 0, 0).
+
+    >>> misfits(10 * np.eye(3), np.array([[0.1, 0.21, 0.0], [0.004, 0.0, 0.0]])).round(3)
+    array([0.1, 1. ])
+    """
+    h = q @ basis.T
+    rounded = np.rint(h)
+    misfit: Floats = np.abs(h - rounded).max(axis=1, initial=0.0)
+    misfit[~rounded.any(axis=1)] = 1.0
+    return misfit
+
+
+def significance(misfit: Floats) -> float:
+    """Return S of misfits, in nats: max over t = 0.05 ... 0.2 of n KL(m/n || (2 t)^3), m of n being below t.
+
+    By Chernoff's bound (1952, https://doi.org/10.1214/aoms/1177729330) the probability that m or more of n random spots fall
+    below t is at most exp(-n KL).
+    """
+    n = misfit.size
+    best = 0.0
+    for t in (0.05, 0.075, 0.1, 0.125, 0.15, 0.2):
+        p, m = (2 * t) ** 3, int(np.count_nonzero(misfit < t))
+        if m > n * p:
+            rest = (n - m) * math.log((1 - m / n) / (1 - p)) if m < n else 0.0
+            best = max(best, m * math.log(m / n / p) + rest)
+    return best
+
+
+def same_lattice(basis: Floats, other: Floats, within_rad: float = SAME_WITHIN_RAD) -> bool:
+    """Whether two primitive bases span the same lattice in nearly the same orientation, whatever vectors were chosen.
+
+    ``M = round(A B^-1)`` must be unimodular, and the rotation from M B to A small.
+
+    >>> basis, swap = np.diag([40.0, 50.0, 60.0]), np.array([[0, 1, 0], [-1, 0, 0], [1, 0, 1]])
+    >>> turn = np.array([[np.cos(0.04), np.sin(0.04), 0], [-np.sin(0.04), np.cos(0.04), 0], [0, 0, 1]])
+    >>> same_lattice(basis, swap @ basis @ turn), same_lattice(basis, basis @ turn @ turn)
+    (True, False)
+    """
+    change = np.rint(basis @ np.linalg.inv(other))
+    if round(abs(float(np.linalg.det(change)))) != 1:
+        return False
+    rotation = nearest_rotation(change @ other, basis)[1]
+    return math.acos(min(1.0, max(-1.0, (float(np.trace(rotation)) - 1) / 2))) < within_rad

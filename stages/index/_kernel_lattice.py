@@ -1,0 +1,1139 @@
+"""Unknown-cell indexing on plain arrays: a lattice that explains one still's spots, from the spots alone.
+
+One file, and above 400 lines, because numba's cache watches only the file of the outer function: all callees stand here.
+
+Units and names: q in 1/Angstrom (without 2 pi), spots as (n, 3) arrays sorted by |q|, the beam along z. A basis holds a, b, c
+in its rows, so that the indices of a spot are ``h = A (q - s)``, s being a small shift of the detector.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+
+
+class Room(NamedTuple):
+    """Arrays that are filled anew and again."""
+
+    normal: Floats
+    right: Floats
+    star: Floats
+    residuals: Floats
+
+
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number must not count as agreement
+MIN_SPOTS = 6
+MASK_SPOTS = 128
+N_VECTORS, N_TRIPLES, COMPLETED = 48, 24, 5
+SHARP = 4.3
+FIRST_SPOTS = 40
+N_STEPS = 6
+SIGMA_SHIFT_PX = 3.0
+ACROSS, ALONG, FRACTION = range(3)  # places in a model
+SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED, SHIFT_X, SHIFT_Y, SPREAD, POLISHED, N_REPORT = range(10)
+
+
+# --- 3x3 algebra ----------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def reciprocal(basis: Floats, to: Floats) -> float:
+    """Fill `to` with the rows a*, b*, c* (``basis @ to.T`` is 1); return the volume with its sign, 0 if there is none."""
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        to[i, 0] = basis[j, 1] * basis[k, 2] - basis[j, 2] * basis[k, 1]
+        to[i, 1] = basis[j, 2] * basis[k, 0] - basis[j, 0] * basis[k, 2]
+        to[i, 2] = basis[j, 0] * basis[k, 1] - basis[j, 1] * basis[k, 0]
+    volume = basis[0, 0] * to[0, 0] + basis[0, 1] * to[0, 1] + basis[0, 2] * to[0, 2]
+    if volume == 0.0 or not np.isfinite(volume):
+        return 0.0
+    for i in range(3):
+        for j in range(3):
+            to[i, j] /= volume
+    return float(volume)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def copy(source: Floats, to: Floats) -> None:
+    """Copy a 3x3 matrix (an assignment of slices takes numba seconds to compile)."""
+    for i in range(3):
+        for j in range(3):
+            to[i, j] = source[i, j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def dot(a: Floats, b: Floats) -> float:
+    """Scalar product of two 3-vectors."""
+    return float(a[0] * b[0] + a[1] * b[1] + a[2] * b[2])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def reduce_basis(basis: Floats) -> None:
+    """Make a basis one of the shortest vectors, in place: :func:`stages.lattice.reduce_basis` without the matrix."""
+    for _ in range(100):
+        for i in range(2):
+            for j in range(2 - i):
+                if dot(basis[j + 1], basis[j + 1]) < dot(basis[j], basis[j]):
+                    for x in range(3):
+                        basis[j, x], basis[j + 1, x] = basis[j + 1, x], basis[j, x]
+        a, b, c = basis[0], basis[1], basis[2]
+        aa = dot(a, a)
+        if not (aa > 0.0):
+            return
+        k = np.rint(dot(a, b) / aa)
+        if k != 0.0:
+            before = dot(b, b)
+            for x in range(3):
+                b[x] -= k * a[x]
+            if dot(b, b) < before * (1.0 - 1e-9):
+                continue
+            for x in range(3):
+                b[x] += k * a[x]
+        ab, bb, ca, cb = dot(a, b), dot(b, b), dot(c, a), dot(c, b)
+        det = aa * bb - ab * ab
+        if not (det > 0.0):
+            return
+        u0, v0 = np.rint((ca * bb - cb * ab) / det), np.rint((cb * aa - ca * ab) / det)
+        best, bu, bv = dot(c, c) * (1.0 - 1e-9), 0.0, 0.0
+        for du in range(-1, 2):
+            for dv in range(-1, 2):
+                u, v = u0 + du, v0 + dv
+                size = 0.0
+                for x in range(3):
+                    size += (c[x] - u * a[x] - v * b[x]) ** 2
+                if size < best:
+                    best, bu, bv = size, u, v
+        if bu == 0.0 and bv == 0.0:
+            break
+        for x in range(3):
+            c[x] -= bu * a[x] + bv * b[x]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def solve(matrix: Floats, right: Floats, n: int) -> bool:
+    """Solve a symmetric positive definite system in place by Cholesky's factors (lower triangle); False if it is not."""
+    for j in range(n):
+        for i in range(j, n):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            if i == j:
+                if not (total > 0.0):
+                    return False
+                matrix[j, j] = np.sqrt(total)
+            else:
+                matrix[i, j] = total / matrix[j, j]
+    for i in range(n):
+        total = right[i]
+        for k in range(i):
+            total -= matrix[i, k] * right[k]
+        right[i] = total / matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        total = right[i]
+        for k in range(i + 1, n):
+            total -= matrix[k, i] * right[k]
+        right[i] = total / matrix[i, i]
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def same_lattice(a: Floats, b: Floats, within: float) -> bool:
+    """Whether two bases span one lattice: a b^-1 is within `within` of an integer matrix of determinant 1 or -1."""
+    inverse, m = np.empty((3, 3)), np.empty((3, 3))
+    if reciprocal(b, inverse) == 0.0:
+        return False
+    for i in range(3):
+        for j in range(3):
+            v = dot(a[i], inverse[j])
+            m[i, j] = np.rint(v)
+            if not (abs(v - m[i, j]) < within):
+                return False
+    return bool(abs(reciprocal(m, inverse)) == 1.0)
+
+
+# --- the transform of the spots on a grid ---------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def waves(q: Floats, n: int, step: float, count: int, cosine: Singles, sine: Singles) -> None:
+    """Fill cos and sin of 2 pi q step k for k < count, one row a spot, by the rotation's recurrence."""
+    for i in range(n):
+        angle = 2.0 * np.pi * q[i] * step
+        c1, s1 = np.cos(angle), np.sin(angle)
+        c, s = 1.0, 0.0
+        for k in range(count):
+            cosine[i, k], sine[i, k] = c, s
+            c, s = c * c1 - s * s1, s * c1 + c * s1
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def row(cx: Singles, sx: Singles, c: Singles, s: Singles, n: int, count: int, sums: Singles) -> None:
+    """Sum over spots cx c, sx s, cx s, sx c for the first `count` places, in `sums` (4, ...)."""
+    aa, bb, cc, dd = sums[0, :count], sums[1, :count], sums[2, :count], sums[3, :count]
+    for i in range(count):
+        aa[i] = np.float32(0.0)
+        bb[i] = np.float32(0.0)
+        cc[i] = np.float32(0.0)
+        dd[i] = np.float32(0.0)
+    for k in range(0, n, 4):  # rows up to a multiple of four are there, and zero
+        c0, c1, c2, c3 = c[k], c[k + 1], c[k + 2], c[k + 3]
+        s0, s1, s2, s3 = s[k], s[k + 1], s[k + 2], s[k + 3]
+        x0, x1, x2, x3 = cx[k, :count], cx[k + 1, :count], cx[k + 2, :count], cx[k + 3, :count]
+        y0, y1, y2, y3 = sx[k, :count], sx[k + 1, :count], sx[k + 2, :count], sx[k + 3, :count]
+        for i in range(count):
+            aa[i] += c0 * x0[i] + c1 * x1[i] + c2 * x2[i] + c3 * x3[i]
+            bb[i] += s0 * y0[i] + s1 * y1[i] + s2 * y2[i] + s3 * y3[i]
+            cc[i] += s0 * x0[i] + s1 * x1[i] + s2 * x2[i] + s3 * x3[i]
+            dd[i] += c0 * y0[i] + c1 * y1[i] + c2 * y2[i] + c3 * y3[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_higher(found: Floats, n: int) -> int:
+    """Keep the higher half of the candidates (value in column 0); return how many that is."""
+    limit = np.sort(found[:n, 0])[n // 2]
+    kept = 0
+    for i in range(n):
+        if found[i, 0] > limit:
+            for x in range(5):
+                found[kept, x] = found[i, x]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def transform(
+    spots: Floats,
+    n: int,
+    steps: Floats,
+    ends: Floats,
+    first_z: float,
+    radius: float,
+    shortest: float,
+    shift: float,
+    found: Floats,
+) -> int:
+    """Find the highest values of |F(t)|, F(t) = sum exp(2 pi i t.q), on a grid of vectors t.
+
+    The grid is the part with z >= `first_z` of a box -`ends` ... `ends`, cut by spheres of `radius` and `shortest`; F(-t) is
+    the conjugate of F(t). Fill `found` (m, 5) with value, t and the phase of F; return how many. The phase that a detector
+    shift of up to `shift` makes costs nothing, the rest counts by its cosine. Four sums over products of cosines and sines in
+    x and in (y, z) give F at x and -x.
+    """
+    n4 = (n + 3) // 4 * 4
+    nx, ny, nz = int(ends[0] / steps[0]) + 1, int(ends[1] / steps[1]) + 1, int(ends[2] / steps[2]) + 1
+    cx, sx = np.zeros((n4, nx), np.float32), np.zeros((n4, nx), np.float32)
+    cy, sy = np.zeros((n4, ny), np.float32), np.zeros((n4, ny), np.float32)
+    cz, sz = np.zeros((n4, nz), np.float32), np.zeros((n4, nz), np.float32)
+    waves(spots[:, 0], n, steps[0], nx, cx, sx)
+    waves(spots[:, 1], n, steps[1], ny, cy, sy)
+    waves(spots[:, 2], n, steps[2], nz, cz, sz)
+    c, s = np.zeros(n4, np.float32), np.zeros(n4, np.float32)
+    sums = np.zeros((4, nx), np.float32)
+    capacity = found.shape[0]
+    # about as many random values are higher as there is room for (they are exponentially distributed in |F|^2)
+    limit = np.float32(n * max(2.5, np.log(4.0 * nx * ny * nz / capacity)))
+    have = 0
+    for z in range(int(np.ceil(first_z / steps[2])), nz):
+        for y in range(-ny + 1 if z > 0 else 0, ny):
+            rest = radius * radius - (z * steps[2]) ** 2 - (y * steps[1]) ** 2
+            if rest < 0.0:
+                continue
+            count = min(nx, int(np.sqrt(rest) / steps[0]) + 1)
+            sign = np.float32(-1.0 if y < 0 else 1.0)
+            ay = abs(y)
+            for k in range(n):
+                sine = sign * sy[k, ay]
+                c[k] = cy[k, ay] * cz[k, z] - sine * sz[k, z]
+                s[k] = sine * cz[k, z] + cy[k, ay] * sz[k, z]
+            row(cx, sx, c, s, n, count, sums)
+            for x in range(count):
+                aa, bb, cc, dd = sums[0, x], sums[1, x], sums[2, x], sums[3, x]
+                plus = (aa - bb) * (aa - bb) + (cc + dd) * (cc + dd)
+                minus = (aa + bb) * (aa + bb) + (cc - dd) * (cc - dd)
+                if plus > limit or minus > limit:
+                    r2 = (x * steps[0]) ** 2 + (y * steps[1]) ** 2
+                    if r2 + (z * steps[2]) ** 2 < shortest * shortest:
+                        continue
+                    free = 2.0 * np.pi * shift * np.sqrt(r2)
+                    for side in range(2):
+                        power = plus if side == 0 else minus
+                        if power > limit:
+                            phase = np.arctan2(cc + dd, aa - bb) if side == 0 else np.arctan2(cc - dd, aa + bb)
+                            value = np.sqrt(power)
+                            if abs(phase) > free:
+                                value *= np.cos(min(np.pi / 2.0, abs(phase) - free))
+                            if value * value > limit:
+                                if have == capacity:
+                                    have = keep_higher(found, have)
+                                    lowest = np.min(found[:have, 0])
+                                    limit = max(limit, np.float32(lowest * lowest))
+                                found[have, 0] = value
+                                found[have, 1] = x * steps[0] if side == 0 else -x * steps[0]
+                                found[have, 2] = y * steps[1]
+                                found[have, 3] = z * steps[2]
+                                found[have, 4] = phase
+                                have += 1
+    return have
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def summits(found: Floats, n: int, steps: Floats, peaks: Floats) -> int:
+    """Thin the candidates out to one a summit, highest first, into `peaks` (m, 4: t and phase in turns); how many."""
+    order = np.argsort(-found[:n, 0])
+    kept = 0
+    near_x, near_y, near_z = 1.6 * steps[0], 1.6 * steps[1], 1.6 * steps[2]
+    for i in order:
+        x, y, z = found[i, 1], found[i, 2], found[i, 3]
+        new = True
+        for o in range(kept):
+            dx, dy, dz = peaks[o, 0] - x, peaks[o, 1] - y, peaks[o, 2] - z
+            if abs(dx) < near_x and abs(dy) < near_y and abs(dz) < near_z:
+                new = False
+                break
+        if new:
+            peaks[kept, 0], peaks[kept, 1], peaks[kept, 2] = x, y, z
+            peaks[kept, 3] = found[i, 4] / (2.0 * np.pi)
+            kept += 1
+            if kept == peaks.shape[0]:
+                break
+    return kept
+
+
+# --- vectors --------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def fit_vector(v: Floats, spots: Floats, n: int, tolerance: float, shift: float, matrix: Floats, right: Floats) -> None:
+    """One step of trimmed least squares of t.q - p = integer, v = (t, p): the phase p is what a shift of the detector makes."""
+    t0, t1, t2, p = v[0], v[1], v[2], v[3]
+    size = t0 * t0 + t1 * t1 + t2 * t2
+    weight = 0.0036 / (0.0025 * size + 1e-9)  # prior: 5 % of the length; an index is good to 0.06
+    xx = yy = zz = weight
+    xy = xz = yz = x1 = y1 = z1 = 0.0
+    bx, by, bz = weight * t0, weight * t1, weight * t2
+    b1 = 0.0
+    m = 0
+    for k in range(n):
+        x, y, z = spots[k, 0], spots[k, 1], spots[k, 2]
+        f = t0 * x + t1 * y + t2 * z - p
+        h = np.rint(f)
+        if abs(f - h) < tolerance:
+            m += 1
+            xx += x * x
+            yy += y * y
+            zz += z * z
+            xy += x * y
+            xz += x * z
+            yz += y * z
+            x1 -= x
+            y1 -= y
+            z1 -= z
+            bx += h * x
+            by += h * y
+            bz += h * z
+            b1 -= h
+    matrix[0, 0], matrix[1, 0], matrix[1, 1] = xx, xy, yy
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = xz, yz, zz
+    matrix[3, 0], matrix[3, 1], matrix[3, 2] = x1, y1, z1
+    matrix[3, 3] = m + 0.0036 / ((t0 * t0 + t1 * t1) * shift * shift + 1e-9)
+    right[0], right[1], right[2], right[3] = bx, by, bz, b1
+    if solve(matrix, right, 4):
+        for i in range(4):
+            v[i] = right[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def fit_growing(v: Floats, spots: Floats, n_first: int, n: int, shift: float, matrix: Floats, right: Floats) -> None:
+    """Refine a vector from the lowest `n_first` spots outwards."""
+    m = n_first
+    fit_vector(v, spots, m, 0.3, shift, matrix, right)
+    fit_vector(v, spots, m, 0.25, shift, matrix, right)
+    while m < n:
+        m = min(n, m + m // 2 + 1)
+        fit_vector(v, spots, m, 0.25, shift, matrix, right)
+    fit_vector(v, spots, m, 0.2, shift, matrix, right)
+    fit_vector(v, spots, m, 0.15, shift, matrix, right)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def plane_tolerance(v: Floats, px: float) -> float:
+    """How far t.q may be from an integer: 2.5 standard errors, within 0.08 and 0.18; the ray is nearly along z."""
+    across = px * px * (v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+    return float(min(0.18, max(0.08, 2.5 * np.sqrt(across + (0.001 * v[2]) ** 2))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def divergence(f: float, p: float) -> float:
+    """Kullback and Leibler's divergence of a fraction f from p, f above p (else 0)."""
+    if not (f > p):
+        return 0.0
+    value = f * np.log(f / p)
+    if f < 1.0:
+        value += (1.0 - f) * np.log((1.0 - f) / (1.0 - p))
+    return float(value)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def refine_vectors(
+    peaks: Floats,
+    n_peaks: int,
+    spots: Floats,
+    n_first: int,
+    n: int,
+    shortest: float,
+    longest: float,
+    px: float,
+    shift: float,
+    vectors: Floats,
+    values: Floats,
+    masks: Words,
+) -> int:
+    """Refine the summits, from the spots of the transform outwards; the best distinct ones go to `vectors`, in order.
+
+    `masks` (m, 2): which of the first MASK_SPOTS spots lie on each vector's planes. Returns how many there are.
+    """
+    matrix, right = np.empty((4, 4)), np.empty(4)
+    score = np.empty(n_peaks)
+    for i in range(n_peaks):
+        v = peaks[i]
+        fit_growing(v, spots, n_first, n, shift, matrix, right)
+        size = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+        score[i] = -np.inf
+        if size >= shortest and size <= 1.05 * longest:
+            tolerance = plane_tolerance(v, px)
+            inside = 0
+            for k in range(n):
+                f = v[0] * spots[k, 0] + v[1] * spots[k, 1] + v[2] * spots[k, 2] - v[3]
+                inside += abs(f - np.rint(f)) < tolerance
+            score[i] = n * divergence(inside / n, 2.0 * tolerance) - 3.0 * np.log(size)
+    order = np.argsort(-score)
+    kept = 0
+    for i in order:
+        if kept == vectors.shape[0] or score[i] == -np.inf:
+            break
+        v = peaks[i]
+        size = v[0] ** 2 + v[1] ** 2 + v[2] ** 2
+        new = True
+        for o in range(kept):
+            plus = minus = 0.0
+            for x in range(3):
+                plus += (v[x] - vectors[o, x]) ** 2
+                minus += (v[x] + vectors[o, x]) ** 2
+            if min(plus, minus) < 0.0009 * size:
+                new = False
+                break
+        if new:
+            for x in range(4):
+                vectors[kept, x] = v[x]
+            values[kept] = score[i]
+            tolerance = plane_tolerance(v, px)
+            masks[kept, 0] = masks[kept, 1] = np.uint64(0)
+            for k in range(min(n, MASK_SPOTS)):
+                f = v[0] * spots[k, 0] + v[1] * spots[k, 1] + v[2] * spots[k, 2] - v[3]
+                if abs(f - np.rint(f)) < tolerance:
+                    masks[kept, k >> 6] |= np.uint64(1) << np.uint64(k & 63)
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def ones_in(x: np.uint64) -> int:
+    """Number of bits set (Hacker's Delight, 5-1); LLVM makes one instruction of it."""
+    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def best_triples(
+    vectors: Floats, n_vectors: int, masks: Words, n: int, window: float, chosen: Integers, values: Floats
+) -> int:
+    """Choose the triples of vectors that explain most spots with a small cell; best first in `chosen` (m, 3); how many.
+
+    Value: n KL(m/n || window V) - 3 ln V, with m the spots on the planes of all three, `window` the volume in reciprocal space
+    in which a spot counts as explained, V the volume.
+    """
+    size = chosen.shape[0]
+    have = 0
+    lengths = np.empty(n_vectors)
+    for i in range(n_vectors):
+        lengths[i] = np.sqrt(dot(vectors[i], vectors[i]))
+    for i in range(n_vectors):
+        a = vectors[i]
+        for j in range(i + 1, n_vectors):
+            b = vectors[j]
+            m0, m1 = masks[i, 0] & masks[j, 0], masks[i, 1] & masks[j, 1]
+            pair = ones_in(m0) + ones_in(m1)
+            if pair < MIN_SPOTS:
+                continue
+            cx, cy, cz = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+            area = np.sqrt(cx * cx + cy * cy + cz * cz)
+            if area < 0.25 * lengths[i] * lengths[j]:
+                continue
+            for k in range(j + 1, n_vectors):
+                m = ones_in(m0 & masks[k, 0]) + ones_in(m1 & masks[k, 1])
+                if m < MIN_SPOTS:
+                    continue
+                c = vectors[k]
+                volume = abs(cx * c[0] + cy * c[1] + cz * c[2])
+                if volume < 0.15 * lengths[i] * lengths[j] * lengths[k]:
+                    continue
+                value = n * divergence(m / n, min(0.9, window * volume)) - 3.0 * np.log(volume)
+                if have == size and not (value > values[size - 1]):
+                    continue
+                twin = False
+                for o in range(have):
+                    if abs(values[o] - value) < 0.01 * n:
+                        twin = True
+                        break
+                if twin:
+                    continue
+                o = have if have < size else size - 1
+                while o > 0 and values[o - 1] < value:
+                    values[o] = values[o - 1]
+                    for x in range(3):
+                        chosen[o, x] = chosen[o - 1, x]
+                    o -= 1
+                values[o] = value
+                chosen[o, 0], chosen[o, 1], chosen[o, 2] = i, j, k
+                have = min(size, have + 1)
+    return have
+
+
+# --- lattices -------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def limit_model(model: Floats, px: float) -> None:
+    """Keep the standard errors and the fraction of a model within what a still can have."""
+    model[ACROSS] = min(6.0 * px, max(0.3 * px, model[ACROSS]))
+    model[ALONG] = min(0.004, max(0.0003, model[ALONG]))
+    model[FRACTION] = min(0.98, max(0.02, model[FRACTION]))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def fit_lattice(
+    basis: Floats, shift: Floats, spots: Floats, rays: Floats, n: int, px: float, model: Floats, room: Room
+) -> bool:
+    """One step of expectation and maximization of a lattice, the detector shift and the model; False if it fails.
+
+    The residual of a spot, ``r = q - s - sum h_j a*_j``, has the standard error sigma_a across its ray (two directions) and
+    sigma_l along it if the spot belongs to the lattice, with the density g(r); else its density is that of a random spot, V.
+    With the fraction w of spots that belong, this one does with the probability ``w g / (w g + (1 - w) V)``: its weight in the
+    least squares for a*, b*, c*, s and in the new sigmas and w (Dempster et al., 1977).
+    """
+    normal, right, star = room.normal, room.right, room.star
+    volume = abs(reciprocal(basis, star))
+    if volume == 0.0:
+        return False
+    for i in range(12):
+        right[i] = 0.0
+        for j in range(12):
+            normal[i, j] = 0.0
+    wa, wl = 1.0 / model[ACROSS] ** 2, 1.0 / model[ALONG] ** 2
+    peak = model[FRACTION] / (15.749609945722419 * model[ACROSS] ** 2 * model[ALONG] * volume)
+    rest = 1.0 - model[FRACTION]
+    total = sum_across = sum_along = 0.0
+    h = np.empty(4)
+    h[3] = 1.0
+    for k in range(n):
+        x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+        f0 = basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z
+        f1 = basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z
+        f2 = basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z
+        h0, h1, h2 = np.rint(f0), np.rint(f1), np.rint(f2)
+        if h0 == 0.0 and h1 == 0.0 and h2 == 0.0:
+            continue
+        r0 = x - h0 * star[0, 0] - h1 * star[1, 0] - h2 * star[2, 0]
+        r1 = y - h0 * star[0, 1] - h1 * star[1, 1] - h2 * star[2, 1]
+        r2 = z - h0 * star[0, 2] - h1 * star[1, 2] - h2 * star[2, 2]
+        e0, e1, e2 = rays[k, 0], rays[k, 1], rays[k, 2]
+        on_ray = r0 * e0 + r1 * e1 + r2 * e2
+        along2 = on_ray * on_ray
+        across2 = max(0.0, r0 * r0 + r1 * r1 + r2 * r2 - along2)
+        exponent = 0.5 * (across2 * wa + along2 * wl)
+        if exponent > 12.0:
+            continue
+        g = peak * np.exp(-exponent)
+        w = g / (g + rest)
+        total += w
+        sum_across += w * across2
+        sum_along += w * along2
+        h[0], h[1], h[2] = h0, h1, h2
+        # the weight matrix wa (1 - e e^T) + wl e e^T
+        u, v = w * wa, w * (wl - wa)
+        m00, m11, m22 = u + v * e0 * e0, u + v * e1 * e1, u + v * e2 * e2
+        m01, m02, m12 = v * e0 * e1, v * e0 * e2, v * e1 * e2
+        v0 = m00 * r0 + m01 * r1 + m02 * r2
+        v1 = m01 * r0 + m11 * r1 + m12 * r2
+        v2 = m02 * r0 + m12 * r1 + m22 * r2
+        for i in range(4):
+            hi = h[i]
+            right[3 * i] += hi * v0
+            right[3 * i + 1] += hi * v1
+            right[3 * i + 2] += hi * v2
+            for j in range(i + 1):
+                hh = hi * h[j]
+                normal[3 * i, 3 * j] += hh * m00
+                normal[3 * i, 3 * j + 1] += hh * m01
+                normal[3 * i, 3 * j + 2] += hh * m02
+                normal[3 * i + 1, 3 * j] += hh * m01
+                normal[3 * i + 1, 3 * j + 1] += hh * m11
+                normal[3 * i + 1, 3 * j + 2] += hh * m12
+                normal[3 * i + 2, 3 * j] += hh * m02
+                normal[3 * i + 2, 3 * j + 1] += hh * m12
+                normal[3 * i + 2, 3 * j + 2] += hh * m22
+    if not (total >= 3.0):
+        return False
+    for i in range(3):
+        w = 1.0 / (0.0025 * dot(star[i], star[i]))  # a step of 5 % is one standard error
+        for x in range(3):
+            normal[3 * i + x, 3 * i + x] += w
+    w = 1.0 / (SIGMA_SHIFT_PX * px) ** 2
+    normal[9, 9] += w
+    normal[10, 10] += w
+    right[9] -= w * shift[0]
+    right[10] -= w * shift[1]
+    normal[11, 11] += 1e6 * (w + wa)  # no shift along the beam
+    right[11] = 0.0
+    if not solve(normal, right, 12):
+        return False
+    for i in range(3):
+        for x in range(3):
+            star[i, x] += right[3 * i + x]
+    if reciprocal(star, basis) == 0.0:
+        return False
+    shift[0] += right[9]
+    shift[1] += right[10]
+    model[ACROSS] = np.sqrt((sum_across + 2.0 * px * px) / (2.0 * total + 2.0))
+    model[ALONG] = np.sqrt((sum_along + 1e-6) / (total + 1.0))
+    model[FRACTION] = total / n
+    limit_model(model, px)
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def score(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> float:
+    """Return S - lnN of a lattice, -inf if it is none; `result`: S, lnN, how many spots belong; the model adapts.
+
+    ``S = sum ln(1 - w + w g(r) / V)``, the logarithm of the likelihood ratio against random spots: of random spots a share of
+    at most exp(-S) has as high a ratio, as its mean over them is 1 (Markov). The lattice was chosen among many, though: each
+    of the 9 elements of the basis is determined to a small part of what it might have been, which makes
+    ``lnN = 3 ln(q_rms^3 m^1.5 / (sigma_a^2 sigma_l))`` (Laplace's approximation to the Bayes factor; MacKay, 1992).
+    """
+    volume = abs(reciprocal(basis, room.star))
+    if volume == 0.0:
+        return -np.inf
+    star, residuals = room.star, room.residuals
+    for k in range(n):
+        x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+        h0 = np.rint(basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z)
+        h1 = np.rint(basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z)
+        h2 = np.rint(basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z)
+        r0 = x - h0 * star[0, 0] - h1 * star[1, 0] - h2 * star[2, 0]
+        r1 = y - h0 * star[0, 1] - h1 * star[1, 1] - h2 * star[2, 1]
+        r2 = z - h0 * star[0, 2] - h1 * star[1, 2] - h2 * star[2, 2]
+        on_ray = r0 * rays[k, 0] + r1 * rays[k, 1] + r2 * rays[k, 2]
+        along2 = on_ray * on_ray
+        origin = h0 == 0.0 and h1 == 0.0 and h2 == 0.0
+        residuals[k, 0] = 1.0 if origin else max(0.0, r0 * r0 + r1 * r1 + r2 * r2 - along2)
+        residuals[k, 1] = along2
+    total = s = 0.0
+    for cycle in range(4):
+        wa, wl = 0.5 / model[ACROSS] ** 2, 0.5 / model[ALONG] ** 2
+        peak = model[FRACTION] / (15.749609945722419 * model[ACROSS] ** 2 * model[ALONG] * volume)
+        rest = 1.0 - model[FRACTION]
+        total = sum_across = sum_along = 0.0
+        product = 1.0
+        s = 0.0
+        for k in range(n):
+            exponent = residuals[k, 0] * wa + residuals[k, 1] * wl
+            g = peak * np.exp(-exponent) if exponent < 20.0 else 0.0
+            w = g / (g + rest)
+            total += w
+            sum_across += w * residuals[k, 0]
+            sum_along += w * residuals[k, 1]
+            product *= g + rest
+            if product > 1e200 or product < 1e-200:
+                s += np.log(product)
+                product = 1.0
+        s += np.log(product)
+        if cycle < 3:
+            model[ACROSS] = np.sqrt((sum_across + 2.0 * px * px) / (2.0 * total + 2.0))
+            model[ALONG] = np.sqrt((sum_along + 1e-6) / (total + 1.0))
+            model[FRACTION] = total / n
+            limit_model(model, px)
+    result[0] = s
+    result[1] = 3.0 * np.log(max(1.0, (q_rms * np.sqrt(max(total, 1.0))) ** 3 / (model[ACROSS] ** 2 * model[ALONG])))
+    result[2] = total
+    return float(result[0] - result[1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def polish(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n_first: int,
+    n: int,
+    px: float,
+    q_rms: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> float:
+    """Refine a lattice from `n_first` spots outwards, reduce it, and return S - lnN; -inf if it fails.
+
+    The standard errors start at 0.15 of an index, and shrink to what the spots have.
+    """
+    reduce_basis(basis)
+    volume = abs(reciprocal(basis, room.star))
+    if volume == 0.0:
+        return -np.inf
+    model[ACROSS] = 0.15 / volume ** (1.0 / 3.0)
+    model[ALONG] = max(0.001, model[ACROSS])
+    model[FRACTION] = 0.5
+    limit_model(model, px)
+    m = min(n, n_first)
+    while m < n:
+        if not fit_lattice(basis, shift, spots, rays, m, px, model, room):
+            return -np.inf
+        m = min(n, m + m // 2 + 1)
+    for _ in range(N_STEPS):
+        if not fit_lattice(basis, shift, spots, rays, n, px, model, room):
+            return -np.inf
+    reduce_basis(basis)
+    return score(basis, shift, spots, rays, n, px, q_rms, model, room, result)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def spread(basis: Floats, shift: Floats, spots: Floats, n: int, m: Floats) -> float:
+    """How many different indices the explained spots have in the poorest of the three directions, less one: 0 if all are equal.
+
+    Of the singular directions of the indices the last tells whether they lie in one plane; whatever the basis, a lattice
+    that is three-dimensional has spots off every net plane through the origin. Returned is the standard deviation of the
+    indices in that direction: the square root of the smallest eigenvalue of the mean of h h^T.
+    """
+    for i in range(3):
+        for j in range(3):
+            m[i, j] = 0.0
+    used = 0
+    h = np.empty(3)
+    for k in range(n):
+        x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+        worst = 0.0
+        for i in range(3):
+            f = basis[i, 0] * x + basis[i, 1] * y + basis[i, 2] * z
+            h[i] = np.rint(f)
+            worst = max(worst, abs(f - h[i]))
+        if worst < 0.2:
+            used += 1
+            for i in range(3):
+                for j in range(3):
+                    m[i, j] += h[i] * h[j]
+    if used == 0:
+        return 0.0
+    trace = (m[0, 0] + m[1, 1] + m[2, 2]) / used
+    minors = (
+        m[0, 0] * m[1, 1] - m[0, 1] ** 2 + m[1, 1] * m[2, 2] - m[1, 2] ** 2 + m[0, 0] * m[2, 2] - m[0, 2] ** 2
+    ) / used**2
+    det = (
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] ** 2)
+        - m[0, 1] * (m[0, 1] * m[2, 2] - m[1, 2] * m[0, 2])
+        + m[0, 2] * (m[0, 1] * m[1, 2] - m[1, 1] * m[0, 2])
+    ) / used**3
+    low = 0.0  # Newton's iteration on the characteristic polynomial, from below its smallest root
+    for _ in range(50):
+        value = ((trace - low) * low - minors) * low + det
+        slope = (2.0 * trace - 3.0 * low) * low - minors
+        if slope == 0.0 or abs(value) <= 1e-12 * abs(det):
+            break
+        low -= value / slope
+    return float(np.sqrt(max(0.0, low)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sharpen(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    value: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> float:
+    """Refine a lattice that has the score `value` from where it is; undo it if the score does not grow; return the score."""
+    trial, moved, trial_model, trial_result = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
+    copy(basis, trial)
+    moved[0], moved[1] = shift[0], shift[1]
+    for i in range(3):
+        trial_model[i] = model[i]
+    for _ in range(N_STEPS // 2):
+        if not fit_lattice(trial, moved, spots, rays, n, px, trial_model, room):
+            return value
+    refined = score(trial, moved, spots, rays, n, px, q_rms, trial_model, room, trial_result)
+    if not (refined > value):
+        reduce_basis(basis)
+        return value
+    copy(trial, basis)
+    reduce_basis(basis)
+    shift[0], shift[1] = moved[0], moved[1]
+    for i in range(3):
+        model[i], result[i] = trial_model[i], trial_result[i]
+    return refined
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def derive(basis: Floats, w0: int, w1: int, w2: int, p: int, smaller: bool, star: Floats, to: Floats) -> bool:
+    """Fill `to` with a derived lattice of index p: (w.A)/p becomes an axis, or, for the larger cell, (w.A*)/p one of A*."""
+    if smaller:
+        copy(basis, to)
+    elif reciprocal(basis, to) == 0.0:
+        return False
+    axis = 0 if w0 != 0 else (1 if w1 != 0 else 2)
+    for x in range(3):
+        star[0, x] = (w0 * to[0, x] + w1 * to[1, x] + w2 * to[2, x]) / p
+    for x in range(3):
+        to[axis, x] = star[0, x]
+    if not smaller:
+        copy(to, star)
+        return reciprocal(star, to) != 0.0
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    shortest: float,
+    longest: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> int:
+    """Go to the lattices of index 2 and 3 above and below as long as S - lnN grows by that; return the number of trials.
+
+    A multiple of the true cell explains the same spots with a p that many times larger; a part of it leaves half of the
+    spots, or two thirds, unexplained. Both have a lower S, but may be all that the vectors gave.
+    """
+    trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
+    best, best_shift, best_result, best_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
+    trials = 0
+    for _ in range(6):
+        now = result[0] - result[1]
+        top = now + 1.0
+        improved = False
+        for p in (2, 3):
+            for code in range(1, p * p * p):
+                w0, w1, w2 = code // (p * p), (code // p) % p, code % p
+                lead = w0 if w0 != 0 else (w1 if w1 != 0 else w2)
+                if lead != 1:
+                    continue
+                for smaller in (True, False):
+                    if not derive(basis, w0, w1, w2, p, smaller, room.star, trial):
+                        continue
+                    for i in range(3):
+                        trial_model[i] = model[i]
+                    value = score(trial, shift, spots, rays, n, px, q_rms, trial_model, room, trial_result)
+                    if value < 0.5 * now:
+                        continue
+                    moved[0], moved[1] = shift[0], shift[1]
+                    trials += 1
+                    value = sharpen(trial, moved, spots, rays, n, px, q_rms, value, trial_model, room, trial_result)
+                    if value > top and allowed(trial, shortest, longest):
+                        top = value
+                        improved = True
+                        copy(trial, best)
+                        best_shift[0], best_shift[1] = moved[0], moved[1]
+                        for i in range(3):
+                            best_result[i], best_model[i] = trial_result[i], trial_model[i]
+        if not improved:
+            break
+        copy(best, basis)
+        shift[0], shift[1] = best_shift[0], best_shift[1]
+        for i in range(3):
+            result[i], model[i] = best_result[i], best_model[i]
+    return trials
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def complete(
+    basis: Floats,
+    third: int,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    shortest: float,
+    longest: float,
+    work: float,
+    found: Floats,
+    peaks: Floats,
+    model: Floats,
+    room: Room,
+    result: Floats,
+    matrix: Floats,
+    right4: Floats,
+) -> bool:
+    """Look for a better third axis to two axes that may be right; take over what raises S - lnN.
+
+    Only spots on the planes of both axes count, and the third axis is looked for modulo the two, ``u a + v b + w n`` with n the
+    unit normal, |u|, |v| <= 1/2: a small part of the ball, and hardly a spurious spot.
+    """
+    a, b = basis[(third + 1) % 3], basis[(third + 2) % 3]
+    across = np.empty(3)
+    for x in range(3):
+        across[x] = a[(x + 1) % 3] * b[(x + 2) % 3] - a[(x + 2) % 3] * b[(x + 1) % 3]
+    area = np.sqrt(dot(across, across))
+    if not (area > 0.2 * np.sqrt(dot(a, a) * dot(b, b))):
+        return False
+    for x in range(3):
+        across[x] /= area
+    coordinates, on_net = np.empty((n, 3)), np.empty((n, 3))
+    tolerance_a, tolerance_b = plane_tolerance(a, px), plane_tolerance(b, px)
+    m = 0
+    for k in range(n):
+        x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+        fa, fb = a[0] * x + a[1] * y + a[2] * z, b[0] * x + b[1] * y + b[2] * z
+        if abs(fa - np.rint(fa)) < tolerance_a and abs(fb - np.rint(fb)) < tolerance_b:
+            coordinates[m, 0], coordinates[m, 1] = np.rint(fa), np.rint(fb)
+            coordinates[m, 2] = across[0] * x + across[1] * y + across[2] * z
+            on_net[m, 0], on_net[m, 1], on_net[m, 2] = x, y, z
+            m += 1
+    if m < MIN_SPOTS:
+        return False
+    # as many of the spots as the work allows, the lowest
+    steps, ends = np.empty(3), np.empty(3)
+    use = m
+    while True:
+        points = 1.0
+        for x in range(3):
+            most = 1e-9
+            for k in range(use):
+                most = max(most, abs(coordinates[k, x]))
+            ends[x] = 0.5 if x < 2 else longest
+            steps[x] = min(0.3 / most, ends[x])
+            points *= (2.0 if x == 1 else 1.0) * (ends[x] / steps[x] + 1.0)
+        if points * use < work or use <= 10:
+            break
+        use -= 1 + use // 16
+    n_found = transform(coordinates, use, steps, ends, max(shortest, steps[2]), 1e9, 0.0, 0.0, found)
+    n_peaks = summits(found, n_found, steps, peaks[:32])
+    trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
+    improved = False
+    start, start_shift = np.empty((3, 3)), np.empty(2)
+    copy(basis, start)
+    start_shift[0], start_shift[1] = shift[0], shift[1]
+    values = np.empty(n_peaks)
+    for i in range(n_peaks):
+        u0, u1, u2 = peaks[i, 0], peaks[i, 1], peaks[i, 2]
+        v = peaks[i]
+        for x in range(3):
+            v[x] = u0 * start[(third + 1) % 3, x] + u1 * start[(third + 2) % 3, x] + u2 * across[x]
+        v[3] = 0.0
+        fit_growing(v, on_net, use, m, 0.5 * px, matrix, right4)
+        # the likelihood of the distances from the planes, with a standard error as long vectors along the beam have
+        sigma = max(0.05, plane_tolerance(v, px) / 2.5)
+        values[i] = -np.log(max(1.0, abs(v[0] * across[0] + v[1] * across[1] + v[2] * across[2])))
+        for k in range(m):
+            f = v[0] * on_net[k, 0] + v[1] * on_net[k, 1] + v[2] * on_net[k, 2] - v[3]
+            e = (f - np.rint(f)) / sigma
+            values[i] += np.log(0.2 + 0.8 * 0.3989422804014327 / sigma * np.exp(-0.5 * e * e))
+    order = np.argsort(-values)
+    for i in order[:COMPLETED]:
+        v = peaks[i]
+        copy(start, trial)
+        for x in range(3):
+            trial[third, x] = v[x]
+        moved[0], moved[1] = start_shift[0], start_shift[1]
+        value = polish(trial, moved, spots, rays, n, n, px, q_rms, trial_model, room, trial_result)
+        if value > result[0] - result[1] + 0.5 and allowed(trial, shortest, longest):
+            improved = True
+            copy(trial, basis)
+            shift[0], shift[1] = moved[0], moved[1]
+            for x in range(3):
+                result[x], model[x] = trial_result[x], trial_model[x]
+    return improved
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def allowed(basis: Floats, shortest: float, longest: float) -> bool:
+    """Whether a reduced basis has axes of allowed lengths."""
+    return bool(dot(basis[0], basis[0]) >= shortest**2 and dot(basis[2], basis[2]) <= (1.05 * longest) ** 2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def grid_points(radius: float, q: float, q_z: float) -> float:
+    """How many vectors of length up to `radius` (half ball) the spots can tell apart, 0.3 of an index each."""
+    return float(2.0 / 3.0 * np.pi * radius**3 * q * q * max(q_z, 0.3 / radius) / 0.027)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def search(
+    spots: Floats, k0: float, px: float, shortest: float, longest: float, work: float, report: Floats, basis: Floats
+) -> None:
+    """Find the lattice of the spots, sorted by |q|; fill `basis` and `report`."""
+    n_all = spots.shape[0]
+    for i in range(N_REPORT):
+        report[i] = 0.0
+    report[SPOTS] = n_all
+    report[SCORE] = -np.inf
+    if n_all < MIN_SPOTS:
+        return
+    # --- spots: rays, and of many spots a part, evenly spaced in |q|
+    n = min(n_all, MASK_SPOTS)
+    part, rays, all_rays = np.empty((n, 3)), np.empty((n, 3)), np.empty((n_all, 3))
+    square = 0.0
+    for k in range(n_all):
+        size = np.sqrt(spots[k, 0] ** 2 + spots[k, 1] ** 2 + (spots[k, 2] + k0) ** 2)
+        square += dot(spots[k], spots[k])
+        for x in range(3):
+            all_rays[k, x] = (spots[k, x] + (k0 if x == 2 else 0.0)) / size
+    for k in range(n):
+        for x in range(3):
+            part[k, x] = spots[k * n_all // n, x]
+            rays[k, x] = all_rays[k * n_all // n, x]
+    q_rms = np.sqrt(square / n_all)
+    shift_limit = SIGMA_SHIFT_PX * px
+    window = 2.0 * np.pi * (1.5 * px) ** 2 * 0.0015
+    # --- room
+    room = Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n_all, 2)))
+    model, best_model = np.empty(3), np.empty(3)
+    found, peaks = np.empty((4096, 5)), np.empty((300, 4))
+    vectors, values, masks = np.empty((N_VECTORS, 4)), np.empty(N_VECTORS), np.empty((N_VECTORS, 2), np.uint64)
+    triples, triple_values = np.empty((N_TRIPLES, 3), np.int64), np.empty(N_TRIPLES)
+    trial, shift, result = np.empty((3, 3)), np.empty(2), np.empty(3)
+    bases, scores = np.empty((2 * N_TRIPLES, 3, 3)), np.empty(2 * N_TRIPLES)
+    have = 0
+    best_shift, best_result = np.zeros(2), np.zeros(3)
+    matrix, right4, steps, ends = np.empty((4, 4)), np.empty(4), np.empty(3), np.empty(3)
+    best = -np.inf
+    done = 0.0
+    for stage in range(2):
+        # --- as many spots, and as long vectors, as the work allows
+        use = min(n, FIRST_SPOTS if stage == 0 else 60)
+        q_xy = q_z = 0.0
+        radius = longest
+        while use > 0:
+            q_xy = q_z = 0.0
+            for k in range(use):
+                q_xy = max(q_xy, np.sqrt(part[k, 0] ** 2 + part[k, 1] ** 2))
+                q_z = max(q_z, abs(part[k, 2]))
+            if stage == 0 or use * grid_points(radius, q_xy, q_z) <= 3.0 * work:
+                break
+            use -= 1
+        if stage == 0:
+            while radius > 25.0 and use * grid_points(radius, q_xy, q_z) > work:
+                radius *= 0.97
+            done = radius
+        elif done > 0.95 * longest:
+            break
+        if use < MIN_SPOTS:
+            break
+        steps[0] = steps[1] = 0.3 / q_xy
+        steps[2] = 0.3 / max(q_z, 0.3 / radius)
+        ends[0] = ends[1] = ends[2] = radius
+        n_found = transform(part, use, steps, ends, 0.0, radius, shortest, shift_limit, found)
+        n_peaks = summits(found, n_found, steps, peaks)
+        n_kept = refine_vectors(
+            peaks, n_peaks, part, use, n, shortest, longest, px, shift_limit, vectors, values, masks
+        )
+        n_chosen = best_triples(vectors, n_kept, masks, n, window, triples, triple_values)
+        # --- lattices
+        for i in range(n_chosen):
+            for r in range(3):
+                for x in range(3):
+                    trial[r, x] = vectors[triples[i, r], x]
+            shift[0] = shift[1] = 0.0
+            value = polish(trial, shift, part, rays, use, n, px, q_rms, model, room, result)
+            report[POLISHED] += 1
+            if value == -np.inf or not allowed(trial, shortest, longest):
+                continue
+            copy(trial, bases[have])
+            scores[have] = value
+            have += 1
+            if value > best:
+                best = value
+                copy(trial, basis)
+                best_shift[0], best_shift[1] = shift[0], shift[1]
+                for r in range(3):
+                    best_result[r], best_model[r] = result[r], model[r]
+        if have == 0:
+            continue
+        for again in range(2):
+            report[POLISHED] += settle(
+                basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
+            )
+            best = best_result[0] - best_result[1]
+            if again == 1 or (best > 20.0 + 0.7 * n and best_result[0] > SHARP * best_result[2]):
+                break
+            improved = False
+            for third in range(2, -1, -1):
+                improved |= complete(
+                    basis,
+                    third,
+                    best_shift,
+                    part,
+                    rays,
+                    n,
+                    px,
+                    q_rms,
+                    shortest,
+                    longest,
+                    0.3 * work,
+                    found,
+                    peaks,
+                    best_model,
+                    room,
+                    best_result,
+                    matrix,
+                    right4,
+                )
+            if not improved:
+                break
+        if best > 20.0 + 0.7 * n:
+            break
+    if have == 0:
+        return
+    # --- on all spots
+    n = n_all
+    if n > part.shape[0]:
+        best = polish(basis, best_shift, spots, all_rays, n, n, px, q_rms, best_model, room, best_result)
+    other = -np.inf
+    for i in range(have):
+        if scores[i] > other and not same_lattice(bases[i], basis, 0.2):
+            other = scores[i]
+    report[SCORE], report[LOG_TRIALS], report[EXPLAINED] = best_result[0], best_result[1], best_result[2]
+    report[SHIFT_X], report[SHIFT_Y] = best_shift[0], best_shift[1]
+    report[GAP] = best - other
+    report[SPREAD] = spread(basis, best_shift, spots, n, room.star)

@@ -1,0 +1,84 @@
+"""Is it the given cell at all? A look at hits that it does not explain, or hardly.
+
+Crystals of another form, another protein or a salt are not indexed with the given cell, and nothing says why; now and then
+one is, by a pseudo-solution. A search without a cell finds their lattice. It takes ten times as long as the one with a cell,
+so that only a bounded share of these hits is looked at: the first `FIRST`, and then one in `EVERY`, of each replica. Once some
+of them have turned out to be of another cell, every doubtful crystal is looked at; it is dropped where the other lattice is
+clearly better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from stages.crystal import Crystals
+from stages.geometry import DetGeom
+from stages.index._attempts import LatticeSearch, Solution, px_per_angstrom
+from stages.lattice import Lattice, UnitCell, agree
+from stages.peaklist import PeakList
+from stages.setting import in_setting_of
+
+FIRST, EVERY = 20, 10
+
+DOUBTFUL = 60.0
+"""A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice."""
+
+SUSPICIOUS = (3, 0.2)
+"""So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look."""
+
+CLEARLY_BETTER = 20.0
+"""By so much the other lattice's significance must exceed that of the given cell's, in nats."""
+
+
+class Verifier:
+    """Looks for other lattices; one replica's own.
+
+    Parameters
+    ----------
+    search
+        A search without cell.
+    cell, tolerance
+        The given cell, and how far a cell may be from it and be the same.
+    max_peaks
+        At most so many peaks are used, the strongest.
+    """
+
+    def __init__(self, search: LatticeSearch, cell: UnitCell, tolerance: tuple[float, ...], max_peaks: int) -> None:
+        self._search = search
+        self._cell = cell
+        self._tolerance = tolerance
+        self._max_peaks = max_peaks
+        self._num_doubtful = self._num_looked = self._num_elsewhere = 0
+
+    def __call__(self, crystals: Crystals, margin: float, peaks: PeakList, geom: DetGeom) -> Crystals:
+        """Return the crystals with what has been found besides; `margin` is the significance of the best of them, or 0."""
+        if crystals.found and margin >= DOUBTFUL:
+            return crystals
+        self._num_doubtful += 1
+        is_its_turn = self._num_doubtful <= FIRST or self._num_doubtful % EVERY == 0
+        if not (is_its_turn or (crystals.found and self._is_suspicious())):
+            return crystals
+        other = self._other(peaks, geom)
+        self._num_looked += 1
+        looked = replace(crystals, num_verified=crystals.num_verified + 1)
+        if other is None or (crystals.found and other.margin < margin + CLEARLY_BETTER):
+            return looked
+        self._num_elsewhere += 1
+        return replace(looked, found=(), elsewhere=(*crystals.elsewhere, UnitCell.from_vectors(other.basis)))
+
+    def _is_suspicious(self) -> bool:
+        least, part = SUSPICIOUS
+        return self._num_elsewhere >= least and self._num_elsewhere >= part * self._num_looked
+
+    def _other(self, peaks: PeakList, geom: DetGeom) -> Solution | None:
+        """The lattice that a search without cell accepts, if it is not that of the given cell."""
+        if len(peaks) > self._max_peaks:
+            peaks = peaks.brightest(self._max_peaks)
+        q = np.ascontiguousarray(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss))
+        found = self._search.search(q, geom.wavelength_angstrom, px_per_angstrom(geom))
+        if found is None or not found.accepted:
+            return None
+        real = in_setting_of(found.basis, Lattice(), self._cell)
+        return None if agree(UnitCell.from_vectors(real), self._cell, self._tolerance) else found

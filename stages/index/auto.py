@@ -1,0 +1,115 @@
+"""index/auto: begin without a cell, go on with the one on which the first crystals agree."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import Field
+
+from pipeline import Context, stage
+from stages.crystal import CONSENSUS, Crystals
+from stages.geometry import DetGeom
+from stages.index._attempts import MIN_SPOTS, publish_method
+from stages.index.lattice import FreeLattice
+from stages.index.pairs import Degrees, Pairs, Percent
+from stages.lattice import DEFAULT_TOLERANCE, UnitCell
+from stages.peaklist import Hit, PeakList
+
+FREE_FIRST, FREE_EVERY = 20, 4
+"""Of the hits that the consensus cell does not explain, the first so many and then one in so many are searched without it."""
+
+
+class Indexer(Protocol):
+    """What index/lattice and index/pairs are in a replica."""
+
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+        """Return the frame's crystals."""
+        ...
+
+
+class _Running:
+    """One replica's indexer, which looks at the noticeboard before each hit."""
+
+    def __init__(self, stage: Auto, context: Context, free: Indexer) -> None:
+        self._stage = stage
+        self._context = context
+        self._free = free
+        self._known: Indexer | None = None
+        self._version = 0
+        self._num_missed = 0
+
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+        """Return the frame's crystals, after those found upstream; non-hits pass by."""
+        version, cell = self._context.board.read(CONSENSUS)
+        if version != self._version:
+            self._version = version
+            self._turn_to(cell)
+        if self._known is None:
+            return self._free(hit, peaks, geom, earlier)
+        crystals = self._known(hit, peaks, geom, earlier)
+        if crystals.found or not hit.is_hit or len(peaks) < MIN_SPOTS:
+            return crystals
+        self._num_missed += 1
+        if self._num_missed > FREE_FIRST and self._num_missed % FREE_EVERY:
+            return crystals
+        return self._free(hit, peaks, geom, crystals)
+
+    def _turn_to(self, cell: UnitCell) -> None:
+        self._known = self._stage.with_cell(cell, self._context)
+        if self._context.replica == 0:
+            self._context.log.info("going on with the cell %s (index/pairs)", cell)
+
+
+@stage("index/auto")
+class Auto:
+    """Index without a cell until the crystals agree on one, then with it.
+
+    The first hits are searched like index/lattice does. live/cells, which must be in the graph, gathers their cells; as soon
+    as its consensus is stable it stands on the run's noticeboard, and from the next frame on hits are searched with it, like
+    index/pairs does: faster, and patterns of fewer peaks are found. A consensus that becomes better or another one is followed.
+
+    Of the hits that the cell does not explain the first 20, and then one in 4, are still searched without it, so that another
+    crystal form is found and counted, and a wrong consensus cannot confirm itself. The stream says in ``indexed_by`` how each
+    crystal was found; those of the beginning may have another lattice type than those with the consensus. The log says when a
+    cell is taken.
+
+    When that happens depends on timing if there are several replicas; with ``--backend serial`` two runs are alike. To get all
+    crystals in the same way, index again with the cell file that live/cells has left.
+    """
+
+    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
+        default=DEFAULT_TOLERANCE,
+        description="How far a cell may be from the consensus: a, b, c in percent, al, be, ga in degrees (--tolerance)",
+    )
+    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
+    multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
+    retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
+    check_peaks: bool = Field(
+        default=True,
+        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
+    )
+    max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
+    max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
+
+    def open(self, context: Context) -> _Running:
+        """Make the tables of the search without cell, and compile both."""
+        publish_method(context, "lattice,pairs")
+        free = FreeLattice(multi=self.multi, retry=self.retry, max_lattices=self.max_lattices)
+        return _Running(self, context, free.open(dataclasses.replace(context, published={})))
+
+    def with_cell(self, cell: UnitCell, context: Context) -> Indexer:
+        """Return what searches with a cell; its tables are made once for all replicas."""
+        known = Pairs(
+            cell=Path(),  # none is read
+            tolerance=self.tolerance,
+            check_cell=self.check_cell,
+            multi=self.multi,
+            retry=self.retry,
+            check_peaks=self.check_peaks,
+            verify=False,
+            max_lattices=self.max_lattices,
+            max_peaks=self.max_peaks,
+        )
+        return known.for_cell(cell, context)

@@ -1,0 +1,110 @@
+"""index/file: crystals that were found elsewhere, or before, from a solution file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline import Context, Event, stage
+from stages.crystal import Crystal, Crystals
+from stages.index._attempts import publish_method
+from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
+from stages.peaklist import Hit
+from stages.setting import in_setting_of
+from stages.solution_file import METHOD, keys_of, read_solutions
+
+Percent = Annotated[float, Field(gt=0)]
+Degrees = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whether a hit stands in the solution file; hits that do not are counted."""
+
+    is_missing: bool
+
+    def counts(self) -> Mapping[str, int]:
+        """Add to the run's hits that were not in the file."""
+        return {"hits_not_in_file": int(self.is_missing)}
+
+
+class _Running:
+    """The solutions, by frame."""
+
+    def __init__(self, solutions: Mapping[str, tuple[Crystal, ...]]) -> None:
+        self._solutions = solutions
+
+    def __call__(self, hit: Hit, event: Event, earlier: Crystals | None) -> tuple[Crystals, Listed]:
+        """Return the frame's crystals in the file; what an earlier method has found is passed on."""
+        earlier = Crystals() if earlier is None else earlier  # an empty one is false, and knows of tries
+        if not hit.is_hit or earlier.found:
+            return earlier, Listed(is_missing=False)
+        found = next((self._solutions[key] for key in keys_of(event) if key in self._solutions), None)
+        crystals = replace(earlier, found=found or (), num_tries=earlier.num_tries + 1)
+        return crystals, Listed(is_missing=found is None)
+
+
+def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> Crystal | None:
+    """Express a crystal in the axes of the target cell; None if its cell is out of tolerance."""
+    real = in_setting_of(crystal.real_space_angstrom, crystal.lattice, cell)
+    if not agree(UnitCell.from_vectors(real), cell, tolerance):
+        return None
+    return replace(crystal, real_space_angstrom=real, lattice=cell.lattice)
+
+
+@stage("index/file")
+class FromFile:
+    """Take each frame's crystals from a solution file, as CrystFEL's ``--indexing=file`` does.
+
+    A line of the file is one crystal: ``filename frameID asx asy asz bsx bsy bsz csx csy csz xshift yshift latt_cen``, the
+    reciprocal vectors in 1/nm in the laboratory (z along the beam, y up), the detector's shift in mm, and lattice type,
+    centring and unique axis such as ``aP``, ``oC``, ``tPc``. Frames have the names under which they stand in a stream; an
+    event ``run // 12`` is the file ``run`` and the frame ``//12``. ``examples/stream_to_solutions.py`` makes such a file of
+    a stream, and so does CrystFEL's ``stream2sol``.
+
+    With a target cell (``-p``) each crystal is expressed in the axes of the target, and left out if it is out of tolerance,
+    unless `check_cell` is off. Peaks are not looked at: what the file says is taken. Hits that are not in the file are counted.
+    """
+
+    file: Path = Field(description="The solution file (--fromfile-input-file)")
+    cell: Path | None = Field(default=None, description="Target cell with which the crystals are compared (-p)")
+    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
+        default=DEFAULT_TOLERANCE,
+        description="How far a crystal's cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
+    )
+    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
+
+    def open(self, context: Context) -> _Running:
+        """Read the file, once for all replicas."""
+        publish_method(context, METHOD)
+        cell = None
+        if self.cell is not None:
+            cell, text = read_cell(self.cell)
+            context.publish("cell", text)
+        return _Running(context.tables.get(("index/file", self), lambda: self._solutions(context, cell)))
+
+    def _solutions(self, context: Context, cell: UnitCell | None) -> dict[str, tuple[Crystal, ...]]:
+        solutions = read_solutions(self.file)
+        num_crystals = sum(map(len, solutions.values()))
+        context.log.info("%d crystals of %d frames read from %s", num_crystals, len(solutions), self.file)
+        if cell is None:
+            return solutions
+        kept: dict[str, tuple[Crystal, ...]] = {}
+        for frame, crystals in solutions.items():
+            pairs = ((crystal, compared(crystal, cell, self.tolerance)) for crystal in crystals)
+            chosen = (moved or (None if self.check_cell else crystal) for crystal, moved in pairs)
+            kept[frame] = tuple(crystal for crystal in chosen if crystal is not None)
+        num_refused = num_crystals - sum(map(len, kept.values()))
+        if num_refused:
+            context.log.warning(
+                "%d of the %d crystals in %s do not agree with the cell %s and are left out (--no-check-cell keeps them)",
+                num_refused,
+                num_crystals,
+                self.file,
+                self.cell,
+            )
+        return kept

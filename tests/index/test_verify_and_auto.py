@@ -1,0 +1,185 @@
+"""When a search without cell is asked: beside a given cell that explains little, and before and after a consensus is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline import Context
+from stages.crystal import CONSENSUS, Crystal, Crystals
+from stages.geometry import DetGeom
+from stages.index._attempts import Solution
+from stages.index._verify import EVERY, FIRST, Verifier
+from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, _Running
+from stages.lattice import DEFAULT_TOLERANCE, Lattice, UnitCell
+from stages.peaklist import Hit, PeakList
+from stages.simulation.spot_lists import Setup
+
+RIGHT = math.pi / 2
+GIVEN = UnitCell(79.1, 79.1, 37.9, RIGHT, RIGHT, RIGHT, Lattice("tetragonal", "P", "c"))
+OTHER = np.diag([40.0, 50.0, 60.0])
+NONE, FOUND = (
+    Crystals(num_tries=1),
+    Crystals((Crystal(GIVEN.real_space_angstrom, GIVEN.lattice, "pairs"),), num_tries=1),
+)
+
+
+@dataclass
+class Fake:
+    """A search that finds what it is told to, and counts how often it is asked."""
+
+    basis: NDArray[np.float64] = field(default_factory=lambda: OTHER)
+    margin: float = 90.0
+    accepted: bool = True
+    asked: int = 0
+    num_spots: int = 0
+
+    def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        self.asked += 1
+        self.num_spots = len(q)
+        return Solution(self.basis, self.margin + 10.0, 10.0, 30, 40, self.accepted)
+
+
+@pytest.fixture(scope="module")
+def frame() -> tuple[PeakList, DetGeom]:
+    q = np.random.default_rng(3).normal(0, 0.1, (40, 3))
+    q[:, 2] = -np.square(q[:, :2]).sum(axis=1) / 2
+    peaks, geom = Setup(1.3).peaks_of(q)
+    return peaks, geom
+
+
+def verifier(search: Fake, max_peaks: int = 2000) -> Verifier:
+    return Verifier(search, GIVEN, DEFAULT_TOLERANCE, max_peaks)
+
+
+def test_a_hit_that_is_not_indexed_is_looked_at_and_the_other_lattice_named(frame: tuple[PeakList, DetGeom]) -> None:
+    looked = verifier(Fake())(NONE, 0.0, *frame)
+    (cell,) = looked.elsewhere
+    assert cell.parameters[:3] == pytest.approx((40.0, 50.0, 60.0))
+    assert (looked.num_verified, looked.num_tries, looked.counts()["not_this_cell"]) == (1, 1, 1)
+
+
+def test_the_lattice_of_the_given_cell_in_whatever_axes_is_not_another_one(frame: tuple[PeakList, DetGeom]) -> None:
+    turned = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 1]]) @ GIVEN.real_space_angstrom * 1.01
+    looked = verifier(Fake(basis=turned))(NONE, 0.0, *frame)
+    assert (looked.elsewhere, looked.num_verified) == ((), 1)
+
+
+def test_what_the_search_does_not_accept_is_no_lattice(frame: tuple[PeakList, DetGeom]) -> None:
+    assert verifier(Fake(accepted=False))(NONE, 0.0, *frame).elsewhere == ()
+
+
+def test_clear_crystals_are_never_looked_at(frame: tuple[PeakList, DetGeom]) -> None:
+    search = Fake()
+    assert verifier(search)(FOUND, 60.0, *frame) is FOUND
+    assert search.asked == 0
+
+
+@pytest.mark.parametrize(("margin", "stays"), [(59.0, False), (71.0, True)])
+def test_a_doubtful_crystal_is_dropped_where_the_other_lattice_is_clearly_better(
+    frame: tuple[PeakList, DetGeom], margin: float, stays: bool
+) -> None:
+    looked = verifier(Fake(margin=90.0 if not stays else 78.0))(FOUND, min(margin, 59.0), *frame)
+    assert bool(looked.found) is stays
+    assert bool(looked.elsewhere) is not stays
+
+
+def test_only_a_bounded_share_of_the_hits_is_looked_at(frame: tuple[PeakList, DetGeom]) -> None:
+    search = Fake(accepted=False)
+    verify = verifier(search)
+    for _ in range(200):
+        verify(NONE, 0.0, *frame)
+    assert search.asked == FIRST + (200 - FIRST) // EVERY
+
+
+def test_once_hits_are_of_another_cell_every_doubtful_crystal_is_looked_at(frame: tuple[PeakList, DetGeom]) -> None:
+    search = Fake()
+    verify = verifier(search)
+    for _ in range(FIRST + 1):
+        verify(NONE, 0.0, *frame)
+    before = search.asked
+    dropped = [verify(FOUND, 20.0, *frame) for _ in range(7)]
+    assert search.asked == before + 7
+    assert not any(crystals.found for crystals in dropped)
+    verify(NONE, 0.0, *frame)
+    assert search.asked <= before + 8, "hits without crystal are still looked at now and then alone"
+
+
+def test_of_too_many_peaks_the_strongest_are_searched(frame: tuple[PeakList, DetGeom]) -> None:
+    search = Fake()
+    verifier(search, max_peaks=12)(NONE, 0.0, *frame)
+    assert search.num_spots == 12
+
+
+# --- index/auto ---------------------------------------------------------------------------------------------------------
+
+Indexer = Callable[[Hit, PeakList, DetGeom, Crystals | None], Crystals]
+
+
+def says(name: str, asked: list[str], finds: bool = True) -> Indexer:
+    def index(hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+        asked.append(name)
+        tries = 1 + (earlier.num_tries if earlier is not None else 0)
+        return Crystals((Crystal(OTHER, indexed_by=name),) if finds else (), num_tries=tries)
+
+    return index
+
+
+def running(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str], known_finds: bool = True
+) -> tuple[_Running, Context, list[UnitCell]]:
+    cells: list[UnitCell] = []
+
+    def with_cell(self: Auto, cell: UnitCell, context: Context) -> Indexer:
+        cells.append(cell)
+        return says("pairs", asked, known_finds)
+
+    monkeypatch.setattr(Auto, "with_cell", with_cell)
+    context = Context()
+    return _Running(Auto(), context, says("lattice", asked)), context, cells
+
+
+def test_the_consensus_is_used_from_the_next_frame_on_and_made_once(
+    monkeypatch: pytest.MonkeyPatch, frame: tuple[PeakList, DetGeom]
+) -> None:
+    asked: list[str] = []
+    index, context, cells = running(monkeypatch, asked)
+    hit = Hit(True, 40)
+    index(hit, *frame, None)
+    context.board.post(CONSENSUS, GIVEN)
+    for _ in range(3):
+        assert index(hit, *frame, None).found[0].indexed_by == "pairs"
+    assert asked == ["lattice", "pairs", "pairs", "pairs"]
+    assert cells == [GIVEN]
+    better = UnitCell(79.5, 79.5, 38.0, RIGHT, RIGHT, RIGHT, GIVEN.lattice)
+    context.board.post(CONSENSUS, better)
+    index(hit, *frame, None)
+    assert cells == [GIVEN, better]
+
+
+def test_some_hits_that_the_consensus_does_not_explain_are_searched_without_it(
+    monkeypatch: pytest.MonkeyPatch, frame: tuple[PeakList, DetGeom]
+) -> None:
+    asked: list[str] = []
+    index, context, _ = running(monkeypatch, asked, known_finds=False)
+    context.board.post(CONSENSUS, GIVEN)
+    found = [index(Hit(True, 40), *frame, Crystals(num_tries=2)) for _ in range(FREE_FIRST + 40)]
+    assert asked.count("lattice") == FREE_FIRST + 40 // FREE_EVERY
+    assert found[0].found[0].indexed_by == "lattice"
+    assert found[0].num_tries == 4, "what was tried before counts"
+    assert not found[FREE_FIRST].found
+
+
+def test_a_frame_that_is_no_hit_is_never_searched_twice(
+    monkeypatch: pytest.MonkeyPatch, frame: tuple[PeakList, DetGeom]
+) -> None:
+    asked: list[str] = []
+    index, context, _ = running(monkeypatch, asked, known_finds=False)
+    context.board.post(CONSENSUS, GIVEN)
+    index(Hit(False, 40), *frame, None)
+    assert asked == ["pairs"]
