@@ -112,7 +112,7 @@ class Attempts:
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
         """Return the crystals that were found before, and those found now; non-hits pass by."""
-        before = earlier or Crystals()
+        before = Crystals() if earlier is None else earlier
         if not hit.is_hit or len(peaks) < MIN_SPOTS or (before.found and not self.multi):
             return before
         if len(peaks) > self.max_peaks:
