@@ -12,8 +12,8 @@ from stages.index import _kernel
 from stages.lattice import UnitCell, metric_rotations, near_rotations, primitive
 
 SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
-FEW_DIRECTIONS, MANY_DIRECTIONS = 16_384, 65_536
-LARGE_CELL_ANGSTROM = 200.0
+FEW_DIRECTIONS, MORE_DIRECTIONS, MANY_DIRECTIONS = 16_384, 32_768, 131_072
+MIDDLING_CELL_ANGSTROM, LARGE_CELL_ANGSTROM = 100.0, 200.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +124,16 @@ def make_target(cell: UnitCell) -> Target:
         variants=_cosets(near_rotations(basis, 0.1), exact).astype(np.float64),
         axes=axes,
         signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
-        directions=half_sphere(MANY_DIRECTIONS if large else FEW_DIRECTIONS),
+        directions=half_sphere(_how_many_directions(longest)),
         cosine=np.cos(circle).astype(np.float32),
         sine=np.sin(circle).astype(np.float32),
     )
+
+
+def _how_many_directions(longest_angstrom: float) -> int:
+    if longest_angstrom > LARGE_CELL_ANGSTROM:
+        return MANY_DIRECTIONS
+    return MORE_DIRECTIONS if longest_angstrom > MIDDLING_CELL_ANGSTROM else FEW_DIRECTIONS
 
 
 def half_sphere(n: int) -> NDArray[np.float32]:
