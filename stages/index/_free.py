@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.bravais import Bravais, bravais_of, bravais_types
 from stages.index import _kernel, _kernel_lattice
 from stages.index._attempts import Solution
+from stages.lattice import Lattice, impose_bravais, lattice_rotations
 
 Floats = NDArray[np.float64]
 
@@ -50,9 +52,8 @@ class FreeSearch:
 
     def search(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice, accepted or not; see :class:`stages.index._attempts.LatticeSearch`."""
-        room = np.empty((3, len(q)))
-        n = _kernel.prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
-        spots = np.ascontiguousarray(room[:, :n].T)
+        spots = self._prepared(q, px_per_angstrom)
+        n = len(spots)
         report, basis = np.zeros(_kernel_lattice.N_REPORT), np.zeros((3, 3))
         _kernel_lattice.search(
             spots, 1.0 / wavelength_angstrom, px_per_angstrom, self.min_axis, self.max_axis, self.work, report, basis
@@ -69,3 +70,88 @@ class FreeSearch:
         if np.linalg.det(basis) < 0:
             basis = -basis
         return Solution(basis, score, log_trials, round(explained), n, bool(accepted))
+
+    def bravais(self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Bravais:
+        """Return the highest symmetry that explains the spots as well as the free lattice does.
+
+        A lattice type whose restrictions take d of the six cell parameters away may lose 3 + 2 d nats of S: 2 d is what d
+        parameters that mean nothing gain with a probability of 0.1 % or so (2 times the gain is chi^2 of d degrees).
+        """
+        spots = self._prepared(q, px_per_angstrom)
+        triclinic = bravais_of(solution.basis, 0.0)
+        free, _ = self._restricted(triclinic, solution, spots, wavelength_angstrom, px_per_angstrom)
+        for candidate in bravais_types(solution.basis):
+            score, real = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
+            if score >= free - 3.0 - 2.0 * _FIXED[candidate.lattice.lattice_type]:
+                return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit)
+        return triclinic
+
+    def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
+        """Return the spots, (n, 3), sorted by |q|, without doubles and what is not finite."""
+        room = np.empty((3, len(q)))
+        n = _kernel.prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
+        return np.ascontiguousarray(room[:, :n].T)
+
+    def _restricted(
+        self, bravais: Bravais, solution: Solution, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float
+    ) -> tuple[float, Floats]:
+        """Refine under a lattice type's restrictions; return S and the conventional basis.
+
+        Steps of the free refinement, of which only what keeps the type is taken.
+        """
+        to_conventional = bravais.to_conventional.astype(np.float64)
+        to_primitive = np.linalg.inv(to_conventional)
+        real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
+        score, basis = -np.inf, to_primitive @ real
+        n, px = len(spots), px_per_angstrom
+        rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
+        rays /= np.linalg.norm(rays, axis=1)[:, None]
+        q_rms = float(np.sqrt((spots**2).sum(axis=1).mean()))
+        work = _kernel_lattice.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 2)))
+        shift, model, result = np.zeros(2), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
+        for _ in range(3):
+            star, before = np.asarray(np.linalg.inv(basis).T, np.float64), shift.copy()
+            tangents = _tangents(real, star, bravais.lattice)
+            if not _kernel_lattice.fit_lattice(basis, shift, spots, rays, n, px, model, work):
+                break
+            # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
+            factor = np.tril(work.normal).T
+            step = tangents @ np.linalg.lstsq(factor @ tangents, factor @ work.right, rcond=None)[0]
+            moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
+            real = impose_bravais(to_conventional @ moved, bravais.lattice)
+            basis, shift = to_primitive @ real, before + step[9:11]
+            _kernel_lattice.score(basis, shift, spots, rays, n, px, q_rms, model, work, result)
+            score = float(result[0])
+        return score, real
+
+
+_FIXED = {
+    "triclinic": 0,
+    "monoclinic": 2,
+    "orthorhombic": 3,
+    "rhombohedral": 4,
+    "hexagonal": 4,
+    "tetragonal": 4,
+    "cubic": 5,
+}
+
+
+def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
+    """Return (12, k): how a*, b*, c* and the detector shift may change: turns, the metrics of the lattice type, and x and y.
+
+    A strain e of the crystal, ``real (1 + e)``, changes the metric by ``2 real e real^T``; the reciprocal basis becomes
+    ``star (1 - e)``.
+    """
+    group = lattice_rotations(lattice)
+    inverse = np.linalg.inv(real)
+    columns = []
+    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+        unit = np.zeros((3, 3))
+        unit[i, j] = unit[j, i] = np.linalg.norm(real[i]) * np.linalg.norm(real[j])
+        change = np.mean(group @ unit @ group.transpose(0, 2, 1), axis=0)
+        columns.append(-star @ (inverse @ change @ inverse.T) / 2)
+        turn = np.zeros((3, 3))
+        if i != j:
+            turn[i, j], turn[j, i] = 1.0, -1.0
+            columns.append(star @ turn)
+    return np.column_stack([*(np.pad(c.ravel(), (0, 3)) for c in columns), np.eye(12)[9], np.eye(12)[10]])

@@ -31,12 +31,11 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number
 MIN_SPOTS = 6
 MASK_SPOTS = 128
 N_VECTORS, N_TRIPLES, COMPLETED = 48, 24, 5
-SHARP = 4.3
 FIRST_SPOTS = 40
 N_STEPS = 6
 SIGMA_SHIFT_PX = 3.0
 ACROSS, ALONG, FRACTION = range(3)  # places in a model
-SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED, SHIFT_X, SHIFT_Y, SPREAD, POLISHED, N_REPORT = range(10)
+SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED, SHIFT_X, SHIFT_Y, SPREAD, POLISHED, SIGMA_A, SIGMA_L, N_REPORT = range(12)
 
 
 # --- 3x3 algebra ----------------------------------------------------------------------------------------------------
@@ -807,6 +806,13 @@ def sharpen(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def is_sharp(basis: Floats, px: float, result: Floats, star: Floats) -> bool:
+    """Whether the spots fit as well as to sigmas of 0.5 pixels and 0.001/A: with a wrong third axis they never do."""
+    window = 15.749609945722419 * (0.5 * px) ** 2 * 0.001 * abs(reciprocal(basis, star))
+    return bool(result[0] > result[2] * (-np.log(window) - 1.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def derive(basis: Floats, w0: int, w1: int, w2: int, p: int, smaller: bool, star: Floats, to: Floats) -> bool:
     """Fill `to` with a derived lattice of index p: (w.A)/p becomes an axis, or, for the larger cell, (w.A*)/p one of A*."""
     if smaller:
@@ -1090,12 +1096,12 @@ def search(
                     best_result[r], best_model[r] = result[r], model[r]
         if have == 0:
             continue
-        for again in range(2):
+        for again in range(4):
             report[POLISHED] += settle(
                 basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
             )
             best = best_result[0] - best_result[1]
-            if again == 1 or (best > 20.0 + 0.7 * n and best_result[0] > SHARP * best_result[2]):
+            if again == 3 or (best > 20.0 + 0.7 * n and is_sharp(basis, px, best_result, room.star)):
                 break
             improved = False
             for third in range(2, -1, -1):
@@ -1136,4 +1142,5 @@ def search(
     report[SCORE], report[LOG_TRIALS], report[EXPLAINED] = best_result[0], best_result[1], best_result[2]
     report[SHIFT_X], report[SHIFT_Y] = best_shift[0], best_shift[1]
     report[GAP] = best - other
+    report[SIGMA_A], report[SIGMA_L] = best_model[ACROSS], best_model[ALONG]
     report[SPREAD] = spread(basis, best_shift, spots, n, room.star)

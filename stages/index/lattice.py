@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import stage
@@ -16,17 +17,32 @@ from stages.peaklist import Hit, PeakList
 METHOD = "lattice"
 
 
-def _as_crystal(solution: Solution) -> Crystal:
-    return Crystal(solution.basis, indexed_by=METHOD)
+class _Search:
+    """One replica's search, which keeps the spots for what comes after it: the choice of the Bravais type."""
+
+    def __init__(self, search: FreeSearch) -> None:
+        self._search = search
+        self._spots: tuple[NDArray[np.float64], float, float] = (np.zeros((0, 3)), 1.0, 1e-3)
+
+    def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        """Return the best lattice; see :class:`stages.index._attempts.LatticeSearch`."""
+        self._spots = q, wavelength_angstrom, px_per_angstrom
+        return self._search.search(q, wavelength_angstrom, px_per_angstrom)
+
+    def as_crystal(self, solution: Solution) -> Crystal:
+        """Return the crystal in its conventional cell."""
+        found = self._search.bravais(solution, *self._spots)
+        return Crystal(found.real_space_angstrom, found.lattice, METHOD)
 
 
 class _Running:
     """One replica's indexer."""
 
     def __init__(self, stage: FreeLattice) -> None:
+        search = _Search(FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work))
         self._attempts = Attempts(
-            FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work),
-            _as_crystal,
+            search,
+            search.as_crystal,
             multi=stage.multi,
             retry=stage.retry,
             max_lattices=stage.max_lattices,
@@ -40,7 +56,38 @@ class _Running:
 
 @stage("index/lattice")
 class FreeLattice:
-    """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds."""
+    """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds.
+
+    **Vectors.** A spot q of a lattice has t.q integer for every lattice vector t (Duisenberg, 1992, [1]_), so that
+    F(t) = sum exp(2 pi i t.q) is large there: the transform that DPS takes along directions (Steller et al., 1997, [2]_) and
+    others sample with other kernels (XGANDALF, Gevorkov et al., 2019, [3]_; TORO, Gasparotto et al., 2024, [4]_). Spots of a
+    still lie on the Ewald sphere, where |q_z| is small: along the beam the grid is coarse, which makes a grid of the whole half
+    ball cheaper than one of directions. |F| does not change if the detector is shifted. First the lowest 40 spots, and as long
+    vectors as `work` allows; if that finds nothing clear, vectors up to `max_axis` with fewer spots.
+
+    **Lattices.** The highest values, refined by trimmed least squares, are combined to the triples that explain most spots
+    with a small cell. Each is refined from low resolution outwards, cell, orientation and detector shift, by expectation and
+    maximization (Dempster et al., 1977, [5]_): a spot belongs to the lattice with a probability that follows from how far it
+    is off across its ray, where a still is sharp, and along it, where it is not; both errors are found from the spots. A
+    doubtful third axis is looked for anew, modulo the other two, in the spots that lie on their planes; lattices of index 2
+    and 3 above and below are tried.
+
+    **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a
+    cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:
+    S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice.
+
+    **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
+    may err; what many frames say is more certain.
+
+    `max_axis` is for the primitive cell. Beyond 200 Angstrom few lattices are found. Publishes ``indexing`` (after those
+    upstream), no cell. Deterministic: no random numbers.
+
+    .. [1] https://doi.org/10.1107/S0021889891010634
+    .. [2] https://doi.org/10.1107/S0021889897008777
+    .. [3] https://doi.org/10.1107/S2053273319010593
+    .. [4] https://doi.org/10.1107/S1600576724003182
+    .. [5] https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+    """
 
     min_axis: float = Field(
         default=8.0, gt=0, description="The shortest axis of the primitive cell that is looked for, Angstrom"

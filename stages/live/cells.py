@@ -226,7 +226,7 @@ class CellsWriter:
             if agree(_cell(in_axes.basis, target), target, _SAME_LATTICE):
                 cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, target.lattice), target.lattice)
                 return Consensus(cell, in_axes, is_of_target=True)
-        _, lattice, in_axes = conventional(cluster)
+        lattice, in_axes = conventional(cluster)
         cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, lattice), lattice)
         return Consensus(cell, in_axes, is_of_target=False)
 

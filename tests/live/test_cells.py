@@ -36,7 +36,7 @@ CELLS = {
     "hR": cell(92, 92, 130, 90, 90, 120, "hexagonal", "H", "c"),
     "hP": cell(92, 92, 130, 90, 90, 120, "hexagonal", "P", "c"),
     "mP": cell(50, 65, 72, 90, 104, 90, "monoclinic", "P", "b"),
-    "mC": cell(120, 50, 60, 90, 110, 90, "monoclinic", "C", "b"),
+    "mC": cell(90, 50, 60, 90, 100, 90, "monoclinic", "C", "b"),
     "aP": cell(40, 50, 60, 80, 95, 102, "triclinic", "P"),
     "large": cell(281, 281, 165, 90, 90, 90, "tetragonal", "P", "c"),
 }
