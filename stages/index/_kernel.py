@@ -35,7 +35,7 @@ ACROSS = np.array([0.35, 0.5, 0.75, 1.1, 1.6, 2.4, 3.6])  # pixels
 ALONG = np.array([4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3])  # 1/Angstrom
 SCALED, STRAINED, SHIFTED = 4, 9, 11  # what may change in sharpen(): turn and scale, turn and strain, a shift as well
 CONTENDERS = 6
-CERTAIN, CLEAR = 60.0, 25.0
+HOPE, CLEAR, CERTAIN = 3.0, 25.0, 60.0  # margins: below it is noise; a search may stop; nothing can be better
 # places in the state of a search
 N_FOUND, N_HYPOTHESES, N_POLISHED, IS_SURE, ENOUGH, N_STATE = range(6)
 # places in the report
@@ -1153,9 +1153,9 @@ def contest(
     """Find the best of the bases polished, by what is known of residuals, and the best other lattice; fill the report.
 
     The few best are sharpened, each in the one of its `variants` (bases of one lattice that are nearly the target's) that
-    fits best. Few spots
-    often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best is certain, it is turned
-    by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new lattice; if it is better, once more.
+    fits best. Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best
+    is certain, or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new
+    lattice; if it is better, once more.
     """
     order = np.argsort(-found_score[: state[N_FOUND]])
     if order.size == 0:
@@ -1201,7 +1201,7 @@ def contest(
     if m == 0:
         return
     rounds = 2
-    while rounds > 0 and margin[best] < CERTAIN and state[IS_SURE] < 2:
+    while rounds > 0 and HOPE < margin[best] < CERTAIN and state[IS_SURE] < 2:
         rounds -= 1
         start = sharp[best].copy()
         before = margin[best]
@@ -1367,7 +1367,7 @@ def lattice_vectors(
     spacing = np.sqrt(2.0 * np.pi / n_directions)
     within = first_not_below(length, 0.3 / (size * 0.5 * spacing))
     within = min(n, max(within, 25))
-    chosen = np.empty(min(within, 128), np.int64)
+    chosen = np.empty(min(within, 128 if n_directions < 100_000 else 96), np.int64)
     for k in range(chosen.size):
         chosen[k] = k * within // chosen.size
     scan(directions, spots, chosen, size, scores)
@@ -1430,7 +1430,7 @@ def try_directions(
     """Find one axis of the target by scanning directions, turn the target about it, polish the best turns."""
     trial, frame, lab, first = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
     size = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
-    vectors = np.empty((max(12, min(24, 800 // spots.shape[1])), 3))
+    vectors = np.empty((max(12, min(24 // n_signs, 800 // spots.shape[1])), 3))
     inliers = np.empty(subset.shape[1], np.int64)
     n_vectors = lattice_vectors(size, directions, scores, spots, length, vectors)
     for c in range(n_vectors * n_signs):

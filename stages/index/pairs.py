@@ -108,22 +108,32 @@ class Pairs:
     the cell (the first one only up to the lattice's rotations). Each such match is an orientation, which Wald's sequential
     test on up to 40 spots rejects or passes on [1]_. TakeTwo (Ginn et al., 2016) starts from the same pairs.
 
-    **Directions.** If no pair leads to a sure solution: 16384 directions (65536 above 200 A) are tried for the shortest
-    axis, then the second shortest, each scored by the sum of min(distance to the nearest plane, 0.3)^2, the cell is turned
-    about the 12 best. DirAx (Duisenberg, 1992) looks for axes from spots, TORO (Gasparotto et al., 2024) scans directions
-    like this.
+    **Directions.** If no pair leads to a sure solution: 16384 directions (32768 above 100 A, 131072 above 200 A) are tried
+    for the shortest axis, then the second shortest, each scored by the sum of min(distance to the nearest plane, 0.3)^2,
+    and the cell is turned about the 12 to 24 best. DirAx (Duisenberg, 1992) looks for axes from spots, DPS (Steller et al.,
+    1997) and XGANDALF (Gevorkov et al., 2019) find them by how well projections fit planes, TORO (Gasparotto et al., 2024)
+    scans directions like this.
 
     **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
-    them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length. In the end robust
-    weights keep spurious spots from pulling.
+    them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length.
 
-    **Acceptance.** With m of n spots below t, p = (2 t)^3 the chance of a random spot, and KL the Kullback-Leibler divergence
-    of m/n from p: S = max over t of n KL bounds the probability of that many by chance, exp(-S) (Chernoff, 1952, [2]_);
-    exp(lnN) is the number of orientations that can be told apart, 8 pi^2 / symmetry * (V^(1/3) q_rms / 0.3)^3. Accepted:
-    S >= lnN + 20 (more below 20 spots: 22.5 for 10), the best other lattice at least 6 below (unless S >= lnN + 70), and
-    either 45 % of the spots below 0.25, or S >= lnN + 40 and 25 % below 0.2; the spots must also fix the orientation (not
-    all in one row). Less than 1 in 1000 lists of pure noise passes, hardly any of 30 spots or more. ``check_peaks`` is the
-    gap and the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
+    **Contest.** The few best are refined again with what is known of a spot: sharp across its ray, to about a pixel, and broad
+    along it, since a reflection is seen at some distance from the Ewald sphere. What may change is turn and scale, or turn and
+    strain, or these and a shift of the detector of some pixels. The best is turned by one and by two degrees, to find a better
+    one beside it.
+
+    **Acceptance.** With m of n spots so near to lattice points that a random spot is with probability p (a cube of indices,
+    or a cylinder along the ray, of several sizes), and KL the Kullback-Leibler divergence of m/n from p: S = n KL bounds the
+    probability of that many by chance, exp(-S) (Chernoff, 1952, [2]_); exp(lnN) is the number of orientations, strains and
+    shifts that can be told apart at that size. The largest S - lnN over the sizes is the margin. Accepted: a margin of 12
+    or more, the best other lattice at least 6 below (unless it is 50), and either 45 % of the spots within 0.25 of an index,
+    or a margin of 30 and 25 % within 0.2; the spots must also fix the orientation (not all in one row). Of lists of pure
+    noise about 1 in 500 passes at 8 to 10 spots, and hardly any from 15 spots up. ``check_peaks`` is the lead over others and
+    the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
+
+    **Several lattices, further tries.** See :mod:`stages.index._attempts`: with ``multi`` explained spots are taken away and
+    the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
+    upstream this one looks at frames in which nothing was found, and with ``multi`` at the spots that are left of the others.
 
     **Another cell?** Some of the hits that the cell does not explain, or hardly (S < lnN + 60), are searched without a cell
     (`verify`: the first 20, then one in 10). A lattice that is found, and is more significant by 20 than ours if there is
@@ -132,7 +142,9 @@ class Pairs:
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 
     .. [1] Ginn et al. (2016) https://doi.org/10.1107/S2059798316010706; Wald (1945) https://doi.org/10.1214/aoms/1177731118;
-       Duisenberg (1992) https://doi.org/10.1107/S0021889891010634; Gasparotto et al. (2024) https://doi.org/10.1107/S1600576724003182
+       Duisenberg (1992) https://doi.org/10.1107/S0021889891010634; Steller et al. (1997)
+       https://doi.org/10.1107/S0021889897008777; Gevorkov et al. (2019) https://doi.org/10.1107/S2053273319010593;
+       Gasparotto et al. (2024) https://doi.org/10.1107/S1600576724003182
     .. [2] Chernoff (1952) https://doi.org/10.1214/aoms/1177729330
     """
 
