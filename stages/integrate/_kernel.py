@@ -36,10 +36,16 @@ def mark(
     `size` int64 (P, 2) is width and height of the panels, `start` where they
     begin in packed order.
     """
+    reach = max(abs(offsets[0, 0]), abs(offsets[0, 1]))  # the first offset is as long as the radius, along an axis
     for i in range(panel.size):
         p = panel[i]
         width, height, first = size[p, 0], size[p, 1], start[p]
         x0, y0 = math.floor(fs[i]), math.floor(ss[i])
+        middle = first + y0 * width + x0
+        if x0 >= reach and y0 >= reach and x0 + reach < width and y0 + reach < height:
+            for j in range(offsets.shape[0]):
+                marks[middle + offsets[j, 1] * width + offsets[j, 0]] += step
+            continue
         for j in range(offsets.shape[0]):
             x, y = x0 + offsets[j, 0], y0 + offsets[j, 1]
             if 0 <= x < width and 0 <= y < height:

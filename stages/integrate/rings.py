@@ -80,7 +80,8 @@ class RunningRings:
 
     def __init__(self, stage: IntegrationParameters, replica: int = 0) -> None:
         self._stage = stage
-        self._diagnostician = Diagnostician(Condition.parse(stage.int_diag), stage.int_diag_most, replica)
+        self._replica = replica
+        self._diagnostician = self._new_diagnostician()
         self._predictor = Predictor(stage.options)
         self._flatten = Flattener()
         self._pack_mask = PackedMask()
@@ -254,6 +255,10 @@ class RunningRings:
         peaks = PeakList.make([0], [3.0], [3.0], [1.0])
         for dtype in dtypes:
             self(crystals, geom, Image.of(d=np.zeros((32, 32), dtype)), peaks)
+        self._diagnostician = self._new_diagnostician()  # what was shown of the empty frame does not count
+
+    def _new_diagnostician(self) -> Diagnostician:
+        return Diagnostician(Condition.parse(self._stage.int_diag), self._stage.int_diag_most, self._replica)
 
 
 def ring_offsets(
