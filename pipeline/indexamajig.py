@@ -24,6 +24,8 @@ integrate                 integrate/rings, integrate/prof2d, integrate/predict_o
 sink                      sink/stream_file, sink/headers_only
 cells                     live/cells, if there is indexing; comes after refine, or the last index
 merge                     live/merge, with ``--live-merge``; comes after integrate
+detector_shift            live/detector_shift, with ``--refine-detector-shift``; comes after refine
+int_diag                  live/int_diag, with ``--int-diag``; comes after integrate
 ========================  =================================================================
 
 The rules by which options exclude or need each other stand here together, for whoever looks for one; hence the length.
@@ -75,7 +77,12 @@ INTEGRATION_FLAGS = ("cen", "sat", "grad")
 INTEGRATION_METHODS = ("rings", "prof2d")
 
 
-_AFTER = {"merge": ("integrate",), "cells": ("refine", "index")}
+_AFTER = {
+    "merge": ("integrate",),
+    "int_diag": ("integrate",),
+    "cells": ("refine", "index"),
+    "detector_shift": ("refine",),
+}
 """Roles that come after another than the one before them: the last node of the first of these roles that there is."""
 
 
@@ -189,8 +196,6 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     integrate = _integration_method(given, no_image)
     if "data_format" in given:
         _value(option("data_format"), given.take("data_format"))
-    if "int_diag" in given:
-        _value(option("int_diag"), given.take("int_diag"))
     yield "source", _source(given)
     yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
     yield "geometry_map", "geometry_map/map_panels"
@@ -216,6 +221,10 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     yield "sink", "sink/headers_only" if no_image else "sink/stream_file"
     if is_indexed:
         yield "cells", "live/cells"
+    if is_indexed and "no_refine" not in given and given.take("refine_detector_shift"):
+        yield "detector_shift", "live/detector_shift"
+    if is_indexed and integrate != "integrate/predict_only" and given.take("int_diag") not in (None, "none"):
+        yield "int_diag", "live/int_diag"
     if given.take("live_merge"):
         if not is_indexed or integrate == "integrate/predict_only":
             raise UserError(

@@ -154,15 +154,6 @@ def negated(given: bool) -> bool:
     return not given
 
 
-def only_none(text: str) -> str:
-    """Read a condition for diagnostics."""
-    if text != "none":
-        raise ValueError(
-            f"{text!r} is not supported: how a reflection is integrated is not shown yet; only none is accepted"
-        )
-    return text
-
-
 def only_msgpack(text: str) -> str:
     """Read a data format."""
     if text != "msgpack":

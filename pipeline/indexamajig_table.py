@@ -15,7 +15,6 @@ from pipeline.indexamajig_options import (
     negated,
     noted,
     only_msgpack,
-    only_none,
     own,
     radii,
     recorded,
@@ -172,6 +171,8 @@ _INDEXING = (
         "A,B,C,AL,BE,GA", "5,5,5,1.5,1.5,1.5", value=tolerance, sets=("index.tolerance",)),
     Option(("--no-refine",), INDEXING, "Leave prediction refinement out.", shapes=True),
     noted("--refine", panel=INDEXING, help="Refine the prediction.", why="it is the default"),
+    own("--refine-detector-shift", panel=INDEXING, help="Refine the detector's shift for each crystal too, and say in the "
+        "report what to put into the geometry file.", sets=("refine.refine_detector_shift",)),
     Option(("--no-check-cell",), INDEXING, "Accept lattices whose cell is out of --tolerance.", value=negated,
         sets=("index.check_cell",)),
     noted("--check-cell", panel=INDEXING, help="Compare with the given cell.", why="it is the default"),
@@ -227,8 +228,9 @@ _INTEGRATION = (
         "RAD", "0", sets=("integrate.fix_divergence",)),
     refused("--fix-bandwidth", panel=INTEGRATION, help="Bandwidth for the prediction.",
         why="give 'bandwidth' in the geometry file, as for indexamajig", kind=str),
-    Option(("--int-diag",), INTEGRATION, "Show how reflections are integrated: none.", str, "CONDITION", "none",
-        value=only_none, shapes=True),
+    Option(("--int-diag",), INTEGRATION, "Show in the report how reflections were integrated: none, all, random, strong, "
+        "negative, implausible, or indices such as 3,-4,5.", str, "CONDITION", "none",
+        sets=("integrate.int_diag",)),
 )
 
 _RUNNING = (

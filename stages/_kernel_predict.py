@@ -139,23 +139,29 @@ def list_panels(boxes: Array, bounds: Array, cells: int, start: Array, members: 
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def planes_of(
+    shift: Array, origin: Array, normal: Array, dual_fs: Array, dual_ss: Array, width: Array, height: Array
+) -> Array:
+    """Return what :func:`meet` needs of each shifted panel in one row of 14 numbers.
+
+    A ray t d meets the panel where n.(t d - o) = 0, and there fs = dual_fs.(t d - o): n, n.o, dual_fs, dual_fs.o, dual_ss,
+    dual_ss.o, width and height. (One small array: a call that hands over seven takes longer than the sums.)
+    """
+    planes = np.empty((origin.shape[0], 14))
+    for p in range(origin.shape[0]):
+        x, y, z = origin[p, 0] + shift[0], origin[p, 1] + shift[1], origin[p, 2]
+        for at, vector in ((0, normal[p]), (4, dual_fs[p]), (8, dual_ss[p])):
+            for i in range(3):
+                planes[p, at + i] = vector[i]
+            planes[p, at + 3] = vector[0] * x + vector[1] * y + vector[2] * z
+        planes[p, 12], planes[p, 13] = width[p], height[p]
+    return planes
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def meet(
-    dx: float,
-    dy: float,
-    dz: float,
-    shift_x: float,
-    shift_y: float,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
-    width: Array,
-    height: Array,
-    bounds: Array,
-    cells: int,
-    start: Array,
-    members: Array,
+    dx: float, dy: float, dz: float, planes: Array, bounds: Array, cells: int, start: Array, members: Array
 ) -> tuple[int, float, float]:
     """Return (panel, fs, ss) where the ray along (dx, dy, dz) from the specimen ends; panel -1 where it meets none.
 
@@ -176,17 +182,13 @@ def meet(
         cell = j * cells + i
     for entry in range(start[cell], start[cell + 1]):
         p = members[entry]
-        towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
-        if towards == 0.0:
+        plane = planes[p]
+        t = plane[3] / (plane[0] * dx + plane[1] * dy + plane[2] * dz)
+        if not 0.0 < t < nearest:  # nor along the panel, where t is infinite or none
             continue
-        ox, oy, oz = origin[p, 0] + shift_x, origin[p, 1] + shift_y, origin[p, 2]
-        t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards
-        if t <= 0.0 or t >= nearest:
-            continue
-        x, y, z = t * dx - ox, t * dy - oy, t * dz - oz
-        fs = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z
-        ss = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z
-        if 0.0 <= fs < width[p] and 0.0 <= ss < height[p]:
+        fs = t * (plane[4] * dx + plane[5] * dy + plane[6] * dz) - plane[7]
+        ss = t * (plane[8] * dx + plane[9] * dy + plane[10] * dz) - plane[11]
+        if 0.0 <= fs < plane[12] and 0.0 <= ss < plane[13]:
             best, best_fs, best_ss, nearest = p, fs, ss, t
     return best, best_fs, best_ss
 
@@ -208,28 +210,13 @@ def meet_each(
     out: Array,
 ) -> None:
     """Write (panel, fs, ss) of :func:`meet` for each row of `direction` into `out`, float64 (n, 3)."""
+    planes = planes_of(shift, origin, normal, dual_fs, dual_ss, width, height)
     for i in range(direction.shape[0]):
-        p, fs, ss = meet(
-            direction[i, 0],
-            direction[i, 1],
-            direction[i, 2],
-            shift[0],
-            shift[1],
-            origin,
-            normal,
-            dual_fs,
-            dual_ss,
-            width,
-            height,
-            bounds,
-            cells,
-            start,
-            members,
-        )
+        p, fs, ss = meet(direction[i, 0], direction[i, 1], direction[i, 2], planes, bounds, cells, start, members)
         out[i, 0], out[i, 1], out[i, 2] = p, fs, ss
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def partiality_of(
     x: float, y: float, z: float, k: float, radius: float, bandwidth: float, divergence: float
 ) -> tuple[float, float, float]:
@@ -248,11 +235,13 @@ def partiality_of(
     dz = z + k
     length = math.sqrt(x * x + y * y + dz * dz)
     error = k - length
+    spread_k = bandwidth * k
+    from_divergence = 0.25 * divergence * math.sqrt(x * x + y * y) if divergence > 0.0 else 0.0
+    if spread_k == 0.0:
+        return math.exp(-0.5 * error * error / (radius * radius + from_divergence * from_divergence)), error, k
     to_sphere = k / length
     px, py, pz = x * to_sphere, y * to_sphere, dz * to_sphere - k
-    spread_k = bandwidth * k
     from_k = (1.0 - dz / length) * spread_k
-    from_divergence = 0.25 * divergence * math.sqrt(x * x + y * y)
     variance = radius * radius + from_k * from_k + from_divergence * from_divergence
     largest = radius * radius + spread_k * spread_k + from_divergence * from_divergence
     partiality = math.exp(-0.5 * error * error / variance) * math.sqrt(largest / variance)
@@ -264,8 +253,60 @@ def partiality_of(
 
 
 @njit(cache=True, nogil=True)
+def reciprocal_of(real: Array, out: Array) -> None:
+    """Write a*, b*, c* to `out` for rows a, b, c: cross products over the volume."""
+    for i in range(3):
+        s, t = real[(i + 1) % 3], real[(i + 2) % 3]
+        out[i, 0] = s[1] * t[2] - s[2] * t[1]
+        out[i, 1] = s[2] * t[0] - s[0] * t[2]
+        out[i, 2] = s[0] * t[1] - s[1] * t[0]
+    volume = real[0, 0] * out[0, 0] + real[0, 1] * out[0, 1] + real[0, 2] * out[0, 2]
+    for i in range(3):
+        for j in range(3):
+            out[i, j] /= volume
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cut_lines(
+    px: float,
+    py: float,
+    pz: float,
+    b0: float,
+    b1: float,
+    b2: float,
+    c0: float,
+    c1: float,
+    c2: float,
+    outer_sq: float,
+    inner_sq: float,
+    steps: Array,
+    ends: Array,
+) -> None:
+    """Cut lines p + l c, p = (px, py, pz) + i b for i = 0, 1, ..., with the shell between two spheres about the origin.
+
+    `ends` (4, lines) receives first and last whole l of each line's two intervals; the last is below the first where there
+    is none. A line that misses a sphere is treated as if it touched it: what lies on an interval's very edge is for
+    the caller to test exactly. No branches, so that the loop is vectorised.
+    """
+    cc = c0 * c0 + c1 * c1 + c2 * c2
+    one_by_cc = 1.0 / cc
+    first_from, first_to, second_from, second_to = ends[0], ends[1], ends[2], ends[3]
+    for i in range(first_from.size):
+        x, y, z = px + steps[i] * b0, py + steps[i] * b1, pz + steps[i] * b2
+        pc = x * c0 + y * c1 + z * c2
+        pp = x * x + y * y + z * z
+        outside = math.sqrt(max(pc * pc - cc * (pp - outer_sq), 0.0))
+        inside = math.sqrt(max(pc * pc - cc * (pp - inner_sq), 0.0))
+        # an index on the very edge belongs to the interval whatever the rounding
+        first_from[i] = np.ceil((-pc - outside) * one_by_cc - 1e-9)
+        first_to[i] = np.floor((-pc - inside) * one_by_cc + 1e-9)
+        second_from[i] = np.ceil((-pc + inside) * one_by_cc - 1e-9)
+        second_to[i] = np.floor((-pc + outside) * one_by_cc + 1e-9)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def predict(
-    reciprocal: Array,
+    real: Array,
     centering: int,
     k: float,
     radius: float,
@@ -300,13 +341,13 @@ def predict(
 
         |p|^2 + 2 l p.c* + l^2 |c*|^2 = r^2
 
-    has two roots for each radius, so there are at most two short intervals of l; the resolution sphere |g| <= q_max cuts them
-    further. The axis of most orders plays the part of c*. Every candidate is then tested exactly.
+    has two roots for each radius, so there are at most two short intervals of l. The axis of most orders plays the part of c*.
+    Every candidate is then tested exactly, also for the resolution sphere |g| <= q_max.
 
     Parameters
     ----------
-    reciprocal
-        (3, 3), rows a*, b*, c*.
+    real
+        (3, 3), rows a, b, c.
     q_max, detector_q_max
         Largest |g| wanted; largest |q| that reaches the detector.
     usable
@@ -322,18 +363,11 @@ def predict(
     w = math.sqrt(max(0.0, 2.0 * widest * (0.5 * math.log(brightest) - math.log(min_partiality)))) * 1.000001
     limit = min(detector_q_max + w, q_max)
     limit_sq = limit * limit
-    # real-space axes: rows of the inverse transpose, by cross products
-    ax, bx, cx = reciprocal[0], reciprocal[1], reciprocal[2]
-    volume = (
-        ax[0] * (bx[1] * cx[2] - bx[2] * cx[1])
-        - ax[1] * (bx[0] * cx[2] - bx[2] * cx[0])
-        + ax[2] * (bx[0] * cx[1] - bx[1] * cx[0])
-    )
+    reciprocal = np.empty((3, 3))
+    reciprocal_of(real, reciprocal)
     orders = np.empty(3, np.int64)
     for i in range(3):
-        s, t = reciprocal[(i + 1) % 3], reciprocal[(i + 2) % 3]
-        rx, ry, rz = s[1] * t[2] - s[2] * t[1], s[2] * t[0] - s[0] * t[2], s[0] * t[1] - s[1] * t[0]
-        length = math.sqrt(rx * rx + ry * ry + rz * rz) / abs(volume)
+        length = math.sqrt(real[i, 0] ** 2 + real[i, 1] ** 2 + real[i, 2] ** 2)
         orders[i] = int(min(float(MAX_INDEX), limit * length))
     inner = 2
     for i in range(2):
@@ -344,16 +378,18 @@ def predict(
     b0, b1, b2 = reciprocal[second, 0], reciprocal[second, 1], reciprocal[second, 2]
     c0, c1, c2 = reciprocal[inner, 0], reciprocal[inner, 1], reciprocal[inner, 2]
     cc = c0 * c0 + c1 * c1 + c2 * c2
-    one_by_cc = 1.0 / cc
     outer_sq = (k + w) ** 2
     inner_sq = max(0.0, k - w) ** 2
     index = np.zeros(3, np.int64)
+    steps = np.arange(2 * orders[second] + 1) * 1.0
+    ends = np.empty((4, 2 * orders[second] + 1))
+    planes = planes_of(shift, origin, normal, dual_fs, dual_ss, width, height)
     found = 0
     # across c*: a line is within the resolution sphere where |h a* + k b*| across is
     ac, bc = a0 * c0 + a1 * c1 + a2 * c2, b0 * c0 + b1 * c1 + b2 * c2
-    across_aa = a0 * a0 + a1 * a1 + a2 * a2 - ac * ac * one_by_cc
-    across_ab = a0 * b0 + a1 * b1 + a2 * b2 - ac * bc * one_by_cc
-    across_bb = b0 * b0 + b1 * b1 + b2 * b2 - bc * bc * one_by_cc
+    across_aa = a0 * a0 + a1 * a1 + a2 * a2 - ac * ac / cc
+    across_ab = a0 * b0 + a1 * b1 + a2 * b2 - ac * bc / cc
+    across_bb = b0 * b0 + b1 * b1 + b2 * b2 - bc * bc / cc
     for ih in range(-orders[first], orders[first] + 1):
         half = (ih * across_ab) ** 2 - across_bb * (ih * ih * across_aa - limit_sq)
         if half < 0.0:
@@ -362,36 +398,20 @@ def predict(
         middle = -ih * across_ab / across_bb
         from_k = max(math.ceil(middle - half - 1e-9), -orders[second])
         to_k = min(math.floor(middle + half + 1e-9), orders[second])
-        for ik in range(from_k, to_k + 1):
+        num_lines = to_k - from_k + 1
+        if num_lines < 1:
+            continue
+        gx, gy, gz = ih * a0 + from_k * b0, ih * a1 + from_k * b1, ih * a2 + from_k * b2
+        cut_lines(gx, gy, gz + k, b0, b1, b2, c0, c1, c2, outer_sq, inner_sq, steps, ends[:, :num_lines])
+        for line in range(num_lines):
+            if not (ends[1, line] >= ends[0, line] or ends[3, line] >= ends[2, line]):
+                continue
+            ik = from_k + line
             gx, gy, gz = ih * a0 + ik * b0, ih * a1 + ik * b1, ih * a2 + ik * b2
-            gc = gx * c0 + gy * c1 + gz * c2
-            gg = gx * gx + gy * gy + gz * gz
-            in_sphere = gc * gc - cc * (gg - limit_sq)
-            if in_sphere < 0.0:
-                continue
-            pc = gc + k * c2
-            pp = gg + 2.0 * k * gz + k * k
-            outside = pc * pc - cc * (pp - outer_sq)
-            if outside < 0.0:
-                continue
-            half = math.sqrt(in_sphere)
-            lowest, highest = (-gc - half) * one_by_cc, (-gc + half) * one_by_cc
-            half = math.sqrt(outside)
-            low, high = (-pc - half) * one_by_cc, (-pc + half) * one_by_cc
-            inside = pc * pc - cc * (pp - inner_sq)
-            gap_from = gap_to = high + 1.0
-            if inside > 0.0:
-                half = math.sqrt(inside)
-                gap_from, gap_to = (-pc - half) * one_by_cc, (-pc + half) * one_by_cc
             last_done = -MAX_INDEX - 1
             for part in range(2):
-                if part == 0:
-                    begin, end = max(low, lowest), min(gap_from, high, highest)
-                else:
-                    begin, end = max(gap_to, lowest), min(high, highest)
-                # an index on the very edge belongs to the interval whatever the rounding; the exact test follows
-                from_l = max(math.ceil(begin - 1e-9), -MAX_INDEX, last_done + 1)
-                to_l = min(math.floor(end + 1e-9), MAX_INDEX)
+                from_l = max(int(ends[2 * part, line]), -MAX_INDEX, last_done + 1)
+                to_l = min(int(ends[2 * part + 1, line]), MAX_INDEX)
                 for il in range(from_l, to_l + 1):
                     last_done = il
                     x, y, z = gx + il * c0, gy + il * c1, gz + il * c2
@@ -404,23 +424,7 @@ def predict(
                     partiality, error, k_recorded = partiality_of(x, y, z, k, radius, bandwidth, divergence)
                     if not partiality >= min_partiality:
                         continue
-                    p, fs, ss = meet(
-                        x,
-                        y,
-                        z + k_recorded,
-                        shift[0],
-                        shift[1],
-                        origin,
-                        normal,
-                        dual_fs,
-                        dual_ss,
-                        width,
-                        height,
-                        bounds,
-                        cells,
-                        start,
-                        members,
-                    )
+                    p, fs, ss = meet(x, y, z + k_recorded, planes, bounds, cells, start, members)
                     if p < 0 or not usable[p]:
                         continue
                     if found < hkl_out.shape[0]:
@@ -430,20 +434,6 @@ def predict(
                         error_out[found], partiality_out[found] = error, min(1.0, partiality)
                     found += 1
     return found
-
-
-@njit(cache=True, nogil=True)
-def reciprocal_of(real: Array, out: Array) -> None:
-    """Write a*, b*, c* to `out` for rows a, b, c: cross products over the volume."""
-    for i in range(3):
-        s, t = real[(i + 1) % 3], real[(i + 2) % 3]
-        out[i, 0] = s[1] * t[2] - s[2] * t[1]
-        out[i, 1] = s[2] * t[0] - s[0] * t[2]
-        out[i, 2] = s[0] * t[1] - s[1] * t[0]
-    volume = real[0, 0] * out[0, 0] + real[0, 1] * out[0, 1] + real[0, 2] * out[0, 2]
-    for i in range(3):
-        for j in range(3):
-            out[i, j] /= volume
 
 
 @njit(cache=True, nogil=True)

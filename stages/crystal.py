@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.diagnosis import Diagnosis
 from stages.lattice import Lattice, UnitCell
 
 CONSENSUS = "cell"
@@ -37,6 +38,8 @@ class Reflections:
         partiality 0..1.
     num_saturated, num_implausible
         How many had pixels above max_adu, and how many were left out because I < -5 sigma.
+    diagnoses
+        How some were integrated, where that was asked for; also of reflections that were left out.
     """
 
     hkl: NDArray[np.int32]
@@ -51,14 +54,15 @@ class Reflections:
     partiality: NDArray[np.float64]
     num_saturated: int = 0
     num_implausible: int = 0
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hkl)
 
     def select(self, which: NDArray[Any]) -> Reflections:
-        """Return the reflections of a boolean mask or an index array, in that order; the counts stay."""
-        arrays = {f.name: getattr(self, f.name)[which] for f in fields(self) if not f.name.startswith("num_")}
-        return replace(self, **arrays)
+        """Return the reflections of a boolean mask or an index array, in that order; counts and diagnoses stay."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: a[which] for name, a in arrays.items() if isinstance(a, np.ndarray)})
 
 
 @dataclass(frozen=True, eq=False)

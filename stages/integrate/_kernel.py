@@ -36,10 +36,16 @@ def mark(
     `size` int64 (P, 2) is width and height of the panels, `start` where they
     begin in packed order.
     """
+    reach = max(abs(offsets[0, 0]), abs(offsets[0, 1]))  # the first offset is as long as the radius, along an axis
     for i in range(panel.size):
         p = panel[i]
         width, height, first = size[p, 0], size[p, 1], start[p]
         x0, y0 = math.floor(fs[i]), math.floor(ss[i])
+        middle = first + y0 * width + x0
+        if x0 >= reach and y0 >= reach and x0 + reach < width and y0 + reach < height:
+            for j in range(offsets.shape[0]):
+                marks[middle + offsets[j, 1] * width + offsets[j, 0]] += step
+            continue
         for j in range(offsets.shape[0]):
             x, y = x0 + offsets[j, 0], y0 + offsets[j, 1]
             if 0 <= x < width and 0 <= y < height:
@@ -75,22 +81,18 @@ def fit_background(
     first = 0.0
     s_x = s_y = s_xx = s_xy = s_yy = s_v = s_xv = s_yv = s_vv = 0.0
     highest = -np.inf
-    saturated = 0.0
+    packed, at = start + y0 * width + x0, origin + y0 * stride_ss + x0 * stride_fs
     for j in range(ring.shape[0]):
         dx, dy = ring[j, 0], ring[j, 1]
-        x, y = x0 + dx, y0 + dy
-        packed = start + y * width + x
-        if marks[packed] != 0:
+        if marks[packed + dy * width + dx] != 0:
             continue
-        value = float(flat[origin + y * stride_ss + x * stride_fs])
+        value = float(flat[at + dy * stride_ss + dx * stride_fs])
         if not math.isfinite(value):
             continue
         if n == 0:
             first = value
         n += 1
         highest = max(highest, value)
-        if value > max_adu:
-            saturated = 1.0
         value -= first
         s_v += value
         s_vv += value * value
@@ -121,35 +123,37 @@ def fit_background(
         variance *= n / free
     fit[0], fit[1], fit[2] = first + a, b, c
     fit[3] = max(0.0, variance)
-    fit[4], fit[5], fit[6] = highest, saturated, first + s_v / n
+    fit[4], fit[5], fit[6] = highest, highest > max_adu, first + s_v / n
     return n
 
 
 @njit(cache=True, nogil=True)
-def strongest_offset(
-    flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, fit: Array
-) -> tuple[int, int, int]:
-    """Return (how many pixels of the circle stand out, dx, dy of the highest); those claimed by other peaks do not count.
+def offset_of_peak(
+    flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, fit: Array, num_ring: int, gain: float
+) -> tuple[int, int]:
+    """Return (dx, dy) of the pixel in which the circle's centre of intensity lies; (0, 0) where nothing stands out.
 
-    A pixel stands out if it exceeds three times the background, and the background by STANDS_OUT standard deviations.
+    Pixels claimed by other peaks do not count. Something stands out if the sum exceeds STANDS_OUT of its standard deviations.
     """
-    num_strong, best_dx, best_dy = 0, 0, 0
-    best = -np.inf
-    above = STANDS_OUT * math.sqrt(fit[3])
+    total = along_x = along_y = 0.0
+    n = 0
     for j in range(inner.shape[0]):
         dx, dy = inner[j, 0], inner[j, 1]
-        x, y = x0 + dx, y0 + dy
-        packed = where[START] + y * where[WIDTH] + x
+        packed = where[START] + (y0 + dy) * where[WIDTH] + x0 + dx
         if marks[packed] != 0:
             continue
-        value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
-        background = fit[0] + fit[1] * dx + fit[2] * dy
-        if not math.isfinite(value) or value <= 3.0 * background or value <= background + above:
+        value = float(flat[where[OFFSET] + (y0 + dy) * where[STRIDE_SS] + (x0 + dx) * where[STRIDE_FS]])
+        if not math.isfinite(value):
             continue
-        num_strong += 1
-        if value > best:
-            best, best_dx, best_dy = value, dx, dy
-    return num_strong, best_dx, best_dy
+        n += 1
+        net = value - (fit[0] + fit[1] * dx + fit[2] * dy)
+        total += net
+        along_x += net * dx
+        along_y += net * dy
+    variance = gain * max(total, gain) + n * (1.0 + n / num_ring) * fit[3]
+    if not total > STANDS_OUT * math.sqrt(variance):
+        return 0, 0
+    return math.floor(along_x / total + 0.5), math.floor(along_y / total + 0.5)
 
 
 @njit(cache=True, nogil=True)
@@ -186,8 +190,8 @@ def integrate_one(
             return UNMEASURABLE
         if not cen or step == MAX_CENTRINGS:
             break
-        num_strong, dx, dy = strongest_offset(flat, where, marks, x0, y0, inner, fit)
-        if num_strong < 2 or (dx == 0 and dy == 0):
+        dx, dy = offset_of_peak(flat, where, marks, x0, y0, inner, fit, num_ring, adu_per_photon)
+        if dx == 0 and dy == 0:
             break
         moved_x += dx
         moved_y += dy
@@ -198,21 +202,22 @@ def integrate_one(
         x0 += dx
         y0 += dy
     total = moment = 0.0
-    highest, saturated = fit[4], fit[5] > 0.0
+    highest = fit[4]
     num_inner = 0
+    stride_ss, stride_fs = where[STRIDE_SS], where[STRIDE_FS]
+    packed, at = start + y0 * width + x0, where[OFFSET] + y0 * stride_ss + x0 * stride_fs
+    a, b, c = fit[0], fit[1], fit[2]
     for j in range(inner.shape[0]):
         dx, dy = inner[j, 0], inner[j, 1]
-        x, y = x0 + dx, y0 + dy
-        packed = start + y * width + x
-        value = float(flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]])
-        if marks[packed] >= BAD or not math.isfinite(value):
+        value = float(flat[at + dy * stride_ss + dx * stride_fs])
+        claimed = marks[packed + dy * width + dx]
+        if claimed >= BAD or not math.isfinite(value):
             return UNMEASURABLE
-        if marks[packed] > claims:
+        if claimed > claims:
             continue
         num_inner += 1
         highest = max(highest, value)
-        saturated = saturated or value > max_adu
-        net = value - (fit[0] + fit[1] * dx + fit[2] * dy)
+        net = value - (a + b * dx + c * dy)
         total += net
         moment += net * (dx * dx + dy * dy)
     if num_inner < FEWEST_PIXELS:
@@ -224,7 +229,7 @@ def integrate_one(
     out[4], out[5] = fs + moved_x, ss + moved_y
     out[6], out[7], out[8] = moment, num_inner == inner.shape[0], total
     fit[7] = num_ring
-    return (SATURATED if saturated else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
+    return (SATURATED if highest > max_adu else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
 
 
 @njit(cache=True, nogil=True)
@@ -304,7 +309,6 @@ def integrate(
             mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
 
 
-SUITABLE_HEIGHT = 10.0
 STEEPEST = 0.1
 
 
@@ -343,9 +347,9 @@ def collect_profile(
     """Sum a crystal's reflections that lie in one array with planes as background, and add the suitable ones to the profile.
 
     As :func:`integrate`; besides, `fits` (n, 8) receives the planes, and `profile` (2, pixels of the circle) gains, for each
-    pixel, the sum over suitable reflections of S v and of S^2: S the intensity by summation, v the pixel above background. A
-    reflection is suitable if its highest pixel exceeds SUITABLE_HEIGHT times the background, and if the plane is not steep;
-    the status of one with a steep plane becomes UNMEASURABLE.
+    pixel, the sum over suitable reflections of v, the pixel above background, and of S, the intensity by summation. A
+    reflection is suitable if S exceeds STANDS_OUT of its standard deviations and the plane is not steep; the status of
+    one with a steep plane becomes UNMEASURABLE.
     """
     size, start = where[:, WIDTH : HEIGHT + 1], where[:, START]
     own_row = np.zeros(1, np.int64)
@@ -380,9 +384,10 @@ def collect_profile(
             x0, y0 = math.floor(results[i, 4]), math.floor(results[i, 5])
             highest = highest_of_circle(flat, where[row], marks, x0, y0, inner, claims)
             steep = max(abs(fit[1]), abs(fit[2])) > STEEPEST * abs(highest - fit[0])
+            suitable = results[i, 8] > STANDS_OUT * results[i, 1]
             if steep:
                 status[i] = UNMEASURABLE
-            elif highest > SUITABLE_HEIGHT * fit[0] and (sat or not status[i] & SATURATED):
+            elif suitable and (sat or not status[i] & SATURATED):
                 total = results[i, 8]
                 for j in range(inner.shape[0]):
                     dx, dy = inner[j, 0], inner[j, 1]
@@ -390,8 +395,8 @@ def collect_profile(
                     if marks[start[row] + y * where[row, WIDTH] + x] > claims:
                         continue
                     value = float(flat[where[row, OFFSET] + y * where[row, STRIDE_SS] + x * where[row, STRIDE_FS]])
-                    profile[0, j] += total * (value - fit[0] - fit[1] * dx - fit[2] * dy)
-                    profile[1, j] += total * total
+                    profile[0, j] += value - fit[0] - fit[1] * dx - fit[2] * dy
+                    profile[1, j] += total
         if cen:
             mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
-from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
 from stages.crystal import Crystal, Crystals, Reflections
 from stages.geometry import DetGeom
-from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
+from stages.integrate._parameters import STRICT, PredictionParameters
+from stages.integrate._prediction import Predictor, without_reflections
 from stages.peaklist import PeakList
 from stages.prediction import warm_up
 
 
 @stage("integrate/predict_only")
-class PredictOnly:
+@dataclass(frozen=True, config=STRICT)
+class PredictOnly(PredictionParameters):
     """Predict the reflections of each crystal and leave their intensities zero, as --no-image-data asks.
 
     Prediction, profile radius and resolution limit are those of ``integrate/rings``. Intensity, sigma, peak and background are
     0; reflections on pixels that are known to be bad are left out.
     """
-
-    push_res: float = Field(
-        default=math.inf, description="Predict so many nm^-1 beyond each crystal's resolution limit; may be negative."
-    )
-    fix_profile_radius: float | None = Field(
-        default=None, gt=0, description="Profile radius in m^-1 for all crystals, instead of one estimated for each."
-    )
-    fix_divergence: float | None = Field(
-        default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
-    )
-    overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
-    cell_parameters_only: bool = Field(default=False, description="Do not predict at all.")
 
     def open(self, context: Context) -> RunningPredictOnly:
         """Compile the kernels."""
@@ -47,9 +36,7 @@ class RunningPredictOnly:
 
     def __init__(self, stage: PredictOnly) -> None:
         self._stage = stage
-        self._predictor = Predictor(
-            PredictionOptions(stage.push_res, stage.fix_profile_radius, stage.fix_divergence, stage.overpredict)
-        )
+        self._predictor = Predictor(stage.options)
 
     def __call__(self, crystals: Crystals, geom: DetGeom, peaks: PeakList) -> Crystals:
         """Return the crystals with their predicted reflections."""

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
 from stages.integrate import _kernel as kernel
-from stages.integrate._prediction import PredictionOptions
-from stages.integrate.rings import RunningRings, radii_that_grow
+from stages.integrate._parameters import STRICT, IntegrationParameters
+from stages.integrate.rings import RunningRings
 from stages.tables import PIXEL_TYPES
 
 
 @stage("integrate/prof2d")
-class Prof2d:
+@dataclass(frozen=True, config=STRICT)
+class Prof2d(IntegrationParameters):
     """Predict the reflections of each crystal, and fit each with the two-dimensional profile of the crystal's strong ones.
 
     Prediction, circles and rings, what is left out and counted, and the part f of a spot that the circle catches are those of
     ``integrate/rings``; the background is always a plane b, fitted to the ring. The profile (Rossmann 1979,
-    doi:10.1107/S0021889879012218) is the mean shape of the suitable reflections, each weighted by its own intensity S by
-    summation: for pixel i of the circle, and normalised to the sum 1 ::
+    doi:10.1107/S0021889879012218) is the mean shape of the suitable reflections, each weighted by its intensity S by
+    summation, as photons ask for: for pixel i of the circle, and normalised to the sum 1 ::
 
-        P_i = sum(S (v_i - b_i)) / sum(S^2)
+        P_i = sum(v_i - b_i) / sum(S)
 
-    Suitable are reflections whose highest pixel exceeds ten times the background. All reflections are then fitted with it::
+    (With weights S^2 the one or two strongest spots, and where in their pixels they happen to lie, would be the profile: the
+    others then come out too weak, by 1 to 2 %.)
+
+    Suitable are reflections with S > 5 sigma (those with the highest pixels would be those in the middle of one, a profile
+    that is too sharp). All reflections are then fitted with it::
 
         f I = J = sum(P_i (v_i - b_i)) / sum(P_i^2)
         f^2 sigma^2 = (adu_per_photon J sum(P_i^3) + s^2 (sum(P_i^2) + sum(P_i)^2 / m)) / sum(P_i^2)^2
@@ -37,48 +42,15 @@ class Prof2d:
     and so no reflections, as with indexamajig's ``--integration=prof2d``; sigma is the fit's own error here.
     """
 
-    int_radius: tuple[float, float, float] = Field(
-        default=(4.0, 5.0, 7.0), description="Inner, middle and outer radius in pixels; cut down to whole pixels."
-    )
     cen: bool = Field(
         default=True,
-        description="Move each circle to its highest pixel, within the inner radius, if two pixels stand out (prof2d-nocen: "
-        "do not).",
+        description="Move each circle to where its intensity has its centre, within the inner radius, if the sum exceeds five "
+        "of its standard deviations (prof2d-nocen: do not).",
     )
-    sat: bool = Field(default=False, description="Keep reflections with pixels above max_adu (prof2d-sat).")
-    correct_tails: bool = Field(
-        default=True, description="Divide intensities by the part of a spot that lies in the circle, f."
-    )
-    push_res: float = Field(
-        default=math.inf, description="Integrate so many nm^-1 beyond each crystal's resolution limit; may be negative."
-    )
-    fix_profile_radius: float | None = Field(
-        default=None, gt=0, description="Profile radius in m^-1 for all crystals, instead of one estimated for each."
-    )
-    fix_divergence: float | None = Field(
-        default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
-    )
-    overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
-    cell_parameters_only: bool = Field(default=False, description="Do not predict or integrate at all.")
-
-    @field_validator("int_radius")
-    @classmethod
-    def _radii_grow(cls, radii: tuple[float, float, float]) -> tuple[float, float, float]:
-        return radii_that_grow(radii)
-
-    @property
-    def options(self) -> PredictionOptions:
-        """The parameters that concern prediction."""
-        return PredictionOptions(self.push_res, self.fix_profile_radius, self.fix_divergence, self.overpredict)
-
-    @property
-    def grad(self) -> bool:
-        """Backgrounds are planes."""
-        return True
 
     def open(self, context: Context) -> RunningProf2d:
         """Compile the kernels."""
-        running = RunningProf2d(self)
+        running = RunningProf2d(self, context.replica)
         running.warm_up((np.int32,))
         return running
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
 from stages.crystal import Crystals, Reflections
+from stages.diagnosis import Diagnosis
 from stages.geometry import DetGeom, Panel
 from stages.image import Image
 from stages.integrate import _kernel as kernel
 from stages.integrate._containment import Containment
-from stages.integrate._prediction import PredictionOptions, Predictor, without_reflections
+from stages.integrate._diagnose import Condition, Diagnostician, Looking
+from stages.integrate._parameters import STRICT, IntegrationParameters
+from stages.integrate._prediction import Predictor, without_reflections
 from stages.peaklist import PeakList
 from stages.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
-
-if TYPE_CHECKING:
-    from stages.integrate.prof2d import Prof2d
 
 STRONG = 10.0
 """Reflections of so many sigma tell the width of the spots."""
 
 
 @stage("integrate/rings")
-class Rings:
+@dataclass(frozen=True, config=STRICT)
+class Rings(IntegrationParameters):
     """Predict the reflections of each crystal, and sum the pixels of each in a circle above the background in a ring around it.
 
     **Prediction.** With a monochromatic parallel beam, a reflection is predicted if it lies within 1.1 profile radii of the
@@ -55,43 +56,16 @@ class Rings:
     Crystals get their profile radius and their resolution limit (diffraction_resolution_limit) here too.
     """
 
-    int_radius: tuple[float, float, float] = Field(
-        default=(4.0, 5.0, 7.0), description="Inner, middle and outer radius in pixels; cut down to whole pixels."
-    )
-    cen: bool = Field(
-        default=False,
-        description="Move each circle to its highest pixel, within the inner radius, if two pixels stand out (rings-cen).",
-    )
-    sat: bool = Field(default=False, description="Keep reflections with pixels above max_adu (rings-sat).")
     grad: bool = Field(default=False, description="Fit a plane to the background instead of its mean (rings-grad).")
-    correct_tails: bool = Field(
-        default=True, description="Divide intensities by the part of a spot that lies in the circle, f."
-    )
-    push_res: float = Field(
-        default=math.inf, description="Integrate so many nm^-1 beyond each crystal's resolution limit; may be negative."
-    )
-    fix_profile_radius: float | None = Field(
-        default=None, gt=0, description="Profile radius in m^-1 for all crystals, instead of one estimated for each."
-    )
-    fix_divergence: float | None = Field(
-        default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
-    )
-    overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
-    cell_parameters_only: bool = Field(default=False, description="Do not predict or integrate at all.")
-
-    @field_validator("int_radius")
-    @classmethod
-    def _radii_grow(cls, radii: tuple[float, float, float]) -> tuple[float, float, float]:
-        return radii_that_grow(radii)
 
     @property
-    def options(self) -> PredictionOptions:
-        """The parameters that concern prediction."""
-        return PredictionOptions(self.push_res, self.fix_profile_radius, self.fix_divergence, self.overpredict)
+    def has_sloping_background(self) -> bool:
+        """Whether the background is a plane."""
+        return self.grad
 
     def open(self, context: Context) -> RunningRings:
         """Compile the kernels."""
-        running = RunningRings(self)
+        running = RunningRings(self, context.replica)
         running.warm_up((np.int32,))
         return running
 
@@ -101,18 +75,13 @@ class Rings:
         RunningRings(cls()).warm_up(PIXEL_TYPES)
 
 
-def radii_that_grow(radii: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Return the radii, or say what is wrong with them."""
-    if not (1 <= radii[0] <= radii[1] < radii[2] < 1000):
-        raise ValueError(f"radii should be 1 or more and grow: inner <= middle < outer; found {radii}")
-    return radii
-
-
 class RunningRings:
     """The integration of one replica, with its buffers."""
 
-    def __init__(self, stage: Rings | Prof2d) -> None:
+    def __init__(self, stage: IntegrationParameters, replica: int = 0) -> None:
         self._stage = stage
+        self._replica = replica
+        self._diagnostician = self._new_diagnostician()
         self._predictor = Predictor(stage.options)
         self._flatten = Flattener()
         self._pack_mask = PackedMask()
@@ -161,12 +130,36 @@ class RunningRings:
             part = slice(begin, begin + len(one))
             self._measure(where, panel[part], fs[part], ss[part], adu_per_photon, results[part], status[part])
             begin = part.stop
-        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
         ends = np.cumsum([len(r) for r in predicted])[:-1]
-        return [
-            self._kept(one, values, what)
-            for one, values, what in zip(predicted, np.split(results, ends), np.split(status, ends), strict=True)
-        ]
+        of_each = list(zip(predicted, np.split(results, ends), np.split(status, ends), strict=True))
+        kept = [self._kept(one, values, what) for one, values, what in of_each]
+        if self._diagnostician.is_wanted:
+            shown = [self._diagnoses(where, geom, *one) for one in of_each]
+            kept = [replace(one, diagnoses=some) for one, some in zip(kept, shown, strict=True)]
+        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
+        return kept
+
+    def _diagnoses(
+        self,
+        arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
+        geom: DetGeom,
+        predicted: Reflections,
+        results: NDArray[np.float64],
+        status: NDArray[np.int64],
+    ) -> tuple[Diagnosis, ...]:
+        """Show the reflections that int_diag asks for, while all peaks are marked."""
+        stage = self._stage
+        looking = Looking(
+            geom, arrays, self._inner, self._ring, self._half, self._max_adu, stage.cen, stage.has_sloping_background
+        )
+        measured = status != kernel.UNMEASURABLE
+        chosen = self._diagnostician.choose(predicted.hkl, results[:, 0], results[:, 1], measured)
+        return tuple(
+            looking.diagnosis(
+                predicted, n, (results[n, 0], results[n, 1], results[n, 4], results[n, 5]), int(status[n])
+            )
+            for n in chosen.tolist()
+        )
 
     def _measure(
         self,
@@ -195,7 +188,7 @@ class RunningRings:
                 adu_per_photon,
                 self._max_adu,
                 stage.cen,
-                stage.grad,
+                stage.has_sloping_background,
                 results,
                 status,
             )
@@ -212,6 +205,8 @@ class RunningRings:
             strong = (intensity > STRONG * sigma) & (whole > 0) & ~saturated[kept]
             caught = self._containment.from_spots(total[strong], moment[strong])
             intensity, sigma = intensity / caught, sigma / caught
+            if self._diagnostician.is_wanted:
+                results[:, :2] /= caught
         return Reflections(
             predicted.hkl[kept],
             predicted.panel[kept],
@@ -260,6 +255,10 @@ class RunningRings:
         peaks = PeakList.make([0], [3.0], [3.0], [1.0])
         for dtype in dtypes:
             self(crystals, geom, Image.of(d=np.zeros((32, 32), dtype)), peaks)
+        self._diagnostician = self._new_diagnostician()  # what was shown of the empty frame does not count
+
+    def _new_diagnostician(self) -> Diagnostician:
+        return Diagnostician(Condition.parse(self._stage.int_diag), self._stage.int_diag_most, self._replica)
 
 
 def ring_offsets(

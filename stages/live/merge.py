@@ -78,12 +78,13 @@ class Until:
 class Merge:
     """Merge the crystals over a point group as they arrive; report how good the data are, and end the run when they suffice.
 
-    An intensity is taken as I = g J, J being that of the reflection and g the scale of the crystal. J is the mean of I / g over
-    equivalents and crystals, with weights sqrt(g); g = sum I / sum J over the reflections that have been measured twice before.
-    The first `scale_after` crystals are scaled among each other. Without `scale` all g are 1, and J is the mean that CrystFEL's
-    process_hkl makes (Monte Carlo, White et al. 2012, doi:10.1107/S0021889812002312). The crystals go alternately into two
-    halves: CC1/2 is the correlation, and Rsplit the difference, of the two halves' means, over reflections that each half has
-    measured `min_measurements` times.
+    An intensity is taken as I = g p J, J being that of the reflection, g the scale of the crystal, and p = exp(-e^2 / 2 s^2)
+    the part that is recorded at the excitation error e. J is the mean of I / (g p) over equivalents and crystals, with weights
+    (g p)^1.5; g = sum I / sum p J over the reflections that have been measured twice before. The first `scale_after` crystals
+    are scaled among each other, and tell the width s by how their intensities fall with e. Without `partiality` p is 1 and
+    the weights are sqrt(g); without `scale` all g are 1 too, and J is the mean that CrystFEL's process_hkl makes (Monte Carlo,
+    White et al. 2012, doi:10.1107/S0021889812002312). The crystals go alternately into two halves: CC1/2 is the correlation,
+    and Rsplit the difference, of the two halves' means, over reflections that each half has measured `min_measurements` times.
 
     The report says how completeness, multiplicity, CC1/2, Rsplit and I/sigma(I) have grown with the number of crystals, and
     what they are in shells of equal volume. `until` ends the run, as if it had been stopped, as soon as what it asks for is
@@ -99,6 +100,9 @@ class Merge:
     )
     until: Until | None = Field(default=None, description="End the run when the merged data are like this.")
     scale: bool = Field(default=True, description="Put the crystals on a common scale.")
+    partiality: bool = Field(
+        default=True, description="Scale reflections too, by how far off the Ewald sphere they are (with scale)."
+    )
     scale_after: int = Field(default=100, ge=1, description="Scale so many crystals among each other to begin with.")
     polarisation: str = Field(
         default="horiz", description="Polarisation of the beam as process_hkl takes it: horiz, vert, none, 45deg90."
@@ -180,7 +184,7 @@ def _spans_a_cell(real_space_angstrom: NDArray[np.float64]) -> bool:
 
 
 def _without_reflections() -> Observed:
-    return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros((3, 3)), has_signal=False)
+    return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((3, 3)), has_signal=False)
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ class MergeWriter:
         self._stage = stage
         self._until = stage.until
         self._group = point_group(stage.symmetry)
-        self._merger = Merger(self._group)
+        self._merger = Merger(self._group, partial=stage.scale and stage.partiality)
         self._held: list[Observed] = []
         self._scaling_together = stage.scale
         self._num_taken = 0
@@ -269,7 +273,7 @@ class MergeWriter:
     def _current(self) -> Merger:
         if not self._held:
             return self._merger
-        merger = Merger(self._group)
+        merger = Merger(self._group, partial=self._stage.partiality)
         merger.add_together(self._held)
         return merger
 
@@ -296,7 +300,7 @@ class MergeWriter:
 
     def _lines(self, merger: Merger, found: Quality) -> list[str]:
         stage = self._stage
-        how = "scaled" if stage.scale else "not scaled"
+        how = merger.how if stage.scale else "not scaled"
         lines = [
             f"merged over {stage.symmetry}, {how}: {merger.num_crystals} crystals, {found.overall.observations} "
             f"observations of {found.overall.measured} reflections"
@@ -351,6 +355,7 @@ class MergeWriter:
         return {
             "symmetry": self._stage.symmetry,
             "scaled": self._stage.scale,
+            "width_per_angstrom": merger.width,
             "crystals": merger.num_crystals,
             "crystals_without_reflections": self._num_empty,
             "crystals_without_intensity": self._num_dark,

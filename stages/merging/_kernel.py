@@ -53,11 +53,13 @@ def observe(
     direction: NDArray[np.float64],
     keys: NDArray[np.int64],
     corrected: NDArray[np.float64],
+    error: NDArray[np.float64],
 ) -> tuple[int, bool]:
-    """Keys and polarisation-corrected intensities of a crystal; returns how many were kept, and if any is not 0.
+    """Keys, polarisation-corrected intensities and excitation errors of a crystal; returns how many were kept, if any is not 0.
 
-    star: rows a*, b*, c* in 1/Angstrom. polarised: fraction along `direction` (unit vector in the x, y plane); negative for
-    no correction. Reflections that are not finite, or whose indices do not fit into a key, are left out.
+    star: rows a*, b*, c* in 1/Angstrom; wavelength in Angstrom, NaN where it is not known (and no correction asked for).
+    polarised: fraction along `direction` (unit vector in the x, y plane); negative for no correction. Reflections that are not
+    finite, or whose indices do not fit into a key, are left out.
     """
     kept = 0
     any_signal = False
@@ -78,6 +80,10 @@ def observe(
                 continue
             value /= factor
         any_signal = any_signal or value != 0.0
+        gx = h * star[0, 0] + k * star[1, 0] + l * star[2, 0]
+        gy = h * star[0, 1] + k * star[1, 1] + l * star[2, 1]
+        gz = h * star[0, 2] + k * star[1, 2] + l * star[2, 2] + 1.0 / wavelength
+        error[kept] = 1.0 / wavelength - np.sqrt(gx * gx + gy * gy + gz * gz)
         keys[kept] = key_of(h, k, l, ops)
         corrected[kept] = value
         kept += 1
@@ -121,30 +127,28 @@ def refill(slots: NDArray[np.int64], stored: NDArray[np.int64], used: int) -> No
 def add(
     numbers: NDArray[np.int64],
     intensity: NDArray[np.float64],
-    scale: float,
+    scale: NDArray[np.float64],
+    weight: NDArray[np.float64],
     counts: NDArray[np.int64],
     sum_i: NDArray[np.float64],
     sum_w: NDArray[np.float64],
     sum_sq: NDArray[np.float64],
 ) -> None:
-    """Add a crystal's intensities, measured on its scale, to the sums of one half of the data.
-
-    The sums are those of w J, w and w J^2, with J = I / scale and the weight w = sqrt(scale).
-    """
-    weight = np.sqrt(scale)
+    """Add a crystal's intensities to the sums of one half of the data: those of w J, w and w J^2, with J = I / scale."""
     for n in range(len(numbers)):
         at = numbers[n]
-        own = intensity[n] / scale
+        own = intensity[n] / scale[n]
         counts[at] += 1
-        sum_i[at] += weight * own
-        sum_w[at] += weight
-        sum_sq[at] += weight * own * own
+        sum_i[at] += weight[n] * own
+        sum_w[at] += weight[n]
+        sum_sq[at] += weight[n] * own * own
 
 
 @njit(cache=True, nogil=True)
 def scale_against(
     numbers: NDArray[np.int64],
     intensity: NDArray[np.float64],
+    partiality: NDArray[np.float64],
     counts: NDArray[np.int64],
     sum_i: NDArray[np.float64],
     sum_w: NDArray[np.float64],
@@ -158,7 +162,7 @@ def scale_against(
         at = numbers[n]
         if counts[0, at] + counts[1, at] >= at_least:
             measured += intensity[n]
-            expected += (sum_i[0, at] + sum_i[1, at]) / (sum_w[0, at] + sum_w[1, at])
+            expected += partiality[n] * (sum_i[0, at] + sum_i[1, at]) / (sum_w[0, at] + sum_w[1, at])
             common += 1
     return measured, expected, common
 

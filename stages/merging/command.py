@@ -31,6 +31,13 @@ def merge(
     scale: Annotated[
         bool, typer.Option("--scale/--no-scale", help="Put crystals on a common scale, or take plain means.")
     ] = True,
+    partiality: Annotated[
+        bool,
+        typer.Option(
+            "--partiality/--no-partiality",
+            help="Scale reflections too, by how far off the Ewald sphere they are (not with --no-scale).",
+        ),
+    ] = True,
     polarisation: Annotated[
         str, typer.Option("--polarisation", metavar="HOW", help="As process_hkl: horiz, vert, none, 45deg90.")
     ] = "horiz",
@@ -47,8 +54,9 @@ def merge(
 ) -> None:
     """Look at the merged data of a stream: completeness, multiplicity, CC1/2, Rsplit and I/sigma in shells of resolution.
 
-    The intensities' means over symmetry equivalents and crystals, scaled (or plain, as process_hkl makes them, with
-    --no-scale). Works on a stream that is still being written. It is a look, not a replacement for partialator.
+    The intensities' means over symmetry equivalents and crystals: each crystal scaled, and each reflection by the part of it
+    that was recorded (or plain means, as process_hkl makes them, with --no-scale). Works on a stream that is still being
+    written. It is a look, not a replacement for partialator.
     """
     from stages.merging.crystals import Polarisation
     from stages.merging.output import mean_cell, space_group_of, write_mtz
@@ -59,7 +67,7 @@ def merge(
     group = point_group(symmetry)
     how = Polarisation.parse(polarisation)
     started = time.perf_counter()
-    merger, counts = merge_streams(streams, group, how, scale=scale)
+    merger, counts = merge_streams(streams, group, how, scale=scale, partiality=partiality)
     merged = merger.merged()
     found = quality(
         merged,
@@ -82,22 +90,25 @@ def merge(
             **counts,
             "symmetry": symmetry,
             "scaled": scale,
+            "width_per_angstrom": merger.width,
             "cell": list(cell),
             "overall": found.overall.figures(),
             "shells": [shell.figures() for shell in found.shells],
         }
         print(json.dumps(_plain(figures), indent=2, allow_nan=False))  # noqa: T201 - this is the command's output
         return
-    _show(counts, found, symmetry, scale, cell, output)
+    _show(counts, found, f"{symmetry}, {merger.how if scale else 'not scaled'}", cell, output)
 
 
-def merge_streams(streams: list[Path], group: Any, polarisation: Any, *, scale: bool) -> tuple[Any, dict[str, Any]]:
+def merge_streams(
+    streams: list[Path], group: Any, polarisation: Any, *, scale: bool, partiality: bool = True
+) -> tuple[Any, dict[str, Any]]:
     """Merge all crystals of some streams; return the merger, and what was counted."""
     from stages.merging.crystals import observe
     from stages.merging.merger import Merger
     from stages.merging.stream_crystals import StreamCrystals
 
-    merger = Merger(group)
+    merger = Merger(group, partial=scale and partiality)
     kept, counts = [], {"chunks": 0, "hits": 0, "crystals": 0, "unreadable_rows": 0, "cut_streams": 0}
     counts.update(without_reflections=0, without_intensity=0)
     for path in streams:
@@ -131,7 +142,7 @@ def merge_streams(streams: list[Path], group: Any, polarisation: Any, *, scale: 
     return merger, counts
 
 
-def _show(counts: dict[str, Any], found: Any, symmetry: str, scale: bool, cell: Any, output: Path | None) -> None:
+def _show(counts: dict[str, Any], found: Any, how: str, cell: Any, output: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -141,7 +152,7 @@ def _show(counts: dict[str, Any], found: Any, symmetry: str, scale: bool, cell: 
     console.width = max(console.width, _TABLE_WIDTH)
     console.print(
         f"{counts['chunks']} chunks, {counts['hits']} hits, {counts['crystals']} crystals; {counts['merged']} merged over "
-        f"{symmetry}, {'scaled' if scale else 'not scaled'}, in {counts['seconds']:.2f} s"
+        f"{how}, in {counts['seconds']:.2f} s"
     )
     for key, text in _REMARKS.items():
         if counts[key]:

@@ -67,6 +67,8 @@ class Observed:
         int64 (n,), which reflection of the asymmetric unit.
     intensity
         float64 (n,), corrected for polarisation.
+    error
+        float64 (n,), excitation error in 1/Angstrom; NaN where the wavelength is not known.
     metric
         float64 (3, 3), a* . b* in 1/Angstrom^2.
     num_left_out
@@ -77,6 +79,7 @@ class Observed:
 
     keys: NDArray[np.int64]
     intensity: NDArray[np.float64]
+    error: NDArray[np.float64]
     metric: NDArray[np.float64]
     centring: str = "P"
     num_left_out: int = 0
@@ -97,11 +100,12 @@ def observe(
 ) -> Observed:
     """Find each reflection's place in the asymmetric unit and correct it for the beam's polarisation."""
     keys = np.empty(len(hkl), np.int64)
-    corrected = np.empty(len(hkl), np.float64)
+    corrected, error = np.empty((2, len(hkl)))
     star = np.ascontiguousarray(reciprocal_per_angstrom, np.float64)
     usable = bool(np.isfinite(star).all()) and abs(float(np.linalg.det(star))) > 0.0
     fraction = polarisation.fraction
-    if fraction >= 0 and not (math.isfinite(photon_energy_ev) and photon_energy_ev > 0):
+    known = math.isfinite(photon_energy_ev) and photon_energy_ev > 0
+    if fraction >= 0 and not known:
         usable = False
     kept, has_signal = 0, False
     if usable:
@@ -109,15 +113,22 @@ def observe(
             np.ascontiguousarray(hkl, np.int32),
             np.ascontiguousarray(intensity, np.float64),
             star,
-            HC_EV_ANGSTROM / photon_energy_ev if fraction >= 0 else 0.0,
+            HC_EV_ANGSTROM / photon_energy_ev if known else math.nan,
             group.operations,
             float(fraction),
             np.array(polarisation.direction, np.float64),
             keys,
             corrected,
+            error,
         )
     return Observed(
-        keys[:kept].copy(), corrected[:kept].copy(), star @ star.T, centring, len(hkl) - kept, bool(has_signal)
+        keys[:kept].copy(),
+        corrected[:kept].copy(),
+        error[:kept].copy(),
+        star @ star.T,
+        centring,
+        len(hkl) - kept,
+        bool(has_signal),
     )
 
 

@@ -1,23 +1,26 @@
 """Sums over symmetry equivalents and crystals, to which crystals are added one by one.
 
-An intensity is taken as ``I = g J``, with J that of the reflection and g the crystal's scale. J is the mean of I / g over the
-crystals, weighted with sqrt(g): between weights of g, which fit counting errors, and of 1, which fit partialities, whose
-errors grow with the intensity. g is sum I / sum J over the reflections that the crystal shares with others. Where intensities
-obey the model, both come out exactly; with all g = 1, J is the mean that ``process_hkl`` makes. The crystals go alternately
-into two halves, from which CC1/2 and Rsplit follow.
+An intensity is taken as ``I = g p J``, with J that of the reflection, g the crystal's scale and p the part that was recorded
+(see :mod:`stages.merging.partiality`; 1 unless asked for). J is the mean of I / (g p) over the crystals, weighted: with sqrt(g)
+where p is not known, between weights of g, which fit counting errors, and of 1, which fit unknown partialities, whose
+errors grow with the intensity; with (g p)^1.5 where it is, since the smaller p, the less it is known. g is sum I / sum p J over
+the reflections that the crystal shares with others. Where intensities obey the model, both come out exactly; with all
+g = p = 1, J is the mean that ``process_hkl`` makes. The crystals go alternately into two halves, from which CC1/2 and Rsplit
+follow.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.merging import _kernel as kernel
 from stages.merging.crystals import Observed, Polarisation, observe, unpack
+from stages.merging.partiality import LEAST, partiality, width_of
 from stages.merging.point_group import PointGroup, point_group
 
 FEWEST_COMMON = 3
@@ -86,10 +89,15 @@ class Merger:
     ----------
     num_crystals
         Merged so far; `num_unscaled` more had too little in common with the others to find their scale, and are left out.
+    width
+        Of the reflections' profile in the excitation error, 1/Angstrom: found by the first crystals that are added together,
+        if `partial` asks for it; infinity where all reflections count as fully recorded.
     """
 
-    def __init__(self, group: PointGroup) -> None:
+    def __init__(self, group: PointGroup, *, partial: bool = False) -> None:
         self.group = group
+        self.width = math.inf
+        self._partial = partial
         self.num_crystals = 0
         self.num_unscaled = 0
         self.num_left_out = 0
@@ -103,12 +111,32 @@ class Merger:
     def __len__(self) -> int:
         return self._used
 
+    @property
+    def how(self) -> str:
+        """In a few words, how crystals are made comparable."""
+        return f"scaled, profile of {10 * self.width:.4f} nm^-1" if self.width < math.inf else "scaled"
+
     def add(self, crystal: Observed, scale: float = 1.0) -> None:
         """Add a crystal whose scale is known."""
+        p = self._partiality(crystal)
+        used = p >= LEAST
+        if not used.all():
+            crystal, p = replace(crystal, keys=crystal.keys[used], intensity=crystal.intensity[used]), p[used]
         numbers = self._numbers(crystal.keys)
         half = self.num_crystals % 2
         sums = self._sums
-        kernel.add(numbers, crystal.intensity, scale, sums.count[half], sums.i[half], sums.w[half], sums.squares[half])
+        scales = scale * p
+        weights = self._weights(scales)
+        kernel.add(
+            numbers,
+            crystal.intensity,
+            scales,
+            weights,
+            sums.count[half],
+            sums.i[half],
+            sums.w[half],
+            sums.squares[half],
+        )
         self.num_crystals += 1
         self.num_left_out += crystal.num_left_out
         self._metric += crystal.metric
@@ -116,6 +144,10 @@ class Merger:
 
     def add_together(self, crystals: list[Observed]) -> NDArray[np.float64]:
         """Find the scales of crystals among each other and add them; return the scales, NaN for those left out."""
+        if self._partial and self.width == math.inf:
+            widths = [width_of(crystal.error, crystal.intensity) for crystal in crystals]
+            known = [width for width in widths if not math.isnan(width)]
+            self.width = float(np.median(known)) if known else math.inf
         scales = self.scales(crystals)
         for crystal, scale in zip(crystals, scales, strict=True):
             if scale > 0:
@@ -128,8 +160,10 @@ class Merger:
         """Scale a crystal against what has been merged, and add it; return its scale, NaN if it was left out."""
         sums = self._sums
         numbers = self._numbers(crystal.keys)
+        p = self._partiality(crystal)
+        used = p >= LEAST
         measured, expected, common = kernel.scale_against(
-            numbers, crystal.intensity, sums.count, sums.i, sums.w, at_least
+            numbers[used], crystal.intensity[used], p[used], sums.count, sums.i, sums.w, at_least
         )
         if common < FEWEST_COMMON or not (measured > 0 and expected > 0):
             self.num_unscaled += 1
@@ -144,18 +178,22 @@ class Merger:
         number = np.concatenate([self._numbers(crystal.keys) for crystal in crystals])
         owner = np.repeat(np.arange(len(crystals)), [len(crystal) for crystal in crystals])
         intensity = np.concatenate([crystal.intensity for crystal in crystals])
+        p = np.concatenate([self._partiality(crystal) for crystal in crystals])
+        seen = p >= LEAST
+        number, owner, intensity, p = number[seen], owner[seen], intensity[seen], p[seen]
         scale = np.ones(len(crystals))
         for _ in range(cycles):
             valid = np.isfinite(scale)
-            own_scale = np.where(valid, scale, 0.0)[owner]
+            own_scale = np.where(valid, scale, 0.0)[owner] * p
             used = own_scale > 0
-            root = np.sqrt(np.where(used, own_scale, 1.0))
-            weight = np.bincount(number, np.where(used, root, 0.0), self._used)
+            own_scale = np.where(used, own_scale, 1.0)
+            own_weight = np.where(used, self._weights(own_scale), 0.0)
+            weight = np.bincount(number, own_weight, self._used)
             common = used & (np.bincount(number[used], minlength=self._used)[number] >= 2)
-            total = np.bincount(number, np.where(used, intensity / root, 0.0), self._used)
+            total = np.bincount(number, own_weight * intensity / own_scale, self._used)
             merged = total / np.where(weight > 0, weight, 1.0)
             measured = np.bincount(owner[common], intensity[common], len(crystals))
-            expected = np.bincount(owner[common], merged[number[common]], len(crystals))
+            expected = np.bincount(owner[common], (p * merged[number])[common], len(crystals))
             enough = np.bincount(owner[common], minlength=len(crystals)) >= FEWEST_COMMON
             good = valid & enough & (measured > 0) & (expected > 0)
             new = np.where(good, measured / np.where(good, expected, 1.0), math.nan)
@@ -167,6 +205,13 @@ class Merger:
             if settled:
                 break
         return np.asarray(scale)
+
+    def _partiality(self, crystal: Observed) -> NDArray[np.float64]:
+        return partiality(crystal.error, self.width)
+
+    def _weights(self, scales: NDArray[np.float64]) -> NDArray[np.float64]:
+        root = np.sqrt(scales)
+        return np.asarray(scales * root if self.width < math.inf else root)
 
     def merged(self) -> Merged:
         """All reflections that have been measured at all."""

@@ -104,6 +104,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "fix_divergence": ({}, 1e-3, 1e-3),
     "overpredict": ({}, True, True),
     "no_tail_correction": ({}, True, False),
+    "int_diag": ({}, "negative", "negative"),
+    "refine_detector_shift": ({}, True, True),
     "cell_parameters_only": ({}, True, True),
     "j": ({}, 4, "threads:4"),
     "backend": ({}, "serial", "serial"),

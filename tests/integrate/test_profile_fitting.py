@@ -18,6 +18,7 @@ from stages.image import Image
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
 from stages.peaklist import PeakList
+from stages.prediction import PanelFinder, predict
 
 
 def made_up(places):
@@ -65,15 +66,17 @@ def fitted_slowly(places, array, bad, radii, gain, max_adu):
         if max(abs(plane[1:])) > 0.1 * abs(v[disc].max() - plane[0]):
             num_saturated -= saturated
             continue
-        suitable = v[disc].max() > 10 * plane[0] and not saturated
+        total, num = net[disc].sum(), disc.sum()
+        sigma = math.sqrt(gain * max(abs(total), gain) + num * (1 + num / ring.sum()) * s2)
+        suitable = total > 5 * sigma and not saturated
         boxes[n] = (r2 <= inner**2, disc, net, s2, ring.sum(), suitable, saturated)
     up = np.zeros((2 * outer + 1,) * 2)
     down = np.zeros_like(up)
     for _, disc, net, _, _, suitable, _ in boxes.values():
         if suitable:
             total = net[disc].sum()
-            up[disc] += total * net[disc]
-            down[disc] += total**2
+            up[disc] += net[disc]
+            down[disc] += total
     profile = np.divide(up, down, out=np.zeros_like(up), where=down > 0)
     if not profile.sum() > 0:
         return {}, 0, 0
@@ -208,7 +211,9 @@ def test_the_stage_predicts_as_rings_does():
     geom = detector((2, 2), (250, 250), 2e-4)
     known = crystal(rng, (50.0, 60.0, 40.0), profile_radius_per_angstrom=4e-4)
     array = rng.poisson(0.5, (500, 500)).astype(np.uint16)
-    array[::7, ::5] += 60
+    predicted = predict(known, PanelFinder.of(geom), 4e-4)
+    for panel, x, y in zip(predicted.panel, predicted.fs.astype(int), predicted.ss.astype(int), strict=True):
+        geom.panels[panel].view(array)[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] += 30
     peaks = PeakList.make([0] * 5, [5.0] * 5, [6.0] * 5, [1.0] * 5)
     by_rings, by_profile = (
         stage(cen=False).open(Context())(Crystals((known,)), geom, Image.of(d=array), peaks).found[0].reflections

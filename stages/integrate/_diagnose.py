@@ -1,0 +1,189 @@
+"""Which reflections are to be shown, and what is shown of them: ``--int-diag``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.crystal import Reflections
+from stages.diagnosis import BAD, BESIDE, CIRCLE, CLAIMED, OUTSIDE, RING, Diagnosis
+from stages.geometry import DetGeom
+from stages.integrate import _kernel as kernel
+
+RANDOM_PART = 0.01
+_NEGATIVE, _IMPLAUSIBLE, _STRONG = -3.0, -5.0, 3.0
+_WORDS = ("none", "all", "random", "strong", "negative", "implausible")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A word, or the indices of the reflections that are wanted.
+
+    >>> Condition.parse("3,-4,5")
+    Condition(word='indices', indices=(3, -4, 5))
+    """
+
+    word: str
+    indices: tuple[int, int, int] | None = None
+
+    @staticmethod
+    def parse(text: str) -> Condition:
+        """Read the condition as indexamajig takes it; ValueError if it is none."""
+        if text in _WORDS:
+            return Condition(text)
+        try:
+            h, k, l = (int(word) for word in text.strip("()").split(","))  # noqa: E741
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no condition: give {', '.join(_WORDS[:-1])} or {_WORDS[-1]}, or indices such as 3,-4,5"
+            ) from None
+        return Condition("indices", (h, k, l))
+
+    def holds(
+        self,
+        hkl: NDArray[np.int32],
+        intensity: NDArray[np.float64],
+        sigma: NDArray[np.float64],
+        measured: NDArray[np.bool_],
+        chance: np.random.Generator,
+    ) -> NDArray[np.bool_]:
+        """Say of each reflection whether it is to be shown; only indices ask for those that were not measured."""
+        if self.indices is not None:
+            return np.asarray((hkl == self.indices).all(axis=1))
+        if self.word == "all":
+            return measured
+        if self.word == "random":
+            return measured & (chance.random(len(hkl)) < RANDOM_PART)
+        if self.word == "strong":
+            return measured & (intensity > _STRONG * sigma)
+        if self.word == "negative":
+            return measured & (intensity < _NEGATIVE * sigma)
+        if self.word == "implausible":
+            return measured & (intensity < _IMPLAUSIBLE * sigma)
+        return np.zeros(len(hkl), np.bool_)
+
+
+class Diagnostician:
+    """Shows reflections that meet a condition, so many at most over the whole run of its replica."""
+
+    def __init__(self, condition: Condition, most: int, replica: int) -> None:
+        self._condition = condition
+        self._left = most
+        self._chance = np.random.default_rng(replica)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anything left to show."""
+        return self._condition.word != "none" and self._left > 0
+
+    def choose(
+        self,
+        hkl: NDArray[np.int32],
+        intensity: NDArray[np.float64],
+        sigma: NDArray[np.float64],
+        measured: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:
+        """Return the numbers of the reflections to show, and count them as shown."""
+        chosen = np.flatnonzero(self._condition.holds(hkl, intensity, sigma, measured, self._chance))[: self._left]
+        self._left -= len(chosen)
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """What a diagnosis needs of the integration: the arrays with all peaks marked, and how it sums.
+
+    `arrays`: (flat, table, row of each panel, marks) of each data array, as the kernels take them.
+    """
+
+    geom: DetGeom
+    arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]
+    inner: NDArray[np.int64]
+    ring: NDArray[np.int64]
+    half: int
+    max_adu: NDArray[np.float64]
+    cen: bool
+    grad: bool
+
+    def diagnosis(
+        self, predicted: Reflections, number: int, found: tuple[float, float, float, float], status: int
+    ) -> Diagnosis:
+        """Show a reflection; `found` is its intensity, sigma, fs and ss."""
+        panel = int(predicted.panel[number])
+        h, k, l = (int(index) for index in predicted.hkl[number])  # noqa: E741
+        intensity, sigma, fs, ss = found
+        at = (float(predicted.fs[number]), float(predicted.ss[number]))
+        if status == kernel.UNMEASURABLE:
+            fs, ss = at
+        fit = np.zeros(8)
+        pixels, kinds = self._box(panel, fs, ss, at, fit, measured=status != kernel.UNMEASURABLE)
+        return Diagnosis(
+            (h, k, l),
+            self.geom.panels[panel].name,
+            fs,
+            ss,
+            (fs - at[0], ss - at[1]),
+            _verdict(status),
+            intensity,
+            sigma,
+            (float(fit[0]), float(fit[1]), float(fit[2])),
+            float(fit[3]),
+            pixels,
+            kinds,
+        )
+
+    def _box(
+        self,
+        panel: int,
+        fs: float,
+        ss: float,
+        predicted: tuple[float, float],
+        fit: NDArray[np.float64],
+        *,
+        measured: bool,
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """The pixels of the box, and what each is; the background's fit goes into `fit`, made again as it was made."""
+        flat, table, row_of_panel, marks = next(a for a in self.arrays if a[2][panel] >= 0)
+        where = table[row_of_panel[panel]]
+        width, height, start = (int(where[i]) for i in (kernel.WIDTH, kernel.HEIGHT, kernel.START))
+        x0, y0 = math.floor(fs), math.floor(ss)
+        own = (row_of_panel[panel : panel + 1], np.array(predicted[:1]), np.array(predicted[1:]))
+        size, starts = table[:, kernel.WIDTH : kernel.HEIGHT + 1], table[:, kernel.START]
+        if self.cen:  # as in the kernel, where its own claim is taken away meanwhile
+            kernel.mark(*own, size, starts, self.inner, marks, np.uint8(255))
+        if measured:
+            kernel.fit_background(flat, where, marks, x0, y0, self.ring, self.grad, self.max_adu[panel], fit)
+        around = 2 * self.half + 1
+        pixels, kinds = np.full((around, around), np.nan), np.full((around, around), OUTSIDE, np.uint8)
+        part = np.full((around, around), BESIDE, np.uint8)
+        for offsets, kind in ((self.inner, CIRCLE), (self.ring, RING)):
+            part[offsets[:, 1] + self.half, offsets[:, 0] + self.half] = kind
+        for j, i in np.ndindex(around, around):
+            x, y = x0 + i - self.half, y0 + j - self.half
+            if not (0 <= x < width and 0 <= y < height):
+                continue
+            pixels[j, i] = flat[where[kernel.OFFSET] + y * where[kernel.STRIDE_SS] + x * where[kernel.STRIDE_FS]]
+            claims = int(marks[start + y * width + x])
+            allowed = 1 if part[j, i] == CIRCLE and not self.cen else 0
+            if claims >= kernel.BAD or not math.isfinite(pixels[j, i]):
+                kinds[j, i] = BAD
+            elif part[j, i] != BESIDE and claims > allowed:
+                kinds[j, i] = CLAIMED
+            else:
+                kinds[j, i] = part[j, i]
+        if self.cen:
+            kernel.mark(*own, size, starts, self.inner, marks, np.uint8(1))
+        return pixels, kinds
+
+
+def _verdict(status: int) -> str:
+    if status == kernel.UNMEASURABLE:
+        return "not measured"
+    words = [
+        word for bit, word in ((kernel.SATURATED, "saturated"), (kernel.IMPLAUSIBLE, "implausible")) if status & bit
+    ]
+    return " and ".join(words) or "kept"
