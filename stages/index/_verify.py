@@ -22,8 +22,10 @@ from stages.setting import in_setting_of
 
 FIRST, EVERY = 20, 10
 
-DOUBTFUL = 60.0
-"""A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice."""
+DOUBTFUL, DOUBTFUL_PER_SPOT = 40.0, 2.0
+"""A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice; and so may one of
+many spots to which each contributes little: a wrong cell explains a part of a dense pattern, badly, at 0.3 to 1.3 nats for
+each spot within 0.15 of an index, where the right one has 2 to 6."""
 
 SUSPICIOUS = (3, 0.2)
 """So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look."""
@@ -52,9 +54,10 @@ class Verifier:
         self._max_peaks = max_peaks
         self._num_doubtful = self._num_looked = self._num_elsewhere = 0
 
-    def __call__(self, crystals: Crystals, margin: float, peaks: PeakList, geom: DetGeom) -> Crystals:
-        """Return the crystals with what has been found besides; `margin` is the significance of the best of them, or 0."""
-        if crystals.found and margin >= DOUBTFUL:
+    def __call__(self, crystals: Crystals, best: Solution | None, peaks: PeakList, geom: DetGeom) -> Crystals:
+        """Return the crystals with what has been found besides; `best` is the most significant solution of theirs, if any."""
+        margin = best.margin if best is not None else 0.0
+        if crystals.found and best is not None and margin >= max(DOUBTFUL, DOUBTFUL_PER_SPOT * best.explained):
             return crystals
         self._num_doubtful += 1
         is_its_turn = self._num_doubtful <= FIRST or self._num_doubtful % EVERY == 0

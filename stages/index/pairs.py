@@ -65,7 +65,7 @@ class _Running:
         self._stage = stage
         self._cell = cell
         self._verify = None if free is None else Verifier(free, cell, stage.tolerance, stage.max_peaks)
-        self._margin = 0.0
+        self._best: Solution | None = None
         self.search = _Search(stage, target)
         self._attempts = Attempts(
             self.search,
@@ -78,12 +78,12 @@ class _Running:
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
         """Return the crystals that explain the peaks significantly, after those found upstream; non-hits pass by."""
-        self._margin = 0.0
+        self._best = None
         crystals = self._attempts(hit, peaks, geom, earlier)
         was_tried = earlier is None or crystals.num_tries > earlier.num_tries
         if self._verify is None or not crystals.num_tries or not was_tried or (earlier is not None and earlier.found):
             return crystals
-        return self._verify(crystals, self._margin, peaks, geom)
+        return self._verify(crystals, self._best, peaks, geom)
 
     def _as_crystal(self, solution: Solution) -> Crystal | None:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
@@ -91,7 +91,8 @@ class _Running:
         found = UnitCell.from_vectors(real, self._cell.lattice)
         if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
             return None
-        self._margin = max(self._margin, solution.margin)
+        if self._best is None or solution.margin > self._best.margin:
+            self._best = solution
         return Crystal(real, self._cell.lattice, METHOD)
 
 
@@ -135,8 +136,9 @@ class Pairs:
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
     upstream this one looks at frames in which nothing was found, and with ``multi`` at the spots that are left of the others.
 
-    **Another cell?** Some of the hits that the cell does not explain, or hardly (S < lnN + 60), are searched without a cell
-    (`verify`: the first 20, then one in 10). A lattice that is found, and is more significant by 20 than ours if there is
+    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 2 for each spot
+    within 0.15: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and
+    all that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more significant by 20 than ours if there is
     one, and is not the target's, takes its place as ``Crystals.elsewhere``; live/cells reports on which cell these agree.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
