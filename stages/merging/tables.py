@@ -10,7 +10,7 @@ from stages.merging.shells import Quality, Shell
 HEADINGS = ("d/A", "possible", "measured", "complete", "multiplicity", "CC1/2", "CC*", "Rsplit", "I/sigma")
 
 CAVEAT = (
-    "a quick look: means over symmetry equivalents, without post-refinement, rejection of outliers or weights; "
+    "a quick look: means over symmetry equivalents, without post-refinement or rejection of outliers; "
     "merge with partialator for anything that matters"
 )
 
