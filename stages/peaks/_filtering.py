@@ -37,9 +37,11 @@ def filtered(image: Image, geom: DetGeom, panel_filter: PanelFilter) -> Image:
     keys = dict.fromkeys(panel.data for panel in geom.panels)
     arrays = {key: np.zeros(image.array(key).shape, np.float32) for key in keys}
     for panel, view, bad in zip(geom.panels, views, geom.bad, strict=True):
-        out = np.empty(view.shape, np.float32)
+        place = panel.view(arrays[panel.data])
+        out = place if place.flags.c_contiguous else np.empty(view.shape, np.float32)
         panel_filter(view, bad, out)
-        panel.view(arrays[panel.data])[...] = out
+        if out is not place:
+            place[...] = out
     for array in arrays.values():
         array.flags.writeable = False
     return Image({**image.arrays, **arrays}, image.broken, image.others, Before(image, geom))

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 TILE_SS, TILE_FS = 16, 32
+WIDE = 4 * TILE_FS
+"""Squares that are compared together, each with the limit of its tile."""
 SQUARE = 25.0
 LARGEST = np.float32(np.finfo(np.float32).max)
 ROUNDS = 3
@@ -27,6 +29,8 @@ FEWEST_AROUND = 40
 RADII_SQ = (2, 5, 10, 21)
 """Squares of the radii of the circles in which a peak is looked for: 9, 21, 37 and 69 pixels."""
 WINDOW = 6
+SEEN_AROUND = WINDOW + 1
+"""Of the square around a summit that is looked at; the peak's centre may be 3 pixels from it, and circles reach 4 further."""
 STEPS = 8
 DIP = 2.5
 OFF_CENTRE = 1.0
@@ -37,6 +41,11 @@ FS, SS, SIGMA, SIGNIFICANCE, BACKGROUND, VARIANCE, AROUND, INTENSITY, SNR, HIGHE
 )
 """Columns of the table of peaks: position (pixel centres are whole numbers), width, Li and Ma's significance, mean,
 variance and number of background pixels, then what :func:`measure` finds."""
+
+MANY = 20000
+"""Candidates from which an ordinary sort is as fast, and safe."""
+ANY_ORDER = {"reassoc", "nsz", "contract"}
+"""Sums may be taken in any order; NaN stays NaN."""
 
 Array = NDArray[Any]
 
@@ -101,23 +110,7 @@ def choose_samples(cell: Array, bad: Array, width: Array, start: Array, per_cell
     return n
 
 
-@njit(cache=True, nogil=True)
-def take_samples(flat: Array, where: Array, is_bad: Array, sample: Array, slot: Array, out: Array) -> None:
-    """Put the samples of one array's panels into their slots of `out`; NaN where bad or not finite."""
-    for p in range(where.shape[0]):
-        begin = where[p, START]
-        width = where[p, WIDTH]
-        first = np.searchsorted(sample, begin)
-        last = np.searchsorted(sample, begin + width * where[p, HEIGHT])
-        for k in range(first, last):
-            ss = (sample[k] - begin) // width
-            fs = (sample[k] - begin) - ss * width
-            value = np.float32(flat[where[p, OFFSET] + ss * where[p, STRIDE_SS] + fs * where[p, STRIDE_FS]])
-            good = abs(value) <= LARGEST and not is_bad[sample[k]]
-            out[slot[k]] = value if good else np.float32(np.nan)
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
 def describe_cells(
     values: Array, first: Array, inner: Array, outer: Array, gain: float, mean: Array, variance: Array
 ) -> None:
@@ -136,15 +129,16 @@ def describe_cells(
         low = -np.inf
         high = np.inf
         for _ in range(ROUNDS):
-            n = 0
+            n = 0.0
             total = 0.0
             total_sq = 0.0
-            for k in range(first[c], first[c + 1]):
-                value = np.float64(values[k])
-                if value >= low and value <= high:
-                    n += 1
-                    total += value
-                    total_sq += value * value
+            samples = values[first[c] : first[c + 1]]
+            for k in range(np.uint64(samples.size)):
+                inside = (samples[k] >= low) & (samples[k] <= high)
+                value = np.float64(samples[k]) if inside else 0.0
+                n += 1.0 if inside else 0.0
+                total += value
+                total_sq += value * value
             if n == 0:
                 break
             raw_mean[c] = total / n
@@ -191,13 +185,13 @@ def square_thresholds(
 
 @njit(cache=True, nogil=True)
 def load_row(
-    flat: Array, may_be_nan: bool, origin: int, step: int, begin: int, width: int, bad: Array, k: int, cell: Array,
-    mean: Array, out: Array,
+    flat: Array, may_be_nan: bool, origin: int, step: int, begin: int, width: int, bad: Array, bad_cell: Array, k: int,
+    cell: Array, mean: Array, out: Array,
 ) -> int:  # fmt: skip
     """Copy one row of pixels to ``out[2:width + 2]`` with the cell's mean for those that are bad or not finite.
 
     The two places at either end repeat what is next to them. `k` is where the row's bad pixels begin in the list `bad` of
-    packed places; returns where they end.
+    packed places (their cells: `bad_cell`); returns where they end.
     """
     row = out[2 : width + 2]
     if step == 1:
@@ -212,7 +206,7 @@ def load_row(
         for x in range(np.uint64(row.size)):
             finite &= abs(row[x]) <= LARGEST
     while k < bad.size and bad[k] < begin + width:
-        row[bad[k] - begin] = mean[cell[bad[k]]]
+        row[bad[k] - begin] = mean[bad_cell[k]]
         k += 1
     if not finite:
         for x in range(width):
@@ -224,98 +218,134 @@ def load_row(
 
 
 @njit(cache=True, nogil=True)
+def any_square_above(columns: Array, limits: Array) -> bool:
+    """Return whether five neighbouring sums of columns exceed their limit together; there are four more columns than limits."""
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    above = False
+    for x in range(np.uint64(limits.size)):
+        total = (columns[x] + columns[x + four]) + (columns[x + one] + columns[x + three]) + columns[x + two]
+        above |= total > limits[x]
+    return above
+
+
+@njit(cache=True, nogil=True)
 def screen(
     flat: Array,
     may_be_nan: bool,
     where: Array,
     first_tile: Array,
     bad: Array,
+    bad_cell: Array,
     is_bad: Array,
     cell: Array,
     mean: Array,
     cell_limit: Array,
     tile_limit: Array,
     rows: Array,
-    sums: Array,
     out: Array,
 ) -> int:
     """List the candidates of one array's panels (packed places), panel by panel; return how many, also if `out` holds fewer.
 
     A square's sum over five rows and five columns is made anew for each second row, so that no rounding error is carried on;
-    the pixel below a candidate is one, too.
-    `rows` (6 (widest + 4)) and `sums` (widest), both float32, are buffers.
+    the pixel below a candidate is one, too. Rows come in pairs, whose sums serve several squares: with the sums P of the
+    pairs and the first row A of each, the columns' sums of pair j are ``P[j - 1] + P[j] + A[j + 1]``.
+
+    `rows` (7 (widest + 4), float32) is a buffer.
     """
     n = 0
     for p in range(where.shape[0]):
         width, height, start = where[p, WIDTH], where[p, HEIGHT], where[p, START]
         tiles_across = (width + TILE_FS - 1) // TILE_FS
         k = np.searchsorted(bad, start)
-        loaded = -1
         room = width + 4
-        columns = rows[5 * room : 6 * room]
-        line = sums[:width]
-        for ss in range(0, height, 2):
-            while loaded < min(ss + 2, height - 1):
-                loaded += 1
-                k = load_row(
-                    flat,
-                    may_be_nan,
-                    where[p, OFFSET] + loaded * where[p, STRIDE_SS],
-                    where[p, STRIDE_FS],
-                    start + loaded * width,
-                    width,
-                    bad,
-                    k,
-                    cell,
-                    mean,
-                    rows[loaded % 5 * room : (loaded % 5 + 1) * room],
-                )
-            i0 = max(ss - 2, 0) % 5 * room
-            r0 = rows[i0 : i0 + room]
-            i1 = max(ss - 1, 0) % 5 * room
-            r1 = rows[i1 : i1 + room]
-            i2 = ss % 5 * room
-            r2 = rows[i2 : i2 + room]
-            i3 = min(ss + 1, height - 1) % 5 * room
-            r3 = rows[i3 : i3 + room]
-            i4 = min(ss + 2, height - 1) % 5 * room
-            r4 = rows[i4 : i4 + room]
-            for x in range(np.uint64(columns.size)):
-                columns[x] = (r0[x] + r4[x]) + (r1[x] + r3[x]) + r2[x]
-            c0, c1, c2, c3, c4 = columns[:width], columns[1:], columns[2:], columns[3:], columns[4:]
-            for x in range(np.uint64(line.size)):
-                line[x] = (c0[x] + c4[x]) + (c1[x] + c3[x]) + c2[x]
-            tile = first_tile[p] + (ss // TILE_SS) * tiles_across
-            for left in range(0, width, TILE_FS):
-                part = line[left : left + TILE_FS]
-                limit = tile_limit[tile]
-                tile += 1
-                above = False
-                for x in range(np.uint64(part.size)):
-                    above |= part[x] > limit
-                if above:
-                    place = start + ss * width + left
-                    for x in range(part.size):
-                        if part[x] > cell_limit[cell[place + x]]:
-                            for below in range(min(2, height - ss)):
-                                if not is_bad[place + x + below * width]:
+        upper = rows[:room]
+        lower = rows[room : 2 * room]
+        columns = rows[2 * room : 3 * room]
+        limits = rows[6 * room : 6 * room + width]
+        for ss in range(-2, height, 2):
+            # the next pair: of rows that there are not, the last one is taken again
+            for row in (ss + 2, ss + 3):
+                line = upper if row == ss + 2 else lower
+                if row < height:
+                    k = load_row(
+                        flat,
+                        may_be_nan,
+                        where[p, OFFSET] + row * where[p, STRIDE_SS],
+                        where[p, STRIDE_FS],
+                        start + row * width,
+                        width,
+                        bad,
+                        bad_cell,
+                        k,
+                        cell,
+                        mean,
+                        line,
+                    )
+                elif row == ss + 2:
+                    line[:] = lower
+                else:
+                    line[:] = upper
+            # three sums of pairs go round
+            begin = (3 + (ss // 2 + 1) % 3) * room
+            here = rows[begin : begin + room]
+            begin = (3 + (ss // 2 + 2) % 3) * room
+            below = rows[begin : begin + room]
+            begin = (3 + (ss // 2 + 3) % 3) * room
+            over = rows[begin : begin + room]
+            # in loops of their own: with more arrays in one, the compiler gives up proving that they do not overlap
+            for x in range(np.uint64(room)):
+                below[x] = upper[x] + lower[x]
+            if ss < 0:
+                for x in range(np.uint64(room)):
+                    here[x] = upper[x] + upper[x]
+                continue
+            for x in range(np.uint64(room)):
+                columns[x] = (over[x] + here[x]) + upper[x]
+            if ss % TILE_SS == 0:
+                tile = first_tile[p] + (ss // TILE_SS) * tiles_across
+                for left in range(0, width, TILE_FS):
+                    limits[left : min(left + TILE_FS, width)] = tile_limit[tile]
+                    tile += 1
+            for left in range(0, width, WIDE):
+                right = min(left + WIDE, width)
+                if not any_square_above(columns[left : right + 4], limits[left:right]):
+                    continue
+                for part in range(left, right, TILE_FS):
+                    end = min(part + TILE_FS, right)
+                    if not any_square_above(columns[part : end + 4], limits[part:end]):
+                        continue
+                    for x in range(part, end):
+                        total = (columns[x] + columns[x + 4]) + (columns[x + 1] + columns[x + 3]) + columns[x + 2]
+                        place = start + ss * width + x
+                        if total > limits[x] and total > cell_limit[cell[place]]:
+                            for down in range(min(2, height - ss)):
+                                if not is_bad[place + down * width]:
                                     if n < out.size:
-                                        out[n] = place + x + below * width
+                                        out[n] = place + down * width
                                     n += 1
     return n
 
 
 @njit(cache=True, nogil=True)
 def smooth(
-    flat: Array, where: Array, is_bad: Array, cell: Array, mean: Array, candidate: Array, level: Array, panel: Array
+    flat: Array,
+    where: Array,
+    is_bad: Array,
+    cell: Array,
+    mean: Array,
+    candidate: Array,
+    level: Array,
+    panel: Array,
 ) -> None:
     """Find the height of the smoothed image above the background at each candidate, and its row of `where`.
 
     Smoothed with a Gaussian of one pixel over the good pixels of a square of 5 x 5.
     """
     weight = np.empty(5)
+    all_weights = 0.0
     for i in range(5):
         weight[i] = math.exp(-0.5 * (i - 2) * (i - 2))
+        all_weights += weight[i]
     p = 0
     for k in range(candidate.size):
         place = candidate[k]
@@ -324,7 +354,23 @@ def smooth(
         width, height, start = where[p, WIDTH], where[p, HEIGHT], where[p, START]
         ss = (place - start) // width
         fs = (place - start) - ss * width
+        panel[k] = p
         total = 0.0
+        if 2 <= ss < height - 2 and 2 <= fs < width - 2:
+            step = where[p, STRIDE_FS]
+            any_bad = 0
+            for y in range(ss - 2, ss + 3):
+                first = where[p, OFFSET] + y * where[p, STRIDE_SS] + (fs - 2) * step
+                corner = start + y * width + fs - 2
+                across = 0.0
+                for x in range(5):
+                    any_bad |= is_bad[corner + x]
+                    across += weight[x] * np.float64(np.float32(flat[first + x * step]))
+                total += weight[y - ss + 2] * across
+            if not any_bad and math.isfinite(total):
+                level[k] = total / (all_weights * all_weights) - mean[cell[place]]
+                continue
+            total = 0.0
         norm = 0.0
         for y in range(max(ss - 2, 0), min(ss + 3, height)):
             for x in range(max(fs - 2, 0), min(fs + 3, width)):
@@ -336,7 +382,6 @@ def smooth(
                     total += w * np.float64(value)
                     norm += w
         level[k] = total / norm - mean[cell[place]] if norm > 0 else -np.inf
-        panel[k] = p
 
 
 @njit(cache=True, nogil=True)
@@ -346,6 +391,35 @@ def root_of(parent: Array, k: int) -> int:
         parent[k] = parent[parent[k]]
         k = parent[k]
     return k
+
+
+@njit(cache=True, nogil=True)
+def from_highest(level: Array, order: Array) -> None:
+    """Fill `order` with the candidates' numbers, the highest first.
+
+    The upper half of a float32's bits, made to fall with its value, tells it to 1 % and is counted; what is that close
+    together is put in order by insertion.
+    """
+    key = np.empty(level.size, np.uint16)
+    bits = level.astype(np.float32).view(np.uint32)
+    start = np.zeros(1 << 16, np.int32)
+    for k in range(level.size):
+        upper = bits[k] >> 16
+        key[k] = upper if upper & 0x8000 else 0x7FFF - upper
+        start[key[k]] += 1
+    before = 0
+    for i in range(start.size):
+        before, start[i] = before + start[i], before
+    for k in range(level.size):
+        order[start[key[k]]] = k
+        start[key[k]] += 1
+    for i in range(1, order.size):
+        one = order[i]
+        j = i
+        while j > 0 and level[order[j - 1]] < level[one]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = one
 
 
 @njit(cache=True, nogil=True)
@@ -361,8 +435,13 @@ def join(
     1 + the candidate's number at each candidate.
     """
     noise = 2.0 / (4.0 * math.pi)  # of a difference of two levels, in units of a pixel's variance
-    order = np.argsort(-level)
-    for k in order:
+    if candidate.size < MANY:
+        order = np.empty(candidate.size, np.int64)
+        from_highest(level, order)
+    else:
+        order = np.argsort(-level)
+    for i in range(order.size):
+        k = int(order[i])
         parent[k] = k
         place = candidate[k]
         width, height, start = where[panel[k], WIDTH], where[panel[k], HEIGHT], where[panel[k], START]
@@ -470,50 +549,78 @@ def significance_of(on: float, off: float, ratio: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def best_significance(
-    flat: Array, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int, gain: float,
-    background: float, variance: float, around: float,
-) -> float:  # fmt: skip
-    """Return the significance of what is above the background around (fs, ss), in the circle where it is greatest."""
+def look_around(
+    flat: Array, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int, background: float,
+    out: Array,
+) -> None:  # fmt: skip
+    """Fill the square `out` around (fs, ss) with what is above the background; NaN where :func:`value_at` says so."""
+    for y in range(out.shape[0]):
+        row = ss - SEEN_AROUND + y
+        if row < 0 or row >= where[HEIGHT]:
+            out[y] = np.nan
+            continue
+        place = where[START] + row * where[WIDTH]
+        origin = where[OFFSET] + row * where[STRIDE_SS]
+        for x in range(out.shape[1]):
+            column = fs - SEEN_AROUND + x
+            out[y, x] = np.nan
+            if column < 0 or column >= where[WIDTH] or is_bad[place + column]:
+                continue
+            other = label[place + column]
+            if other > 0 and parent[other - 1] != summit:
+                continue
+            value = np.float32(flat[origin + column * where[STRIDE_FS]])
+            if abs(value) <= LARGEST:
+                out[y, x] = np.float64(value) - background
+
+
+@njit(cache=True, nogil=True)
+def best_significance(seen: Array, fs: int, ss: int, gain: float, variance: float, around: float) -> float:
+    """Return the significance of what is above the background around (fs, ss), in the circle where it is greatest.
+
+    `seen` is what :func:`look_around` found; fs and ss are counted in it.
+    """
     count = np.zeros(len(RADII_SQ))
     excess = np.zeros(len(RADII_SQ))
-    for y in range(-4, 5):
-        for x in range(-4, 5):
-            distance_sq = x * x + y * y
-            if distance_sq > RADII_SQ[-1]:
+    for y in range(max(ss - 4, 0), min(ss + 5, seen.shape[0])):
+        for x in range(max(fs - 4, 0), min(fs + 5, seen.shape[1])):
+            distance_sq = (x - fs) * (x - fs) + (y - ss) * (y - ss)
+            if distance_sq > RADII_SQ[3] or math.isnan(seen[y, x]):
                 continue
-            value = value_at(flat, where, is_bad, label, parent, summit, fs + x, ss + y)
-            if math.isnan(value):
-                continue
-            for i in range(len(RADII_SQ)):
-                if distance_sq <= RADII_SQ[i]:
-                    count[i] += 1.0
-                    excess[i] += value - background
+            i = 3
+            while i > 0 and distance_sq <= RADII_SQ[i - 1]:
+                i -= 1
+            count[i] += 1.0
+            excess[i] += seen[y, x]
     best = 0.0
     expected = variance / (gain * gain)
     for i in range(len(RADII_SQ)):
+        if i > 0:
+            count[i] += count[i - 1]
+            excess[i] += excess[i - 1]
         on = max(count[i] * expected + excess[i] / gain, 0.0)
         best = max(best, significance_of(on, around * expected, count[i] / around))
     return best
 
 
 @njit(cache=True, nogil=True)
-def locate(
-    flat: Array, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int, background: float,
-    widest: float, row: Array,
-) -> bool:  # fmt: skip
+def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
     """Find a peak's centre and width with a Gaussian window that moves and grows to fit it; False if there is none.
 
-    The window exp(-r^2 / 2 w^2) sees a Gaussian peak of width s as one of width s w / sqrt(s^2 + w^2) and makes a step
-    towards it too short by w^2 / (s^2 + w^2), so each step is made longer accordingly (SExtractor's windowed centroid).
+    `seen` is what :func:`look_around` found around (fs, ss). A window exp(-r^2 / 2 w^2) sees a Gaussian peak of width s as one
+    of width s w / sqrt(s^2 + w^2) and makes a step towards it too short by w^2 / (s^2 + w^2), so each step is made longer
+    accordingly (SExtractor's windowed centroid).
     """
     size = 2 * WINDOW + 1
     above = np.empty((size, size))
     for y in range(size):
         for x in range(size):
-            value = value_at(flat, where, is_bad, label, parent, summit, fs - WINDOW + x, ss - WINDOW + y)
-            above[y, x] = 0.0 if math.isnan(value) else value - background
+            value = seen[y + SEEN_AROUND - WINDOW, x + SEEN_AROUND - WINDOW]
+            above[y, x] = 0.0 if math.isnan(value) else value
     along = np.empty(size)
+    column = np.empty(size)
+    column_first = np.empty(size)
+    column_second = np.empty(size)
     window = 1.5
     at_fs = 0.0
     at_ss = 0.0
@@ -525,20 +632,28 @@ def locate(
         sum_sq = 0.0
         for x in range(size):
             along[x] = math.exp(-0.5 * ((x - WINDOW - at_fs) / window) ** 2)
+        # moments of the columns first: many columns at a time
+        column[:] = 0.0
+        column_first[:] = 0.0
+        column_second[:] = 0.0
         for y in range(size):
             from_ss = y - WINDOW - at_ss
             across = math.exp(-0.5 * (from_ss / window) ** 2)
             for x in range(size):
-                from_fs = x - WINDOW - at_fs
-                w = across * along[x] * above[y, x]
-                total += w
-                sum_fs += w * from_fs
-                sum_ss += w * from_ss
-                sum_sq += w * (from_fs * from_fs + from_ss * from_ss)
+                weighted = across * above[y, x]
+                column[x] += weighted
+                column_first[x] += weighted * from_ss
+                column_second[x] += weighted * (from_ss * from_ss)
+        for x in range(size):
+            from_fs = x - WINDOW - at_fs
+            total += along[x] * column[x]
+            sum_fs += along[x] * column[x] * from_fs
+            sum_ss += along[x] * column_first[x]
+            sum_sq += along[x] * (column[x] * (from_fs * from_fs) + column_second[x])
         if total <= 0:
             return False
-        seen = max(0.5 * sum_sq / total, 0.01)
-        sigma = math.sqrt(1.0 / max(1.0 / seen - 1.0 / (window * window), 1e-4))
+        spread = max(0.5 * sum_sq / total, 0.01)
+        sigma = math.sqrt(1.0 / max(1.0 / spread - 1.0 / (window * window), 1e-4))
         stretch = min(1.0 + (sigma / window) ** 2, 2.5)
         at_fs += stretch * sum_fs / total
         at_ss += stretch * sum_ss / total
@@ -575,6 +690,7 @@ def examine(
 
     Fills rows of `out` and the summits' numbers; returns how many.
     """
+    seen = np.empty((2 * SEEN_AROUND + 1, 2 * SEEN_AROUND + 1))
     n = 0
     for k in range(candidate.size):
         if parent[k] != k:
@@ -585,15 +701,14 @@ def examine(
         fs = (candidate[k] - here[START]) - ss * here[WIDTH]
         c = cell[candidate[k]]
         b, v, around = background_around(flat, here, is_bad, label, fs, ss, g, mean[c], variance[c])
-        near = best_significance(flat, here, is_bad, label, parent, k, fs, ss, g, b, v, around)
-        if near < least_significance - OFF_CENTRE:
+        look_around(flat, here, is_bad, label, parent, k, fs, ss, b, seen)
+        if best_significance(seen, SEEN_AROUND, SEEN_AROUND, g, v, around) < least_significance - OFF_CENTRE:
             continue
         row = out[n]
-        if not locate(flat, here, is_bad, label, parent, k, fs, ss, b, widest, row):
+        if not locate(seen, fs, ss, widest, row):
             continue
-        best = best_significance(
-            flat, here, is_bad, label, parent, k, int(np.rint(row[FS])), int(np.rint(row[SS])), g, b, v, around
-        )
+        shift_fs, shift_ss = int(np.rint(row[FS])) - fs, int(np.rint(row[SS])) - ss
+        best = best_significance(seen, SEEN_AROUND + shift_fs, SEEN_AROUND + shift_ss, g, v, around)
         if best < least_significance:
             continue
         row[SIGNIFICANCE] = best

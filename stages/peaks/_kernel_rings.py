@@ -22,7 +22,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
@@ -32,6 +33,10 @@ FARTHEST = np.float32(1e9)
 BULK = 5.0
 CORE = 0.7
 """How far the core reaches, in units of the threshold's distance from the mean."""
+NEIGHBOURS = 8
+"""Rings to either side that help to find the threshold of a sampled one."""
+TAIL = 0.85
+"""Where the tail of a sampled ring begins, in the same unit."""
 LARGEST = np.float32(np.finfo(np.float32).max)
 SMALLEST = np.float32(np.finfo(np.float32).tiny)
 NO_THRESHOLD = np.float32(np.inf)
@@ -125,10 +130,13 @@ def range_tables(bound: Array, sign: float, out: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def choose_samples(ring: Array, width: Array, start: Array, count: Array, per_ring: int, out: Array) -> int:
-    """List (packed places, ascending) up to `per_ring` pixels of each ring but the last, spread evenly; return how many.
+def choose_samples(
+    ring: Array, width: Array, start: Array, count: Array, per_ring: int, per_short_ring: int, out: Array
+) -> int:
+    """List (packed places, ascending) some pixels of each ring but the last, spread evenly; return how many.
 
-    They are taken from every eighth row where that gives enough: fewer rows touch fewer pages of memory.
+    Up to `per_ring` are taken from every eighth row where that gives enough: fewer rows touch fewer pages of memory. Else up to
+    `per_short_ring` from all rows.
     """
     rings = count.size - 1
     in_rows = np.zeros(rings + 1, np.int64)
@@ -144,14 +152,16 @@ def choose_samples(ring: Array, width: Array, start: Array, count: Array, per_ri
             if r == rings:
                 continue
             available = count[r]
+            wanted = per_short_ring
             if in_rows[r] >= per_ring:
                 if ((i - start[p]) // width[p]) % 8 != 0:
                     continue
                 available = in_rows[r]
-            # the k-th of `available` pixels is chosen where k * per_ring passes another multiple of `available`
+                wanted = per_ring
+            # the k-th of `available` pixels is chosen where k * wanted passes another multiple of `available`
             k = seen[r]
             seen[r] += 1
-            if available <= per_ring or (k * per_ring) // available != ((k + 1) * per_ring) // available:
+            if available <= wanted or (k * wanted) // available != ((k + 1) * wanted) // available:
                 out[n] = i
                 n += 1
     return n
@@ -219,23 +229,197 @@ def thresholds_of(
 
 
 @njit(cache=True, nogil=True)
-def sampled_thresholds(
-    values: Array, first: Array, threshold: float, min_snr: float, offset: Array, upper: Array
+def sampled_cuts(
+    values: Array, first: Array, count: Array, threshold: float, min_snr: float, offset: Array, upper: Array
 ) -> None:
-    """Find each ring's mean and upper threshold in the usual rounds, from its samples ``values[first[r]:first[r + 1]]``."""
+    """Set ``upper[r]`` to where a ring's tail begins, from its samples ``values[first[r]:first[r + 1]]``.
+
+    The tail is what lies further above the mean of the bulk (what is within 5 sigma) than TAIL min_snr sigma, and above
+    `threshold`. A ring whose pixels are all samples gets its mean (`offset`) and final threshold at once.
+    """
     rings = first.size - 1
     for r in range(rings):
         of_ring = values[first[r] : first[r + 1]]
+        below = -FARTHEST
+        above = FARTHEST
+        mean = 0.0
+        sigma = 0.0
+        n = -1.0
+        if of_ring.size >= count[r]:
+            offset[r], upper[r] = clip_samples(of_ring, threshold, min_snr)
+            continue
+        for _ in range(ROUNDS):
+            in_bulk, total, total_sq = moments(of_ring, below, above)
+            if in_bulk in (0.0, n):
+                break
+            n = in_bulk
+            mean = total / n
+            sigma = math.sqrt(max(total_sq / n - mean * mean, 0.0))
+            below = np.float32(mean - BULK * sigma)
+            above = np.float32(mean + BULK * sigma)
+        offset[r] = mean
+        upper[r] = np.float32(max(mean + TAIL * min_snr * sigma, threshold))
+    offset[rings] = 0.0
+    upper[rings] = NO_THRESHOLD
+
+
+@njit(cache=True, nogil=True)
+def clip_samples(values: Array, threshold: float, min_snr: float) -> tuple[float, np.float32]:
+    """Return mean and upper threshold of the values, after the usual rounds."""
+    lower = -FARTHEST
+    higher = FARTHEST
+    mean = 0.0
+    n_before = -1.0
+    total_before = 0.0
+    for _ in range(ROUNDS):
+        n, total, total_sq = moments(values, lower, higher)
+        if n == n_before and total == total_before:
+            break
+        n_before = n
+        total_before = total
+        mean, lower, higher = thresholds_of(n, total, total_sq, threshold, min_snr)
+    return mean, higher
+
+
+@njit(cache=True, nogil=True)
+def clip_tails(
+    values: Array,
+    first: Array,
+    count: Array,
+    ring: Array,
+    place: Array,
+    value: Array,
+    threshold: float,
+    min_snr: float,
+    cut: Array,
+    offset: Array,
+    upper: Array,
+) -> bool:
+    """Find each ring's mean and upper threshold from its samples below the `cut` and all its pixels above (the listed ones).
+
+    The samples stand for all pixels of the ring that are not listed. Where they are all the same number, as on a frame that is
+    nearly empty, they are never clipped: others of the ring would have kept the bounds apart. Returns whether all pixels
+    above their threshold are sure to be listed.
+    """
+    rings = first.size - 1
+    end = np.zeros(rings + 1, np.int64)
+    for k in range(place.size):
+        end[ring[place[k]]] += 1
+    for r in range(1, rings):
+        end[r] += end[r - 1]
+    tail = np.empty(place.size, np.float32)
+    for k in range(place.size - 1, -1, -1):
+        r = ring[place[k]]
+        end[r] -= 1
+        tail[end[r]] = value[k]
+    end[rings] = place.size
+    sampled = np.zeros(rings)
+    variance = np.zeros(rings)
+    complete = True
+    for r in range(rings):
+        of_ring = values[first[r] : first[r + 1]]
+        if of_ring.size >= count[r]:
+            upper[r] = cut[r]
+            continue
+        listed = tail[end[r] : end[r + 1]]
         lower = -FARTHEST
         higher = FARTHEST
         mean = 0.0
-        for _ in range(ROUNDS):
-            n, total, total_sq = moments(of_ring, lower, higher)
+        beyond = np.nextafter(cut[r], np.float32(np.inf))
+        scale = 1.0
+        n_before = -1.0
+        total_before = 0.0
+        constant = False
+        for step in range(ROUNDS):
+            n, total, total_sq = moments(of_ring, -FARTHEST if constant else lower, min(higher, beyond))
+            if step == 0 and n > 0:
+                scale = (count[r] - listed.size) / n
+                constant = n * total_sq == total * total
+            n *= scale
+            total *= scale
+            total_sq *= scale
+            if listed.size > 0:
+                n_listed, total_listed, total_sq_listed = moments(listed, lower, higher)
+                n += n_listed
+                total += total_listed
+                total_sq += total_sq_listed
+            if n == n_before and total == total_before:
+                break
+            n_before = n
+            total_before = total
             mean, lower, higher = thresholds_of(n, total, total_sq, threshold, min_snr)
         offset[r] = mean
         upper[r] = higher
+        if n > 0:
+            sampled[r] = n / scale
+            variance[r] = max(total_sq / n - mean * mean, 0.0)
+    draw_together(sampled, count, variance, threshold, min_snr, offset, upper)
+    for r in range(rings):
+        complete &= upper[r] >= cut[r]
     offset[rings] = 0.0
     upper[rings] = NO_THRESHOLD
+    return complete
+
+
+@njit(cache=True, nogil=True)
+def draw_together(
+    sampled: Array, count: Array, variance: Array, threshold: float, min_snr: float, offset: Array, upper: Array
+) -> None:
+    """Draw mean and threshold of each sampled ring towards a straight line through those of its neighbours.
+
+    ``sampled[r]`` is the number of samples behind mean and variance, 0 for a ring that stays as it is. A threshold t = m + k s
+    from n samples is off by a variance q / n, with q = s^2 (1 + k^2 (2 + s^-2) / 4 + k / s) for photons (and so for all that
+    is nearly normal). The line through 2 NEIGHBOURS + 1 rings is off by q / N from the ring's N pixels, and by what the rings
+    differ from it beyond q / n. Each counts by the inverse of its variance: so where the background has an edge, a ring
+    keeps what its own samples say.
+    """
+    rings = sampled.size
+    own = np.empty(rings)
+    for r in range(rings):
+        own[r] = offset[r] + min_snr * math.sqrt(variance[r])
+    mean_of = offset[:rings].copy()
+    for r in range(rings):
+        reach = min(NEIGHBOURS, r, rings - 1 - r)
+        if sampled[r] == 0 or reach < 2:
+            continue
+        rings_used = 0
+        weight = 0.0
+        sum_x = 0.0
+        sum_xx = 0.0
+        sum_t = 0.0
+        sum_xt = 0.0
+        sum_m = 0.0
+        sum_xm = 0.0
+        spread = 0.0
+        for j in range(r - reach, r + reach + 1):
+            w = sampled[j]
+            x = float(j - r)
+            rings_used += w > 0
+            weight += w
+            sum_x += w * x
+            sum_xx += w * x * x
+            sum_t += w * own[j]
+            sum_xt += w * x * own[j]
+            sum_m += w * mean_of[j]
+            sum_xm += w * x * mean_of[j]
+            spread += w * variance[j]
+        spread /= weight
+        determinant = weight * sum_xx - sum_x * sum_x
+        if rings_used < 5 or determinant <= 0 or spread <= 0:
+            continue
+        slope = (weight * sum_xt - sum_x * sum_t) / determinant
+        line = (sum_t - slope * sum_x) / weight
+        line_of_mean = (sum_m - (weight * sum_xm - sum_x * sum_m) / determinant * sum_x) / weight
+        scatter = 0.0
+        for j in range(r - reach, r + reach + 1):
+            scatter += sampled[j] * (own[j] - line - slope * (j - r)) ** 2
+        scatter /= rings_used - 2
+        expected = spread * (1.0 + min_snr**2 * (2.0 + 1.0 / max(spread, 0.02)) / 4.0) + min_snr * math.sqrt(spread)
+        error_own = expected * (1.0 / sampled[r] - 1.0 / count[r])
+        error_line = expected * (1.0 / count[r] + 1.0 / weight) + max(scatter - expected, 0.0) / sampled[r]
+        trust = error_line / (error_own + error_line)
+        offset[r] = line_of_mean + trust * (mean_of[r] - line_of_mean)
+        upper[r] = np.float32(max(line + trust * (own[r] - line), threshold))
 
 
 @njit(cache=True, nogil=True)
@@ -673,13 +857,31 @@ def pick(ring: Array, upper: Array, place: Array, value: Array, out: Array) -> i
     return n
 
 
-@njit(cache=True, nogil=True)
 def any_above(pixels: Array, limit: np.float32) -> bool:
     """Return whether a pixel is above the limit."""
-    above = False
-    for x in range(np.uint64(pixels.size)):
-        above |= bool(np.float32(pixels[x]) > limit)
-    return above
+    return bool((pixels.astype(np.float32) > limit).any())
+
+
+@overload(any_above)
+def any_above_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
+    """Give integers a maximum in their own type, which takes half the time; NaN would spoil that of floats."""
+    if isinstance(pixels.dtype, types.Integer):
+
+        def integers(pixels: Any, limit: np.float32) -> Any:
+            highest = pixels[0]
+            for x in range(np.uint64(pixels.size)):
+                highest = pixels[x] if pixels[x] > highest else highest
+            return bool(np.float32(highest) > limit)
+
+        return integers
+
+    def floats(pixels: Any, limit: np.float32) -> Any:
+        above = False
+        for x in range(np.uint64(pixels.size)):
+            above |= bool(np.float32(pixels[x]) > limit)
+        return above
+
+    return floats
 
 
 @njit(cache=True, nogil=True)
@@ -692,7 +894,9 @@ def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.ui
 
 
 @njit(cache=True, nogil=True)
-def list_above(pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, out: Array) -> int:
+def list_above(
+    pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, place: Array, value: Array
+) -> int:
     """List a block's pixels above their ring's threshold, from number `n` on; return how many are listed now."""
     size = np.uint64(pixels.size)
     for part in range(np.uint64(0), size, np.uint64(PART)):
@@ -701,18 +905,30 @@ def list_above(pixels: Array, rings: Array, upper: Array, limit: np.float32, beg
         for x in range(part, min(part + np.uint64(PART), size)):
             v = np.float32(pixels[x])
             if v > upper[rings[x]] and v <= LARGEST:
-                if n < out.size:
-                    out[n] = begin + x
+                if n < place.size:
+                    place[n] = begin + x
+                    value[n] = v
                 n += 1
     return n
 
 
 @njit(cache=True, nogil=True)
 def screen(
-    flat: Array, where: Array, ring: Array, upper: Array, block: Array, block_of_panel: Array, uppers: Array, out: Array
+    flat: Array,
+    where: Array,
+    ring: Array,
+    upper: Array,
+    block: Array,
+    block_of_panel: Array,
+    uppers: Array,
+    n: int,
+    place: Array,
+    value: Array,
 ) -> int:
-    """List all pixels above their ring's threshold; return how many there are, of which `out` may hold only the first."""
-    n = 0
+    """List all pixels above their ring's threshold: place and value, from number `n` on.
+
+    Returns how many are listed now; `place` and `value` may hold only the first of them.
+    """
     masked = np.uint16(upper.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
@@ -734,11 +950,11 @@ def screen(
                 if step == 1:
                     pixels = flat[row + x0 : row + x1]
                     if any_above(pixels, limit) and any_good_above(pixels, rings, limit, masked):
-                        n = list_above(pixels, rings, upper, limit, begin + x0, n, out)
+                        n = list_above(pixels, rings, upper, limit, begin + x0, n, place, value)
                 else:
                     copy = buffer[: x1 - x0]
                     for x in range(x0, x1):
                         copy[x - x0] = flat[row + x * step]
                     if any_above(copy, limit) and any_good_above(copy, rings, limit, masked):
-                        n = list_above(copy, rings, upper, limit, begin + x0, n, out)
+                        n = list_above(copy, rings, upper, limit, begin + x0, n, place, value)
     return n

@@ -11,7 +11,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
@@ -21,8 +22,10 @@ GOOD, LEAVES_PANEL, BAD_PIXEL, NO_BACKGROUND, NO_SIGNAL, BAD_VARIANCE = range(6)
 
 Array = NDArray[Any]
 
-BLOCK = 64
-"""Pixels that are looked at together for one above the threshold."""
+BLOCK = 256
+"""Pixels that are looked at together for one that reaches the threshold."""
+PART = 32
+"""Pixels of such a block that are looked at together for one that is good as well."""
 
 
 @njit(cache=True, nogil=True)
@@ -144,6 +147,42 @@ def summit(flat: Array, where: Array, fs: int, ss: int, inner: float) -> tuple[i
     return top_fs, top_ss
 
 
+def any_reaches(pixels: Array, limit: np.float32) -> bool:
+    """Return whether a pixel is at the limit or above."""
+    return bool((pixels.astype(np.float32) >= limit).any())
+
+
+@overload(any_reaches)
+def any_reaches_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
+    """Give integers a maximum in their own type, which takes half the time; NaN would spoil that of floats."""
+    if isinstance(pixels.dtype, types.Integer):
+
+        def integers(pixels: Any, limit: np.float32) -> Any:
+            highest = pixels[0]
+            for x in range(np.uint64(pixels.size)):
+                highest = pixels[x] if pixels[x] > highest else highest
+            return bool(np.float32(highest) >= limit)
+
+        return integers
+
+    def floats(pixels: Any, limit: np.float32) -> Any:
+        reaches = False
+        for x in range(np.uint64(pixels.size)):
+            reaches |= bool(np.float32(pixels[x]) >= limit)
+        return reaches
+
+    return floats
+
+
+@njit(cache=True, nogil=True)
+def any_good_reaches(pixels: Array, bad: Array, limit: np.float32) -> bool:
+    """Return whether a pixel that is not bad is at the limit or above."""
+    reaches = False
+    for x in range(np.uint64(pixels.size)):
+        reaches |= (np.float32(pixels[x]) >= limit) & (bad[x] == 0)
+    return reaches
+
+
 @njit(cache=True, nogil=True)
 def search(
     flat: Array,
@@ -170,55 +209,54 @@ def search(
     n = 0
     for ss in range(1, height - 1):
         row = origin + ss * stride_ss
+        bad = mask[where[START] + ss * width : where[START] + (ss + 1) * width]
         for first in range(1, width - 1, BLOCK):
-            last = min(first + BLOCK, width - 1)
-            if stride_fs == 1:
-                block = flat[row + first : row + last]
-                above = 0
-                for i in range(block.size):
-                    above += int(np.float32(block[i]) >= limit)
-                if above == 0:
+            if stride_fs == 1 and not any_reaches(flat[row + first : row + min(first + BLOCK, width - 1)], limit):
+                continue
+            for begin in range(first, min(first + BLOCK, width - 1), PART):
+                end = min(begin + PART, width - 1)
+                if stride_fs == 1 and not any_good_reaches(flat[row + begin : row + end], bad[begin:end], limit):
                     continue
-            for fs in range(first, last):
-                here = row + fs * stride_fs
-                value = np.float32(flat[here])
-                if not value >= limit or (not use_saturated and value > max_adu):
-                    continue
-                if mask[where[START] + ss * width + fs]:
-                    continue  # the peak would be measured with this pixel in its inner circle, and rejected
-                right = np.float64(value - np.float32(flat[here + stride_fs]))
-                left = np.float64(np.float32(flat[here - stride_fs]) - value)
-                below = np.float64(value - np.float32(flat[here + stride_ss + stride_fs]))
-                over = np.float64(np.float32(flat[here - stride_ss]) - value)
-                gradient_sq = (right * right + left * left) / 2 + (below * below + over * over) / 2
-                if gradient_sq < min_sq_gradient:
-                    continue
-                top_fs, top_ss = summit(flat, where, fs, ss, inner)
-                if math.hypot(top_fs - fs, top_ss - ss) > inner:
-                    continue
-                outcome, x, y, intensity, sigma, highest, saturated = measure(
-                    flat, where, mask, top_fs, top_ss, inner, middle, outer, adu_per_photon, max_adu
-                )
-                if outcome != GOOD or x < 0 or x > width or y < 0 or y > height:
-                    continue
-                snr = abs(intensity) / sigma if sigma > 0 else np.inf
-                if snr < min_snr or (saturated and not use_saturated):
-                    continue
-                near = False
-                for k in range(n):
-                    if math.hypot(found[k, 0] - x, found[k, 1] - y) < 2 * inner:
-                        near = True
-                        break
-                if near:
-                    continue
-                found[n, 0] = x
-                found[n, 1] = y
-                found[n, 2] = intensity
-                found[n, 3] = snr
-                found[n, 4] = highest
-                n += 1
-                if n == found.shape[0]:
-                    return n
+                for fs in range(begin, end):
+                    here = row + fs * stride_fs
+                    value = np.float32(flat[here])
+                    if not value >= limit or (not use_saturated and value > max_adu):
+                        continue
+                    if bad[fs]:
+                        continue  # the peak would be measured with this pixel in its inner circle, and rejected
+                    right = np.float64(value - np.float32(flat[here + stride_fs]))
+                    left = np.float64(np.float32(flat[here - stride_fs]) - value)
+                    below = np.float64(value - np.float32(flat[here + stride_ss + stride_fs]))
+                    over = np.float64(np.float32(flat[here - stride_ss]) - value)
+                    gradient_sq = (right * right + left * left) / 2 + (below * below + over * over) / 2
+                    if gradient_sq < min_sq_gradient:
+                        continue
+                    top_fs, top_ss = summit(flat, where, fs, ss, inner)
+                    if math.hypot(top_fs - fs, top_ss - ss) > inner:
+                        continue
+                    outcome, x, y, intensity, sigma, highest, saturated = measure(
+                        flat, where, mask, top_fs, top_ss, inner, middle, outer, adu_per_photon, max_adu
+                    )
+                    if outcome != GOOD or x < 0 or x > width or y < 0 or y > height:
+                        continue
+                    snr = abs(intensity) / sigma if sigma > 0 else np.inf
+                    if snr < min_snr or (saturated and not use_saturated):
+                        continue
+                    near = False
+                    for k in range(n):
+                        if math.hypot(found[k, 0] - x, found[k, 1] - y) < 2 * inner:
+                            near = True
+                            break
+                    if near:
+                        continue
+                    found[n, 0] = x
+                    found[n, 1] = y
+                    found[n, 2] = intensity
+                    found[n, 3] = snr
+                    found[n, 4] = highest
+                    n += 1
+                    if n == found.shape[0]:
+                        return n
     return n
 
 

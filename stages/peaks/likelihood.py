@@ -15,6 +15,7 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_likelihood as kernel
+from stages.peaks import _kernel_rings as rings
 from stages.peaks import _warm_up
 from stages.peaks._polar_cells import PolarCells
 from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
@@ -60,6 +61,11 @@ class Likelihood:
     peak is dropped only if less than half of it is seen. snr = I / sqrt(g I + n s^2 (1 + n/m)), before that division. A
     peak's width may lie anywhere in `spot_sigma`; what has more of its signal in one pixel than the narrowest peak would (a
     defective pixel), or is wider than the widest, is no peak.
+
+    **adu_per_photon** of the geometry file must be about right, since photons are what is counted. The background's variance is
+    measured, but how far its tail reaches, and how much a peak's own intensity scatters, follows from the size of a photon.
+    Where adu_per_photon is too small, few photons pass for many: false peaks, above all on frames with little background,
+    and snr too high. Where it is too large, weak peaks are missed.
 
     Sources: T.-P. Li & Y.-Q. Ma, Astrophys. J. 272 (1983) 317, https://doi.org/10.1086/161295; H. Edelsbrunner et al.,
     Discrete Comput. Geom. 28 (2002) 511, https://doi.org/10.1007/s00454-002-2885-2 (persistence of summits); E. Bertin &
@@ -109,20 +115,21 @@ class LikelihoodSearch:
         self._static_key: Any = None
         self._mask_version = -1
         self._sampled_of = -1
+        self._tables: list[PanelTable] = []
         self._candidate = np.empty(1 << 15, np.int32)
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
         arrays = self._flatten(image, geom)
-        self._prepare(geom)
+        self._prepare(geom, [table for table, _ in arrays])
         if not self._good:
             return PeakList.make([], [], [], [])
         assert self._cells is not None
         cells, gain = self._cells, np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
         least = float(gain.min())
         significance = -NormalDist().inv_cdf(min(self._stage.false_per_frame / self._good, 0.5))
-        for table, flat in arrays:
-            kernel.take_samples(flat, table.where, self._bad, self._sample, self._slot, self._sampled)
+        for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
+            rings.take_samples(flat, source, to, self._sampled)
         kernel.describe_cells(self._sampled, self._first, cells.inner, cells.outer, least, self._mean, self._variance)
         kernel.square_thresholds(
             self._mean,
@@ -158,7 +165,7 @@ class LikelihoodSearch:
         ]
         return self._peak_list(np.concatenate(panels), np.concatenate([rows for rows, _, _ in found]), geom)
 
-    def _prepare(self, geom: DetGeom) -> None:
+    def _prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
         """Bring cells, mask and buffers up to date with the frame's geometry."""
         if self._cells is None or geom.static_key is None or geom.static_key != self._static_key:
             sizes = tuple((panel.width, panel.height) for panel in geom.panels)
@@ -172,6 +179,19 @@ class LikelihoodSearch:
         if self._mask_version != self._mask.version:
             self._mask_version = self._mask.version
             self._take_mask(mask, geom)
+            self._tables = []
+        if len(tables) != len(self._tables) or any(a is not b for a, b in zip(tables, self._tables, strict=True)):
+            self._locate(tables)
+            self._tables = tables
+
+    def _locate(self, tables: list[PanelTable]) -> None:
+        """Find the samples in the arrays as they are laid out now."""
+        self._sampled[:] = np.nan
+        self._sources = []
+        for table in tables:
+            source, to = np.empty((2, len(self._sample)), np.int32)
+            n = rings.locate_samples(table.where, self._bad, self._sample, self._slot, 1, source, to)
+            self._sources.append((source[:n].copy(), to[:n].copy()))
 
     def _make_buffers(self, geom: DetGeom, cells: PolarCells) -> None:
         self._mean, self._variance = np.empty((2, cells.num_cells))
@@ -179,7 +199,7 @@ class LikelihoodSearch:
         self._tile_limit = np.empty(len(cells.tile_first) - 1, np.float32)
         self._label = np.zeros(len(cells.cell), np.int32)
         widest = max(panel.width for panel in geom.panels)
-        self._rows, self._sums = np.empty(6 * (widest + 4), np.float32), np.empty(widest, np.float32)
+        self._rows = np.empty(7 * (widest + 4), np.float32)
         self._mask_version = self._sampled_of = -1
 
     def _take_mask(self, mask: NDArray[np.uint8], geom: DetGeom) -> None:
@@ -195,15 +215,17 @@ class LikelihoodSearch:
             bad |= cells.radius_px <= s.min_res
         if s.max_res:
             bad |= cells.radius_px >= s.max_res
-        self._bad = bad
+        self._bad = bad.astype(np.uint8)
         self._bad_places = np.flatnonzero(bad).astype(np.int32)
+        self._bad_cell = cells.cell[self._bad_places]
         self._good = len(bad) - len(self._bad_places)
+        widths = np.array([panel.width for panel in geom.panels])
         if self._sampled_of >= 0 and abs(self._good - self._sampled_of) <= 0.1 * self._sampled_of:
             return
         self._sampled_of = self._good
-        good_in, widths = np.empty(cells.num_cells, np.int64), np.array([panel.width for panel in geom.panels])
+        good_in = np.empty(cells.num_cells, np.int64)
         sample = np.empty(min(cells.num_cells * (SAMPLES_PER_CELL + 1), len(bad)), np.int32)
-        n = kernel.choose_samples(cells.cell, bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
+        n = kernel.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
         self._sample = sample[:n].copy()
         of_cell = cells.cell[self._sample]
         self._slot = np.empty(n, np.int32)
@@ -255,13 +277,13 @@ class LikelihoodSearch:
                 table.where,
                 self._cells.first_tile[table.panel],
                 self._bad_places,
+                self._bad_cell,
                 self._bad,
                 self._cells.cell,
                 self._mean,
                 self._cell_limit,
                 self._tile_limit,
                 self._rows,
-                self._sums,
                 self._candidate,
             )
         )

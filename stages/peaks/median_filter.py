@@ -23,6 +23,11 @@ class MedianFilter:
     search puts the image back as it came, so that this is what is integrated. As in indexamajig the square ends at the
     panel's border, and of an even number of pixels the upper one of the middle counts. Other than there, bad pixels and NaN are
     left out of the median.
+
+    Values are counted up to one level after the other, in all squares at once; the levels are whole numbers if the pixels are,
+    and lie between the smallest and the largest median of a tile. So the time hardly depends on `radius` and grows with the
+    spread of the background: tens of ms for 4.5 megapixels of photon counts. Pixels that are no whole numbers take some ten
+    times as long (more with a larger radius), because the median is selected from those between two levels.
     """
 
     radius: int = Field(default=3, ge=1, le=50, description="The square reaches so far to each side, pixels.")

@@ -26,8 +26,9 @@ from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packe
 SAMPLES_PER_RING = 128
 """Pixels from which a ring's thresholds are guessed before the pass over all of them."""
 
-FAST_SAMPLES_PER_RING = 256
-"""Pixels from which the fast search takes a ring's thresholds."""
+FAST_SAMPLES_PER_RING = 224
+FAST_SAMPLES_PER_SHORT_RING = 512
+"""Pixels from which the fast search takes a ring's thresholds; more for short rings, whose neighbours are short as well."""
 
 Arrays = list[tuple[PanelTable, NDArray[Any]]]
 
@@ -49,10 +50,11 @@ class PeakFinder8:
     than `max_res` are looked at. With `use_saturated` off, peaks are dropped whose highest pixel, above the background, is
     more than the panel's max_adu.
 
-    With `fast`, m and s are those of 256 pixels of each ring, spread evenly over it and the same ones for every frame (of all
-    its pixels where it has no more). A mean of n pixels is off by s / sqrt(n), a standard deviation by s / sqrt(2 n), so that
-    the threshold is off by some 0.23 s with `min_snr` 5: a few peaks that lie just at the threshold are found or missed
-    otherwise. CrystFEL's own sample is another one.
+    With `fast`, m and s follow from some 200 pixels of each ring (512 of short ones, all if it has no more), spread evenly over
+    it and the same ones for every frame, and from *all* pixels of its upper tail, which are met anyway in the search: rare
+    high values, as of other peaks, decide about s, and a sample does not tell how many there are. Then each ring's
+    threshold is drawn towards a line through those of its neighbours, the more the less they differ from it. A few peaks that
+    lie just at the threshold are found or missed otherwise. CrystFEL's own sample is another one.
 
     Source: A. Barty et al., J. Appl. Cryst. 47 (2014) 1118-1131, https://doi.org/10.1107/S1600576714007626; the details follow
     CrystFEL, whose peaks are found. Its sums are kept in single precision, here they are double: where the background is
@@ -252,10 +254,12 @@ class PeakFinder8Search:
 
     def _choose_samples(self, geom: DetGeom) -> None:
         number = len(self._count) - 1
-        wanted = FAST_SAMPLES_PER_RING if self._stage.fast else SAMPLES_PER_RING
-        sample = np.empty(min(number * (wanted + 1), self._ring.size), np.int32)
+        wanted = SAMPLES_PER_RING, SAMPLES_PER_RING
+        if self._stage.fast:
+            wanted = FAST_SAMPLES_PER_RING, FAST_SAMPLES_PER_SHORT_RING
+        sample = np.empty(min(number * (max(wanted) + 1), self._ring.size), np.int32)
         widths = np.array([panel.width for panel in geom.panels])
-        n = rings.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, wanted, sample)
+        n = rings.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, *wanted, sample)
         self._sample = sample[:n].copy()
         ring = self._ring[self._sample]
         self._slot = np.empty(n, np.int32)
@@ -268,7 +272,7 @@ class PeakFinder8Search:
         self._sampled[:] = np.nan
         self._sources = []
         for table in tables:
-            source, to = np.empty(len(self._sample), np.int64), np.empty(len(self._sample), np.int32)
+            source, to = np.empty((2, len(self._sample)), np.int32)
             masked = len(self._count) - 1
             n = rings.locate_samples(table.where, self._ring, self._sample, self._slot, masked, source, to)
             self._sources.append((source[:n].copy(), to[:n].copy()))
@@ -280,8 +284,7 @@ class PeakFinder8Search:
         for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
             rings.take_samples(flat, source, to, self._sampled)
         if s.fast:
-            rings.sampled_thresholds(self._sampled, self._first, s.threshold, s.min_snr, self._offset, self._upper)
-            return False
+            return self._sampled_statistics(arrays)
         rings.estimate_core(
             self._sampled, self._first, self._count, s.threshold, s.min_snr, self._low, self._high, self._constant
         )
@@ -309,6 +312,48 @@ class PeakFinder8Search:
             self._clip_plainly(arrays)
             return False
         return bool(all_listed)
+
+    def _sampled_statistics(self, arrays: Arrays) -> bool:
+        """The same from a sample of each ring and all pixels of its upper tail."""
+        s = self._stage
+        rings.sampled_cuts(self._sampled, self._first, self._count, s.threshold, s.min_snr, self._offset, self._high)
+        rings.range_tables(self._high, 1.0, self._highs)
+        self._ends = [0]
+        for i, (table, flat) in enumerate(arrays):
+            self._ends.append(self._list_above(i, table, flat, self._high, self._highs, self._ends[-1]))
+        listed = self._ends[-1]
+        return rings.clip_tails(
+            self._sampled,
+            self._first,
+            self._count,
+            self._ring,
+            self._place[:listed],
+            self._value[:listed],
+            s.threshold,
+            s.min_snr,
+            self._high,
+            self._offset,
+            self._upper,
+        )
+
+    def _list_above(
+        self,
+        i: int,
+        table: PanelTable,
+        flat: NDArray[Any],
+        upper: NDArray[np.float32],
+        uppers: NDArray[np.float32],
+        begin: int,
+    ) -> int:
+        """List all pixels of the i-th array above the threshold, from number `begin` on; return where they end."""
+        blocks = self._block, self._block_of_panel[i], uppers
+        n = rings.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
+        if n > len(self._place):
+            place, value = np.empty(n, np.int32), np.empty(n, np.float32)
+            place[:begin], value[:begin] = self._place[:begin], self._value[:begin]
+            self._place, self._value, self._chosen = place, value, np.empty(n, np.int32)
+            rings.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
+        return n
 
     def _collect(self, arrays: Arrays) -> list[int]:
         """Add up the rings' cores and list the other pixels; return where each array's end in the list, -1 if it is full."""
@@ -386,12 +431,8 @@ class PeakFinder8Search:
 
     def _all_above(self, i: int, table: PanelTable, flat: NDArray[Any]) -> NDArray[np.int32]:
         """Return the places of all pixels of the i-th array that are above their threshold."""
-        blocks = self._block, self._block_of_panel[i], self._uppers
-        n = rings.screen(flat, table.where, self._ring, self._upper, *blocks, self._chosen)
-        if n > len(self._chosen):
-            self._chosen = np.empty(n, np.int32)
-            rings.screen(flat, table.where, self._ring, self._upper, *blocks, self._chosen)
-        return self._chosen[:n]
+        n = self._list_above(i, table, flat, self._upper, self._uppers, 0)
+        return self._place[:n]
 
     def _peak_list(self, panel: NDArray[np.int64], row: NDArray[np.float64], geom: DetGeom) -> PeakList:
         """Put the peaks in the panels' order, let go of those too many or saturated, and count from the corner."""

@@ -97,6 +97,12 @@ def frames() -> Frames:
     return Frames(tuple(pixels), dataclasses.replace(geom, static_bad=geom.bad))
 
 
+@pytest.fixture(scope="session")
+def read_pass() -> Callable[[np.ndarray], Any]:
+    """One pass over all pixels of a flat array."""
+    return read_once
+
+
 @pytest.fixture
 def beside_the_floor(benchmark: Any) -> Callable[[Callable[[int], Any], Frames], Any]:
     """Benchmark what is done with one frame after the other, and print it beside the read floor."""

@@ -67,13 +67,13 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
         np.array([[0, width, 1, width, height, 0]]),
         np.array([0]),
         np.flatnonzero(bad).astype(np.int32),
-        bad.reshape(-1),
+        cells.cell[np.flatnonzero(bad)],
+        bad.reshape(-1).astype(np.uint8),
         cells.cell,
         mean,
         limit,
         tile_limit,
-        np.empty(6 * (width + 4), np.float32),
-        np.empty(width, np.float32),
+        np.empty(7 * (width + 4), np.float32),
         out,
     )
     cell = cells.cell.reshape(height, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -361,12 +362,20 @@ def test_extreme_integers_among_ordinary_ones_do_not_spoil_the_sums():
     assert_same(search(PeakFinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_the_fast_search_agrees_with_the_exact_one_on_nearly_all_peaks(dtype):
+@cache
+def many_spots(seed: int) -> np.ndarray:
+    return spotty(seed, (700, 720), background=40.0, spots=90)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "background"),
+    [(np.int32, b) for b in (0.0, 0.05, 0.5, 2.0, 20.0)] + [(np.uint16, 2.0), (np.float32, 2.0)],
+)
+def test_the_fast_search_agrees_with_the_exact_one_on_nearly_all_peaks(dtype, background):
     both = exact_peaks = fast_peaks = 0
     for seed in range(4):
-        pixels = np.random.default_rng(60 + seed).poisson(2.0, (700, 720))  # background of a real detector is not 0
-        pixels = (pixels + spotty(30 + seed, (700, 720), background=40.0, spots=90)).astype(dtype)
+        pixels = np.random.default_rng(60 + seed).poisson(background, (700, 720))
+        pixels = (pixels + many_spots(30 + seed)).astype(dtype)
         exact, fast = (
             search(PeakFinder8(threshold=6.0, min_snr=5.0, fast=fast), pixels, flat_detgeom(700, 720))
             for fast in (False, True)

@@ -1,0 +1,98 @@
+"""What every peak search and filter promises: no lock held, no memory of a frame's size, tables cached by value."""
+
+from __future__ import annotations
+
+import importlib
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+from peak_frames import add_spot, flat_detgeom, table
+
+from pipeline import Context
+from stages import peaks
+from stages.image import Image
+from stages.peaks import likelihood, peakfinder8
+from stages.peaks.likelihood import Likelihood
+from stages.peaks.peakfinder8 import PeakFinder8
+from stages.peaks.peakfinder9 import PeakFinder9
+from stages.peaks.zaef import Zaef
+
+KERNELS = sorted(path.stem for path in Path(peaks.__path__[0]).glob("_kernel_*.py"))
+SEARCHES = {
+    "peakfinder8": PeakFinder8(threshold=20, min_snr=4),
+    "peakfinder8 fast": PeakFinder8(threshold=20, min_snr=4, fast=True),
+    "peakfinder9": PeakFinder9(min_sig=1.0, min_snr_biggest_pix=5.0, min_snr_peak_pix=3.0),
+    "zaef": Zaef(threshold=20, min_sq_gradient=100),
+    "likelihood": Likelihood(),
+}
+every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+
+
+def spotty(seed: int = 0, height: int = 500) -> np.ndarray:
+    rate = np.full((height, 600), 4.0)
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        fs, ss = rng.uniform(10, 590), rng.uniform(10, 490)
+        add_spot(rate, fs, ss, 90.0, 1.2)
+    return rng.poisson(rate).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_releases_the_interpreter_lock_and_is_cached(name: str) -> None:
+    module = importlib.import_module(f"stages.peaks.{name}")
+    kernels = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
+    assert kernels
+    assert all(kernel.targetoptions.get("nogil") for kernel in kernels)
+    assert all(type(kernel._cache).__name__ != "NullCache" for kernel in kernels)
+
+
+@every_search
+def test_no_memory_of_a_frames_size_is_taken_for_a_frame(search) -> None:
+    images, geom = [Image.of(data=spotty(seed, 2000)) for seed in range(3)], flat_detgeom(2000, 600)
+    geom = replace(geom, static_bad=geom.bad, static_key="same")
+    running = search.open(Context())
+    for image in images:
+        assert len(running(image, geom)) > 10
+    tracemalloc.start()
+    try:
+        for image in images:
+            running(image, geom)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < images[0].array("data").nbytes / 8
+
+
+@pytest.mark.parametrize(
+    ("search", "module", "maker"),
+    [(PeakFinder8(threshold=20), peakfinder8, "RingMap"), (Likelihood(), likelihood, "PolarCells")],
+    ids=["peakfinder8", "likelihood"],
+)
+def test_tables_are_made_once_for_geometries_that_are_equal(search, module, maker, monkeypatch) -> None:
+    make, made = getattr(module, maker).make, []
+    running = search.open(Context())
+    monkeypatch.setattr(getattr(module, maker), "make", lambda *given: made.append(1) or make(*given))
+    for _ in range(3):
+        for corner in ((-300, -250), (-290, -240)):
+            running(Image.of(data=spotty()), flat_detgeom(500, 600, corner=corner))
+    assert len(made) == 2
+
+
+@every_search
+def test_negative_and_saturated_frames_do_no_harm_to_the_frame_after(search) -> None:
+    geom, running = flat_detgeom(500, 600), search.open(Context())
+    expected = table(running(Image.of(data=spotty()), geom))
+    limits = np.iinfo(np.int32)
+    rng = np.random.default_rng(1)
+    for bad_frame in (
+        np.full((500, 600), limits.max, np.int32),
+        np.full((500, 600), limits.min, np.int32),
+        -spotty(),
+        rng.choice(np.array([limits.min, 0, limits.max], np.int32), (500, 600), p=[0.001, 0.998, 0.001]),
+    ):
+        running(Image.of(data=bad_frame), geom)
+        assert np.array_equal(table(running(Image.of(data=spotty()), geom)), expected)
