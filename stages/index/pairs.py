@@ -138,8 +138,9 @@ class Pairs:
 
     **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 2 for each spot
     within 0.15: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and
-    all that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more significant by 20 than ours if there is
-    one, and is not the target's, takes its place as ``Crystals.elsewhere``; live/cells reports on which cell these agree.
+    all that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more
+    significant by 20 than ours if there is one, and is not the target's, takes its place as ``Crystals.elsewhere``;
+    live/cells reports on which cell these agree.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 
