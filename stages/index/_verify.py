@@ -22,10 +22,11 @@ from stages.setting import in_setting_of
 
 FIRST, EVERY = 20, 10
 
-DOUBTFUL, DOUBTFUL_PER_SPOT = 40.0, 2.0
+DOUBTFUL, DOUBTFUL_PER_SPOT = 40.0, 3.0
 """A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice; and so may one of
-many spots to which each contributes little: a wrong cell explains a part of a dense pattern, badly, at 0.3 to 1.3 nats for
-each spot within 0.15 of an index, where the right one has 2 to 6."""
+many spots to which each contributes little: a wrong cell explains a part of a dense pattern, at 0.3 to 1.7 nats for each of
+the pattern's spots, or 2 to 3 if it is a superlattice of a half of the spots; the right one has 3 to 6, unless many are
+spurious."""
 
 SUSPICIOUS = (3, 0.2)
 """So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look."""
@@ -57,7 +58,7 @@ class Verifier:
     def __call__(self, crystals: Crystals, best: Solution | None, peaks: PeakList, geom: DetGeom) -> Crystals:
         """Return the crystals with what has been found besides; `best` is the most significant solution of theirs, if any."""
         margin = best.margin if best is not None else 0.0
-        if crystals.found and best is not None and margin >= max(DOUBTFUL, DOUBTFUL_PER_SPOT * best.explained):
+        if crystals.found and best is not None and margin >= max(DOUBTFUL, DOUBTFUL_PER_SPOT * best.num_spots):
             return crystals
         self._num_doubtful += 1
         is_its_turn = self._num_doubtful <= FIRST or self._num_doubtful % EVERY == 0
