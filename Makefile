@@ -10,7 +10,7 @@ help:
 	@echo "make demo   simulate frames, index them, and leave a stream and a picture in demo-output/"
 	@echo "make test   all checks and tests (make check: without tests; make slow: the long tests)"
 	@echo "make bench  measure every stage on this machine"
-	@echo "make docs   write the generated reference pages anew"
+	@echo "make docs   write the generated reference page of the options anew"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,7 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m pytest tests/bench -m bench --benchmark-only --benchmark-columns=min,median,mean,rounds --benchmark-sort=name --timeout 600
 
 docs: $(READY)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m pipeline.indexamajig_reference > docs/reference-options.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build *.egg-info
