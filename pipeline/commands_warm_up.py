@@ -1,14 +1,18 @@
 """``streamajig warm-up``: compile every kernel now, into the cache on disk, so that later runs start at once.
 
 Stages compile when they are opened. So the graphs that ``streamajig index`` makes are opened here, for a small detector and
-any unit cell, and closed again; a stage that has more to compile than opening does has ``warm_up()``, which is called too.
+any unit cell, and closed again; a stage that has more to compile than opening does has ``warm_up()``, which is called too, side
+by side in processes of their own, one for each core, since a process compiles one thing at a time.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,22 +64,35 @@ def warm_up(
     graphs: Annotated[
         list[Path] | None, typer.Argument(metavar="[GRAPH.yaml...]", help="Open these graphs too.", show_default=False)
     ] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0: one for each core.")] = 0,
 ) -> None:
     """Compile all kernels now, so that later runs start at once."""
     from pipeline import registry
     from pipeline.graph import Graph
 
     begin = time.perf_counter()
-    for name in registry.names():
-        more = getattr(registry.load(name), "warm_up", None)
-        if more is not None:
-            _timed(name, more)
+    names = [name for name in registry.names() if hasattr(registry.load(name), "warm_up")]
+    # spawned, so that no process inherits the threads of this one
+    with ProcessPoolExecutor(
+        min(jobs or os.cpu_count() or 1, len(names)), mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        for name, seconds in zip(names, pool.map(_warm_up_stage, names), strict=True):
+            _say(name, seconds)
     with tempfile.TemporaryDirectory() as folder:
         for title, graph in default_graphs(Path(folder)):
             _timed(title, lambda graph=graph: _open(graph))
     for file in graphs or ():
         _timed(str(file), lambda file=file: _open(Graph.load(file)))
     print(f"ready after {time.perf_counter() - begin:.1f} s")  # noqa: T201
+
+
+def _warm_up_stage(name: str) -> float:
+    """Compile what this stage needs; return the seconds it took. Runs in a process of its own."""
+    from pipeline import registry
+
+    begin = time.perf_counter()
+    registry.load(name).warm_up()
+    return time.perf_counter() - begin
 
 
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
@@ -114,4 +131,8 @@ def _open(graph: Graph) -> None:
 def _timed(title: str, work: Any) -> None:
     begin = time.perf_counter()
     work()
-    print(f"{time.perf_counter() - begin:6.1f} s  {title}", flush=True)  # noqa: T201
+    _say(title, time.perf_counter() - begin)
+
+
+def _say(title: str, seconds: float) -> None:
+    print(f"{seconds:6.1f} s  {title}", flush=True)  # noqa: T201
