@@ -24,7 +24,7 @@ FREE_FIRST, FREE_EVERY = 20, 4
 class Indexer(Protocol):
     """What index/lattice and index/pairs are in a replica."""
 
-    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the frame's crystals."""
         ...
 
@@ -40,7 +40,7 @@ class _Running:
         self._version = 0
         self._num_missed = 0
 
-    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the frame's crystals, after those found upstream; non-hits pass by."""
         version, cell = self._context.board.read(CONSENSUS)
         if version != self._version:

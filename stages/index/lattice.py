@@ -49,7 +49,7 @@ class _Running:
             max_peaks=stage.max_peaks,
         )
 
-    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the crystals that explain the peaks, after those found upstream; non-hits pass by."""
         return self._attempts(hit, peaks, geom, earlier)
 

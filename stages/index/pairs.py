@@ -76,7 +76,7 @@ class _Running:
             max_peaks=stage.max_peaks,
         )
 
-    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
+    def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the crystals that explain the peaks significantly, after those found upstream; non-hits pass by."""
         self._best = None
         crystals = self._attempts(hit, peaks, geom, earlier)

@@ -53,12 +53,17 @@ def frame() -> tuple[PeakList, DetGeom]:
     return peaks, geom
 
 
+def best(margin: float, num_spots: int = 10) -> Solution:
+    """The solution of a crystal that was found with the given cell."""
+    return Solution(GIVEN.real_space_angstrom, margin + 10.0, 10.0, num_spots, num_spots)
+
+
 def verifier(search: Fake, max_peaks: int = 2000) -> Verifier:
     return Verifier(search, GIVEN, DEFAULT_TOLERANCE, max_peaks)
 
 
 def test_a_hit_that_is_not_indexed_is_looked_at_and_the_other_lattice_named(frame: tuple[PeakList, DetGeom]) -> None:
-    looked = verifier(Fake())(NONE, 0.0, *frame)
+    looked = verifier(Fake())(NONE, None, *frame)
     (cell,) = looked.elsewhere
     assert cell.parameters[:3] == pytest.approx((40.0, 50.0, 60.0))
     assert (looked.num_verified, looked.num_tries, looked.counts()["not_this_cell"]) == (1, 1, 1)
@@ -66,25 +71,32 @@ def test_a_hit_that_is_not_indexed_is_looked_at_and_the_other_lattice_named(fram
 
 def test_the_lattice_of_the_given_cell_in_whatever_axes_is_not_another_one(frame: tuple[PeakList, DetGeom]) -> None:
     turned = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 1]]) @ GIVEN.real_space_angstrom * 1.01
-    looked = verifier(Fake(basis=turned))(NONE, 0.0, *frame)
+    looked = verifier(Fake(basis=turned))(NONE, None, *frame)
     assert (looked.elsewhere, looked.num_verified) == ((), 1)
 
 
 def test_what_the_search_does_not_accept_is_no_lattice(frame: tuple[PeakList, DetGeom]) -> None:
-    assert verifier(Fake(accepted=False))(NONE, 0.0, *frame).elsewhere == ()
+    assert verifier(Fake(accepted=False))(NONE, None, *frame).elsewhere == ()
 
 
 def test_clear_crystals_are_never_looked_at(frame: tuple[PeakList, DetGeom]) -> None:
     search = Fake()
-    assert verifier(search)(FOUND, 60.0, *frame) is FOUND
+    assert verifier(search)(FOUND, best(40.0), *frame) is FOUND
+    assert verifier(search)(FOUND, best(300.0, num_spots=100), *frame) is FOUND
     assert search.asked == 0
 
 
-@pytest.mark.parametrize(("margin", "stays"), [(59.0, False), (71.0, True)])
+def test_a_crystal_to_which_each_of_many_spots_contributes_little_is_doubtful(frame: tuple[PeakList, DetGeom]) -> None:
+    looked = verifier(Fake(margin=500.0))(FOUND, best(170.0, num_spots=150), *frame)
+    assert not looked.found
+    assert len(looked.elsewhere) == 1
+
+
+@pytest.mark.parametrize(("margin", "stays"), [(59.0, False), (58.0, True)])
 def test_a_doubtful_crystal_is_dropped_where_the_other_lattice_is_clearly_better(
     frame: tuple[PeakList, DetGeom], margin: float, stays: bool
 ) -> None:
-    looked = verifier(Fake(margin=90.0 if not stays else 78.0))(FOUND, min(margin, 59.0), *frame)
+    looked = verifier(Fake(margin=margin))(FOUND, best(38.5), *frame)
     assert bool(looked.found) is stays
     assert bool(looked.elsewhere) is not stays
 
@@ -93,7 +105,7 @@ def test_only_a_bounded_share_of_the_hits_is_looked_at(frame: tuple[PeakList, De
     search = Fake(accepted=False)
     verify = verifier(search)
     for _ in range(200):
-        verify(NONE, 0.0, *frame)
+        verify(NONE, None, *frame)
     assert search.asked == FIRST + (200 - FIRST) // EVERY
 
 
@@ -101,18 +113,18 @@ def test_once_hits_are_of_another_cell_every_doubtful_crystal_is_looked_at(frame
     search = Fake()
     verify = verifier(search)
     for _ in range(FIRST + 1):
-        verify(NONE, 0.0, *frame)
+        verify(NONE, None, *frame)
     before = search.asked
-    dropped = [verify(FOUND, 20.0, *frame) for _ in range(7)]
+    dropped = [verify(FOUND, best(20.0), *frame) for _ in range(7)]
     assert search.asked == before + 7
     assert not any(crystals.found for crystals in dropped)
-    verify(NONE, 0.0, *frame)
+    verify(NONE, None, *frame)
     assert search.asked <= before + 8, "hits without crystal are still looked at now and then alone"
 
 
 def test_of_too_many_peaks_the_strongest_are_searched(frame: tuple[PeakList, DetGeom]) -> None:
     search = Fake()
-    verifier(search, max_peaks=12)(NONE, 0.0, *frame)
+    verifier(search, max_peaks=12)(NONE, None, *frame)
     assert search.num_spots == 12
 
 

@@ -187,7 +187,7 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
         peaks, geom, truths = condition.pattern(rng)
         hit = Hit(True, len(peaks))
         before = time.thread_time()
-        crystals: Crystals = stage(hit, peaks, geom, None)
+        crystals: Crystals = stage(hit, peaks, geom)
         ms[k] = 1e3 * (time.thread_time() - before)
         if not truths or condition.offers_another_cell:
             wrong += len(crystals) > 0
