@@ -299,8 +299,14 @@ def _index_methods(given: Given) -> Iterator[tuple[str, str]]:
     methods = [word.strip() for word in asked.split(",")]
     if len(set(methods)) < len(methods) or ("none" in methods and len(methods) > 1):
         raise UserError(f"--indexing={asked}: name each method once, and none alone")
-    for method in methods:
-        yield _index_method(given, asked, method)
+    found = [_index_method(given, asked, method) for method in methods]  # a name that is wrong is said before all else
+    for method, name in found:
+        if "pdb" not in given and _needs(name, "cell"):
+            raise UserError(
+                f"--indexing={asked}: {method} needs a unit cell: give -p FILE.cell, or --indexing=auto to find the cell, or "
+                "--indexing=none"
+            )
+        yield method, name
 
 
 def _index_method(given: Given, asked: str, method: str) -> tuple[str, str]:
@@ -316,11 +322,6 @@ def _index_method(given: Given, asked: str, method: str) -> tuple[str, str]:
         raise UserError(
             f"{what}not available here; the methods are {', '.join(sorted(known))}, or several with commas between them, "
             f"which are tried in turn{_only_if_close(method, known)}"
-        )
-    if "pdb" not in given and _needs(name, "cell"):
-        raise UserError(
-            f"--indexing={asked}: {method} needs a unit cell: give -p FILE.cell, or --indexing=auto to find the cell, or "
-            "--indexing=none"
         )
     return method, name
 
