@@ -21,6 +21,11 @@ _MOST_INDICES = 4_000_000_000
 """Indices in the box of a resolution shell beyond which possible reflections are not counted."""
 
 
+FEWEST_FOR_SIGMA = 4
+"""sigma follows from the spread of the measurements, so that I / sigma is distributed like Student's t, which for n of them
+has a mean from n = 3 and a variance from n = 4 on: with fewer, those whose spread happens to be nil would be the whole mean."""
+
+
 @dataclass(frozen=True)
 class Shell:
     """Figures of merit of one shell; NaN where there is nothing to tell them from.
@@ -35,7 +40,7 @@ class Shell:
         Correlation of the two halves' means, and sum |I1 - I2| / sum (I1 + I2) sqrt 2 (White et al. 2012,
         doi:10.1107/S0021889812002312), over reflections that both halves have measured often enough.
     i_over_sigma
-        Mean of I / sigma(I).
+        Mean of I / sigma(I), over reflections of at least `FEWEST_FOR_SIGMA` measurements; NaN if there are none.
     """
 
     d_max_angstrom: float
@@ -116,7 +121,8 @@ def _shell(
     with np.errstate(all="ignore"):
         total = float((first + second).sum())
         r_split = math.sqrt(2) * float(np.abs(first - second).sum()) / total if total > 0 else math.nan
-        ratio = merged.intensity[which] / merged.sigma[which]
+        sure = which & (merged.count >= FEWEST_FOR_SIGMA)
+        ratio = merged.intensity[sure] / merged.sigma[sure]
         ratio = ratio[np.isfinite(ratio)]
     return Shell(
         d_max_angstrom=1.0 / s_min if s_min > 0 else math.inf,

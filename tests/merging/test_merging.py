@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import gemmi
 import numpy as np
@@ -155,6 +156,21 @@ def test_scaling_helps_where_scales_differ() -> None:
     assert after.cc_half > 0.99 > before.cc_half
     assert after.r_split < 0.5 * before.r_split
     assert after.i_over_sigma > 2 * before.i_over_sigma
+
+
+def test_few_measurements_that_happen_to_agree_do_not_make_i_over_sigma() -> None:
+    """sigma comes from the spread: two measurements that are nearly equal would count as a million others."""
+    specimen = Specimen("mmm", CELLS["ortho"], "P 2 2 2", 5.0)
+    merger = Merger(specimen.group)
+    for _ in range(40):
+        merger.add(specimen.crystal(150, 1.0, noise=0.1))
+    merged = merger.merged()
+    often = merged.count >= 4
+    agreeing = replace(merged, sigma=np.where(merged.count == 2, 1e-9, merged.sigma))
+    assert (merged.count == 2).any()
+    assert often.any()
+    found = quality(agreeing).overall.i_over_sigma
+    assert found == pytest.approx((merged.intensity[often] / merged.sigma[often]).mean())
 
 
 def test_crystals_that_cannot_be_scaled_are_left_out_and_counted() -> None:
