@@ -62,19 +62,20 @@ class FreeLattice:
     F(t) = sum exp(2 pi i t.q) is large there: the transform that DPS takes along directions (Steller et al., 1997, [2]_) and
     others sample with other kernels (XGANDALF, Gevorkov et al., 2019, [3]_; TORO, Gasparotto et al., 2024, [4]_). Spots of a
     still lie on the Ewald sphere, where |q_z| is small: along the beam the grid is coarse, which makes a grid of the whole half
-    ball cheaper than one of directions. |F| does not change if the detector is shifted. First the lowest 40 spots, and as long
-    vectors as `work` allows; if that finds nothing clear, vectors up to `max_axis` with fewer spots.
+    ball cheaper than one of directions. |F| does not change if the detector is shifted. First vectors up to
+    130 Angstrom, or as long as `work` allows, of the lowest 18 to 40 spots; if that finds nothing clear, up to `max_axis`.
 
-    **Lattices.** The highest values, refined by trimmed least squares, are combined to the triples that explain most spots
+    **Lattices.** The 28 highest summits, refined by trimmed least squares, are combined to the triples that explain most spots
     with a small cell. Each is refined from low resolution outwards, cell, orientation and detector shift, by expectation and
     maximization (Dempster et al., 1977, [5]_): a spot belongs to the lattice with a probability that follows from how far it
-    is off across its ray, where a still is sharp, and along it, where it is not; both errors are found from the spots. A
-    doubtful third axis is looked for anew, modulo the other two, in the spots that lie on their planes; lattices of index 2
-    and 3 above and below are tried.
+    is off across its ray, where a still is sharp, and along it, where it is not; both errors are found from the spots. Along
+    the beam a long axis is known poorly: a third axis is looked for anew, modulo the two vectors that the spots support best,
+    in the spots that lie on their planes; lattices of index 2 and 3 above and below are tried.
 
     **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a
     cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:
-    S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice.
+    S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice, and
+    no other lattice within 5 of S - lnN.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
