@@ -34,6 +34,7 @@ N_VECTORS, N_TRIPLES, COMPLETED = 28, 64, 5  # the highest summits hold the shor
 FIRST_SPOTS, FEWEST_SPOTS, FIRST_AXIS = 40, 18, 130.0
 POLISHED_FROM = 12
 N_NETS, N_AGAIN = 3, 4
+PROMISING = -12.0  # S - lnN of the best lattice in random spots is about -20; with two axes of three right it is more
 N_TRIED = 2 * (N_TRIPLES + N_AGAIN * N_NETS * COMPLETED)
 N_STEPS = 6
 SIGMA_SHIFT_PX = 3.0
@@ -197,9 +198,10 @@ def row(cx: Singles, sx: Singles, c: Singles, s: Singles, n: int, count: int, su
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def keep_higher(found: Floats, n: int) -> int:
+def keep_higher(found: Floats) -> int:
     """Keep the higher half of the candidates (value in column 0); return how many that is."""
-    limit = np.sort(found[:n, 0])[n // 2]
+    n = found.shape[0]
+    limit = found[np.argsort(-found[:, 0])[n // 2], 0]  # np.sort would be one more sort to compile
     kept = 0
     for i in range(n):
         if found[i, 0] > limit:
@@ -241,7 +243,7 @@ def transform(
     capacity = found.shape[0]
     # about as many random values are higher as there is room for (they are exponentially distributed in |F|^2)
     limit = np.float32(n * max(2.5, np.log(4.0 * nx * ny * nz / capacity)))
-    have = 0
+    have, lowest = 0, 0.0
     for z in range(int(np.ceil(first_z / steps[2])), nz):
         for y in range(-ny + 1 if z > 0 else 0, ny):
             rest = radius * radius - (z * steps[2]) ** 2 - (y * steps[1]) ** 2
@@ -273,8 +275,9 @@ def transform(
                                 value *= np.cos(min(np.pi / 2.0, abs(phase) - free))
                             if value * value > limit:
                                 if have == capacity:
-                                    have = keep_higher(found, have)
-                                    lowest = np.min(found[:have, 0])
+                                    have = keep_higher(found)
+                                    for i in range(have):
+                                        lowest = min(lowest, found[i, 0]) if i > 0 else found[i, 0]
                                     limit = max(limit, np.float32(lowest * lowest))
                                 found[have, 0] = value
                                 found[have, 1] = x * steps[0] if side == 0 else -x * steps[0]
@@ -1183,7 +1186,7 @@ def search(
             )
             best = best_result[0] - best_result[1]
             clear = best > 20.0 + 0.7 * n
-            if again == N_AGAIN - 1:
+            if again == N_AGAIN - 1 or best < PROMISING:
                 break
             improved = False
             for rank in range(N_NETS):
