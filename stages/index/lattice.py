@@ -80,8 +80,13 @@ class FreeLattice:
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
 
-    `max_axis` is for the primitive cell. Beyond 200 Angstrom few lattices are found. Publishes ``indexing`` (after those
-    upstream), no cell. Deterministic: no random numbers.
+    **Long axes.** `max_axis` is for the primitive cell. It must be longer than the crystal's longest axis: a longer one is not
+    only missed, about half of the frames get a wrong third axis. Of simulated stills of a cell of 60, 70 and c Angstrom (120
+    spots, 25 % spurious), all are right with c of 150 and 200; with c of 250 and 300 none, and 60 and 48 % are wrong; with a
+    `max_axis` of 400, 92 and 84 % are right and 0 and 4 % wrong, in twice the time. 30 spots, 25 % spurious, of a cell of 62,
+    110 and 198 Angstrom are too few: 70 % right, 8 % wrong; with 60 spots all are right.
+
+    Publishes ``indexing`` (after those upstream), no cell. Deterministic: no random numbers.
 
     .. [1] https://doi.org/10.1107/S0021889891010634
     .. [2] https://doi.org/10.1107/S0021889897008777
