@@ -36,6 +36,8 @@ class FreeSearch:
         Grid points times spots that the first transform may cost; a frame where nothing is found costs some times as much.
     margin, margin_per_spot, min_explained
         Accepted: S - lnN of at least ``margin + margin_per_spot`` * (explained spots), and so large a part of the spots.
+    margin_other
+        By so much the S - lnN of every other lattice that was tried must be lower; else which one it is remains open.
     """
 
     min_axis: float = 8.0
@@ -44,6 +46,7 @@ class FreeSearch:
     margin: float = 15.0
     margin_per_spot: float = 0.5
     min_explained: float = 0.28
+    margin_other: float = 5.0
 
     def __call__(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice if it is accepted, else None."""
@@ -66,6 +69,7 @@ class FreeSearch:
             score - log_trials >= self.margin + self.margin_per_spot * explained
             and explained >= self.min_explained * n
             and report[_kernel_lattice.SPREAD] > 0.5
+            and report[_kernel_lattice.GAP] >= self.margin_other
         )
         if np.linalg.det(basis) < 0:
             basis = -basis

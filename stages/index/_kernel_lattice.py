@@ -30,8 +30,12 @@ class Room(NamedTuple):
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number must not count as agreement
 MIN_SPOTS = 6
 MASK_SPOTS = 128
-N_VECTORS, N_TRIPLES, COMPLETED = 48, 24, 5
-FIRST_SPOTS = 40
+N_VECTORS, N_TRIPLES, COMPLETED = 28, 64, 5  # the highest summits hold the short vectors; more bring in chance triples
+FIRST_SPOTS, FEWEST_SPOTS, FIRST_AXIS = 40, 18, 130.0
+POLISHED_FROM = 12
+N_NETS, N_AGAIN = 3, 4
+PROMISING = -12.0  # S - lnN of the best lattice in random spots is about -20; with two axes of three right it is more
+N_TRIED = 2 * (N_TRIPLES + N_AGAIN * N_NETS * COMPLETED)
 N_STEPS = 6
 SIGMA_SHIFT_PX = 3.0
 ACROSS, ALONG, FRACTION = range(3)  # places in a model
@@ -115,8 +119,9 @@ def reduce_basis(basis: Floats) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def solve(matrix: Floats, right: Floats, n: int) -> bool:
+def solve(matrix: Floats, right: Floats) -> bool:
     """Solve a symmetric positive definite system in place by Cholesky's factors (lower triangle); False if it is not."""
+    n = right.shape[0]
     for j in range(n):
         for i in range(j, n):
             total = matrix[i, j]
@@ -193,9 +198,10 @@ def row(cx: Singles, sx: Singles, c: Singles, s: Singles, n: int, count: int, su
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def keep_higher(found: Floats, n: int) -> int:
+def keep_higher(found: Floats) -> int:
     """Keep the higher half of the candidates (value in column 0); return how many that is."""
-    limit = np.sort(found[:n, 0])[n // 2]
+    n = found.shape[0]
+    limit = found[np.argsort(-found[:, 0])[n // 2], 0]  # np.sort would be one more sort to compile
     kept = 0
     for i in range(n):
         if found[i, 0] > limit:
@@ -237,7 +243,7 @@ def transform(
     capacity = found.shape[0]
     # about as many random values are higher as there is room for (they are exponentially distributed in |F|^2)
     limit = np.float32(n * max(2.5, np.log(4.0 * nx * ny * nz / capacity)))
-    have = 0
+    have, lowest = 0, 0.0
     for z in range(int(np.ceil(first_z / steps[2])), nz):
         for y in range(-ny + 1 if z > 0 else 0, ny):
             rest = radius * radius - (z * steps[2]) ** 2 - (y * steps[1]) ** 2
@@ -269,8 +275,9 @@ def transform(
                                 value *= np.cos(min(np.pi / 2.0, abs(phase) - free))
                             if value * value > limit:
                                 if have == capacity:
-                                    have = keep_higher(found, have)
-                                    lowest = np.min(found[:have, 0])
+                                    have = keep_higher(found)
+                                    for i in range(have):
+                                        lowest = min(lowest, found[i, 0]) if i > 0 else found[i, 0]
                                     limit = max(limit, np.float32(lowest * lowest))
                                 found[have, 0] = value
                                 found[have, 1] = x * steps[0] if side == 0 else -x * steps[0]
@@ -342,29 +349,50 @@ def fit_vector(v: Floats, spots: Floats, n: int, tolerance: float, shift: float,
     matrix[3, 0], matrix[3, 1], matrix[3, 2] = x1, y1, z1
     matrix[3, 3] = m + 0.0036 / ((t0 * t0 + t1 * t1) * shift * shift + 1e-9)
     right[0], right[1], right[2], right[3] = bx, by, bz, b1
-    if solve(matrix, right, 4):
+    if solve(matrix, right):
         for i in range(4):
             v[i] = right[i]
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def standard_error(v: Floats, px: float) -> float:
+    """The standard error of t.q: a pixel across the ray, which is nearly along z, and 0.001/A along it."""
+    return float(np.sqrt(px * px * (v[0] ** 2 + v[1] ** 2 + v[2] ** 2) + (0.001 * v[2]) ** 2))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def plane_tolerance(v: Floats, px: float) -> float:
+    """How far t.q may be from an integer: 2.5 standard errors, within 0.08 and 0.18."""
+    return float(min(0.18, max(0.08, 2.5 * standard_error(v, px))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def support(v: Floats, p: float, spots: Floats, n: int, px: float) -> float:
+    """ln of the likelihood ratio of the distances of the spots from the planes t.q - p = integer, a fifth being random."""
+    sigma = max(0.05, standard_error(v, px))
+    peak = 0.8 * 0.3989422804014327 / sigma
+    value = 0.0
+    for k in range(n):
+        f = v[0] * spots[k, 0] + v[1] * spots[k, 1] + v[2] * spots[k, 2] - p
+        e = (f - np.rint(f)) / sigma
+        value += np.log(0.2 + peak * np.exp(-0.5 * e * e))
+    return value
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def fit_growing(v: Floats, spots: Floats, n_first: int, n: int, shift: float, matrix: Floats, right: Floats) -> None:
-    """Refine a vector from the lowest `n_first` spots outwards."""
+def fit_growing(
+    v: Floats, spots: Floats, n_first: int, n: int, px: float, shift: float, matrix: Floats, right: Floats
+) -> None:
+    """Refine a vector from the lowest `n_first` spots outwards; at last of the spots within 2 standard errors."""
     m = n_first
     fit_vector(v, spots, m, 0.3, shift, matrix, right)
     fit_vector(v, spots, m, 0.25, shift, matrix, right)
     while m < n:
         m = min(n, m + m // 2 + 1)
         fit_vector(v, spots, m, 0.25, shift, matrix, right)
-    fit_vector(v, spots, m, 0.2, shift, matrix, right)
-    fit_vector(v, spots, m, 0.15, shift, matrix, right)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def plane_tolerance(v: Floats, px: float) -> float:
-    """How far t.q may be from an integer: 2.5 standard errors, within 0.08 and 0.18; the ray is nearly along z."""
-    across = px * px * (v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
-    return float(min(0.18, max(0.08, 2.5 * np.sqrt(across + (0.001 * v[2]) ** 2))))
+    wide = min(0.35, 2.0 * standard_error(v, px))
+    fit_vector(v, spots, m, max(0.2, wide), shift, matrix, right)
+    fit_vector(v, spots, m, max(0.15, wide), shift, matrix, right)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -401,7 +429,7 @@ def refine_vectors(
     score = np.empty(n_peaks)
     for i in range(n_peaks):
         v = peaks[i]
-        fit_growing(v, spots, n_first, n, shift, matrix, right)
+        fit_growing(v, spots, n_first, n, px, shift, matrix, right)
         size = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
         score[i] = -np.inf
         if size >= shortest and size <= 1.05 * longest:
@@ -602,7 +630,7 @@ def fit_lattice(
     right[10] -= w * shift[1]
     normal[11, 11] += 1e6 * (w + wa)  # no shift along the beam
     right[11] = 0.0
-    if not solve(normal, right, 12):
+    if not solve(normal, right):
         return False
     for i in range(3):
         for x in range(3):
@@ -806,13 +834,6 @@ def sharpen(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def is_sharp(basis: Floats, px: float, result: Floats, star: Floats) -> bool:
-    """Whether the spots fit as well as to sigmas of 0.5 pixels and 0.001/A: with a wrong third axis they never do."""
-    window = 15.749609945722419 * (0.5 * px) ** 2 * 0.001 * abs(reciprocal(basis, star))
-    return bool(result[0] > result[2] * (-np.log(window) - 1.5))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def derive(basis: Floats, w0: int, w1: int, w2: int, p: int, smaller: bool, star: Floats, to: Floats) -> bool:
     """Fill `to` with a derived lattice of index p: (w.A)/p becomes an axis, or, for the larger cell, (w.A*)/p one of A*."""
     if smaller:
@@ -891,9 +912,56 @@ def settle(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def best_net(basis: Floats, shift: Floats, spots: Floats, n: int, px: float, rank: int, to: Floats) -> bool:
+    """Fill `to` with a basis of the lattice, its first two axes in the `rank`-th best net; False if there are not so many.
+
+    Nets of two of the 13 shortest vectors of a reduced basis (-1, 0, 1), by the support of both. If one axis of the lattice
+    is wrong and two are right, these two are found, even if the reduced basis has but one of them.
+    """
+    vectors, values, w = np.empty((13, 3)), np.empty(13), np.empty((13, 3), np.int64)
+    centred = np.empty((n, 3))
+    for k in range(n):
+        centred[k, 0], centred[k, 1], centred[k, 2] = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+    for i in range(13):
+        code = i + 14
+        w[i, 0], w[i, 1], w[i, 2] = code // 9 - 1, code // 3 % 3 - 1, code % 3 - 1
+        for x in range(3):
+            vectors[i, x] = w[i, 0] * basis[0, x] + w[i, 1] * basis[1, x] + w[i, 2] * basis[2, x]
+        values[i] = support(vectors[i], 0.0, centred, n, px)
+    used = np.zeros((rank + 1, 3), np.int64)
+    for r in range(rank + 1):
+        best, bi, bj = -np.inf, -1, -1
+        for i in range(13):
+            for j in range(i):
+                value = values[i] + values[j]
+                if not (value > best):
+                    continue
+                n0 = w[i, 1] * w[j, 2] - w[i, 2] * w[j, 1]
+                n1 = w[i, 2] * w[j, 0] - w[i, 0] * w[j, 2]
+                n2 = w[i, 0] * w[j, 1] - w[i, 1] * w[j, 0]
+                if n0 % 2 == 0 and n1 % 2 == 0 and n2 % 2 == 0:
+                    continue  # every other vector of the net is missed
+                new = True
+                for o in range(r):
+                    u0, u1, u2 = used[o, 0], used[o, 1], used[o, 2]
+                    if n0 * u1 == n1 * u0 and n1 * u2 == n2 * u1 and n0 * u2 == n2 * u0:
+                        new = False
+                if new:
+                    best, bi, bj = value, i, j
+                    used[r, 0], used[r, 1], used[r, 2] = n0, n1, n2
+        if bi < 0:
+            return False
+    for i in range(13):
+        if abs(used[rank, 0] * w[i, 0] + used[rank, 1] * w[i, 1] + used[rank, 2] * w[i, 2]) == 1:
+            for x in range(3):
+                to[0, x], to[1, x], to[2, x] = vectors[bi, x], vectors[bj, x], vectors[i, x]
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def complete(
     basis: Floats,
-    third: int,
     shift: Floats,
     spots: Floats,
     rays: Floats,
@@ -910,13 +978,18 @@ def complete(
     result: Floats,
     matrix: Floats,
     right4: Floats,
+    bases: Floats,
+    scores: Floats,
+    count: Integers,
 ) -> bool:
-    """Look for a better third axis to two axes that may be right; take over what raises S - lnN.
+    """Look for a better third axis to the first two, which may be right; take over what raises S - lnN; whether it did.
+
+    What was tried is added to `bases` and `scores`.
 
     Only spots on the planes of both axes count, and the third axis is looked for modulo the two, ``u a + v b + w n`` with n the
     unit normal, |u|, |v| <= 1/2: a small part of the ball, and hardly a spurious spot.
     """
-    a, b = basis[(third + 1) % 3], basis[(third + 2) % 3]
+    a, b = basis[0], basis[1]
     across = np.empty(3)
     for x in range(3):
         across[x] = a[(x + 1) % 3] * b[(x + 2) % 3] - a[(x + 2) % 3] * b[(x + 1) % 3]
@@ -940,7 +1013,7 @@ def complete(
         return False
     # as many of the spots as the work allows, the lowest
     steps, ends = np.empty(3), np.empty(3)
-    use = m
+    use = min(m, n)  # m itself would be a literal to numba, and make it compile what takes `use` twice
     while True:
         points = 1.0
         for x in range(3):
@@ -954,7 +1027,7 @@ def complete(
             break
         use -= 1 + use // 16
     n_found = transform(coordinates, use, steps, ends, max(shortest, steps[2]), 1e9, 0.0, 0.0, found)
-    n_peaks = summits(found, n_found, steps, peaks[:32])
+    n_peaks = summits(found, n_found, steps, peaks)
     trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
     improved = False
     start, start_shift = np.empty((3, 3)), np.empty(2)
@@ -965,25 +1038,31 @@ def complete(
         u0, u1, u2 = peaks[i, 0], peaks[i, 1], peaks[i, 2]
         v = peaks[i]
         for x in range(3):
-            v[x] = u0 * start[(third + 1) % 3, x] + u1 * start[(third + 2) % 3, x] + u2 * across[x]
+            v[x] = u0 * start[0, x] + u1 * start[1, x] + u2 * across[x]
         v[3] = 0.0
-        fit_growing(v, on_net, use, m, 0.5 * px, matrix, right4)
-        # the likelihood of the distances from the planes, with a standard error as long vectors along the beam have
-        sigma = max(0.05, plane_tolerance(v, px) / 2.5)
-        values[i] = -np.log(max(1.0, abs(v[0] * across[0] + v[1] * across[1] + v[2] * across[2])))
-        for k in range(m):
-            f = v[0] * on_net[k, 0] + v[1] * on_net[k, 1] + v[2] * on_net[k, 2] - v[3]
-            e = (f - np.rint(f)) / sigma
-            values[i] += np.log(0.2 + 0.8 * 0.3989422804014327 / sigma * np.exp(-0.5 * e * e))
+        fit_growing(v, on_net, use, min(m, n), px, 0.5 * px, matrix, right4)
+        height = abs(v[0] * across[0] + v[1] * across[1] + v[2] * across[2])
+        values[i] = support(v, v[3], on_net, min(m, n), px) - np.log(max(1.0, height))
+    height = abs(dot(start[2], across))
+    present = support(start[2], 0.0, on_net, min(m, n), px) - np.log(max(1.0, height))
     order = np.argsort(-values)
     for i in order[:COMPLETED]:
+        if not (values[i] > present - 15.0):
+            break
         v = peaks[i]
         copy(start, trial)
         for x in range(3):
-            trial[third, x] = v[x]
+            trial[2, x] = v[x]
+        if same_lattice(trial, start, 0.1):
+            continue
         moved[0], moved[1] = start_shift[0], start_shift[1]
         value = polish(trial, moved, spots, rays, n, n, px, q_rms, trial_model, room, trial_result)
-        if value > result[0] - result[1] + 0.5 and allowed(trial, shortest, longest):
+        if value == -np.inf or not allowed(trial, shortest, longest):
+            continue
+        copy(trial, bases[count[0]])
+        scores[count[0]] = value
+        count[0] += 1
+        if value > result[0] - result[1] + 0.5:
             improved = True
             copy(trial, basis)
             shift[0], shift[1] = moved[0], moved[1]
@@ -1035,32 +1114,35 @@ def search(
     # --- room
     room = Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n_all, 2)))
     model, best_model = np.empty(3), np.empty(3)
-    found, peaks = np.empty((4096, 5)), np.empty((300, 4))
+    found, peaks = np.empty((4096, 5)), np.empty((32, 4))
     vectors, values, masks = np.empty((N_VECTORS, 4)), np.empty(N_VECTORS), np.empty((N_VECTORS, 2), np.uint64)
     triples, triple_values = np.empty((N_TRIPLES, 3), np.int64), np.empty(N_TRIPLES)
     trial, shift, result = np.empty((3, 3)), np.empty(2), np.empty(3)
-    bases, scores = np.empty((2 * N_TRIPLES, 3, 3)), np.empty(2 * N_TRIPLES)
-    have = 0
+    bases, scores = np.empty((N_TRIED, 3, 3)), np.empty(N_TRIED)
+    count = np.zeros(1, np.int64)
     best_shift, best_result = np.zeros(2), np.zeros(3)
     matrix, right4, steps, ends = np.empty((4, 4)), np.empty(4), np.empty(3), np.empty(3)
     best = -np.inf
     done = 0.0
     for stage in range(2):
-        # --- as many spots, and as long vectors, as the work allows
+        # --- as many spots as the work allows, and first but vectors of a length that most cells have
         use = min(n, FIRST_SPOTS if stage == 0 else 60)
         q_xy = q_z = 0.0
-        radius = longest
+        radius = min(longest, FIRST_AXIS) if stage == 0 else longest
+        limit = work if stage == 0 else 3.0 * work
         while use > 0:
             q_xy = q_z = 0.0
             for k in range(use):
                 q_xy = max(q_xy, np.sqrt(part[k, 0] ** 2 + part[k, 1] ** 2))
                 q_z = max(q_z, abs(part[k, 2]))
-            if stage == 0 or use * grid_points(radius, q_xy, q_z) <= 3.0 * work:
+            if use * grid_points(radius, q_xy, q_z) <= limit or (stage == 0 and use <= FEWEST_SPOTS):
                 break
             use -= 1
         if stage == 0:
             while radius > 25.0 and use * grid_points(radius, q_xy, q_z) > work:
                 radius *= 0.97
+            while radius < longest and use * grid_points(min(longest, 1.03 * radius), q_xy, q_z) <= work:
+                radius = min(longest, 1.03 * radius)
             done = radius
         elif done > 0.95 * longest:
             break
@@ -1070,7 +1152,7 @@ def search(
         steps[2] = 0.3 / max(q_z, 0.3 / radius)
         ends[0] = ends[1] = ends[2] = radius
         n_found = transform(part, use, steps, ends, 0.0, radius, shortest, shift_limit, found)
-        n_peaks = summits(found, n_found, steps, peaks)
+        n_peaks = summits(found, n_found, steps, peaks[:N_VECTORS])
         n_kept = refine_vectors(
             peaks, n_peaks, part, use, n, shortest, longest, px, shift_limit, vectors, values, masks
         )
@@ -1081,33 +1163,39 @@ def search(
                 for x in range(3):
                     trial[r, x] = vectors[triples[i, r], x]
             shift[0] = shift[1] = 0.0
-            value = polish(trial, shift, part, rays, use, n, px, q_rms, model, room, result)
+            value = polish(trial, shift, part, rays, min(use, POLISHED_FROM), n, px, q_rms, model, room, result)
             report[POLISHED] += 1
             if value == -np.inf or not allowed(trial, shortest, longest):
                 continue
-            copy(trial, bases[have])
-            scores[have] = value
-            have += 1
+            copy(trial, bases[count[0]])
+            scores[count[0]] = value
+            count[0] += 1
             if value > best:
                 best = value
                 copy(trial, basis)
                 best_shift[0], best_shift[1] = shift[0], shift[1]
                 for r in range(3):
                     best_result[r], best_model[r] = result[r], model[r]
-        if have == 0:
+            if best > 20.0 + 0.7 * n:
+                break
+        if count[0] == 0:
             continue
-        for again in range(4):
+        for again in range(N_AGAIN):
             report[POLISHED] += settle(
                 basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
             )
             best = best_result[0] - best_result[1]
-            if again == 3 or (best > 20.0 + 0.7 * n and is_sharp(basis, px, best_result, room.star)):
+            clear = best > 20.0 + 0.7 * n
+            if again == N_AGAIN - 1 or best < PROMISING:
                 break
             improved = False
-            for third in range(2, -1, -1):
-                improved |= complete(
-                    basis,
-                    third,
+            for rank in range(N_NETS):
+                if rank > 0 and clear:
+                    break
+                if not best_net(basis, best_shift, part, n, px, rank, trial):
+                    break
+                improved = complete(
+                    trial,
                     best_shift,
                     part,
                     rays,
@@ -1124,19 +1212,25 @@ def search(
                     best_result,
                     matrix,
                     right4,
+                    bases,
+                    scores,
+                    count,
                 )
+                if improved:
+                    copy(trial, basis)
+                    break
             if not improved:
                 break
         if best > 20.0 + 0.7 * n:
             break
-    if have == 0:
+    if count[0] == 0:
         return
     # --- on all spots
     n = n_all
     if n > part.shape[0]:
         best = polish(basis, best_shift, spots, all_rays, n, n, px, q_rms, best_model, room, best_result)
     other = -np.inf
-    for i in range(have):
+    for i in range(count[0]):
         if scores[i] > other and not same_lattice(bases[i], basis, 0.2):
             other = scores[i]
     report[SCORE], report[LOG_TRIALS], report[EXPLAINED] = best_result[0], best_result[1], best_result[2]
