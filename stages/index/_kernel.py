@@ -19,7 +19,7 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number
 THRESHOLDS = np.array([0.05, 0.075, 0.1, 0.125, 0.15, 0.2])
 AT_015, AT_020, AT_025 = 4, 5, 6  # places in the counts
 N_COUNTS = 7
-MAX_SOLUTIONS = 256
+MAX_SOLUTIONS = 320
 MAX_SUBSET = 150
 MIN_SPOTS = 6
 SURE = 30.0
@@ -34,7 +34,10 @@ STRAIN_WEIGHT = 0.25  # residuals of a quarter of the squared scale, on the aver
 ACROSS = np.array([0.35, 0.5, 0.75, 1.1, 1.6, 2.4, 3.6])  # pixels
 ALONG = np.array([4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3])  # 1/Angstrom
 SCALED, STRAINED, SHIFTED = 4, 9, 11  # what may change in sharpen(): turn and scale, turn and strain, a shift as well
-CONTENDERS = 6
+FEW_CONTENDERS, CONTENDERS = 8, 16
+# elements of a change of basis: one lattice refined twice; a lattice turned back; one that tells against the best
+ALIKE, TURNED, APART = 0.012, 0.05, 0.15
+LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: pairs are tried at length
 HOPE, CLEAR, CERTAIN = 3.0, 25.0, 60.0  # margins: below it is noise; a search may stop; nothing can be better
 # places in the state of a search
 N_FOUND, N_HYPOTHESES, N_POLISHED, IS_SURE, ENOUGH, N_STATE = range(6)
@@ -1153,16 +1156,20 @@ def contest(
     """Find the best of the bases polished, by what is known of residuals, and the best other lattice; fill the report.
 
     The few best are sharpened, each in the one of its `variants` (bases of one lattice that are nearly the target's) that
-    fits best. Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best
-    is certain, or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new
-    lattice; if it is better, once more.
+    fits best. A lattice a degree beside another is one of its own here: with few spots either may turn out the better.
+    Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best is certain,
+    or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new lattice; if it
+    is better, once more.
     """
     order = np.argsort(-found_score[: state[N_FOUND]])
     if order.size == 0:
         return
-    wanted = 1 if state[IS_SURE] == 2 else CONTENDERS
+    wanted = CONTENDERS if longest > LARGE_ANGSTROM and spots.shape[1] <= LARGE_MAX_SPOTS else FEW_CONTENDERS
+    if state[IS_SURE] == 2:
+        wanted = 1
     margin = np.full(CONTENDERS, -np.inf)
     sharp, sharp_inverse = np.empty((CONTENDERS, 3, 3)), np.empty((CONTENDERS, 3, 3))
+    start_inverse = np.empty((CONTENDERS, 3, 3))
     counts, verdicts = np.zeros((CONTENDERS, N_COUNTS), np.int64), np.zeros((CONTENDERS, 2))
     trial, trial_counts = np.empty((3, 3)), np.zeros(N_COUNTS, np.int64)
     best = m = 0
@@ -1172,8 +1179,9 @@ def contest(
             break
         new = True
         for o in range(m):
-            new = new and not same_lattice(found[k], sharp_inverse[o], 0.1)
-        if not new:
+            new = new and not same_lattice(found[k], sharp_inverse[o], ALIKE)
+            new = new and not same_lattice(found[k], start_inverse[o], 0.3 * ALIKE)
+        if not new or invert(found[k], start_inverse[m]) == 0.0:
             continue
         copy(found[k], trial)
         if variants.shape[0] > 1:
@@ -1217,7 +1225,7 @@ def contest(
                         score = polish(trial, target, subset, n_start, spots, ones, trial_counts, sums, scratch)
                         if score < log_trials:
                             continue
-                        if same_lattice(trial, sharp_inverse[best], 0.05):
+                        if same_lattice(trial, sharp_inverse[best], TURNED):
                             continue
                         better = sharpest(
                             trial,
@@ -1242,7 +1250,7 @@ def contest(
             break
     other = 0.0
     for o in range(m):
-        if o != best and not same_lattice(sharp[o], sharp_inverse[best], 0.15):
+        if o != best and not same_lattice(sharp[o], sharp_inverse[best], APART):
             other = max(other, margin[o])
     copy(sharp[best], basis)
     report[SCORE] = verdicts[best, 0]
@@ -1555,13 +1563,14 @@ def search(
         length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
         square += length[k] ** 2
         n_low += length[k] < q_low
+    n_inner = max(n_low, 8)
     n_low = max(n_low, min(n, 20))
     n_subset = min(n, MAX_SUBSET)
     subset = np.empty((3, n_subset))
     for k in range(n_subset):
         for x in range(3):
             subset[x, k] = spots[x, k * n // n_subset]
-    n_start = min(n_subset, max(10, n_low * n_subset // n))
+    n_start = min(n_subset, max(8, n_inner * n_subset // n))
     golden = np.empty(n_low)
     for k in range(n_low):
         golden[k] = (k * 0.6180339887498949) % 1.0
@@ -1728,6 +1737,33 @@ def search(
                     scratch,
                 )
                 settled = clear(report)
+    # few spots hardly mark the direction of a long axis: then pairs are tried at length
+    long_way = longest > LARGE_ANGSTROM and n <= LARGE_MAX_SPOTS and not settled and state[IS_SURE] == 0
+    if long_way and not np.any(found_score[: state[N_FOUND]] > log_trials + 15.0):
+        try_pairs(
+            target,
+            table,
+            table_length,
+            canonical,
+            canonical_length,
+            px,
+            sample,
+            10 * max_hypotheses,
+            MAX_SOLUTIONS,
+            subset,
+            n_start,
+            spots,
+            length,
+            ones,
+            log_trials,
+            found,
+            found_inverse,
+            found_score,
+            found_counts,
+            state,
+            sums,
+            scratch,
+        )
     if not settled:
         contest(
             target,
