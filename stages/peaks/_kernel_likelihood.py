@@ -29,6 +29,9 @@ CLIP = 3.0
 NEAR, FAR = 5, 9
 """Background of a peak is measured further than NEAR from it and no further than FAR, pixels."""
 ANNULUS = (2 * FAR + 1) ** 2
+REACH_NEAR = tuple(math.isqrt(NEAR * NEAR - y * y) if y <= NEAR else -1 for y in range(FAR + 1))
+REACH_FAR = tuple(math.isqrt(FAR * FAR - y * y) for y in range(FAR + 1))
+"""How far the circles of NEAR and FAR reach along a row, by the row's distance from the centre; -1: not at all."""
 FEWEST_AROUND = 40
 RADII_SQ = (2, 5, 10, 21)
 """Squares of the radii of the circles in which a peak is looked for: 9, 21, 37 and 69 pixels."""
@@ -588,15 +591,18 @@ def background_around(
     for y in range(max(ss - FAR, 0), min(ss + FAR + 1, where[HEIGHT])):
         row = where[START] + y * where[WIDTH]
         origin = where[OFFSET] + y * where[STRIDE_SS]
-        for x in range(max(fs - FAR, 0), min(fs + FAR + 1, where[WIDTH])):
-            distance_sq = (y - ss) * (y - ss) + (x - fs) * (x - fs)
-            if distance_sq <= NEAR * NEAR or distance_sq > FAR * FAR or is_bad[row + x] or label[row + x] > 0:
-                continue
-            value = pixel(raw, kind, origin + x * where[STRIDE_FS])
-            if abs(value) <= LARGEST:
-                # from the cell's mean, so that squares lose nothing where the mean is large
-                listed[found] = np.float64(value) - mean
-                found += 1
+        near, far = REACH_NEAR[abs(y - ss)], REACH_FAR[abs(y - ss)]
+        # left and right of the gap in the middle of the row
+        for side in range(2):
+            begin, end = (fs - far, min(fs - near, fs)) if side == 0 else (fs + near + 1, fs + far + 1)
+            for x in range(max(begin, 0), min(end, where[WIDTH])):
+                if is_bad[row + x] or label[row + x] > 0:
+                    continue
+                value = pixel(raw, kind, origin + x * where[STRIDE_FS])
+                if abs(value) <= LARGEST:
+                    # from the cell's mean, so that squares lose nothing where the mean is large
+                    listed[found] = np.float64(value) - mean
+                    found += 1
     n = 0
     around = 0.0
     spread = 0.0
