@@ -5,13 +5,17 @@ The file is longer than most because numba caches a kernel safely only together 
 Words: a *cell* is a small piece of a ring around the beam, over which the background hardly changes; `cell` is an int32 map
 in packed order (see ``stages/tables.py``). A *tile* is a rectangle of a panel, TILE_SS by TILE_FS pixels. A *candidate* is a
 pixel around which a square of 5 x 5 pixels holds more than chance explains. Pixels are taken as float32.
+
+The pixels come as bytes (`raw`, uint8) and the number of their type in ``PIXEL_TYPES`` (`kind`), so that one compiled kernel
+serves all types: only :func:`copy_as` is compiled for each of them.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
@@ -25,6 +29,9 @@ CLIP = 3.0
 NEAR, FAR = 5, 9
 """Background of a peak is measured further than NEAR from it and no further than FAR, pixels."""
 ANNULUS = (2 * FAR + 1) ** 2
+REACH_NEAR = tuple(math.isqrt(NEAR * NEAR - y * y) if y <= NEAR else -1 for y in range(FAR + 1))
+REACH_FAR = tuple(math.isqrt(FAR * FAR - y * y) for y in range(FAR + 1))
+"""How far the circles of NEAR and FAR reach along a row, by the row's distance from the centre; -1: not at all."""
 FEWEST_AROUND = 40
 RADII_SQ = (2, 5, 10, 21)
 """Squares of the radii of the circles in which a peak is looked for: 9, 21, 37 and 69 pixels."""
@@ -47,7 +54,83 @@ MANY = 20000
 ANY_ORDER = {"reassoc", "nsz", "contract"}
 """Sums may be taken in any order; NaN stays NaN."""
 
+INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT32, FLOAT64 = range(10)
+"""Kinds of pixels, in the order of ``PIXEL_TYPES``."""
+
 Array = NDArray[Any]
+
+
+def _number_at(typing: Any, raw: Any, i: Any, dtype: Any) -> Any:  # noqa: ARG001
+    """Return the i-th number of that type in an array of bytes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        numbers = builder.bitcast(data, context.get_value_type(signature.return_type).as_pointer())
+        number = builder.load(builder.gep(numbers, [arguments[1]]))
+        number.align = 1
+        return number
+
+    return dtype.dtype(raw, types.intp, dtype), generate
+
+
+number_at: Any = intrinsic(_number_at)
+"""In kernels: ``number_at(raw, i, dtype)``."""
+
+
+@njit(cache=True, nogil=True)
+def copy_as(raw: Array, origin: int, dtype: Any, out: Array) -> None:
+    """Copy neighbouring pixels of that type, from number `origin` on, to the float32 `out`."""
+    for x in range(np.uint64(out.size)):
+        out[x] = np.float32(number_at(raw, origin + np.int64(x), dtype))
+
+
+@njit(cache=True, nogil=True)
+def copy_pixels(raw: Array, kind: int, origin: int, out: Array) -> None:
+    """Copy neighbouring pixels, from number `origin` on, to the float32 `out`."""
+    if kind == INT8:
+        copy_as(raw, origin, np.int8, out)
+    elif kind == INT16:
+        copy_as(raw, origin, np.int16, out)
+    elif kind == INT32:
+        copy_as(raw, origin, np.int32, out)
+    elif kind == INT64:
+        copy_as(raw, origin, np.int64, out)
+    elif kind == UINT8:
+        copy_as(raw, origin, np.uint8, out)
+    elif kind == UINT16:
+        copy_as(raw, origin, np.uint16, out)
+    elif kind == UINT32:
+        copy_as(raw, origin, np.uint32, out)
+    elif kind == UINT64:
+        copy_as(raw, origin, np.uint64, out)
+    elif kind == FLOAT32:
+        copy_as(raw, origin, np.float32, out)
+    else:
+        copy_as(raw, origin, np.float64, out)
+
+
+@njit(cache=True, nogil=True)
+def pixel(raw: Array, kind: int, i: int) -> np.float32:
+    """Return one pixel, number i of its array."""
+    if kind == INT8:
+        return np.float32(number_at(raw, i, np.int8))
+    if kind == INT16:
+        return np.float32(number_at(raw, i, np.int16))
+    if kind == INT32:
+        return np.float32(number_at(raw, i, np.int32))
+    if kind == INT64:
+        return np.float32(number_at(raw, i, np.int64))
+    if kind == UINT8:
+        return np.float32(number_at(raw, i, np.uint8))
+    if kind == UINT16:
+        return np.float32(number_at(raw, i, np.uint16))
+    if kind == UINT32:
+        return np.float32(number_at(raw, i, np.uint32))
+    if kind == UINT64:
+        return np.float32(number_at(raw, i, np.uint64))
+    if kind == FLOAT32:
+        return np.float32(number_at(raw, i, np.float32))
+    return np.float32(number_at(raw, i, np.float64))
 
 
 @njit(cache=True, nogil=True)
@@ -185,7 +268,7 @@ def square_thresholds(
 
 @njit(cache=True, nogil=True)
 def load_row(
-    flat: Array, may_be_nan: bool, origin: int, step: int, begin: int, width: int, bad: Array, bad_cell: Array, k: int,
+    raw: Array, kind: int, origin: int, step: int, begin: int, width: int, bad: Array, bad_cell: Array, k: int,
     cell: Array, mean: Array, out: Array,
 ) -> int:  # fmt: skip
     """Copy one row of pixels to ``out[2:width + 2]`` with the cell's mean for those that are bad or not finite.
@@ -195,14 +278,12 @@ def load_row(
     """
     row = out[2 : width + 2]
     if step == 1:
-        pixels = flat[origin : origin + width]
-        for x in range(np.uint64(row.size)):
-            row[x] = np.float32(pixels[x])
+        copy_pixels(raw, kind, origin, row)
     else:
         for x in range(width):
-            row[x] = np.float32(flat[origin + x * step])
+            row[x] = pixel(raw, kind, origin + x * step)
     finite = True
-    if may_be_nan:
+    if kind >= FLOAT32:
         for x in range(np.uint64(row.size)):
             finite &= abs(row[x]) <= LARGEST
     while k < bad.size and bad[k] < begin + width:
@@ -230,8 +311,8 @@ def any_square_above(columns: Array, limits: Array) -> bool:
 
 @njit(cache=True, nogil=True)
 def screen(
-    flat: Array,
-    may_be_nan: bool,
+    raw: Array,
+    kind: int,
     where: Array,
     first_tile: Array,
     bad: Array,
@@ -268,8 +349,8 @@ def screen(
                 line = upper if row == ss + 2 else lower
                 if row < height:
                     k = load_row(
-                        flat,
-                        may_be_nan,
+                        raw,
+                        kind,
                         where[p, OFFSET] + row * where[p, STRIDE_SS],
                         where[p, STRIDE_FS],
                         start + row * width,
@@ -328,7 +409,8 @@ def screen(
 
 @njit(cache=True, nogil=True)
 def smooth(
-    flat: Array,
+    raw: Array,
+    kind: int,
     where: Array,
     is_bad: Array,
     cell: Array,
@@ -365,7 +447,7 @@ def smooth(
                 across = 0.0
                 for x in range(5):
                     any_bad |= is_bad[corner + x]
-                    across += weight[x] * np.float64(np.float32(flat[first + x * step]))
+                    across += weight[x] * np.float64(pixel(raw, kind, first + x * step))
                 total += weight[y - ss + 2] * across
             if not any_bad and math.isfinite(total):
                 level[k] = total / (all_weights * all_weights) - mean[cell[place]]
@@ -376,7 +458,7 @@ def smooth(
             for x in range(max(fs - 2, 0), min(fs + 3, width)):
                 if is_bad[start + y * width + x]:
                     continue
-                value = np.float32(flat[where[p, OFFSET] + y * where[p, STRIDE_SS] + x * where[p, STRIDE_FS]])
+                value = pixel(raw, kind, where[p, OFFSET] + y * where[p, STRIDE_SS] + x * where[p, STRIDE_FS])
                 if abs(value) <= LARGEST:
                     w = weight[y - ss + 2] * weight[x - fs + 2]
                     total += w * np.float64(value)
@@ -473,7 +555,7 @@ def join(
 
 @njit(cache=True, nogil=True)
 def value_at(
-    flat: Array, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int
+    raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int
 ) -> float:
     """Return a pixel's value; NaN if it is off the panel, bad, not finite or part of another peak."""
     if fs < 0 or ss < 0 or fs >= where[WIDTH] or ss >= where[HEIGHT]:
@@ -483,14 +565,23 @@ def value_at(
         return np.nan
     if label[place] > 0 and parent[label[place] - 1] != summit:
         return np.nan
-    value = np.float32(flat[where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS]])
+    value = pixel(raw, kind, where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS])
     return np.float64(value) if abs(value) <= LARGEST else np.nan
 
 
 @njit(cache=True, nogil=True)
 def background_around(
-    flat: Array, where: Array, is_bad: Array, label: Array, fs: int, ss: int, gain: float, mean: float, variance: float
-) -> tuple[float, float, float]:
+    raw: Array,
+    kind: int,
+    where: Array,
+    is_bad: Array,
+    label: Array,
+    fs: int,
+    ss: int,
+    gain: float,
+    mean: float,
+    variance: float,
+) -> tuple[float, float, float]:  # fmt: skip
     """Return mean, variance and number of background pixels around (fs, ss): good ones that are no candidates.
 
     Pixels that stand out are left out once. Fewer than FEWEST_AROUND are made up with the cell's own `mean` and `variance`.
@@ -500,15 +591,18 @@ def background_around(
     for y in range(max(ss - FAR, 0), min(ss + FAR + 1, where[HEIGHT])):
         row = where[START] + y * where[WIDTH]
         origin = where[OFFSET] + y * where[STRIDE_SS]
-        for x in range(max(fs - FAR, 0), min(fs + FAR + 1, where[WIDTH])):
-            distance_sq = (y - ss) * (y - ss) + (x - fs) * (x - fs)
-            if distance_sq <= NEAR * NEAR or distance_sq > FAR * FAR or is_bad[row + x] or label[row + x] > 0:
-                continue
-            value = np.float32(flat[origin + x * where[STRIDE_FS]])
-            if abs(value) <= LARGEST:
-                # from the cell's mean, so that squares lose nothing where the mean is large
-                listed[found] = np.float64(value) - mean
-                found += 1
+        near, far = REACH_NEAR[abs(y - ss)], REACH_FAR[abs(y - ss)]
+        # left and right of the gap in the middle of the row
+        for side in range(2):
+            begin, end = (fs - far, min(fs - near, fs)) if side == 0 else (fs + near + 1, fs + far + 1)
+            for x in range(max(begin, 0), min(end, where[WIDTH])):
+                if is_bad[row + x] or label[row + x] > 0:
+                    continue
+                value = pixel(raw, kind, origin + x * where[STRIDE_FS])
+                if abs(value) <= LARGEST:
+                    # from the cell's mean, so that squares lose nothing where the mean is large
+                    listed[found] = np.float64(value) - mean
+                    found += 1
     n = 0
     around = 0.0
     spread = 0.0
@@ -550,8 +644,8 @@ def significance_of(on: float, off: float, ratio: float) -> float:
 
 @njit(cache=True, nogil=True)
 def look_around(
-    flat: Array, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int, background: float,
-    out: Array,
+    raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int,
+    background: float, out: Array,
 ) -> None:  # fmt: skip
     """Fill the square `out` around (fs, ss) with what is above the background; NaN where :func:`value_at` says so."""
     for y in range(out.shape[0]):
@@ -569,7 +663,7 @@ def look_around(
             other = label[place + column]
             if other > 0 and parent[other - 1] != summit:
                 continue
-            value = np.float32(flat[origin + column * where[STRIDE_FS]])
+            value = pixel(raw, kind, origin + column * where[STRIDE_FS])
             if abs(value) <= LARGEST:
                 out[y, x] = np.float64(value) - background
 
@@ -670,7 +764,8 @@ def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
 
 @njit(cache=True, nogil=True)
 def examine(
-    flat: Array,
+    raw: Array,
+    kind: int,
     where: Array,
     is_bad: Array,
     cell: Array,
@@ -700,8 +795,8 @@ def examine(
         ss = (candidate[k] - here[START]) // here[WIDTH]
         fs = (candidate[k] - here[START]) - ss * here[WIDTH]
         c = cell[candidate[k]]
-        b, v, around = background_around(flat, here, is_bad, label, fs, ss, g, mean[c], variance[c])
-        look_around(flat, here, is_bad, label, parent, k, fs, ss, b, seen)
+        b, v, around = background_around(raw, kind, here, is_bad, label, fs, ss, g, mean[c], variance[c])
+        look_around(raw, kind, here, is_bad, label, parent, k, fs, ss, b, seen)
         if best_significance(seen, SEEN_AROUND, SEEN_AROUND, g, v, around) < least_significance - OFF_CENTRE:
             continue
         row = out[n]
@@ -724,8 +819,8 @@ def examine(
 
 @njit(cache=True, nogil=True)
 def measure(
-    flat: Array, where: Array, is_bad: Array, gain: Array, panel: Array, label: Array, parent: Array, summit_of: Array,
-    usual: float, narrowest: float, widest: float, out: Array,
+    raw: Array, kind: int, where: Array, is_bad: Array, gain: Array, panel: Array, label: Array, parent: Array,
+    summit_of: Array, usual: float, narrowest: float, widest: float, out: Array,
 ) -> None:  # fmt: skip
     """Measure the intensity of each peak in a circle of twice its width, made up for what lies outside or cannot be seen.
 
@@ -757,7 +852,7 @@ def measure(
             for x in range(centre_fs - half, centre_fs + half + 1):
                 if (x - row[FS]) ** 2 + (y - row[SS]) ** 2 > reach * reach:
                     continue
-                value = value_at(flat, here, is_bad, label, parent, k, x, y)
+                value = value_at(raw, kind, here, is_bad, label, parent, k, x, y)
                 if math.isnan(value):
                     continue
                 part_fs = math.erf((x + 0.5 - row[FS]) * scale) - math.erf((x - 0.5 - row[FS]) * scale)

@@ -144,7 +144,8 @@ def find_peaks(
         if at_border or mark[seed]:
             continue
         begin = used
-        used, shift_fs, shift_ss = flood(flat, panel, ring, upper, offset, mark, pool, seed, begin)
+        # np.int64: else numba takes `begin` for the constant 0 at first, and compiles flood twice
+        used, shift_fs, shift_ss = flood(flat, panel, ring, upper, offset, mark, pool, seed, int(np.int64(begin)))
         if math.isnan(shift_fs) or not min_pix_count <= used - begin <= max_pix_count:
             continue
         # fabs-weighted, so the centroid lies within the peak's extent, and on the panel

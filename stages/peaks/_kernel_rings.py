@@ -656,16 +656,12 @@ def collect_integers(
                 above = min(highs[level, first], highs[level, last])
                 if step == 1:
                     pixels = flat[row + x0 : row + x1]
-                    outside = any_outside(pixels, rings, below, above, masked)
-                    n = add_integers(
-                        pixels, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value
-                    )
                 else:
-                    copy = buffer[: x1 - x0]
+                    pixels = buffer[: x1 - x0]
                     for x in range(x0, x1):
-                        copy[x - x0] = flat[row + x * step]
-                    outside = any_outside(copy, rings, below, above, masked)
-                    n = add_integers(copy, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value)
+                        buffer[x - x0] = flat[row + x * step]
+                outside = any_outside(pixels, rings, below, above, masked)
+                n = add_integers(pixels, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value)
     return n
 
 
@@ -714,14 +710,12 @@ def collect_floats(
                 above = min(highs[level, first], highs[level, last])
                 if step == 1:
                     pixels = flat[row + x0 : row + x1]
-                    outside = any_outside(pixels, rings, below, above, masked)
-                    n = add_floats(pixels, rings, low, high, lanes, outside, begin + x0, n, place, value)
                 else:
-                    copy = buffer[: x1 - x0]
+                    pixels = buffer[: x1 - x0]
                     for x in range(x0, x1):
-                        copy[x - x0] = flat[row + x * step]
-                    outside = any_outside(copy, rings, below, above, masked)
-                    n = add_floats(copy, rings, low, high, lanes, outside, begin + x0, n, place, value)
+                        buffer[x - x0] = flat[row + x * step]
+                outside = any_outside(pixels, rings, below, above, masked)
+                n = add_floats(pixels, rings, low, high, lanes, outside, begin + x0, n, place, value)
     return n
 
 
@@ -949,12 +943,10 @@ def screen(
                 limit = min(uppers[level, block[b, FIRST_RING]], uppers[level, last])
                 if step == 1:
                     pixels = flat[row + x0 : row + x1]
-                    if any_above(pixels, limit) and any_good_above(pixels, rings, limit, masked):
-                        n = list_above(pixels, rings, upper, limit, begin + x0, n, place, value)
                 else:
-                    copy = buffer[: x1 - x0]
+                    pixels = buffer[: x1 - x0]
                     for x in range(x0, x1):
-                        copy[x - x0] = flat[row + x * step]
-                    if any_above(copy, limit) and any_good_above(copy, rings, limit, masked):
-                        n = list_above(copy, rings, upper, limit, begin + x0, n, place, value)
+                        buffer[x - x0] = flat[row + x * step]
+                if any_above(pixels, limit) and any_good_above(pixels, rings, limit, masked):
+                    n = list_above(pixels, rings, upper, limit, begin + x0, n, place, value)
     return n

@@ -18,7 +18,7 @@ from stages.peaks import _kernel_likelihood as kernel
 from stages.peaks import _kernel_rings as rings
 from stages.peaks import _warm_up
 from stages.peaks._polar_cells import PolarCells
-from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
 SAMPLES_PER_CELL = 24
 """Pixels from which a cell's background is known before the search."""
@@ -93,14 +93,13 @@ class Likelihood:
 
     def open(self, context: Context) -> LikelihoodSearch:
         """Return the search of one replica; maps of cells are shared between replicas."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile()
         return LikelihoodSearch(self, context.tables.get("peaks/likelihood", RecentTables))
 
     @staticmethod
     def warm_up() -> None:
-        """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
-        _compile(_warm_up.COMMON_TYPES)
-        _compile(_warm_up.OTHER_TYPES)
+        """Compile the kernels, as opening the stage does too."""
+        _compile()
 
 
 class LikelihoodSearch:
@@ -147,7 +146,7 @@ class LikelihoodSearch:
         for (table, flat), (rows, summits, workspace) in zip(arrays, found, strict=True):
             candidate, panel, parent = workspace
             kernel.measure(
-                flat,
+                *_bytes_of(flat),
                 table.where,
                 self._bad,
                 gain[table.panel],
@@ -245,12 +244,12 @@ class LikelihoodSearch:
             self._screen(table, flat)
         candidate = self._candidate[:n].copy()
         level, panel, parent = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
-        kernel.smooth(flat, table.where, self._bad, cells.cell, self._mean, candidate, level, panel)
+        kernel.smooth(*_bytes_of(flat), table.where, self._bad, cells.cell, self._mean, candidate, level, panel)
         kernel.join(table.where, cells.cell, self._variance, least, candidate, level, panel, self._label, parent)
         summits = int((parent == np.arange(n)).sum())
         rows, summit_of = np.zeros((summits + 1, 13)), np.empty(summits + 1, np.int64)
         n = kernel.examine(
-            flat,
+            *_bytes_of(flat),
             table.where,
             self._bad,
             cells.cell,
@@ -272,8 +271,7 @@ class LikelihoodSearch:
         assert self._cells is not None
         return int(
             kernel.screen(
-                flat,
-                flat.dtype.kind == "f",
+                *_bytes_of(flat),
                 table.where,
                 self._cells.first_tile[table.panel],
                 self._bad_places,
@@ -326,8 +324,13 @@ class LikelihoodSearch:
         return within
 
 
+def _bytes_of(flat: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """Return pixels as the kernels want them: bytes, and the number of their type."""
+    return flat.view(np.uint8), PIXEL_TYPES.index(flat.dtype.type)
+
+
 @cache
-def _compile(dtypes: tuple[Any, ...]) -> None:
+def _compile() -> None:
     search = LikelihoodSearch(Likelihood(), RecentTables())
-    for image, geom in _warm_up.frames(dtypes):
+    for image, geom in _warm_up.frames(PIXEL_TYPES):
         search(image, geom)

@@ -30,6 +30,9 @@ FAST_SAMPLES_PER_RING = 224
 FAST_SAMPLES_PER_SHORT_RING = 512
 """Pixels from which the fast search takes a ring's thresholds; more for short rings, whose neighbours are short as well."""
 
+WIDER: dict[type, type] = {np.int8: np.int16, np.uint8: np.uint16}
+"""Common types that hold all numbers of another one."""
+
 Arrays = list[tuple[PanelTable, NDArray[Any]]]
 
 
@@ -76,14 +79,13 @@ class PeakFinder8:
 
     def open(self, context: Context) -> PeakFinder8Search:
         """Return the search of one replica; ring maps are shared between replicas."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile()
         return PeakFinder8Search(self, context.tables.get("peaks/peakfinder8", RecentTables))
 
     @staticmethod
     def warm_up() -> None:
-        """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
-        _compile(_warm_up.COMMON_TYPES)
-        _compile(_warm_up.OTHER_TYPES)
+        """Compile the kernels, as opening the stage does too."""
+        _compile()
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +147,7 @@ class PeakFinder8Search:
         self._stage = stage
         self._ring_maps = ring_maps
         self._flatten = Flattener()
+        self._in_common_type: list[NDArray[Any]] = []
         self._mask = PackedMask()
         self._map: RingMap | None = None
         self._static_key: Any = None
@@ -158,7 +161,7 @@ class PeakFinder8Search:
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels."""
         s = self._stage
-        arrays = self._flatten(image, geom)
+        arrays = self._arrays(image, geom)
         self._prepare(geom, arrays)
         if not self._count[:-1].any():
             return PeakList.make([], [], [], [])
@@ -186,6 +189,28 @@ class PeakFinder8Search:
             panels.append(table.panel[self._row_of_peak[:n]])
             rows.append(self._peak[:n].copy())
         return self._peak_list(np.concatenate(panels), np.concatenate(rows), geom)
+
+    def _arrays(self, image: Image, geom: DetGeom) -> Arrays:
+        """Return the flat arrays, copied where their type is not a common one, for which alone the kernels are compiled.
+
+        That changes no result: 8-bit integers fit in 16 bits, and the others are taken as float32 anyway (integers are added
+        up exactly only where they are far smaller than what a float32 holds exactly).
+        """
+        arrays = self._flatten(image, geom)
+        self._in_common_type += [np.empty(0, np.float32)] * (len(arrays) - len(self._in_common_type))
+        for i, (table, flat) in enumerate(arrays):
+            if flat.dtype.type in _warm_up.COMMON_TYPES:
+                continue
+            wanted = WIDER.get(flat.dtype.type, np.float32)
+            copy = self._in_common_type[i]
+            if copy.shape != flat.shape or copy.dtype != wanted:
+                self._in_common_type[i] = copy = np.empty(flat.shape, wanted)
+            with np.errstate(
+                over="ignore", invalid="ignore"
+            ):  # what is too large for float32 becomes infinite, as in the kernels
+                np.copyto(copy, flat, casting="unsafe")
+            arrays[i] = table, as_message_buffer(copy)
+        return arrays
 
     def _prepare(self, geom: DetGeom, arrays: Arrays) -> None:
         """Bring ring map, mask and buffers up to date with the frame's geometry."""
@@ -401,7 +426,7 @@ class PeakFinder8Search:
 
     def do_plainly(self, image: Image, geom: DetGeom) -> None:
         """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them)."""
-        arrays = self._flatten(image, geom)
+        arrays = self._arrays(image, geom)
         self._cut[:-1] = 1
         self._clip_plainly(arrays)
         rings.range_tables(self._upper, 1.0, self._uppers)
@@ -452,11 +477,19 @@ class PeakFinder8Search:
         )
 
 
+def as_message_buffer(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a view with the flags of a message's buffer: one compiled kernel serves both."""
+    view = pixels.view()
+    view.flags.writeable = False
+    view.flags.aligned = False
+    return view
+
+
 @cache
-def _compile(dtypes: tuple[Any, ...]) -> None:
+def _compile() -> None:
     for fast in (False, True):
         search = PeakFinder8Search(PeakFinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
-        for image, geom in _warm_up.frames(dtypes):
+        for image, geom in _warm_up.frames(_warm_up.COMMON_TYPES):
             search(image, geom)
             if not fast:
                 search.do_plainly(image, geom)

@@ -62,8 +62,8 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
     )
     out = np.empty(pixels.size, np.int32)
     n = kernel.screen(
-        pixels.reshape(-1),
-        dtype.kind == "f",
+        pixels.reshape(-1).view(np.uint8),
+        PIXEL_TYPES.index(dtype.type),
         np.array([[0, width, 1, width, height, 0]]),
         np.array([0]),
         np.flatnonzero(bad).astype(np.int32),

@@ -294,6 +294,26 @@ def test_the_search_ends_after_max_peaks():
     assert np.array_equal(some.fs, every.fs[:7])
 
 
+def test_a_pixel_too_large_for_float32_counts_as_infinite():
+    pixels, geom = frame_with_one_spot(), flat_detgeom(60, 80)
+    pixels[5, 7], pixels[50, 60] = 1e300, -1e300
+    infinite = np.where(np.abs(pixels) > 1e99, np.copysign(np.inf, pixels), pixels).astype(np.float32)
+    found, expected = (search(PeakFinder8(threshold=60), frame, geom) for frame in (pixels, infinite))
+    assert len(found) == 1
+    assert found.intensity == expected.intensity
+
+
+def test_one_search_serves_frames_of_all_types_in_turn():
+    running, geom = PeakFinder8(threshold=60).open(Context()), flat_detgeom(60, 80)
+    for height in (100.0, 60.0):
+        pixels = np.minimum(frame_with_one_spot(height=height), 127)
+        expected = search(PeakFinder8(threshold=60), pixels.astype(np.int32), geom)
+        for dtype in PIXEL_TYPES:
+            found = running(Image.of(data=pixels.astype(dtype)), geom)
+            assert len(found) == len(expected)
+            assert np.array_equal(found.intensity, expected.intensity)
+
+
 def test_a_missing_or_foreign_array_rejects_the_frame():
     geom = flat_detgeom(10, 10)
     for pixels, reason in (
