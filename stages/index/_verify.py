@@ -2,14 +2,14 @@
 
 Crystals of another form, another protein or a salt are not indexed with the given cell, and nothing says why; now and then
 one is, by a pseudo-solution. A search without a cell finds their lattice. It takes ten times as long as the one with a cell,
-so that only a bounded share of these hits is looked at: the first `FIRST`, and then one in `EVERY`, of each replica. Once some
-of them have turned out to be of another cell, every doubtful crystal is looked at; it is dropped where the other lattice is
-clearly better.
+so that only a bounded share of these hits is looked at: of each kind the first `FIRST`, and then one in `EVERY`, of each
+replica. Once some of them have turned out to be of another cell, every doubtful crystal is looked at; it is dropped where the
+other lattice is clearly better.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,10 +29,30 @@ the pattern's spots, or 2 to 3 if it is a superlattice of a half of the spots; t
 spurious."""
 
 SUSPICIOUS = (3, 0.2)
-"""So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look."""
+"""So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look. Hits without
+crystal and doubtful crystals are counted apart: many blanks must not hide that crystals are of another cell."""
 
 CLEARLY_BETTER = 20.0
 """By so much the other lattice's significance must exceed that of the given cell's, in nats."""
+
+
+@dataclass
+class _Looks:
+    """Hits of one kind: how many there were, were looked at, and are of another cell."""
+
+    num: int = 0
+    num_looked: int = 0
+    num_elsewhere: int = 0
+
+    def is_its_turn(self) -> bool:
+        """Count a hit; whether it is one of the share that is looked at."""
+        self.num += 1
+        return self.num <= FIRST or self.num % EVERY == 0
+
+    @property
+    def is_suspicious(self) -> bool:
+        least, part = SUSPICIOUS
+        return self.num_elsewhere >= least and self.num_elsewhere >= part * self.num_looked
 
 
 class Verifier:
@@ -53,28 +73,24 @@ class Verifier:
         self._cell = cell
         self._tolerance = tolerance
         self._max_peaks = max_peaks
-        self._num_doubtful = self._num_looked = self._num_elsewhere = 0
+        self._missed, self._doubtful = _Looks(), _Looks()
 
     def __call__(self, crystals: Crystals, best: Solution | None, peaks: PeakList, geom: DetGeom) -> Crystals:
         """Return the crystals with what has been found besides; `best` is the most significant solution of theirs, if any."""
         margin = best.margin if best is not None else 0.0
         if crystals.found and best is not None and margin >= max(DOUBTFUL, DOUBTFUL_PER_SPOT * best.num_spots):
             return crystals
-        self._num_doubtful += 1
-        is_its_turn = self._num_doubtful <= FIRST or self._num_doubtful % EVERY == 0
-        if not (is_its_turn or (crystals.found and self._is_suspicious())):
+        looks = self._doubtful if crystals.found else self._missed
+        is_suspicious = self._missed.is_suspicious or self._doubtful.is_suspicious
+        if not (looks.is_its_turn() or (crystals.found and is_suspicious)):
             return crystals
         other = self._other(peaks, geom)
-        self._num_looked += 1
+        looks.num_looked += 1
         looked = replace(crystals, num_verified=crystals.num_verified + 1)
         if other is None or (crystals.found and other.margin < margin + CLEARLY_BETTER):
             return looked
-        self._num_elsewhere += 1
+        looks.num_elsewhere += 1
         return replace(looked, found=(), elsewhere=(*crystals.elsewhere, UnitCell.from_vectors(other.basis)))
-
-    def _is_suspicious(self) -> bool:
-        least, part = SUSPICIOUS
-        return self._num_elsewhere >= least and self._num_elsewhere >= part * self._num_looked
 
     def _other(self, peaks: PeakList, geom: DetGeom) -> Solution | None:
         """The lattice that a search without cell accepts, if it is not that of the given cell."""

@@ -181,6 +181,7 @@ def simulate(
     jitter_px: float = 0.3,
     cell_error: float = 0.005,
     shift_px: float = 0.5,
+    offset_px: float = 0.0,
     distance_error: float = 0.0,
     profile_radius: float = 0.0015,
     bandwidth: float = 0.0,
@@ -195,6 +196,8 @@ def simulate(
         How many spots, and which part of them is spurious (fewer, if so many reflections are not near the sphere).
     jitter_px, shift_px
         Standard deviations of each spot's position, and of the detector's position, along x and y.
+    offset_px
+        The detector is off by just so much, in any direction, besides.
     cell_error, distance_error
         The true cell is larger or smaller than `unit_cell` by up to the former; the true distance is larger by the latter.
     profile_radius
@@ -231,8 +234,12 @@ def simulate(
     xy = np.concatenate([xy + rng.normal(size=xy.shape) * jitter_px, _anywhere(rng, n_bad, setup, d_min)])
     good = strength[chosen]
     bad = rng.exponential(size=n_bad) * (np.quantile(good, 0.25) if n_good else 1.0)
+    shift = rng.normal(size=2) * shift_px
+    if offset_px:
+        direction = rng.uniform(0, 2 * np.pi)
+        shift += offset_px * np.array([np.cos(direction), np.sin(direction)])
     return SpotList(
-        setup.q_of(xy + rng.normal(size=2) * shift_px),
+        setup.q_of(xy + shift),
         np.concatenate([good, bad]),
         (unit_cell.real_space_angstrom @ turn,),
         np.repeat([0, -1], [n_good, n_bad]),

@@ -122,6 +122,16 @@ def test_once_hits_are_of_another_cell_every_doubtful_crystal_is_looked_at(frame
     assert search.asked <= before + 8, "hits without crystal are still looked at now and then alone"
 
 
+def test_many_blanks_do_not_hide_that_crystals_are_of_another_cell(frame: tuple[PeakList, DetGeom]) -> None:
+    blank, other = Fake(accepted=False), Fake()
+    verify = verifier(blank)
+    for _ in range(300):
+        verify(NONE, None, *frame)
+    verify._search = other
+    for _ in range(40):
+        assert not verify(FOUND, best(20.0), *frame).found
+
+
 def test_of_too_many_peaks_the_strongest_are_searched(frame: tuple[PeakList, DetGeom]) -> None:
     search = Fake()
     verifier(search, max_peaks=12)(NONE, None, *frame)
