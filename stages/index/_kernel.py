@@ -1587,8 +1587,9 @@ def search(
     found, found_inverse = np.empty((MAX_SOLUTIONS, 3, 3)), np.empty((MAX_SOLUTIONS, 3, 3))
     found_score, found_counts = np.empty(MAX_SOLUTIONS), np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64)
     state = np.zeros(N_STATE, np.int64)
-    # a twin explains most of few spots, too, and more of a lattice that is nearly of higher symmetry
-    state[ENOUGH] = 95 if n < 25 else (70 if variants.shape[0] == 1 else 90)
+    # a twin explains most of few spots, too (22 of 30 of a rhombohedral lattice), and more of a lattice that is nearly of
+    # higher symmetry
+    state[ENOUGH] = 95 if n < 25 else (90 if n < 60 or variants.shape[0] > 1 else 70)
     try_pairs(
         target,
         table,
