@@ -80,7 +80,7 @@ def bravais_types(real_space_angstrom: Matrix, tolerance: float = PSEUDO) -> Ite
     """Yield the lattice types that a primitive cell may have, each once, the highest symmetry first, triclinic last.
 
     >>> [b.lattice.lattice_type for b in bravais_types(np.diag([50.0, 50.3, 80.0]))]
-    ['tetragonal', 'orthorhombic', 'triclinic']
+    ['tetragonal', 'orthorhombic', 'monoclinic', 'triclinic']
     """
     reduced, change = reduce_basis(np.asarray(real_space_angstrom, np.float64))
     candidates = near_rotations(reduced, tolerance)
