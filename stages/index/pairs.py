@@ -111,9 +111,9 @@ class Pairs:
 
     **Directions.** If no pair leads to a sure solution: 16384 directions (32768 above 100 A, 131072 above 200 A) are tried
     for the shortest axis, then the second shortest, each scored by the sum of min(distance to the nearest plane, 0.3)^2,
-    and the cell is turned about the 12 to 24 best; above 200 A, up to 40 spots, many more pairs follow. DirAx (Duisenberg, 1992) looks for axes from spots, DPS (Steller et al.,
-    1997) and XGANDALF (Gevorkov et al., 2019) find them by how well projections fit planes, TORO (Gasparotto et al., 2024)
-    scans directions like this.
+    and the cell is turned about the 12 to 24 best; above 200 A, up to 40 spots, ten times as many pairs follow. DirAx
+    (Duisenberg, 1992) looks for axes from spots, DPS (Steller et al., 1997) and XGANDALF (Gevorkov et al., 2019) find them
+    by how well projections fit planes, TORO (Gasparotto et al., 2024) scans directions like this.
 
     **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
     them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length.
