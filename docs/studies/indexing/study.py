@@ -37,6 +37,7 @@ from pipeline.options import RunOptions
 from pipeline.run import run
 from stages.crystal import Crystals
 from stages.geometry import DetGeom
+from stages.index._attempts import primitive_basis
 from stages.lattice import UnitCell, cell_text, misorientation, primitive, read_cell, rotations
 from stages.peaklist import Hit, PeakList
 from stages.setting import in_setting_of
@@ -193,7 +194,7 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
             wrong += len(crystals) > 0
             continue
         bases = [
-            primitive_of(crystal) if condition.method == "lattice" else crystal.real_space_angstrom
+            primitive_basis(crystal) if condition.method == "lattice" else crystal.real_space_angstrom
             for crystal in crystals
         ]
         # spots of a flat sphere are those of the lattice turned half about the beam, too: either is right
@@ -215,13 +216,6 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
         "lattices found": lattices_found / (patterns * condition.lattices),
         "false per 20": 20 * false / patterns,
     }
-
-
-def primitive_of(crystal: Any) -> NDArray[np.float64]:
-    """A primitive basis of a crystal's lattice."""
-    cell = UnitCell.from_vectors(crystal.real_space_angstrom, crystal.lattice)
-    to_conventional = np.array(primitive(cell).to_conventional, float)
-    return np.linalg.solve(to_conventional, crystal.real_space_angstrom)
 
 
 @dataclass(frozen=True)
