@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.bravais import Bravais, bravais_of, bravais_types
-from stages.index import _kernel, _kernel_lattice
+from stages.index import _kernel_lattice
 from stages.index._attempts import Solution
+from stages.index._spots import prepare
 from stages.lattice import Lattice, impose_bravais, lattice_rotations
 
 Floats = NDArray[np.float64]
@@ -93,7 +94,7 @@ class FreeSearch:
     def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
         """Return the spots, (n, 3), sorted by |q|, without doubles and what is not finite."""
         room = np.empty((3, len(q)))
-        n = _kernel.prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
+        n = prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
         return np.ascontiguousarray(room[:, :n].T)
 
     def _restricted(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index import _kernel
+from stages.index._known.contest import N_REPORT
+from stages.index._known.directions import MAX_STEPS
+from stages.index._known.search import search
+from stages.index._known.tuples import Cell, Tables
 from stages.lattice import UnitCell, metric_rotations, near_rotations, primitive
 
 SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
@@ -18,44 +20,21 @@ MIDDLING_CELL_ANGSTROM, LARGE_CELL_ANGSTROM = 100.0, 200.0
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A target cell as :func:`stages.index._kernel.search` wants it.
+    """A target cell as :func:`stages.index._known.search.search` wants it.
 
     Attributes
     ----------
-    basis
-        (3, 3) primitive reduced basis, rows, shortest first.
+    cell, tables
+        What the kernels read. Of the rotations pseudo-symmetry within 2 % is included; ``cell.variants`` are the changes of
+        basis that leave the metric as it is within 10 %, but not exactly: in the wrong one of them a pattern is explained, too,
+        by a cell somewhat deformed.
     to_conventional
-        ``to_conventional @ basis`` is the conventional cell.
-    n_sym
-        Number of proper rotations of the lattice, pseudo-symmetry within 2 % included.
-    table, table_length
-        (3, m) reciprocal vectors sorted by length.
-    canonical, canonical_length
-        Those of the table that no rotation takes to an earlier one.
-    variants
-        (k, 3, 3) changes of basis that leave the metric as it is within 10 %, but not exactly, the identity first: in the wrong
-        one of them a pattern is explained, too, by a cell somewhat deformed.
-    axes, signs
-        The two shortest axes, and for each 1 if a rotation reverses it, else 2.
-    directions
-        float32 (3, d), a Fibonacci lattice on the half sphere.
-    cosine, sine
-        float32, one turn in MAX_STEPS steps.
+        ``to_conventional @ cell.basis`` is the conventional cell.
     """
 
-    basis: NDArray[np.float64]
+    cell: Cell
+    tables: Tables
     to_conventional: NDArray[np.float64]
-    n_sym: int
-    table: NDArray[np.float64]
-    table_length: NDArray[np.float64]
-    canonical: NDArray[np.float64]
-    canonical_length: NDArray[np.float64]
-    variants: NDArray[np.float64]
-    axes: NDArray[np.int64]
-    signs: NDArray[np.int64]
-    directions: NDArray[np.float32]
-    cosine: NDArray[np.float32]
-    sine: NDArray[np.float32]
 
     def search(
         self,
@@ -69,24 +48,14 @@ class Target:
         check_peaks: bool = True,
     ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
         """Run the search; return whether it is significant, the primitive basis and the kernel's report."""
-        report = np.zeros(_kernel.N_REPORT)
+        report = np.zeros(N_REPORT)
         basis = np.zeros((3, 3))
-        accepted: Any = _kernel.search(
+        accepted = search(
             q_per_angstrom,
             1.0 / wavelength_angstrom,
             px_per_angstrom,
-            self.basis,
-            self.n_sym,
-            self.table,
-            self.table_length,
-            self.canonical,
-            self.canonical_length,
-            self.variants,
-            self.axes,
-            self.signs,
-            self.directions,
-            self.cosine,
-            self.sine,
+            self.cell,
+            self.tables,
             max_hypotheses,
             max_polished,
             check_peaks,
@@ -98,7 +67,7 @@ class Target:
 
     def make_scores(self) -> NDArray[np.float32]:
         """Room that one running object needs for itself."""
-        return np.empty(max(self.directions.shape[1], _kernel.MAX_STEPS), np.float32)
+        return np.empty(max(self.tables.directions.shape[1], MAX_STEPS), np.float32)
 
 
 def make_target(cell: UnitCell) -> Target:
@@ -112,21 +81,27 @@ def make_target(cell: UnitCell) -> Target:
     hkl, vectors, length = _reciprocal_vectors(basis, LARGE_TABLE if large else SMALL_TABLE)
     canonical = _canonical(hkl, group)
     axes = np.array([0, 1])
-    circle = 2 * np.pi * np.arange(_kernel.MAX_STEPS) / _kernel.MAX_STEPS
+    circle = 2 * np.pi * np.arange(MAX_STEPS) / MAX_STEPS
     return Target(
-        basis=basis,
-        to_conventional=np.array(reduced.to_conventional, np.float64),
-        n_sym=len(group),
-        table=np.ascontiguousarray(vectors.T),
-        table_length=length,
-        canonical=np.ascontiguousarray(vectors[canonical].T),
-        canonical_length=np.ascontiguousarray(length[canonical]),
-        variants=_cosets(near_rotations(basis, 0.1), exact).astype(np.float64),
-        axes=axes,
-        signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
-        directions=half_sphere(_how_many_directions(longest)),
-        cosine=np.cos(circle).astype(np.float32),
-        sine=np.sin(circle).astype(np.float32),
+        Cell(
+            basis=basis,
+            n_sym=len(group),
+            volume=abs(float(np.linalg.det(basis))),
+            longest=longest,
+            variants=_cosets(near_rotations(basis, 0.1), exact).astype(np.float64),
+        ),
+        Tables(
+            table=np.ascontiguousarray(vectors.T),
+            table_length=length,
+            canonical=np.ascontiguousarray(vectors[canonical].T),
+            canonical_length=np.ascontiguousarray(length[canonical]),
+            axes=axes,
+            signs=np.array([1 if (group[:, axis] == -np.eye(3)[axis]).all(axis=1).any() else 2 for axis in axes]),
+            directions=half_sphere(_how_many_directions(longest)),
+            cosine=np.cos(circle).astype(np.float32),
+            sine=np.sin(circle).astype(np.float32),
+        ),
+        np.array(reduced.to_conventional, np.float64),
     )
 
 

@@ -13,9 +13,9 @@ from pipeline import stage
 from pipeline.stage import Context
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
-from stages.index import _kernel
 from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
+from stages.index._known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
 from stages.index._target import Target, make_target
 from stages.index._verify import Verifier
 from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
@@ -46,14 +46,14 @@ class _Search:
             max_polished=self._stage.max_polished,
             check_peaks=self._stage.check_peaks,
         )
-        if report[_kernel.SCORE] <= 0.0:
+        if report[SCORE] <= 0.0:
             return None
         return Solution(
             basis,
-            float(report[_kernel.SCORE]),
-            float(report[_kernel.LOG_TRIALS]),
-            int(report[_kernel.EXPLAINED_015]),
-            int(report[_kernel.SPOTS]),
+            float(report[SCORE]),
+            float(report[LOG_TRIALS]),
+            int(report[EXPLAINED_015]),
+            int(report[SPOTS]),
             accepted,
         )
 

@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.index import _kernel
+from stages import _kernel_algebra as algebra
+from stages.index import _spots
+from stages.index._known import directions as known_directions
+from stages.index._known import polish as known_polish
+from stages.index._known.search import pattern_of
+from stages.index._known.tuples import Room
 from stages.index._target import half_sphere, make_target
 from stages.lattice import nearest_rotation, primitive
 from stages.simulation.spot_lists import CELLS, random_rotation, simulate
 
 seeds = st.integers(0, 10**6)
+TRICLINIC = make_target(CELLS["triclinic"])
+
+
+def room() -> Room:
+    return Room(np.empty(22), np.empty((3, 3, 3)), TRICLINIC.make_scores())
 
 
 def spots_of(seed: int, n: int = 60) -> np.ndarray:
@@ -56,16 +66,16 @@ def chernoff(m: int, n: int, p: float) -> float:
 @settings(max_examples=20, deadline=None)
 def test_counting_agrees_with_numpy(seed):
     spots, basis = near_truth(seed)
-    counts = np.zeros(_kernel.N_COUNTS, np.int64)
-    _kernel.count(basis, spots, spots.shape[1], counts)
+    counts = np.zeros(_spots.N_COUNTS, np.int64)
+    _spots.count(basis, spots, spots.shape[1], counts)
     d, _ = misfit(basis, spots)
-    assert counts.tolist() == [(d < t).sum() for t in (*_kernel.THRESHOLDS, 0.25)]
+    assert counts.tolist() == [(d < t).sum() for t in (*_spots.THRESHOLDS, 0.25)]
 
 
 def test_a_spot_in_the_beam_never_counts():
     spots = np.zeros((3, 8))
-    counts = np.ones(_kernel.N_COUNTS, np.int64)
-    _kernel.count(np.eye(3) * 50, spots, 8, counts)
+    counts = np.ones(_spots.N_COUNTS, np.int64)
+    _spots.count(np.eye(3) * 50, spots, 8, counts)
     assert counts.tolist() == [0] * 7
 
 
@@ -73,8 +83,8 @@ def test_a_spot_in_the_beam_never_counts():
 @settings(max_examples=60, deadline=None)
 def test_the_significance_is_the_best_chernoff_bound(n, fractions):
     counts = np.array([int(f * n) for f in fractions] + [n], np.int64)
-    expected = max(chernoff(m, n, (2 * t) ** 3) for m, t in zip(counts[:6], _kernel.THRESHOLDS, strict=True))
-    assert _kernel.significance(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    expected = max(chernoff(m, n, (2 * t) ** 3) for m, t in zip(counts[:6], _spots.THRESHOLDS, strict=True))
+    assert _spots.significance(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_chance_stays_below_what_the_significance_bounds():
@@ -96,8 +106,7 @@ def test_a_step_of_refinement_is_the_least_squares_solution(seed, tolerance):
     d, h = misfit(basis, spots)
     mine = d < tolerance
     expected_basis, expected_rigid = slow_step(basis, rigid, spots[:, mine], h[:, mine], weights[mine])
-    sums, scratch = np.empty(22), np.empty((3, 3, 3))
-    total = _kernel.step(basis, rigid, spots, weights, n, tolerance, sums, scratch)
+    total = known_polish.step(basis, rigid, spots, weights, n, tolerance, room())
     assert total == pytest.approx(weights[mine].sum())
     assert np.allclose(rigid, expected_rigid, atol=1e-3)
     assert np.allclose(basis, expected_basis, atol=1e-3)
@@ -117,7 +126,7 @@ def slow_step(basis, rigid, q, h, w) -> tuple[np.ndarray, np.ndarray]:
     rigid = rigid @ turn.T
     rows = []
     for i in range(3):
-        weight = (_kernel.INDEX_SIGMA / _kernel.PRIOR / np.linalg.norm(rigid[i])) ** 2
+        weight = (known_polish.INDEX_SIGMA / known_polish.PRIOR / np.linalg.norm(rigid[i])) ** 2
         left = np.concatenate([root[:, None] * q.T, math.sqrt(weight) * np.eye(3)])
         rows.append(np.linalg.lstsq(left, np.concatenate([root * h[i], math.sqrt(weight) * rigid[i]]), rcond=None)[0])
     return np.array(rows), rigid
@@ -145,11 +154,12 @@ def test_polishing_ends_where_the_slow_way_ends(seed):
         slow, rigid = slow_step(
             slow, rigid, spots[:, d < tolerance], h[:, d < tolerance], np.ones((d < tolerance).sum())
         )
-    counts = np.zeros(_kernel.N_COUNTS, np.int64)
-    s = _kernel.polish(basis, target, spots, 20, spots, np.ones(n), counts, np.empty(22), np.empty((3, 3, 3)))
+    counts = np.zeros(_spots.N_COUNTS, np.int64)
+    pattern = pattern_of(spots, 1.0, 1e-3, TRICLINIC.cell)._replace(n_start=20)
+    s = known_polish.polish(basis, target, pattern, counts, room())
     d, _ = misfit(slow, spots)
     assert np.allclose(basis, slow, atol=2e-2)
-    assert abs(counts[_kernel.AT_015] - (d < 0.15).sum()) <= 1
+    assert abs(counts[_spots.AT_015] - (d < 0.15).sum()) <= 1
     assert s > 0
 
 
@@ -160,7 +170,7 @@ def test_aligning_is_the_orthogonal_factor(seed):
     target = np.array(primitive(CELLS["monoclinic"]).real_space_angstrom)
     basis = target @ random_rotation(rng).T @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.01)
     rigid = np.empty((3, 3))
-    _kernel.align(target, basis, rigid, np.empty((3, 3, 3)))
+    algebra.align(target, basis, rigid, np.empty((3, 3, 3)))
     assert np.allclose(rigid, nearest_rotation(target, basis)[0], atol=1e-9)
 
 
@@ -170,10 +180,10 @@ def test_inverses_and_symmetric_systems_are_solved(seed):
     rng = np.random.default_rng(seed)
     m, b = rng.normal(size=(3, 3)), rng.normal(size=3)
     inverse = np.empty((3, 3))
-    assert _kernel.invert(m, inverse) == pytest.approx(np.linalg.det(m))
+    assert algebra.invert(m, inverse) == pytest.approx(np.linalg.det(m))
     assert np.allclose(inverse @ m, np.eye(3), atol=1e-6)
     s = m @ m.T + np.eye(3)
-    x = _kernel.solve_symmetric(s[0, 0], s[0, 1], s[0, 2], s[1, 1], s[1, 2], s[2, 2], *b)
+    x = algebra.solve_symmetric(s[0, 0], s[0, 1], s[0, 2], s[1, 1], s[1, 2], s[2, 2], *b)
     assert np.allclose(x, np.linalg.solve(s, b))
 
 
@@ -183,7 +193,7 @@ def test_the_scan_of_directions_agrees_with_numpy():
     chosen = np.arange(0, spots.shape[1], 2)
     for used in (chosen, chosen[:-1]):
         scores = np.empty(1500, np.float32)
-        _kernel.scan(directions, spots, used, 43.0, scores)
+        known_directions.scan(directions, spots, used, 43.0, scores)
         t = 43.0 * directions.T.astype(float) @ spots[:, used]
         assert np.allclose(scores, np.minimum((t - np.rint(t)) ** 2, 0.09).sum(axis=1), atol=1e-3)
 
@@ -191,12 +201,10 @@ def test_the_scan_of_directions_agrees_with_numpy():
 def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
     spots, basis = near_truth(4, 0.0)
     target = np.array(primitive(CELLS["triclinic"]).real_space_angstrom)
-    circle = 2 * np.pi * np.arange(_kernel.MAX_STEPS) / _kernel.MAX_STEPS
-    cosine, sine = np.cos(circle).astype(np.float32), np.sin(circle).astype(np.float32)
-    scores = np.empty(_kernel.MAX_STEPS, np.float32)
+    scores = TRICLINIC.make_scores()
     lab, frame, trial = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     inliers = np.empty(spots.shape[1], np.int64)
-    steps = _kernel.turns(target, 0, basis[0].copy(), spots, cosine, sine, scores, lab, frame, inliers)
+    steps = known_directions.turns(target, 0, basis[0].copy(), spots, TRICLINIC.tables, scores, lab, frame, inliers)
     across = np.linalg.norm(np.cross(target[1:], target[0] / np.linalg.norm(target[0])), axis=1).max()
     h = basis[0] @ spots
     length = np.linalg.norm(spots, axis=0)
@@ -212,7 +220,7 @@ def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
     for k in range(0, steps, 7):
         psi = 2 * math.pi * k / steps
         lab[0], lab[1] = math.cos(psi) * first + math.sin(psi) * second, math.cos(psi) * second - math.sin(psi) * first
-        _kernel.carry(target, frame, lab, trial)
+        algebra.carry(target, frame, lab, trial)
         assert np.allclose(trial[0] / np.linalg.norm(trial[0]), basis[0] / np.linalg.norm(basis[0]))
         assert np.allclose(trial @ trial.T, target @ target.T)
         t = trial[1:] @ spots[:, used]
@@ -229,7 +237,7 @@ def test_preparation_sorts_drops_beam_spots_and_merges_doubles(seed):
     q = rng.normal(size=(40, 3)) * 0.1
     doubled = np.concatenate([q, q[:10] + 1e-6, [[0.001, 0, 0]], [[np.nan, 0, 0]], [[np.inf, 0, 0]]])
     spots = np.empty((3, len(doubled)))
-    n = _kernel.prepare(rng.permutation(doubled), 0.01, 1e-3, spots)
+    n = _spots.prepare(rng.permutation(doubled), 0.01, 1e-3, spots)
     length = np.linalg.norm(spots[:, :n], axis=0)
     assert (np.diff(length) >= 0).all()
     assert length.min() >= 0.0085
@@ -243,20 +251,21 @@ def test_the_lowest_scores_come_out_in_order():
     rng = np.random.default_rng(2)
     scores = rng.uniform(size=500).astype(np.float32)
     places, values = np.empty(32, np.int64), np.empty(32, np.float32)
-    assert _kernel.lowest(scores, 400, places, values) == 32
+    assert known_directions.lowest(scores, 400, places, values) == 32
     assert places.tolist() == np.argsort(scores[:400], kind="stable")[:32].tolist()
-    assert _kernel.lowest(scores, 5, places, values) == 5
+    assert known_directions.lowest(scores, 5, places, values) == 5
 
 
 @pytest.mark.parametrize("name", ["lysozyme", "triclinic", "cubic_f", "rhombohedral_h"])
 def test_every_vector_of_the_table_is_equivalent_to_just_one_canonical_one(name):
     target = make_target(CELLS[name])
-    group = _rotations_in_space(target.basis)
-    assert len(group) == target.n_sym
-    table, canonical = target.table.T[:300], target.canonical.T
-    limit = target.table_length[299] * (1 - 1e-9)
-    canonical = canonical[target.canonical_length <= limit]
-    for vector in table[target.table_length[:300] <= limit]:
+    group = _rotations_in_space(target.cell.basis)
+    assert len(group) == target.cell.n_sym
+    tables = target.tables
+    table, canonical = tables.table.T[:300], tables.canonical.T
+    limit = tables.table_length[299] * (1 - 1e-9)
+    canonical = canonical[tables.canonical_length <= limit]
+    for vector in table[tables.table_length[:300] <= limit]:
         images = group @ vector
         distance = np.linalg.norm(images[:, None] - canonical[None], axis=2)
         assert (distance.min(axis=0) < 1e-6).sum() == 1

@@ -9,15 +9,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.index import _kernel
+from stages import _kernel_algebra as algebra
+from stages.index import _spots
+from stages.index._known import judge as known_judge
+from stages.index._known import sharpen as known_sharpen
+from stages.index._known.search import pattern_of
+from stages.index._known.tuples import Cell, Pattern, Room
+from stages.index._target import make_target
 from stages.lattice import nearest_rotation, primitive
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, random_rotation, simulate
 
 seeds = st.integers(0, 10**6)
 K0, PX = 1 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom
+TARGET = make_target(CELLS["triclinic"])
 
 
-def pattern(seed: int, n: int = 60, **errors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def room() -> Room:
+    return Room(np.empty(22), np.empty((3, 3, 3)), TARGET.make_scores())
+
+
+def as_pattern(spots: np.ndarray) -> Pattern:
+    return pattern_of(spots, K0, PX, TARGET.cell)
+
+
+def true_pattern(seed: int, n: int = 60, **errors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Spots (3, n) sorted by |q|, the true primitive basis, and the target turned onto it."""
     still = simulate(CELLS["triclinic"], np.random.default_rng(seed), n, 0.25, **errors)
     spots = np.ascontiguousarray(still.q[np.argsort(np.linalg.norm(still.q, axis=1))].T)
@@ -47,23 +62,23 @@ def test_positive_definite_systems_are_solved(seed, n):
     m, b = rng.normal(size=(n, n)), rng.normal(size=n)
     m = m @ m.T + np.eye(n)
     x = b.copy()
-    assert _kernel.cholesky_solve(m.copy(), x, n)
+    assert algebra.cholesky_solve(m.copy(), x, n)
     assert np.allclose(m @ x, b)
 
 
 def test_a_system_that_is_not_positive_definite_is_refused():
-    assert not _kernel.cholesky_solve(-np.eye(3), np.ones(3), 3)
-    assert not _kernel.cholesky_solve(np.full((3, 3), np.nan), np.ones(3), 3)
+    assert not algebra.cholesky_solve(-np.eye(3), np.ones(3), 3)
+    assert not algebra.cholesky_solve(np.full((3, 3), np.nan), np.ones(3), 3)
 
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_residuals_across_and_along_the_ray_agree_with_numpy(seed):
-    spots, basis, _ = pattern(seed)
+    spots, basis, _ = true_pattern(seed)
     shift = np.random.default_rng(seed).normal(size=2) * PX
     n = spots.shape[1]
     across, along, worst = np.empty(n), np.empty(n), np.empty(n)
-    _kernel.residuals(basis, np.ascontiguousarray(np.linalg.inv(basis)), shift, spots, K0, across, along, worst)
+    known_sharpen.residuals(basis, np.ascontiguousarray(np.linalg.inv(basis)), shift, spots, K0, across, along, worst)
     for mine, slow in zip((across, along, worst), slow_residuals(basis, shift, spots), strict=True):
         assert np.allclose(mine, slow, atol=1e-8)
 
@@ -81,15 +96,15 @@ def test_a_shift_of_the_detector_is_what_the_geometry_makes_of_it():
     assert np.abs(back - true).max() < 0.01 * np.abs(seen - true).max() + 1e-2 * PX
 
 
-@pytest.mark.parametrize("model", [_kernel.SCALED, _kernel.STRAINED, _kernel.SHIFTED])
+@pytest.mark.parametrize("model", [known_sharpen.SCALED, known_sharpen.STRAINED, known_sharpen.SHIFTED])
 def test_sharpening_brings_a_basis_that_is_off_by_a_third_of_a_degree_to_the_truth(model):
     errors = []
     for seed in range(20):
-        spots, true, target = pattern(seed, 60, shift_px=0.0)
+        spots, true, target = true_pattern(seed, 60, shift_px=0.0)
         tilt = np.eye(3) + np.cross(np.eye(3), np.random.default_rng(seed).normal(size=3) * 0.003)
         shift = np.zeros(2)
         basis = np.ascontiguousarray(nearest_rotation(target, target @ tilt)[0])
-        _kernel.sharpen(basis, np.ascontiguousarray(target), shift, model, 5, spots, K0, PX, np.empty((3, 3, 3)))
+        known_sharpen.sharpen(basis, np.ascontiguousarray(target), shift, model, 5, as_pattern(spots), room())
         rotation = nearest_rotation(basis, true)[1]
         errors.append(math.degrees(math.acos(min(1.0, (np.trace(rotation) - 1) / 2))))
     assert np.median(errors) < 0.1
@@ -100,15 +115,14 @@ def test_sharpening_finds_the_shift_of_the_detector():
     found = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        spots, true, target = pattern(seed, 80, shift_px=0.0, jitter_px=0.2, cell_error=0.0)
+        spots, true, target = true_pattern(seed, 80, shift_px=0.0, jitter_px=0.2, cell_error=0.0)
         off = rng.normal(size=2) * 1.5
         k = spots.T * XRAYS.wavelength_angstrom + [0, 0, 1]
         xy = k[:, :2] / k[:, 2:] * XRAYS.distance_m / XRAYS.pixel_m
         moved = np.ascontiguousarray(XRAYS.q_of(xy + off).T)
         basis, shift = true.copy(), np.zeros(2)
-        _kernel.sharpen(
-            basis, np.ascontiguousarray(target), shift, _kernel.SHIFTED, 6, moved, K0, PX, np.empty((3, 3, 3))
-        )
+        model = known_sharpen.SHIFTED
+        known_sharpen.sharpen(basis, np.ascontiguousarray(target), shift, model, 6, as_pattern(moved), room())
         found.append(np.abs(shift / PX - off).max())
     assert np.median(found) < 0.3
 
@@ -126,13 +140,13 @@ def slow_judge(basis, spots, n_sym, n_free) -> float:
             return None
         return m * math.log(m / n / p) + ((n - m) * math.log((1 - m / n) / (1 - p)) if m < n else 0.0)
 
-    for t in _kernel.THRESHOLDS:
+    for t in _spots.THRESHOLDS:
         s, step = score((worst < t).sum(), (2 * t) ** 3), 2 * t / volume ** (1 / 3)
         if s is not None:
             strain = (1 if n_free == 4 else 6) * math.log(1 + 0.01 * q_rms / step)
             best = max(best, s - turns - 3 * math.log(max(1, q_rms / step)) - strain)
-    for length in _kernel.ALONG:
-        for radius in _kernel.ACROSS * PX:
+    for length in known_judge.ALONG:
+        for radius in known_judge.ACROSS * PX:
             p = volume * math.pi * radius**2 * 2 * length
             if p > 0.3 or max(radius, length) * longest > 0.5:
                 continue
@@ -144,20 +158,20 @@ def slow_judge(basis, spots, n_sym, n_free) -> float:
     return best
 
 
-@given(seeds, st.sampled_from([_kernel.SCALED, _kernel.STRAINED]), st.booleans())
+@given(seeds, st.sampled_from([known_sharpen.SCALED, known_sharpen.STRAINED]), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_the_verdict_is_the_best_shape_of_tolerance(seed, model, is_true):
-    spots, basis, _ = pattern(seed)
+    spots, basis, _ = true_pattern(seed)
     if not is_true:
         basis = np.ascontiguousarray(basis @ random_rotation(np.random.default_rng(seed)).T)
-    counts, verdict = np.zeros(_kernel.N_COUNTS, np.int64), np.empty(2)
-    q_rms = math.sqrt((spots**2).sum() / spots.shape[1])
-    volume, longest = abs(np.linalg.det(basis)), np.linalg.norm(basis, axis=1).max()
-    margin = _kernel.judge(basis, np.zeros(2), model, spots, K0, PX, volume, longest, 1, q_rms, counts, verdict)
+    counts, verdict = np.zeros(_spots.N_COUNTS, np.int64), np.empty(2)
+    longest = float(np.linalg.norm(basis, axis=1).max())
+    cell = Cell(basis, 1, abs(float(np.linalg.det(basis))), longest, np.eye(3)[None])
+    margin = known_judge.judge(basis, np.zeros(2), model, cell, as_pattern(spots), counts, verdict)
     assert margin == pytest.approx(slow_judge(basis, spots, 1, model), abs=1e-6)
     assert margin == -math.inf or margin == pytest.approx(verdict[0] - verdict[1])
     worst = slow_residuals(basis, (0.0, 0.0), spots)[2]
-    assert counts.tolist() == [(worst < t).sum() for t in (*_kernel.THRESHOLDS, 0.25)]
+    assert counts.tolist() == [(worst < t).sum() for t in (*_spots.THRESHOLDS, 0.25)]
     assert (margin > 12) == is_true
 
 
