@@ -11,6 +11,7 @@ from stages.index._known.contest import N_REPORT
 from stages.index._known.directions import MAX_STEPS
 from stages.index._known.search import search
 from stages.index._known.tuples import Cell, Tables
+from stages.index._twins import twins
 from stages.lattice import UnitCell, metric_rotations, near_rotations, primitive
 
 SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
@@ -89,6 +90,7 @@ def make_target(cell: UnitCell) -> Target:
             volume=abs(float(np.linalg.det(basis))),
             longest=longest,
             variants=_cosets(near_rotations(basis, 0.1), exact).astype(np.float64),
+            twins=twins(basis, exact),
         ),
         Tables(
             table=np.ascontiguousarray(vectors.T),

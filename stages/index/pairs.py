@@ -121,7 +121,8 @@ class Pairs:
     **Contest.** The few best are refined again with what is known of a spot: sharp across its ray, to about a pixel, and broad
     along it, since a reflection is seen at some distance from the Ewald sphere. What may change is turn and scale, or turn and
     strain, or these and a shift of the detector of some pixels. The best is turned by one and by two degrees, to find a better
-    one beside it.
+    one beside it; and it is compared with its twins, orientations that share half or a third of the lattice's points, or all of
+    them but for some per cent of strain, each with a shift of its own: a detector that is off makes a twin look better.
 
     **Acceptance.** With m of n spots so near to lattice points that a random spot is with probability p (a cube of indices,
     or a cylinder along the ray, of several sizes), and KL the Kullback-Leibler divergence of m/n from p: S = n KL bounds the

@@ -164,9 +164,9 @@ def test_the_verdict_is_the_best_shape_of_tolerance(seed, model, is_true):
     spots, basis, _ = true_pattern(seed)
     if not is_true:
         basis = np.ascontiguousarray(basis @ random_rotation(np.random.default_rng(seed)).T)
-    counts, verdict = np.zeros(_spots.N_COUNTS, np.int64), np.empty(2)
+    counts, verdict = np.zeros(_spots.N_COUNTS, np.int64), np.empty(3)
     longest = float(np.linalg.norm(basis, axis=1).max())
-    cell = Cell(basis, 1, abs(float(np.linalg.det(basis))), longest, np.eye(3)[None])
+    cell = Cell(basis, 1, abs(float(np.linalg.det(basis))), longest, np.eye(3)[None], np.empty((0, 3, 3)))
     margin = known_judge.judge(basis, np.zeros(2), model, cell, as_pattern(spots), counts, verdict)
     assert margin == pytest.approx(slow_judge(basis, spots, 1, model), abs=1e-6)
     assert margin == -math.inf or margin == pytest.approx(verdict[0] - verdict[1])

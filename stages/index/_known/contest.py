@@ -8,7 +8,7 @@ from stages.index._known.judge import CERTAIN, judge
 from stages.index._known.polish import INDEX_SIGMA, PRIOR, gather, polish, step
 from stages.index._known.sharpen import SCALED, SHIFTED, STRAINED, sharpen
 from stages.index._known.tuples import IS_SURE, N_FOUND, Cell, Found, Pattern, Room
-from stages.index._spots import AT_015, AT_020, AT_025, N_COUNTS
+from stages.index._spots import AT_015, AT_020, AT_025, N_COUNTS, count, significance
 from stages.kernel import kernel
 
 Floats = NDArray[np.float64]
@@ -19,11 +19,25 @@ FEW_CONTENDERS, CONTENDERS = 8, 16
 # elements of a change of basis: one lattice refined twice; a lattice turned back; one that tells against the best
 ALIKE, TURNED, APART = 0.012, 0.05, 0.15
 LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: more are compared, and pairs are tried at length
+BLURRED = 0.5  # pixels: residuals across the ray from here on tell of a twin, or of a detector that is off
+MOST = 0.9  # of the spots within 0.15: then it is no twin
 HOPE, CLEAR = 3.0, 25.0  # margins: below it is noise; a search may stop
 # places in the report
-SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025, HYPOTHESES, POLISHED, SPREAD, N_REPORT = (
-    range(11)
-)
+SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025 = range(7)
+HYPOTHESES, POLISHED, SPREAD, RESIDUAL, N_REPORT = range(7, 12)
+
+
+@kernel
+def strain_cost(basis: Floats, cell: Cell, room: Room) -> float:
+    """How unlikely a cell is, in nats: its rows' distances from those of the target turned onto it, 0 +- 0.5 % of each."""
+    rigid = room.scratch[2]
+    align(cell.basis, basis, rigid, room.scratch)
+    cost = 0.0
+    for i in range(3):
+        length = rigid[i, 0] ** 2 + rigid[i, 1] ** 2 + rigid[i, 2] ** 2
+        for j in range(3):
+            cost += 0.5 * (basis[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
+    return cost
 
 
 @kernel
@@ -109,6 +123,7 @@ def sharpest(
     cell: Cell,
     pattern: Pattern,
     margin: float,
+    thorough: bool,
     basis: Floats,
     counts: Integers,
     verdict: Floats,
@@ -117,13 +132,13 @@ def sharpest(
     """Sharpen a basis in each of three ways, and keep the most significant; return its margin.
 
     Nothing changes unless it exceeds `margin`. The simpler and the freer way are tried only where the margin is not so high
-    that it makes no difference.
+    that it makes no difference, or residuals are large, or where it is to be `thorough`.
     """
     trial, shift = np.empty((3, 3)), np.zeros(2)
-    trial_counts, trial_verdict = np.empty(N_COUNTS, np.int64), np.empty(2)
+    trial_counts, trial_verdict = np.empty(N_COUNTS, np.int64), np.empty(3)
     best = margin
     for model in (STRAINED, SCALED, SHIFTED):
-        if model != STRAINED and best > CERTAIN:
+        if model != STRAINED and best > CERTAIN and verdict[2] < BLURRED and not thorough:
             break
         copy(start, trial)
         shift[0] = shift[1] = 0.0
@@ -132,10 +147,54 @@ def sharpest(
         if m > best:
             best = m
             copy(trial, basis)
-            verdict[0], verdict[1] = trial_verdict[0], trial_verdict[1]
+            for i in range(3):
+                verdict[i] = trial_verdict[i]
             for t in range(N_COUNTS):
                 counts[t] = trial_counts[t]
     return best
+
+
+@kernel
+def better_twin(
+    margin: float, cell: Cell, pattern: Pattern, basis: Floats, counts: Integers, verdict: Floats, room: Room
+) -> float:
+    """Put a twin of a basis in its place, if one is more significant and less strained; return the margin.
+
+    Twins of a sharp basis are looked at if they explain as many spots as they stand; those of a blurred one are polished first,
+    which tells most of them apart. All that remain are sharpened with a shift of the detector as well: where it is off, a twin
+    explains more spots than the truth as long as nobody knows of the shift. What is better is looked at in the same way.
+    """
+    n, n_spots = cell.twins.shape[0], pattern.spots.shape[1]
+    trials, scores, sharp = np.empty((n, 3, 3)), np.empty(n), np.empty((3, 3))
+    trial_counts, trial_verdict = np.empty(N_COUNTS, np.int64), np.empty(3)
+    for _ in range(4):
+        count(basis, pattern.spots, n_spots, trial_counts)
+        least, explained = max(pattern.log_trials, 0.7 * significance(trial_counts, n_spots)), trial_counts[AT_025]
+        blurred = verdict[2] >= BLURRED
+        for t in range(n):
+            apply(cell.twins[t], basis, trials[t])
+            count(trials[t], pattern.spots, n_spots, trial_counts)
+            scores[t] = 0.0
+            if blurred or trial_counts[AT_025] >= 0.9 * explained:
+                scores[t] = polish(trials[t], cell.basis, pattern, trial_counts, room)
+                least = max(least, 0.4 * scores[t])
+        best = margin - strain_cost(basis, cell, room)
+        changed = False
+        for t in range(n):
+            if scores[t] < least:
+                continue
+            trial_margin = sharpest(trials[t], cell, pattern, -np.inf, True, sharp, trial_counts, trial_verdict, room)
+            if trial_margin - strain_cost(sharp, cell, room) > best:
+                changed, margin = True, trial_margin
+                best = margin - strain_cost(sharp, cell, room)
+                copy(sharp, basis)
+                for i in range(N_COUNTS):
+                    counts[i] = trial_counts[i]
+                for i in range(3):
+                    verdict[i] = trial_verdict[i]
+        if not changed:
+            break
+    return margin
 
 
 @kernel
@@ -144,6 +203,7 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
 
     The few best are sharpened, each in the one of the cell's `variants` (bases of one lattice that are nearly the target's)
     that fits best. A lattice a degree beside another is one of its own here: with few spots either may turn out the better.
+    Unless the best explains nearly all spots, and sharply, its twins are looked at (:func:`better_twin`).
     Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best is certain,
     or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new lattice; if it
     is better, once more.
@@ -158,7 +218,7 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
     margin = np.full(CONTENDERS, -np.inf)
     sharp, sharp_inverse = np.empty((CONTENDERS, 3, 3)), np.empty((CONTENDERS, 3, 3))
     start_inverse = np.empty((CONTENDERS, 3, 3))
-    counts, verdicts = np.zeros((CONTENDERS, N_COUNTS), np.int64), np.zeros((CONTENDERS, 2))
+    counts, verdicts = np.zeros((CONTENDERS, N_COUNTS), np.int64), np.full((CONTENDERS, 3), np.inf)
     trial, trial_counts = np.empty((3, 3)), np.zeros(N_COUNTS, np.int64)
     best = m = 0
     for c in range(order.size):
@@ -174,13 +234,16 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
         copy(found.basis[k], trial)
         if cell.variants.shape[0] > 1:
             settle(trial, cell, pattern, room)
-        margin[m] = sharpest(trial, cell, pattern, -np.inf, sharp[m], counts[m], verdicts[m], room)
+        margin[m] = sharpest(trial, cell, pattern, -np.inf, False, sharp[m], counts[m], verdicts[m], room)
         if margin[m] > -np.inf and invert(sharp[m], sharp_inverse[m]) != 0.0:
             if margin[m] > margin[best]:
                 best = m
             m += 1
     if m == 0:
         return
+    if margin[best] > HOPE and (counts[best, AT_015] < MOST * spots.shape[1] or verdicts[best, 2] >= BLURRED):
+        margin[best] = better_twin(margin[best], cell, pattern, sharp[best], counts[best], verdicts[best], room)
+        invert(sharp[best], sharp_inverse[best])
     rounds = 2
     while rounds > 0 and HOPE < margin[best] < CERTAIN and state[IS_SURE] < 2:
         rounds -= 1
@@ -201,7 +264,7 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
                         if same_lattice(trial, sharp_inverse[best], TURNED):
                             continue
                         better = sharpest(
-                            trial, cell, pattern, margin[best], sharp[best], counts[best], verdicts[best], room
+                            trial, cell, pattern, margin[best], False, sharp[best], counts[best], verdicts[best], room
                         )
                         if better > margin[best]:
                             margin[best] = better
@@ -219,6 +282,7 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
     report[EXPLAINED_015] = counts[best, AT_015]
     report[EXPLAINED_020] = counts[best, AT_020]
     report[EXPLAINED_025] = counts[best, AT_025]
+    report[RESIDUAL] = verdicts[best, 2]
     report[SPREAD] = spread(basis, pattern, room)
 
 
@@ -232,11 +296,13 @@ def worth_a_contest(found: Found, log_trials: float) -> bool:
 def clear(report: Floats) -> bool:
     """Whether a search may stop after a contest: far above noise and above other lattices, with half of the spots.
 
-    Most of them must be near: where many lie between 0.15 and 0.25, it is a lattice beside the true one.
+    Most of them must be near: where many lie between 0.15 and 0.25, it is a lattice beside the true one, or the detector is
+    off, as it is where residuals across the ray are large.
     """
     margin = report[SCORE] - report[LOG_TRIALS]
     near = report[EXPLAINED_025] >= 0.5 * report[SPOTS] and report[EXPLAINED_015] >= 0.8 * report[EXPLAINED_025]
-    return bool(near and margin >= CLEAR and report[GAP] >= 10.0)
+    sharp = report[RESIDUAL] < 2.0 * BLURRED or margin >= CERTAIN
+    return bool(near and sharp and margin >= CLEAR and report[GAP] >= 10.0)
 
 
 @kernel

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stages._kernel_algebra import invert
+from stages._kernel_algebra import invert, median
 from stages.index._known.polish import PRIOR
 from stages.index._known.sharpen import SCALED, SHIFT_PX, SHIFTED, residuals
 from stages.index._known.tuples import Cell, Pattern
@@ -23,7 +23,7 @@ ALONG = np.array([4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3])  # 1/Angstrom
 def judge(
     basis: Floats, shift: Floats, n_free: int, cell: Cell, pattern: Pattern, counts: Integers, verdict: Floats
 ) -> float:
-    """How significant a basis is: return the largest S - lnN over all shapes of tolerance, and put S, lnN in `verdict`.
+    """How significant a basis is: return the largest S - lnN over all shapes; S, lnN and a residual go to `verdict`.
 
     A shape says how near a spot must be to its lattice point: misfit below t (as :func:`significance`), or within r across
     and l along the ray. The chance of a random spot is its volume times that of the cell: p = (2 t)^3, or V pi r^2 2 l. Of n
@@ -34,12 +34,12 @@ def judge(
 
     for each element of the strain, 0.5 % to either side, a factor 1 + 0.01 q_rms / 2 r (three of them act across the ray) or
     2 l (a scale is one element), and for each element of a shift of the detector 1 + 2 * 2 pixels / 2 r. `n_free` is that of
-    :func:`sharpen`.
+    :func:`sharpen`. The residual is that of the spots within 0.25 across the ray, in the middle, in pixels.
     """
     spots, px, q_rms = pattern.spots, pattern.px, pattern.q_rms
     n = spots.shape[1]
     inverse = np.empty((3, 3))
-    verdict[0] = verdict[1] = 0.0
+    verdict[0], verdict[1], verdict[2] = 0.0, 0.0, np.inf
     if invert(basis, inverse) == 0.0:
         return -np.inf
     across, along, worst = np.empty(n), np.empty(n), np.empty(n)
@@ -58,6 +58,13 @@ def judge(
             while j < ALONG.size and along[k] >= ALONG[j]:
                 j += 1
             cells[i, j] += 1
+    m = 0
+    for k in range(n):
+        if worst[k] < 0.25:
+            across[m] = across[k]
+            m += 1
+    if m > 0:
+        verdict[2] = median(across[:m]) / px
     shifted = n_free == SHIFTED
     strains = 1.0 if n_free == SCALED else 6.0
     all_turns = np.log(8.0 * np.pi**2 / cell.n_sym)

@@ -31,6 +31,8 @@ class Cell(NamedTuple):
         In Angstrom^3; the longest axis in Angstrom.
     variants
         (k, 3, 3), the identity first: changes of basis that leave the metric nearly, but not exactly, as it is.
+    twins
+        (t, 3, 3): changes of basis to orientations that share many lattice points (:func:`stages.index._twins.twins`).
     """
 
     basis: Floats
@@ -38,6 +40,7 @@ class Cell(NamedTuple):
     volume: float
     longest: float
     variants: Floats
+    twins: Floats
 
 
 class Tables(NamedTuple):
