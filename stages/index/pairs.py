@@ -111,9 +111,14 @@ class Pairs:
 
     **Directions.** If no pair leads to a sure solution: 16384 directions (32768 above 100 A, 131072 above 200 A) are tried
     for the shortest axis, then the second shortest, each scored by the sum of min(distance to the nearest plane, 0.3)^2,
-    and the cell is turned about the 12 to 24 best; above 200 A, up to 40 spots, ten times as many pairs follow. DirAx
+    and the cell is turned about the 12 to 24 best; above 200 A, with 21 to 40 spots, ten times as many pairs follow. DirAx
     (Duisenberg, 1992) looks for axes from spots, DPS (Steller et al., 1997) and XGANDALF (Gevorkov et al., 2019) find them
     by how well projections fit planes, TORO (Gasparotto et al., 2024) scans directions like this.
+
+    **Displaced lattices.** Where four pixels are more than a fifth of the shortest reciprocal axis, a detector that is off
+    takes spots out of reach of all that. Then directions are tried once more, wherever the planes begin, by the modulus of
+    the sum of exp(2 pi i a.q); the phases for three axes give the shift, up to 6 pixels, and the spots are moved back
+    (:mod:`stages.index._known.displaced`).
 
     **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
     them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length.

@@ -20,6 +20,7 @@ FEW_CONTENDERS, CONTENDERS = 8, 16
 ALIKE, TURNED, APART = 0.012, 0.05, 0.15
 LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: more are compared, and pairs are tried at length
 BLURRED = 0.5  # pixels: residuals across the ray from here on tell of a twin, or of a detector that is off
+NEAR = 0.8  # of the spots within 0.25 lie within 0.15, or it is a lattice beside the true one
 MOST = 0.9  # of the spots within 0.15: then it is no twin
 HOPE, CLEAR = 3.0, 25.0  # margins: below it is noise; a search may stop
 # places in the report
@@ -287,6 +288,23 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
 
 
 @kernel
+def keep_better(new_report: Floats, new_basis: Floats, report: Floats, basis: Floats) -> None:
+    """Put a result in the place of another if it is more significant; another lattice tells against the one that stays."""
+    lead = (new_report[SCORE] - new_report[LOG_TRIALS]) - (report[SCORE] - report[LOG_TRIALS])
+    inverse = np.empty((3, 3))
+    known = invert(basis, inverse) != 0.0
+    alike = known and same_lattice(new_basis, inverse, APART)
+    gap = min(new_report[GAP], lead) if known and not alike else new_report[GAP]
+    if lead > 0.0 or not known:
+        copy(new_basis, basis)
+        for i in range(N_REPORT):
+            report[i] = new_report[i]
+        report[GAP] = gap
+    elif not alike:
+        report[GAP] = min(report[GAP], -lead)
+
+
+@kernel
 def worth_a_contest(found: Found, log_trials: float) -> bool:
     """Whether any basis polished so far is better than noise often is."""
     return bool(np.any(found.score[: found.state[N_FOUND]] > log_trials + 8.0))
@@ -300,7 +318,7 @@ def clear(report: Floats) -> bool:
     off, as it is where residuals across the ray are large.
     """
     margin = report[SCORE] - report[LOG_TRIALS]
-    near = report[EXPLAINED_025] >= 0.5 * report[SPOTS] and report[EXPLAINED_015] >= 0.8 * report[EXPLAINED_025]
+    near = report[EXPLAINED_025] >= 0.5 * report[SPOTS] and report[EXPLAINED_015] >= NEAR * report[EXPLAINED_025]
     sharp = report[RESIDUAL] < 2.0 * BLURRED or margin >= CERTAIN
     return bool(near and sharp and margin >= CLEAR and report[GAP] >= 10.0)
 

@@ -115,22 +115,23 @@ def fit_vector(v: Floats, spots: Floats, chosen: Integers, length: float) -> int
     return m
 
 
-@kernel(fastmath=FAST)
-def turns(
+@kernel
+def lay(
     target: Floats,
     axis: int,
     v: Floats,
+    phase: float,
     spots: Floats,
-    tables: Tables,
-    scores: Singles,
     lab: Floats,
     frame: Floats,
+    shape: Floats,
     inliers: Integers,
-) -> int:
-    """Score turns of the target about the vector v, onto which its row `axis` is laid; return the number of turns.
+) -> tuple[int, int]:
+    """Lay the target's row `axis` onto the vector v, and say how to turn it; return the numbers of inliers and of turns.
 
-    Only spots within 0.2 of v's planes count, and of those the ones where a tilt of 0.015 rad still matters less than 0.3 of
-    an index. Step k is the angle 2 pi k / steps; `lab` and `frame` become the frames to :func:`carry` between.
+    `inliers` become the spots within 0.2 of v's planes, which begin at `phase`, and of those the ones where a tilt of 0.015
+    rad still matters less than 0.3 of an index. `lab` and `frame` become the frames to :func:`carry` between; `shape` the
+    parts b1, b3, c1, c2, c3 of the two next axes along the rows of `frame` (b2 is 0).
     """
     one, two = (axis + 1) % 3, (axis + 2) % 3
     length = np.sqrt(target[axis, 0] ** 2 + target[axis, 1] ** 2 + target[axis, 2] ** 2)
@@ -161,6 +162,7 @@ def turns(
         f[1, 2] = f[2, 0] * f[0, 1] - f[2, 1] * f[0, 0]
     c1 = target[two, 0] * frame[0, 0] + target[two, 1] * frame[0, 1] + target[two, 2] * frame[0, 2]
     c2 = target[two, 0] * frame[1, 0] + target[two, 1] * frame[1, 1] + target[two, 2] * frame[1, 2]
+    shape[0], shape[1], shape[2], shape[3], shape[4] = b1, b3, c1, c2, c3
     across = max(b1, np.sqrt(c1 * c1 + c2 * c2))
     limit = 0.3 / (0.015 * across)
     m = 0
@@ -170,7 +172,7 @@ def turns(
         r = np.sqrt(x * x + y * y + z * z)
         if r > limit and m >= 20:
             break
-        f = v[0] * x + v[1] * y + v[2] * z
+        f = v[0] * x + v[1] * y + v[2] * z - phase
         if abs(f - np.rint(f)) < 0.2:
             inliers[m] = k
             m += 1
@@ -179,6 +181,28 @@ def turns(
     steps = 64
     while steps < wanted and steps < MAX_STEPS:
         steps *= 2
+    return m, steps
+
+
+@kernel(fastmath=FAST)
+def turns(
+    target: Floats,
+    axis: int,
+    v: Floats,
+    spots: Floats,
+    tables: Tables,
+    scores: Singles,
+    lab: Floats,
+    frame: Floats,
+    inliers: Integers,
+) -> int:
+    """Score turns of the target about the vector v, onto which its row `axis` is laid; return the number of turns.
+
+    Step k is the angle 2 pi k / steps; for `lab`, `frame` and the spots that count see :func:`lay`.
+    """
+    shape = np.empty(5)
+    m, steps = lay(target, axis, v, 0.0, spots, lab, frame, shape, inliers)
+    b1, b3, c1, c2, c3 = shape[0], shape[1], shape[2], shape[3], shape[4]
     stride = MAX_STEPS // steps
     out = scores[:steps]
     co, si = tables.cosine[::stride], tables.sine[::stride]

@@ -65,7 +65,7 @@ def judge(
             m += 1
     if m > 0:
         verdict[2] = median(across[:m]) / px
-    shifted = n_free == SHIFTED
+    reach = pattern.reach_px if pattern.reach_px > 0.0 else (SHIFT_PX if n_free == SHIFTED else 0.0)
     strains = 1.0 if n_free == SCALED else 6.0
     all_turns = np.log(8.0 * np.pi**2 / cell.n_sym)
     best = -np.inf
@@ -80,8 +80,7 @@ def judge(
             s += (n - counts[t]) * np.log((1.0 - f) / (1.0 - p))
         trials = all_turns + 3.0 * np.log(max(1.0, q_rms / tolerance))
         trials += strains * np.log(1.0 + 2.0 * PRIOR * q_rms / tolerance)
-        if shifted:
-            trials += 2.0 * np.log(1.0 + 2.0 * SHIFT_PX * px / tolerance)
+        trials += 2.0 * np.log(1.0 + 2.0 * reach * px / tolerance)
         if s - trials > best:
             best = s - trials
             verdict[0], verdict[1] = s, trials
@@ -109,8 +108,7 @@ def judge(
                 trials += np.log(1.0 + PRIOR * q_rms / radius)
             else:
                 trials += 3.0 * np.log(1.0 + PRIOR * q_rms / radius) + 3.0 * np.log(1.0 + PRIOR * q_rms / ALONG[j])
-            if shifted:
-                trials += 2.0 * np.log(1.0 + SHIFT_PX * px / radius)
+            trials += 2.0 * np.log(1.0 + reach * px / radius)
             if s - trials > best:
                 best = s - trials
                 verdict[0], verdict[1] = s, trials

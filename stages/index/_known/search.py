@@ -9,14 +9,18 @@ from stages.index._known.contest import (
     LARGE_ANGSTROM,
     LARGE_MAX_SPOTS,
     LOG_TRIALS,
+    N_REPORT,
     POLISHED,
+    SCORE,
     SPOTS,
     accept,
     clear,
     contest,
+    keep_better,
     worth_a_contest,
 )
 from stages.index._known.directions import try_directions
+from stages.index._known.displaced import try_displaced
 from stages.index._known.pairs import try_pairs
 from stages.index._known.tuples import (
     ENOUGH,
@@ -39,6 +43,7 @@ Singles = NDArray[np.float32]
 
 MAX_SUBSET = 150
 SAMPLE = 40
+FAR_PX, FAR = 4.0, 0.2  # a detector that is off by so many pixels takes spots of long axes so far from their index
 
 
 @kernel
@@ -72,7 +77,7 @@ def pattern_of(spots: Floats, k0: float, px: float, cell: Cell) -> Pattern:
     cube = max(1.0, cell.volume ** (1.0 / 3.0) * q_rms / 0.3) ** 3
     log_trials = np.log(8.0 * np.pi**2 / cell.n_sym * cube)
     n_start = min(n_subset, max(8, n_inner * n_subset // n))
-    return Pattern(spots, length, np.ones(n), subset, n_start, sample, k0, px, q_rms, log_trials)
+    return Pattern(spots, length, np.ones(n), subset, n_start, sample, k0, px, q_rms, log_trials, 0.0)
 
 
 @kernel
@@ -135,6 +140,7 @@ def search(
     state[ENOUGH] = 95 if n < 25 else (90 if n < 60 or cell.variants.shape[0] > 1 else 70)
     try_pairs(cell, tables, pattern, max_hypotheses, max_polished, found, room)
     settled = False
+    displaced_report, displaced_basis = np.zeros(N_REPORT), np.zeros((3, 3))
     if state[IS_SURE] == 2:
         contest(cell, pattern, found, report, basis, room)
         settled = 100.0 * report[EXPLAINED_015] >= state[ENOUGH] * n
@@ -150,12 +156,17 @@ def search(
             if which + 1 < tables.axes.size and state[IS_SURE] == 0 and worth_a_contest(found, log_trials):
                 contest(cell, pattern, found, report, basis, room)
                 settled = clear(report)
+            if which == 0 and state[IS_SURE] == 0 and not settled and cell.longest * FAR_PX * px > FAR:
+                try_displaced(which, cell, tables, pattern, state, displaced_report, displaced_basis, room)
+                settled = clear(displaced_report)
     # few spots hardly mark the direction of a long axis: then pairs are tried at length
-    long_way = cell.longest > LARGE_ANGSTROM and n <= LARGE_MAX_SPOTS and not settled and state[IS_SURE] == 0
+    long_way = cell.longest > LARGE_ANGSTROM and 20 < n <= LARGE_MAX_SPOTS and not settled and state[IS_SURE] == 0
     if long_way and not np.any(found.score[: state[N_FOUND]] > log_trials + 15.0):
         try_pairs(cell, tables, pattern, 10 * max_hypotheses, MAX_SOLUTIONS, found, room)
     if not settled:
         contest(cell, pattern, found, report, basis, room)
+    if displaced_report[SCORE] > 0.0:
+        keep_better(displaced_report, displaced_basis, report, basis)
     report[HYPOTHESES] = state[N_HYPOTHESES]
     report[POLISHED] = state[N_POLISHED]
-    return state[N_FOUND] > 0 and accept(report, check_peaks)
+    return report[SCORE] > 0.0 and accept(report, check_peaks)

@@ -84,6 +84,8 @@ class Pattern(NamedTuple):
         1 / wavelength; what one pixel is in q, at the centre of the detector.
     q_rms, log_trials
         The root mean square of |q|; the logarithm of the number of orientations that can be told apart by misfits.
+    reach_px
+        How far the spots may have been moved, in pixels, by a shift that was chosen to suit them; 0 if they were not.
     """
 
     spots: Floats
@@ -96,6 +98,7 @@ class Pattern(NamedTuple):
     px: float
     q_rms: float
     log_trials: float
+    reach_px: float
 
 
 class Found(NamedTuple):
