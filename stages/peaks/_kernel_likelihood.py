@@ -14,9 +14,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 TILE_SS, TILE_FS = 16, 32
@@ -77,14 +79,14 @@ number_at: Any = intrinsic(_number_at)
 """In kernels: ``number_at(raw, i, dtype)``."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_as(raw: Array, origin: int, dtype: Any, out: Array) -> None:
     """Copy neighbouring pixels of that type, from number `origin` on, to the float32 `out`."""
     for x in range(np.uint64(out.size)):
         out[x] = np.float32(number_at(raw, origin + np.int64(x), dtype))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_pixels(raw: Array, kind: int, origin: int, out: Array) -> None:
     """Copy neighbouring pixels, from number `origin` on, to the float32 `out`."""
     if kind == INT8:
@@ -109,7 +111,7 @@ def copy_pixels(raw: Array, kind: int, origin: int, out: Array) -> None:
         copy_as(raw, origin, np.float64, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pixel(raw: Array, kind: int, i: int) -> np.float32:
     """Return one pixel, number i of its array."""
     if kind == INT8:
@@ -133,7 +135,7 @@ def pixel(raw: Array, kind: int, i: int) -> np.float32:
     return np.float32(number_at(raw, i, np.float64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_tiles(width: Array, height: Array, start: Array, cell: Array, num_cells: int, first: Array, out: Array) -> int:
     """List the cells of each tile: those of tile t are ``out[first[t]:first[t + 1]]``; returns how many there are in all.
 
@@ -159,7 +161,7 @@ def list_tiles(width: Array, height: Array, start: Array, cell: Array, num_cells
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose_samples(cell: Array, bad: Array, width: Array, start: Array, per_cell: int, good: Array, out: Array) -> int:
     """List (packed places, ascending) up to `per_cell` good pixels of each cell, spread evenly; return how many.
 
@@ -193,7 +195,7 @@ def choose_samples(cell: Array, bad: Array, width: Array, start: Array, per_cell
     return n
 
 
-@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
+@kernel(fastmath=ANY_ORDER)
 def describe_cells(
     values: Array, first: Array, inner: Array, outer: Array, gain: float, mean: Array, variance: Array
 ) -> None:
@@ -245,7 +247,7 @@ def describe_cells(
         variance[c] = total_sq / weight if weight > 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def square_thresholds(
     mean: Array, variance: Array, gain: float, significance: float, tile_first: Array, tile_cells: Array, cell_limit: Array,
     tile_limit: Array,
@@ -266,7 +268,7 @@ def square_thresholds(
         tile_limit[t] = least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def load_row(
     raw: Array, kind: int, origin: int, step: int, begin: int, width: int, bad: Array, bad_cell: Array, k: int,
     cell: Array, mean: Array, out: Array,
@@ -298,7 +300,7 @@ def load_row(
     return k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_square_above(columns: Array, limits: Array) -> bool:
     """Return whether five neighbouring sums of columns exceed their limit together; there are four more columns than limits."""
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
@@ -309,7 +311,7 @@ def any_square_above(columns: Array, limits: Array) -> bool:
     return above
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def screen(
     raw: Array,
     kind: int,
@@ -407,7 +409,7 @@ def screen(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def smooth(
     raw: Array,
     kind: int,
@@ -466,7 +468,7 @@ def smooth(
         level[k] = total / norm - mean[cell[place]] if norm > 0 else -np.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def root_of(parent: Array, k: int) -> int:
     """Return the summit of the mountain to which candidate k belongs."""
     while parent[k] != k:
@@ -475,7 +477,7 @@ def root_of(parent: Array, k: int) -> int:
     return k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def from_highest(level: Array, order: Array) -> None:
     """Fill `order` with the candidates' numbers, the highest first.
 
@@ -504,7 +506,7 @@ def from_highest(level: Array, order: Array) -> None:
         order[j] = one
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def join(
     where: Array, cell: Array, variance: Array, gain: float, candidate: Array, level: Array, panel: Array, label: Array,
     parent: Array,
@@ -553,7 +555,7 @@ def join(
         parent[k] = root_of(parent, k)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def value_at(
     raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int
 ) -> float:
@@ -569,7 +571,7 @@ def value_at(
     return np.float64(value) if abs(value) <= LARGEST else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def background_around(
     raw: Array,
     kind: int,
@@ -628,7 +630,7 @@ def background_around(
     return mean + around, max(spread, gain * gain / used), float(used)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def significance_of(on: float, off: float, ratio: float) -> float:
     """Return Li and Ma's significance of `on` photons where a background `off` was counted elsewhere, `ratio` times as long.
 
@@ -642,7 +644,7 @@ def significance_of(on: float, off: float, ratio: float) -> float:
     return math.sqrt(2.0 * max(log_on + log_off, 0.0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look_around(
     raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int,
     background: float, out: Array,
@@ -668,7 +670,7 @@ def look_around(
                 out[y, x] = np.float64(value) - background
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_significance(seen: Array, fs: int, ss: int, gain: float, variance: float, around: float) -> float:
     """Return the significance of what is above the background around (fs, ss), in the circle where it is greatest.
 
@@ -697,7 +699,7 @@ def best_significance(seen: Array, fs: int, ss: int, gain: float, variance: floa
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
     """Find a peak's centre and width with a Gaussian window that moves and grows to fit it; False if there is none.
 
@@ -762,7 +764,7 @@ def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def examine(
     raw: Array,
     kind: int,
@@ -817,7 +819,7 @@ def examine(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(
     raw: Array, kind: int, where: Array, is_bad: Array, gain: Array, panel: Array, label: Array, parent: Array,
     summit_of: Array, usual: float, narrowest: float, widest: float, out: Array,
@@ -871,7 +873,7 @@ def measure(
         row[COMPACT] = (above - in_centre * total) / math.sqrt(g * max(above, 0.0) + row[VARIANCE]) - 2.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def wipe(candidate: Array, label: Array) -> None:
     """Clear the map of candidates."""
     for k in range(candidate.size):

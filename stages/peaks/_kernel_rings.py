@@ -22,9 +22,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 ROUNDS = 5
@@ -59,7 +61,7 @@ ANY_ORDER = {"reassoc", "nsz", "contract"}
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def radii(vectors: Array, width: int, height: int, out: Array) -> None:
     """Fill `out` (height * width) with the distance of one panel's pixels from the beam, float32, in pixels.
 
@@ -72,7 +74,7 @@ def radii(vectors: Array, width: int, height: int, out: Array) -> None:
             out[ss * width + fs] = math.sqrt(x * x + y * y)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fold_mask(ring: Array, bad: Array, out: Array, count: Array) -> None:
     """Put bad pixels in the last ring (`out`), and count the pixels of each ring."""
     masked = count.size - 1
@@ -83,7 +85,7 @@ def fold_mask(ring: Array, bad: Array, out: Array, count: Array) -> None:
         count[r] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked: int, block: Array) -> int:
     """Fill the table of blocks, panel by panel and row by row; return how many levels the range tables need."""
     n = 0
@@ -113,7 +115,7 @@ def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked:
     return levels
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def range_tables(bound: Array, sign: float, out: Array) -> None:
     """Set ``out[k, r]`` to the least (`sign` 1; the greatest: -1) of ``bound[r : r + 2**k]``, as far as there are rings."""
     rings = out.shape[1]
@@ -129,7 +131,7 @@ def range_tables(bound: Array, sign: float, out: Array) -> None:
                 out[k, r] = max(out[k - 1, r], out[k - 1, other])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def choose_samples(
     ring: Array, width: Array, start: Array, count: Array, per_ring: int, per_short_ring: int, out: Array
 ) -> int:
@@ -167,7 +169,7 @@ def choose_samples(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def locate_samples(where: Array, ring: Array, sample: Array, slot: Array, masked: int, source: Array, to: Array) -> int:
     """List, for the samples in one array's panels, pixel in the flat array and slot, without those that are masked now."""
     n = 0
@@ -188,7 +190,7 @@ def locate_samples(where: Array, ring: Array, sample: Array, slot: Array, masked
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_samples(flat: Array, source: Array, to: Array, out: Array) -> None:
     """Put samples into their slots of `out`; infinite ones as NaN."""
     for k in range(source.size):
@@ -198,7 +200,7 @@ def take_samples(flat: Array, source: Array, to: Array, out: Array) -> None:
         out[np.uint64(to[k])] = value
 
 
-@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
+@kernel(fastmath=ANY_ORDER)
 def moments(values: Array, below: np.float32, above: np.float32) -> tuple[float, float, float]:
     """Return number, sum and sum of squares of the values between the bounds, exclusive."""
     n = 0.0
@@ -213,7 +215,7 @@ def moments(values: Array, below: np.float32, above: np.float32) -> tuple[float,
     return n, total, total_sq
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def thresholds_of(
     n: float, total: float, total_sq: float, threshold: float, min_snr: float
 ) -> tuple[float, np.float32, np.float32]:
@@ -228,7 +230,7 @@ def thresholds_of(
     return mean, np.float32(mean - min_snr * sigma), np.float32(max(mean + min_snr * sigma, threshold))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sampled_cuts(
     values: Array, first: Array, count: Array, threshold: float, min_snr: float, offset: Array, upper: Array
 ) -> None:
@@ -263,7 +265,7 @@ def sampled_cuts(
     upper[rings] = NO_THRESHOLD
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clip_samples(values: Array, threshold: float, min_snr: float) -> tuple[float, np.float32]:
     """Return mean and upper threshold of the values, after the usual rounds."""
     lower = -FARTHEST
@@ -281,7 +283,7 @@ def clip_samples(values: Array, threshold: float, min_snr: float) -> tuple[float
     return mean, higher
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clip_tails(
     values: Array,
     first: Array,
@@ -361,7 +363,7 @@ def clip_tails(
     return complete
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_together(
     sampled: Array, count: Array, variance: Array, threshold: float, min_snr: float, offset: Array, upper: Array
 ) -> None:
@@ -422,7 +424,7 @@ def draw_together(
         upper[r] = np.float32(max(line + trust * (own[r] - line), threshold))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def estimate_core(
     values: Array,
     first: Array,
@@ -479,7 +481,7 @@ def estimate_core(
                 constant[r] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit_packed(count: Array, low: Array, high: Array) -> bool:
     """Return whether sum and sum of squares of every ring's core fit in one 64-bit number."""
     for r in range(count.size - 1):
@@ -490,14 +492,14 @@ def fit_packed(count: Array, low: Array, high: Array) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def packed(value: Any) -> Any:
     """Return an integer and its square as one number, modulo 2**64."""
     exact = np.int64(value)
     return (exact << SQUARES) + exact * exact
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_outside(pixels: Array, rings: Array, below: np.float32, above: np.float32, masked: np.uint16) -> bool:
     """Return whether a pixel that is not masked is not between the bounds (NaN is not)."""
     outside = False
@@ -507,7 +509,7 @@ def any_outside(pixels: Array, rings: Array, below: np.float32, above: np.float3
     return outside
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_integers(
     pixels: Array,
     rings: Array,
@@ -552,7 +554,7 @@ def add_integers(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_floats(
     pixels: Array,
     rings: Array,
@@ -610,7 +612,7 @@ def add_floats(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def collect_integers(
     flat: Array,
     where: Array,
@@ -665,7 +667,7 @@ def collect_integers(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def collect_floats(
     flat: Array,
     where: Array,
@@ -719,7 +721,7 @@ def collect_floats(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack(lanes: Array, sums: Array) -> None:
     """Turn packed sums into float64 (rings + 1, 2) and add them: the sum and the sum of squares of each ring."""
     for r in range(sums.shape[0] - 1):
@@ -728,7 +730,7 @@ def unpack(lanes: Array, sums: Array) -> None:
         sums[r, 1] += np.float64(both & SQUARES_MASK)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clip(
     count: Array,
     sums: Array,
@@ -796,7 +798,7 @@ def clip(
     return complete
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(flat: Array, where: Array, ring: Array, wanted: Array, n: int, of_ring: Array, value: Array) -> int:
     """List ring and value of all pixels in the wanted rings, from number `n` on; return how many are listed now."""
     for p in range(where.shape[0]):
@@ -813,7 +815,7 @@ def gather(flat: Array, where: Array, ring: Array, wanted: Array, n: int, of_rin
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clip_plainly(
     of_ring: Array, value: Array, wanted: Array, threshold: float, min_snr: float, offset: Array, upper: Array
 ) -> None:
@@ -840,7 +842,7 @@ def clip_plainly(
             upper[r] = higher[r]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick(ring: Array, upper: Array, place: Array, value: Array, out: Array) -> int:
     """Choose from the listed pixels those above their ring's threshold; return how many."""
     n = 0
@@ -878,7 +880,7 @@ def any_above_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
     return floats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.uint16) -> bool:
     """Return whether a pixel that is not masked is above the limit."""
     above = False
@@ -887,7 +889,7 @@ def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.ui
     return above
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_above(
     pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, place: Array, value: Array
 ) -> int:
@@ -906,7 +908,7 @@ def list_above(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def screen(
     flat: Array,
     where: Array,
