@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 
 MEASURED, UNMEASURABLE, SATURATED, IMPLAUSIBLE = 0, 1, 2, 4
 """What becomes of a reflection; a measured one can be saturated and implausible at once."""

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 LARGEST = np.float32(np.finfo(np.float32).max)
 MISSING = np.float32(np.nan)
 ROUNDING = np.float32(1e-5)

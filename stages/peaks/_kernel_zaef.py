@@ -16,8 +16,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from stages.kernel import kernel
-
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 GOOD, LEAVES_PANEL, BAD_PIXEL, NO_BACKGROUND, NO_SIGNAL, BAD_VARIANCE = range(6)
 """What came of a measurement."""
