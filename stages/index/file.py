@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from pipeline import Context, Event, stage
 from stages.crystal import Crystal, Crystals
 from stages.index._attempts import publish_method
-from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
+from stages.index._parameters import CellParameters
+from stages.lattice import UnitCell, agree, read_cell
 from stages.peaklist import Hit
 from stages.setting import in_setting_of
 from stages.solution_file import METHOD, keys_of, read_solutions
-
-Percent = Annotated[float, Field(gt=0)]
-Degrees = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> 
 
 
 @stage("index/file")
-class FromFile:
+class FromFile(CellParameters):
     """Take each frame's crystals from a solution file, as CrystFEL's ``--indexing=file`` does.
 
     A line of the file is one crystal: ``filename frameID asx asy asz bsx bsy bsz csx csy csz xshift yshift latt_cen``, the
@@ -72,11 +69,6 @@ class FromFile:
 
     file: Path = Field(description="The solution file (--fromfile-input-file)")
     cell: Path | None = Field(default=None, description="Target cell with which the crystals are compared (-p)")
-    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
-        default=DEFAULT_TOLERANCE,
-        description="How far a crystal's cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
-    )
-    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
 
     def open(self, context: Context) -> _Running:
         """Read the file, once for all replicas."""
