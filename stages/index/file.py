@@ -9,10 +9,11 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline import Context, Event, stage
+from stages.cell_file import read_cell
 from stages.crystal import Crystal, Crystals
 from stages.index._attempts import publish_method
 from stages.index._parameters import CellParameters
-from stages.lattice import UnitCell, agree, read_cell
+from stages.lattice import UnitCell, agree
 from stages.peaklist import Hit
 from stages.setting import in_setting_of
 from stages.solution_file import METHOD, keys_of, read_solutions

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
+from stages.cell_file import read_cell
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
 from stages.index import _kernel
@@ -18,7 +19,7 @@ from stages.index._free import FreeSearch
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import Verifier
-from stages.lattice import UnitCell, read_cell
+from stages.lattice import UnitCell
 from stages.peaklist import Hit, PeakList
 
 METHOD = "pairs"

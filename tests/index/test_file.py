@@ -14,11 +14,12 @@ from pipeline import Context, Event, UserError
 from pipeline.graph import Graph
 from pipeline.run import run
 from pipeline.stage import contract_of
+from stages.cell_file import cell_text
 from stages.crystal import Crystal, Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.file import FromFile, Listed
-from stages.lattice import LATTICE_TYPES, Lattice, UnitCell, cell_text
+from stages.lattice import LATTICE_TYPES, Lattice, UnitCell
 from stages.peaklist import Hit
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder

@@ -19,11 +19,11 @@ import zmq
 
 from pipeline import Context, EndOfStream, Message, UserError
 from pipeline.cli import run as command_line
+from stages.cell_file import read_cell
 from stages.decode.msgpack_map import MsgpackMap
 from stages.detector import Detector
 from stages.header import Header
 from stages.image import Image
-from stages.lattice import read_cell
 from stages.peaks.from_message import FromMessage
 from stages.simulation.apparatus import Apparatus, flat_geometry, header_values, parse_size
 from stages.simulation.commands import simulate
