@@ -357,6 +357,21 @@ def test_an_option_without_effect_gives_a_warning(caplog: pytest.LogCaptureFixtu
     assert "--no-refine has no effect in this graph" in caplog.text
 
 
+def test_a_tolerance_without_a_cell_is_said_where_it_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+    base = {**BASE, "pdb": None, "tolerance": "1,1,1,1", "no_check_cell": True, "fromfile_input_file": Path("a.sol")}
+    from_file = graph_from_options({**base, "indexing": "file"}).node("index").stage
+
+    assert from_file == graph_from_options({**base, "indexing": "file", "tolerance": None}).node("index").stage
+    assert "--tolerance has no effect with index/file without --pdb" in caplog.text
+    assert "--no-check-cell has no effect with index/file without --pdb" in caplog.text
+    graph_from_options({**base, "indexing": "lattice"})
+    assert "--tolerance has no effect with index/lattice\n" in caplog.text
+    caplog.clear()
+    auto = graph_from_options({**base, "indexing": "auto", "fromfile_input_file": None}).node("index").stage
+    assert (auto.tolerance[0], auto.check_cell) == (1.0, False)  # the cell that is found counts
+    assert "no effect" not in caplog.text
+
+
 def test_msgpack_may_be_asked_for_as_crystfel_needs_it(caplog: pytest.LogCaptureFixture) -> None:
     assert graph_from_options({**BASE, "data_format": "msgpack"}) == graph_from_options(BASE)
     assert not caplog.text
