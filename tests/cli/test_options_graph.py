@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from least_options import LEAST as BASE
 
 from pipeline import UserError
 from pipeline.graph import Graph
 from pipeline.indexamajig import graph_from_options
-
-BASE: dict[str, Any] = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("a.geom"),
-    "output": Path("a.stream"),
-    "pdb": Path("a.cell"),
-}
 
 
 def stages_of(graph: Graph) -> list[str]:
