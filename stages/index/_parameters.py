@@ -39,6 +39,10 @@ class SearchParameters:
 
     multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
     retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
+    check_peaks: bool = Field(
+        default=True,
+        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
+    )
     max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
     max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
 

@@ -6,8 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import Field
-
 from pipeline import Context, stage
 from stages.crystal import CONSENSUS, Crystals
 from stages.geometry import DetGeom
@@ -80,15 +78,11 @@ class Auto(SearchParameters, CellParameters):
     crystals in the same way, index again with the cell file that live/cells has left.
     """
 
-    check_peaks: bool = Field(
-        default=True,
-        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
-    )
-
     def open(self, context: Context) -> _Running:
         """Make the tables of the search without cell, and compile both."""
         publish_method(context, "lattice,pairs")
-        free = FreeLattice(multi=self.multi, retry=self.retry, max_lattices=self.max_lattices)
+        same = {name: getattr(self, name) for name in ("multi", "retry", "check_peaks", "max_lattices")}
+        free = FreeLattice(**same)
         return _Running(self, context, free.open(dataclasses.replace(context, published={})))
 
     def with_cell(self, cell: UnitCell, context: Context) -> Indexer:

@@ -40,7 +40,9 @@ class _Running:
     """One replica's indexer."""
 
     def __init__(self, stage: FreeLattice) -> None:
-        search = _Search(FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work))
+        search = _Search(
+            FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work, check_peaks=stage.check_peaks)
+        )
         self._attempts = stage.attempts(search, search.as_crystal)
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
@@ -69,7 +71,7 @@ class FreeLattice(SearchParameters):
     **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a
     cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:
     S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice, and
-    no other lattice within 5 of S - lnN.
+    no other lattice within 5 of S - lnN. `check_peaks` is that part of the spots, and that lead.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.

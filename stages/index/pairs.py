@@ -145,10 +145,6 @@ class Pairs(SearchParameters, CellParameters):
     cell: Path = Field(
         description="The target: a CrystFEL unit cell file (.cell) or a PDB file with a CRYST1 line (-p)"
     )
-    check_peaks: bool = Field(
-        default=True,
-        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
-    )
     verify: bool = Field(
         default=True,
         description="Look, in a bounded share of the hits that the cell does not explain, for lattices that fit better "

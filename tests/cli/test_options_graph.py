@@ -109,6 +109,7 @@ def test_methods_in_turn_are_a_chain_of_nodes() -> None:
             "fromfile_input_file": Path("a.sol"),
             "multi": True,
             "no_retry": True,
+            "no_check_peaks": True,
         }
     )
 
@@ -120,6 +121,8 @@ def test_methods_in_turn_are_a_chain_of_nodes() -> None:
     for name in ("index_pairs", "index_lattice"):
         assert graph.node(name).stage.multi
         assert not graph.node(name).stage.retry
+    for name in ("index", "index_pairs", "index_lattice"):
+        assert not graph.node(name).stage.check_peaks
     assert Graph.from_yaml(graph.to_yaml()) == graph
     graph.check()
 
