@@ -44,7 +44,7 @@ from typing import Any
 import pydantic
 
 from pipeline import registry
-from pipeline.errors import UserError
+from pipeline.errors import UserError, in_words
 from pipeline.graph import Graph
 from pipeline.indexamajig_options import Option, Status
 from pipeline.indexamajig_table import OPTIONS, option
@@ -436,23 +436,23 @@ def _make(stage_name: str, role: str, parameters: dict[str, Any], origins: Mappi
     try:
         return registry.load(stage_name)(**parameters)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_in_words(error, role, stage_name, origins))) from None
+        raise UserError("\n".join(dict.fromkeys(_problems(error, role, stage_name, origins)))) from None
 
 
 def _run_options(parameters: dict[str, Any], origins: Mapping[tuple[str, str], str]) -> RunOptions:
     try:
         return RunOptions(**parameters)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_in_words(error, "run", "run", origins))) from None
+        raise UserError("\n".join(dict.fromkeys(_problems(error, "run", "run", origins)))) from None
 
 
-def _in_words(
+def _problems(
     error: pydantic.ValidationError, role: str, stage_name: str, origins: Mapping[tuple[str, str], str]
 ) -> Iterator[str]:
     """Say what pydantic found in the user's words: the option, what it was given, what was wanted."""
     for problem in error.errors():
         parameter = str(problem["loc"][0]) if problem["loc"] else ""
-        wanted = problem["msg"][:1].lower() + problem["msg"][1:]
+        wanted = in_words(problem)
         flag = origins.get((role, parameter))
         if flag is not None:
             yield f"{flag}: {wanted} (found {problem['input']!r}; parameter {parameter} of {stage_name})"

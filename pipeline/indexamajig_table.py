@@ -251,7 +251,7 @@ _RUNNING = (
         help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
         metavar="GROUP", sets=("merge.symmetry",)),
     own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
-        "completeness=0.99,cc_half=0.9,resolution=2.0; also multiplicity, crystals, each_shell.", kind=str,
+        "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell.", kind=str,
         metavar="CONDITIONS", sets=("merge.until",), value=conditions),
     Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
     own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),

@@ -112,16 +112,13 @@ def simulate(**options: Any) -> None:
     Poisson noise, a smooth background, blanks between the hits and spurious peaks in the lists. Frame n of a seed is always
     the same, under the event id "sim // n".
     """
-    from pipeline import UserError
+    from pipeline.errors import UserError, in_words
 
     chosen = {field.name: options.pop(field.name) for field in fields(Beamline)}
     try:
         beamline = Beamline(**chosen)
     except ValidationError as error:
-        problems = ((_flags(str(problem["loc"][0]))[0], problem) for problem in error.errors())
-        said = (
-            f"{flag}={problem['input']}: {problem['msg'][:1].lower()}{problem['msg'][1:]}" for flag, problem in problems
-        )
+        said = (f"{_flags(str(p['loc'][0]))[0]}={p['input']}: {in_words(p)}" for p in error.errors())
         raise UserError("\n".join(said)) from None
     _serve(beamline, **options)
 

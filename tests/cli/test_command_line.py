@@ -164,6 +164,30 @@ def test_an_equals_sign_behind_a_short_option_is_no_part_of_its_value(capsys: py
     assert capsys.readouterr().out == spaced
 
 
+def test_a_value_of_the_wrong_type_is_said_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*INDEX, "--min-peaks=many"]) == 2
+
+    complaint = capsys.readouterr().err
+    assert "--min-peaks" in complaint
+    assert "'many'" in complaint
+
+
+def test_what_is_wrong_with_several_values_alike_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*INDEX, "--peaks=msgpack", "--tolerance=0,0,0,0"]) == 2
+
+    assert capsys.readouterr().err.count("--tolerance: input should be greater than 0") == 1
+
+
+def test_an_address_that_is_none_is_explained_without_the_validators_own_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [word.replace("tcp://127.0.0.1:1", "127.0.0.1") for word in INDEX]
+    assert cli.run([*arguments, "--peaks=msgpack"]) == 2
+
+    complaint = capsys.readouterr().err
+    assert "--zmq-input: '127.0.0.1' is no address to connect to" in complaint
+
+
 def test_warming_up_opens_what_index_would_open(capsys: pytest.CaptureFixture[str], toy_graph: Path) -> None:
     assert cli.run(["warm-up", str(toy_graph)]) == 0
 
