@@ -350,6 +350,59 @@ def test_a_signal_ends_a_run_that_a_second_one_abandons(tmp_path: Path, signals:
     assert report["abandoned"] == (2 if signals == 2 else 0)
 
 
+OPENS_FOR_EVER = """\
+import sys
+import time
+
+from pipeline import Context, Message, stage
+
+
+class Opened(int):
+    pass
+
+
+class Running:
+    def __call__(self, message: Message) -> Opened:
+        return Opened(1)
+
+
+@stage("slow/opens")
+class Opens:
+    "It never comes to an end."
+
+    def open(self, context: Context) -> Running:
+        print("opening", file=sys.stderr, flush=True)
+        while True:
+            time.sleep(0.01)
+"""
+
+
+def test_a_signal_while_a_stage_opens_ends_at_once(tmp_path: Path) -> None:
+    import signal
+
+    module, file = tmp_path / "opens_for_ever.py", tmp_path / "slow.yaml"
+    module.write_text(OPENS_FOR_EVER)
+    text = TOY_GRAPH.replace("modules: [", f'modules: ["{module}", ')
+    file.write_text(text.replace("  decode:", "  opens: {stage: slow/opens}\n  decode:"))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", str(file)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    heard = ""
+    while "opening" not in heard:
+        heard = running.stderr.readline()
+        assert heard, "it ended by itself"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+
+    assert (running.returncode, out) == (130, "")
+    assert "ended before anything was received" in err
+    assert "Traceback" not in err
+
+
 def test_importing_the_command_line_takes_nothing_heavy() -> None:
     started = time.monotonic()
     done = subprocess.run(
