@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -154,7 +155,11 @@ def _in_words(error: Any) -> str:
     if possible is not None and name:
         meant = " or ".join(possible)
         return f"there is no option {name}" + (f"; did you mean {meant}?" if meant else "")
-    return str(error.format_message())
+    # some versions of typer convert values with pydantic, whose text does not say what was found
+    cause: Any = error.__cause__
+    refused = cause.errors() if hasattr(cause, "errors") else ()
+    found = f" (found {refused[0]['input']!r})" if refused else ""
+    return f"{error.format_message()}{found}"
 
 
 def _load_own(where: str) -> Callable[..., None]:
@@ -168,8 +173,18 @@ def _as_command(function: Any, name: str) -> Any:
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    single.command(name, context_settings={"help_option_names": ["--help", "-h"]})(function)
+    text = _in_paragraphs(inspect.getdoc(function) or "")
+    single.command(name, help=text, context_settings={"help_option_names": ["--help", "-h"]})(function)
     return typer.main.get_command(single)
+
+
+def _in_paragraphs(text: str) -> str:
+    r"""Join the lines of each paragraph, which the terminal breaks where it likes.
+
+    >>> _in_paragraphs("One line.\n\nAnother\nparagraph.")
+    'One line.\n\nAnother paragraph.'
+    """
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in text.split("\n\n"))
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:

@@ -8,7 +8,8 @@ Exit status
     2
         The run could not start because of something the user can mend.
     130
-        A second SIGINT or SIGTERM abandoned frames in flight; the report says how many.
+        A second SIGINT or SIGTERM abandoned frames in flight; the report says how many. Or one came before the first frame
+        could, while files were read and kernels compiled; nothing was received.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pipeline.progress import ProgressLine
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
-    from pipeline.report import Report
+    from pipeline.report import Progress, Report
 
 OUTPUT_FAILED = 1
 ABANDONED = 130
@@ -36,9 +37,18 @@ def execute(graph: Graph, command_line: str, *, profile: bool = False, as_json: 
     """Run the graph, print the report on stdout, and return the exit status."""
     from pipeline.run import run
 
-    stopping, abandon = threading.Event(), threading.Event()
-    with ProgressLine() as progress, signals_end_the_run(stopping, abandon):
-        report = run(graph, command_line=command_line, on_progress=progress, stopping=stopping, abandon=abandon)
+    stopping, abandon, opened = threading.Event(), threading.Event(), threading.Event()
+    with ProgressLine() as progress, signals_end_the_run(stopping, abandon, opened):
+
+        def on_progress(what: Progress) -> None:
+            opened.set()
+            progress(what)
+
+        try:
+            report = run(graph, command_line=command_line, on_progress=on_progress, stopping=stopping, abandon=abandon)
+        except KeyboardInterrupt:
+            _say("ended before anything was received")
+            return ABANDONED
     show(report, profile=profile, as_json=as_json)
     if report.abandoned:
         return ABANDONED
@@ -52,9 +62,12 @@ def show(report: Report, *, profile: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def signals_end_the_run(stopping: threading.Event, abandon: threading.Event) -> Iterator[None]:
+def signals_end_the_run(
+    stopping: threading.Event, abandon: threading.Event, opened: threading.Event | None = None
+) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM set `stopping`, the second `abandon`, and give the rest back to the system.
 
+    Until `opened` is set there is nothing to finish, and compiling may take minutes: a signal raises KeyboardInterrupt.
     Outside the main thread, where Python allows no signal handlers, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -64,6 +77,8 @@ def signals_end_the_run(stopping: threading.Event, abandon: threading.Event) -> 
 
     def handle(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        if opened is not None and not opened.is_set():
+            raise KeyboardInterrupt
         if not stopping.is_set():
             stopping.set()
             _say(f"{name}: asking for nothing more; finishing what was received (again to abandon it)")

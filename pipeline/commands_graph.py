@@ -115,7 +115,7 @@ def manual(name: str) -> str:
         ]
     else:
         lines.append(f"It is a {role}.")
-    fields = list(_fields(cls))
+    fields = sorted(_fields(cls), key=lambda field: bool(field[2]))  # those without default first
     lines += ["", "parameters" if fields else "no parameters"]
     for field, kind, default, description in fields:
         lines.append(f"  {field}: {kind}" + (f" = {default}" if default else "  (must be given)"))

@@ -69,7 +69,7 @@ def _parameter(row: Option) -> inspect.Parameter:
     declared = typer.Option(
         *row.flags,
         help=text,
-        metavar=row.metavar or None,
+        metavar=row.metavar or ("" if kind is bool else None),
         rich_help_panel=row.panel,
         hidden=row.status is not Status.SUPPORTED,
         show_default=False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UserError(Exception):
     """The run cannot start (or go on) because of something the user can mend.
@@ -29,3 +32,13 @@ class RejectFrame(Exception):
 
     def __reduce__(self) -> tuple[type[RejectFrame], tuple[str, str]]:
         return type(self), (self.reason, self.detail)
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """Say what pydantic found wrong with a value, in the middle of a sentence; `problem` is one of ``error.errors()``.
+
+    >>> in_words({"msg": "Value error, radii should grow"}), in_words({"msg": "Input should be greater than 0"})
+    ('radii should grow', 'input should be greater than 0')
+    """
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

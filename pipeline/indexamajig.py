@@ -44,7 +44,7 @@ from typing import Any
 import pydantic
 
 from pipeline import registry
-from pipeline.errors import UserError
+from pipeline.errors import UserError, in_words
 from pipeline.graph import Graph
 from pipeline.indexamajig_options import Option, Status
 from pipeline.indexamajig_table import OPTIONS, option
@@ -381,7 +381,7 @@ def _parameters(
     parameters: dict[str, dict[str, Any]] = {role: {} for role in (*stages, "run")}
     origins: dict[tuple[str, str], str] = {}
     for row, role, parameter, besides in _places(rows, stages):
-        if role != "run" and not _has_parameter(stages[role], parameter):
+        if role != "run" and (not _has_parameter(stages[role], parameter) or _lacks(row, stages[role], given)):
             continue
         if (role, parameter) in origins:
             if besides:
@@ -418,6 +418,13 @@ def _has_parameter(stage_name: str, parameter: str) -> bool:
     return any(field.name == parameter for field in dataclasses.fields(registry.load(stage_name)))
 
 
+def _lacks(row: Option, stage_name: str, given: Given) -> bool:
+    """Whether an option has no effect on a stage because another one is not given: a tolerance without a cell, say."""
+    if not row.needs or row.needs in given:
+        return False
+    return any(_has_parameter(stage_name, place.partition(".")[2]) for place in option(row.needs).sets)
+
+
 def _value(row: Option, typed: Any) -> Any:
     try:
         return row.value(typed)
@@ -429,23 +436,23 @@ def _make(stage_name: str, role: str, parameters: dict[str, Any], origins: Mappi
     try:
         return registry.load(stage_name)(**parameters)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_in_words(error, role, stage_name, origins))) from None
+        raise UserError("\n".join(dict.fromkeys(_problems(error, role, stage_name, origins)))) from None
 
 
 def _run_options(parameters: dict[str, Any], origins: Mapping[tuple[str, str], str]) -> RunOptions:
     try:
         return RunOptions(**parameters)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_in_words(error, "run", "run", origins))) from None
+        raise UserError("\n".join(dict.fromkeys(_problems(error, "run", "run", origins)))) from None
 
 
-def _in_words(
+def _problems(
     error: pydantic.ValidationError, role: str, stage_name: str, origins: Mapping[tuple[str, str], str]
 ) -> Iterator[str]:
     """Say what pydantic found in the user's words: the option, what it was given, what was wanted."""
     for problem in error.errors():
         parameter = str(problem["loc"][0]) if problem["loc"] else ""
-        wanted = problem["msg"][:1].lower() + problem["msg"][1:]
+        wanted = in_words(problem)
         flag = origins.get((role, parameter))
         if flag is not None:
             yield f"{flag}: {wanted} (found {problem['input']!r}; parameter {parameter} of {stage_name})"
@@ -460,9 +467,11 @@ def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[st
         if row.status is not Status.SUPPORTED or row.name in given.effective or row.name in _OF_THE_COMMAND:
             continue
         roles = dict.fromkeys(place.partition(".")[0] for place in row.sets)
-        there = ", ".join(stages[node] for role in roles for node in _roles(role, stages))
-        missing = f"without {' or '.join(roles)}" if roles else "in this graph"
-        log.warning("%s has no effect %s", row.flag, f"with {there}" if there else missing)
+        there = [stages[node] for role in roles for node in _roles(role, stages)]
+        why = f"with {', '.join(there)}" if there else f"without {' or '.join(roles)}" if roles else "in this graph"
+        if any(_lacks(row, stage_name, given) for stage_name in there):
+            why += f" without {option(row.needs).flag}"
+        log.warning("%s has no effect %s", row.flag, why)
 
 
 _OF_THE_COMMAND = {"profile", "json", "print_graph"}

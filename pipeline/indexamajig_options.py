@@ -44,6 +44,8 @@ class Option:
         Where the value goes, ``"role.parameter"``; every place that is in the graph gets it.
     also
         Where it goes besides, if no option that has the place under `sets` is given.
+    needs
+        Python name of the option without which this one has no effect in a stage that would take that one, too.
     value
         Makes the parameter's value of what was typed; a ValueError says what was wanted.
     why
@@ -61,6 +63,7 @@ class Option:
     repeatable: bool = False
     sets: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    needs: str = ""
     value: Callable[[Any], Any] = lambda typed: typed
     shapes: bool = False
     status: Status = Status.SUPPORTED

@@ -43,7 +43,7 @@ cell; without one it begins like `lattice` and goes on like `pairs` once the cry
 | 0 | the stream ended, or SIGINT or SIGTERM ended it: whatever had been received is finished and written |
 | 1 | an output could no longer be written; the report says why |
 | 2 | something that the user can mend; nothing was run |
-| 130 | a second SIGINT or SIGTERM abandoned frames in flight; the report says how many |
+| 130 | a second SIGINT or SIGTERM abandoned frames in flight (the report says how many), or the first came before any frame |
 """
 
 

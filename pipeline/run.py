@@ -29,6 +29,9 @@ log = logging.getLogger("streamajig.run")
 
 _WAIT_S = 0.1
 
+_PATIENCE_S = 5.0
+"""When opening takes longer than this, why is said."""
+
 
 @dataclass
 class Job:
@@ -52,6 +55,7 @@ class Job:
     why_enough: str = ""
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
+    patience: threading.Timer = field(default_factory=lambda: threading.Timer(_PATIENCE_S, _say_why_it_takes_long))
     _ingest: Ingest | None = None
     _source: Any = None
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
@@ -77,6 +81,7 @@ class Job:
         self._source = stage.open(self.setup.context_of(self.graph.source, 0))
         when_full = getattr(stage, "when_full", "block")
         self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
+        self.patience.cancel()
         self.started_s = time.monotonic()
 
     def feed(self, timeout_s: float = _WAIT_S) -> bool:
@@ -210,8 +215,10 @@ def run(
     setup = Setup(graph, context, graph.options.keep_messages)
     job = Job(graph, setup, stopping, abandon or threading.Event(), on_progress)
     try:
+        job.patience.start()
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
     finally:
+        job.patience.cancel()
         job.close()
     report = job.report()
     if not report.is_conserved:
@@ -219,6 +226,10 @@ def run(
     if report.failure is not None and not isinstance(report.failure, (UserError, OSError)):
         raise report.failure
     return report
+
+
+def _say_why_it_takes_long() -> None:
+    log.info("still opening: the first time, kernels are compiled for minutes ('streamajig warm-up' compiles them all)")
 
 
 def version() -> str:

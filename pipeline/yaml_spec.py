@@ -27,7 +27,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline import registry
-from pipeline.errors import UserError
+from pipeline.errors import UserError, in_words
 from pipeline.graph import Graph, Node
 from pipeline.options import RunOptions
 
@@ -272,7 +272,7 @@ def describe_problem(detail: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] in ("missing", "missing_argument"):
         return f"the parameter {where!r} is missing"
-    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    message = in_words(detail)
     return f"{where}: {message} (found {detail.get('input')!r})"
 
 

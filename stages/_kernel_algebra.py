@@ -35,6 +35,23 @@ def invert(m: Floats, out: Floats) -> float:
 
 
 @kernel
+def reciprocal(basis: Floats, out: Floats) -> float:
+    """Fill `out` with the rows a*, b*, c*, the transposed inverse; return the volume with its sign, 0 if there is none."""
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        out[i, 0] = basis[j, 1] * basis[k, 2] - basis[j, 2] * basis[k, 1]
+        out[i, 1] = basis[j, 2] * basis[k, 0] - basis[j, 0] * basis[k, 2]
+        out[i, 2] = basis[j, 0] * basis[k, 1] - basis[j, 1] * basis[k, 0]
+    volume = basis[0, 0] * out[0, 0] + basis[0, 1] * out[0, 1] + basis[0, 2] * out[0, 2]
+    if volume == 0.0 or not np.isfinite(volume):
+        return 0.0
+    for i in range(3):
+        for j in range(3):
+            out[i, j] /= volume
+    return float(volume)
+
+
+@kernel
 def copy(source: Floats, to: Floats) -> None:
     """Copy a 3x3 matrix (an assignment of slices takes numba seconds to compile)."""
     for i in range(3):
@@ -69,8 +86,8 @@ def solve_symmetric(
 
 
 @kernel
-def cholesky_solve(m: Floats, b: Floats, n: int) -> bool:
-    """Solve a symmetric positive definite n x n system in place (its lower triangle is read); False if it is not."""
+def cholesky(m: Floats, n: int) -> bool:
+    """Replace the lower triangle of a symmetric n x n matrix by its Cholesky factor; False if it is not positive definite."""
     for i in range(n):
         for j in range(i + 1):
             v = m[i, j]
@@ -82,6 +99,14 @@ def cholesky_solve(m: Floats, b: Floats, n: int) -> bool:
                 m[i, i] = np.sqrt(v)
             else:
                 m[i, j] = v / m[j, j]
+    return True
+
+
+@kernel
+def cholesky_solve(m: Floats, b: Floats, n: int) -> bool:
+    """Solve a symmetric positive definite n x n system in place (its lower triangle is read); False if it is not."""
+    if not cholesky(m, n):
+        return False
     for i in range(n):
         v = b[i]
         for k in range(i):
@@ -112,20 +137,20 @@ def turn(basis: Floats, wx: float, wy: float, wz: float) -> None:
 
 
 @kernel
-def align(target: Floats, basis: Floats, rigid: Floats, scratch: Floats) -> None:
+def align(target: Floats, basis: Floats, rigid: Floats, scratch: Floats) -> bool:
     """Turn the target onto a basis: `rigid` becomes target R^T, R the orthogonal factor of target^-1 basis.
 
-    Newton's iteration X <- (X + X^-T) / 2 for the polar decomposition (Higham, 1986, https://doi.org/10.1137/0907079).
+    False if there is none. Newton's iteration X <- (X + X^-T) / 2 for the polar decomposition (Higham, 1986, https://doi.org/10.1137/0907079).
     """
     inverse, x = scratch[0], scratch[1]
     if invert(target, inverse) == 0.0:
-        return
+        return False
     for i in range(3):
         for j in range(3):
             x[i, j] = inverse[i, 0] * basis[0, j] + inverse[i, 1] * basis[1, j] + inverse[i, 2] * basis[2, j]
     for _ in range(12):
         if invert(x, inverse) == 0.0:
-            return
+            return False
         change = 0.0
         for i in range(3):
             for j in range(3):
@@ -137,6 +162,7 @@ def align(target: Floats, basis: Floats, rigid: Floats, scratch: Floats) -> None
     for i in range(3):
         for j in range(3):
             rigid[i, j] = target[i, 0] * x[0, j] + target[i, 1] * x[1, j] + target[i, 2] * x[2, j]
+    return True
 
 
 @kernel

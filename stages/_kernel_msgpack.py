@@ -5,8 +5,9 @@ costs no more than its ten bytes. Format: https://github.com/msgpack/msgpack/blo
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 OK = 0
 TRUNCATED = 1
@@ -15,7 +16,7 @@ RESERVED = 3
 TOO_MANY = 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _big_endian(buffer: NDArray[np.uint8], pos: int, width: int) -> int:
     value = 0
     for k in range(width):
@@ -23,7 +24,7 @@ def _big_endian(buffer: NDArray[np.uint8], pos: int, width: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _token(buffer: NDArray[np.uint8], pos: int, end: int) -> tuple[int, int, int]:
     """Return (where the token's payload ends, how many values follow as its children, status) of the token at `pos`."""
     if pos >= end:
@@ -79,7 +80,7 @@ def _token(buffer: NDArray[np.uint8], pos: int, end: int) -> tuple[int, int, int
     return after, 0, (OK if after <= end else TRUNCATED)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip(buffer: NDArray[np.uint8], pos: int, end: int, max_nesting: int) -> tuple[int, int, int]:
     """Return (position after the value at `pos`, number of values in it, status)."""
     left = np.zeros(max_nesting + 1, np.int64)  # children that are still to come, by level
@@ -106,7 +107,7 @@ def skip(buffer: NDArray[np.uint8], pos: int, end: int, max_nesting: int) -> tup
             left[level] = children
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def entries(
     buffer: NDArray[np.uint8], pos: int, end: int, max_nesting: int, is_map: bool, out: NDArray[np.int64]
 ) -> tuple[int, int, int]:

@@ -1,16 +1,16 @@
 """Kernels of prediction: which reflections a crystal shows, and where; which reflection each peak belongs to.
 
 Vectors are in the laboratory frame, metres for the detector and 1/Angstrom for reciprocal space. The beam's wave vector is
-(0, 0, k), k = 1 / wavelength. The functions that other kernels of this kind call are in this one module, since numba's
-cache looks at one file only; hence its length.
+(0, 0, k), k = 1 / wavelength.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 Array = NDArray[Any]
 
@@ -19,7 +19,7 @@ MAX_INDEX = 511
 """CrystFEL's readers know no larger Miller index."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_absent(centering: int, h: int, k: int, ll: int) -> bool:
     """Say whether the lattice's centring (its place in CENTERING_CODES) forbids a reflection; H is the obverse setting."""
     if centering == 1:
@@ -37,7 +37,7 @@ def is_absent(centering: int, h: int, k: int, ll: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def outline_panels(
     origin: Array,
     fs_step: Array,
@@ -103,7 +103,7 @@ def outline_panels(
     return widest, looks_back
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_panels(boxes: Array, bounds: Array, cells: int, start: Array, members: Array, fill: bool) -> int:
     """List the panels whose box touches each of `cells` x `cells` squares of the projection; return how many entries.
 
@@ -139,7 +139,7 @@ def list_panels(boxes: Array, bounds: Array, cells: int, start: Array, members: 
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def planes_of(
     shift: Array, origin: Array, normal: Array, dual_fs: Array, dual_ss: Array, width: Array, height: Array
 ) -> Array:
@@ -159,7 +159,7 @@ def planes_of(
     return planes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def meet(
     dx: float, dy: float, dz: float, planes: Array, bounds: Array, cells: int, start: Array, members: Array
 ) -> tuple[int, float, float]:
@@ -193,7 +193,7 @@ def meet(
     return best, best_fs, best_ss
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def meet_each(
     direction: Array,
     shift: Array,
@@ -216,7 +216,7 @@ def meet_each(
         out[i, 0], out[i, 1], out[i, 2] = p, fs, ss
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def partiality_of(
     x: float, y: float, z: float, k: float, radius: float, bandwidth: float, divergence: float
 ) -> tuple[float, float, float]:
@@ -252,7 +252,7 @@ def partiality_of(
     return partiality, error, k_recorded
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reciprocal_of(real: Array, out: Array) -> None:
     """Write a*, b*, c* to `out` for rows a, b, c: cross products over the volume."""
     for i in range(3):
@@ -266,7 +266,7 @@ def reciprocal_of(real: Array, out: Array) -> None:
             out[i, j] /= volume
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def cut_lines(
     px: float,
     py: float,
@@ -304,7 +304,7 @@ def cut_lines(
         second_to[i] = np.floor((-pc + outside) * one_by_cc + 1e-9)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def predict(
     real: Array,
     centering: int,
@@ -436,7 +436,7 @@ def predict(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair(
     real: Array,
     centering: int,

@@ -117,7 +117,7 @@ class FrameServer:
             self._socket.close(0)
             self._context.term()
             raise UserError(
-                f"cannot serve at {bind}: {error}; give a free endpoint such as tcp://127.0.0.1:5002"
+                f"cannot serve at {bind}: {error.strerror}; give a free endpoint, or tcp://127.0.0.1:*, which takes a free port"
             ) from None
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

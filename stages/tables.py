@@ -25,9 +25,6 @@ T = TypeVar("T")
 PIXEL_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)
 """What pixels may be."""
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
-"""Columns of a panel table: first pixel and steps in the flat array (in pixels), size, and place in packed order."""
-
 
 class RecentTables:
     """Tables made once per key and shared between threads, of which only the latest few are kept.

@@ -13,10 +13,11 @@ False
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
-from numba import njit
+
+from stages.kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _combine(row, bad, lessthan, morethan, equal, out):
     """Write one row's mask; loops without branches, so that they run on vectors."""
     for x in range(row.size):
@@ -28,7 +29,7 @@ def _combine(row, bad, lessthan, morethan, equal, out):
             out[x] |= np.uint8(np.rint(np.float64(row[x])) == marked)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flag(pixels, static_bad, lessthan, morethan, equal, mask, write):
     """Combine the static mask with the flags of one panel's pixels; all arrays (height, width).
 

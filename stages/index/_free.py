@@ -39,6 +39,8 @@ class FreeSearch:
         Accepted: S - lnN of at least ``margin + margin_per_spot`` * (explained spots), and so large a part of the spots.
     margin_other
         By so much the S - lnN of every other lattice that was tried must be lower; else which one it is remains open.
+    check_peaks
+        Whether `min_explained` and `margin_other` count (False: --no-check-peaks).
     """
 
     min_axis: float = 8.0
@@ -48,6 +50,7 @@ class FreeSearch:
     margin_per_spot: float = 0.5
     min_explained: float = 0.28
     margin_other: float = 5.0
+    check_peaks: bool = True
 
     def __call__(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice if it is accepted, else None."""
@@ -68,9 +71,9 @@ class FreeSearch:
         explained = float(report[_kernel_lattice.EXPLAINED])
         accepted = (
             score - log_trials >= self.margin + self.margin_per_spot * explained
-            and explained >= self.min_explained * n
+            and (explained >= self.min_explained * n or not self.check_peaks)
             and report[_kernel_lattice.SPREAD] > 0.5
-            and report[_kernel_lattice.GAP] >= self.margin_other
+            and (report[_kernel_lattice.GAP] >= self.margin_other or not self.check_peaks)
         )
         if np.linalg.det(basis) < 0:
             basis = -basis

@@ -6,15 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import Field
-
 from pipeline import Context, stage
 from stages.crystal import CONSENSUS, Crystals
 from stages.geometry import DetGeom
 from stages.index._attempts import MIN_SPOTS, publish_method
+from stages.index._parameters import CellParameters, SearchParameters
 from stages.index.lattice import FreeLattice
-from stages.index.pairs import Degrees, Pairs, Percent
-from stages.lattice import DEFAULT_TOLERANCE, UnitCell
+from stages.index.pairs import Pairs
+from stages.lattice import UnitCell
 from stages.peaklist import Hit, PeakList
 
 FREE_FIRST, FREE_EVERY = 20, 4
@@ -63,7 +62,7 @@ class _Running:
 
 
 @stage("index/auto")
-class Auto:
+class Auto(SearchParameters, CellParameters):
     """Index without a cell until the crystals agree on one, then with it.
 
     The first hits are searched like index/lattice does. live/cells, which must be in the graph, gathers their cells; as soon
@@ -79,37 +78,15 @@ class Auto:
     crystals in the same way, index again with the cell file that live/cells has left.
     """
 
-    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
-        default=DEFAULT_TOLERANCE,
-        description="How far a cell may be from the consensus: a, b, c in percent, al, be, ga in degrees (--tolerance)",
-    )
-    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
-    multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
-    retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
-    check_peaks: bool = Field(
-        default=True,
-        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
-    )
-    max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
-    max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
-
     def open(self, context: Context) -> _Running:
         """Make the tables of the search without cell, and compile both."""
         publish_method(context, "lattice,pairs")
-        free = FreeLattice(multi=self.multi, retry=self.retry, max_lattices=self.max_lattices)
+        same = {name: getattr(self, name) for name in ("multi", "retry", "check_peaks", "max_lattices")}
+        free = FreeLattice(**same)
         return _Running(self, context, free.open(dataclasses.replace(context, published={})))
 
     def with_cell(self, cell: UnitCell, context: Context) -> Indexer:
         """Return what searches with a cell; its tables are made once for all replicas."""
-        known = Pairs(
-            cell=Path(),  # none is read
-            tolerance=self.tolerance,
-            check_cell=self.check_cell,
-            multi=self.multi,
-            retry=self.retry,
-            check_peaks=self.check_peaks,
-            verify=False,
-            max_lattices=self.max_lattices,
-            max_peaks=self.max_peaks,
-        )
+        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        known = Pairs(cell=Path(), verify=False, **same)  # no cell is read
         return known.for_cell(cell, context)

@@ -5,47 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from pipeline import Context, Event, stage
+from stages.cell_file import read_cell
 from stages.crystal import Crystal, Crystals
+from stages.geometry import DetGeom
 from stages.index._attempts import publish_method
-from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
-from stages.peaklist import Hit
+from stages.index._parameters import CellParameters
+from stages.index._support import supported
+from stages.lattice import UnitCell, agree
+from stages.peaklist import Hit, PeakList
 from stages.setting import in_setting_of
 from stages.solution_file import METHOD, keys_of, read_solutions
-
-Percent = Annotated[float, Field(gt=0)]
-Degrees = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Whether a hit stands in the solution file; hits that do not are counted."""
+    """Whether a hit stands in the solution file, and how many of its crystals the peaks do not support; both are counted."""
 
     is_missing: bool
+    num_refused: int = 0
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's hits that were not in the file."""
-        return {"hits_not_in_file": int(self.is_missing)}
+        """Add to the run's hits that were not in the file, and to the crystals that the peaks do not support."""
+        return {"hits_not_in_file": int(self.is_missing), "crystals_refused_by_peaks": self.num_refused}
 
 
 class _Running:
     """The solutions, by frame."""
 
-    def __init__(self, solutions: Mapping[str, tuple[Crystal, ...]]) -> None:
+    def __init__(self, solutions: Mapping[str, tuple[Crystal, ...]], *, check_peaks: bool) -> None:
         self._solutions = solutions
+        self._check_peaks = check_peaks
 
-    def __call__(self, hit: Hit, event: Event, earlier: Crystals | None) -> tuple[Crystals, Listed]:
+    def __call__(
+        self, hit: Hit, event: Event, peaks: PeakList, geom: DetGeom, earlier: Crystals | None
+    ) -> tuple[Crystals, Listed]:
         """Return the frame's crystals in the file; what an earlier method has found is passed on."""
         earlier = Crystals() if earlier is None else earlier  # an empty one is false, and knows of tries
         if not hit.is_hit or earlier.found:
             return earlier, Listed(is_missing=False)
-        found = next((self._solutions[key] for key in keys_of(event) if key in self._solutions), None)
-        crystals = replace(earlier, found=found or (), num_tries=earlier.num_tries + 1)
-        return crystals, Listed(is_missing=found is None)
+        listed = next((self._solutions[key] for key in keys_of(event) if key in self._solutions), None)
+        found = listed or ()
+        if self._check_peaks:
+            found = supported(found, peaks, geom)
+        crystals = replace(earlier, found=found, num_tries=earlier.num_tries + 1)
+        return crystals, Listed(listed is None, len(listed or ()) - len(found))
 
 
 def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> Crystal | None:
@@ -57,7 +64,7 @@ def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> 
 
 
 @stage("index/file")
-class FromFile:
+class FromFile(CellParameters):
     """Take each frame's crystals from a solution file, as CrystFEL's ``--indexing=file`` does.
 
     A line of the file is one crystal: ``filename frameID asx asy asz bsx bsy bsz csx csy csz xshift yshift latt_cen``, the
@@ -67,16 +74,22 @@ class FromFile:
     a stream, and so does CrystFEL's ``stream2sol``.
 
     With a target cell (``-p``) each crystal is expressed in the axes of the target, and left out if it is out of tolerance,
-    unless `check_cell` is off. Peaks are not looked at: what the file says is taken. Hits that are not in the file are counted.
+    unless `check_cell` is off.
+
+    **Peaks.** A crystal that the frame's peaks do not support is left out, unless `check_peaks` is off. Its indices h = A q
+    must be nearer to integers than chance explains: S >= 12 (see index/pairs; of one lattice, as nothing is searched), and
+    either 45 % of the peaks within 0.25 of an index, or S >= 30 and 25 % within 0.2. Of several crystals in a frame each must
+    have S >= 24 and a tenth of the peaks that those before it leave, so that a crystal that stands there twice is taken once.
+    The shift that the file has counts. indexamajig asks for half of the peaks, and after refinement; here it is before.
+
+    Hits that are not in the file are counted, and so are crystals that are left out for their peaks.
     """
 
     file: Path = Field(description="The solution file (--fromfile-input-file)")
     cell: Path | None = Field(default=None, description="Target cell with which the crystals are compared (-p)")
-    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
-        default=DEFAULT_TOLERANCE,
-        description="How far a crystal's cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
+    check_peaks: bool = Field(
+        default=True, description="Leave crystals out that the peaks do not support (False: --no-check-peaks)"
     )
-    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
 
     def open(self, context: Context) -> _Running:
         """Read the file, once for all replicas."""
@@ -85,7 +98,8 @@ class FromFile:
         if self.cell is not None:
             cell, text = read_cell(self.cell)
             context.publish("cell", text)
-        return _Running(context.tables.get(("index/file", self), lambda: self._solutions(context, cell)))
+        solutions = context.tables.get(("index/file", self), lambda: self._solutions(context, cell))
+        return _Running(solutions, check_peaks=self.check_peaks)
 
     def _solutions(self, context: Context, cell: UnitCell | None) -> dict[str, tuple[Crystal, ...]]:
         solutions = read_solutions(self.file)

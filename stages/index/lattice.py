@@ -10,8 +10,9 @@ from pipeline import stage
 from pipeline.stage import Context
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
-from stages.index._attempts import MIN_SPOTS, Attempts, Solution, publish_method
+from stages.index._attempts import MIN_SPOTS, Solution, publish_method
 from stages.index._free import FreeSearch
+from stages.index._parameters import SearchParameters
 from stages.peaklist import Hit, PeakList
 
 METHOD = "lattice"
@@ -39,15 +40,10 @@ class _Running:
     """One replica's indexer."""
 
     def __init__(self, stage: FreeLattice) -> None:
-        search = _Search(FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work))
-        self._attempts = Attempts(
-            search,
-            search.as_crystal,
-            multi=stage.multi,
-            retry=stage.retry,
-            max_lattices=stage.max_lattices,
-            max_peaks=stage.max_peaks,
+        search = _Search(
+            FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work, check_peaks=stage.check_peaks)
         )
+        self._attempts = stage.attempts(search, search.as_crystal)
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the crystals that explain the peaks, after those found upstream; non-hits pass by."""
@@ -55,7 +51,7 @@ class _Running:
 
 
 @stage("index/lattice")
-class FreeLattice:
+class FreeLattice(SearchParameters):
     """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds.
 
     **Vectors.** A spot q of a lattice has t.q integer for every lattice vector t (Duisenberg, 1992, [1]_), so that
@@ -75,7 +71,7 @@ class FreeLattice:
     **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a
     cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:
     S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice, and
-    no other lattice within 5 of S - lnN.
+    no other lattice within 5 of S - lnN. `check_peaks` is that part of the spots, and that lead.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
@@ -100,14 +96,6 @@ class FreeLattice:
     )
     max_axis: float = Field(default=200.0, gt=0, description="The longest axis of the primitive cell, Angstrom")
     max_peaks: int = Field(default=500, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
-    multi: bool = Field(
-        default=False,
-        description="Take away the peaks that a lattice explains, and look for more in the rest (--multi)",
-    )
-    max_lattices: int = Field(default=10, ge=1, description="With multi: at most so many lattices in a frame")
-    retry: bool = Field(
-        default=True, description="If nothing is found, try again without the weakest peaks (False: --no-retry)"
-    )
     work: float = Field(
         default=15.0,
         gt=0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +10,19 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
+from stages.cell_file import read_cell
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
-from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution, publish_method
+from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
+from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import Verifier
-from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree, read_cell
+from stages.lattice import UnitCell
 from stages.peaklist import Hit, PeakList
 
 METHOD = "pairs"
-
-Percent = Annotated[float, Field(gt=0)]
-Degrees = Annotated[float, Field(gt=0)]
 
 
 class _Search:
@@ -67,14 +65,7 @@ class _Running:
         self._verify = None if free is None else Verifier(free, cell, stage.tolerance, stage.max_peaks)
         self._best: Solution | None = None
         self.search = _Search(stage, target)
-        self._attempts = Attempts(
-            self.search,
-            self._as_crystal,
-            multi=stage.multi,
-            retry=stage.retry,
-            max_lattices=stage.max_lattices,
-            max_peaks=stage.max_peaks,
-        )
+        self._attempts = stage.attempts(self.search, self._as_crystal)
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the crystals that explain the peaks significantly, after those found upstream; non-hits pass by."""
@@ -89,7 +80,7 @@ class _Running:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
         real = self.search.target.to_conventional @ solution.basis
         found = UnitCell.from_vectors(real, self._cell.lattice)
-        if self._stage.check_cell and not agree(found, self._cell, self._stage.tolerance):
+        if self._stage.refuses(found, self._cell):
             return None
         if self._best is None or solution.margin > self._best.margin:
             self._best = solution
@@ -97,7 +88,7 @@ class _Running:
 
 
 @stage("index/pairs")
-class Pairs:
+class Pairs(SearchParameters, CellParameters):
     """Find the orientation of a known unit cell in the peaks of one frame, in a fraction of a millisecond.
 
     Each peak is a scattering vector q in 1/Angstrom; the rows a, b, c of a basis A in Angstrom give its indices h = A q.
@@ -160,24 +151,11 @@ class Pairs:
     cell: Path = Field(
         description="The target: a CrystFEL unit cell file (.cell) or a PDB file with a CRYST1 line (-p)"
     )
-    tolerance: tuple[Percent, Percent, Percent, Degrees, Degrees, Degrees] = Field(
-        default=DEFAULT_TOLERANCE,
-        description="How far the found cell may be from the target: a, b, c in percent, al, be, ga in degrees (--tolerance)",
-    )
-    check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
-    multi: bool = Field(default=False, description="Look for further lattices in the peaks that are left (--multi)")
-    retry: bool = Field(default=True, description="Try again without the weakest peaks (False: --no-retry)")
     verify: bool = Field(
         default=True,
         description="Look, in a bounded share of the hits that the cell does not explain, for lattices that fit better "
         "(False: --no-verify-cell)",
     )
-    max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
-    check_peaks: bool = Field(
-        default=True,
-        description="Ask for a fraction of the peaks, and a lead over other lattices (False: --no-check-peaks)",
-    )
-    max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
     max_hypotheses: int = Field(
         default=300, ge=0, description="Orientations to try from pairs of spots before directions are scanned"
     )

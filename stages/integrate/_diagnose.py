@@ -13,6 +13,7 @@ from stages.crystal import Reflections
 from stages.diagnosis import BAD, BESIDE, CIRCLE, CLAIMED, OUTSIDE, RING, Diagnosis
 from stages.geometry import DetGeom
 from stages.integrate import _kernel as kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 RANDOM_PART = 0.01
 _NEGATIVE, _IMPLAUSIBLE, _STRONG = -3.0, -5.0, 3.0
@@ -149,10 +150,10 @@ class Looking:
         """The pixels of the box, and what each is; the background's fit goes into `fit`, made again as it was made."""
         flat, table, row_of_panel, marks = next(a for a in self.arrays if a[2][panel] >= 0)
         where = table[row_of_panel[panel]]
-        width, height, start = (int(where[i]) for i in (kernel.WIDTH, kernel.HEIGHT, kernel.START))
+        width, height, start = (int(where[i]) for i in (WIDTH, HEIGHT, START))
         x0, y0 = math.floor(fs), math.floor(ss)
         own = (row_of_panel[panel : panel + 1], np.array(predicted[:1]), np.array(predicted[1:]))
-        size, starts = table[:, kernel.WIDTH : kernel.HEIGHT + 1], table[:, kernel.START]
+        size, starts = table[:, WIDTH : HEIGHT + 1], table[:, START]
         if self.cen:  # as in the kernel, where its own claim is taken away meanwhile
             kernel.mark(*own, size, starts, self.inner, marks, np.uint8(255))
         if measured:
@@ -166,7 +167,7 @@ class Looking:
             x, y = x0 + i - self.half, y0 + j - self.half
             if not (0 <= x < width and 0 <= y < height):
                 continue
-            pixels[j, i] = flat[where[kernel.OFFSET] + y * where[kernel.STRIDE_SS] + x * where[kernel.STRIDE_FS]]
+            pixels[j, i] = flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]]
             claims = int(marks[start + y * width + x])
             allowed = 1 if part[j, i] == CIRCLE and not self.cen else 0
             if claims >= kernel.BAD or not math.isfinite(pixels[j, i]):

@@ -1,20 +1,20 @@
 """Kernels of ring integration: the peaks of a frame are marked, summed one by one, and unmarked.
 
 ``flat``, ``where`` are a flat array and its panel table (see ``stages/tables.py``). ``marks`` has a byte for every pixel
-in packed order: BAD where it is bad, plus the number of peaks that claim it. All callees stand in this one file, since
-numba's cache looks at one file only; hence its length.
+in packed order: BAD where it is bad, plus the number of peaks that claim it.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
 
 MEASURED, UNMEASURABLE, SATURATED, IMPLAUSIBLE = 0, 1, 2, 4
 """What becomes of a reflection; a measured one can be saturated and implausible at once."""
@@ -27,7 +27,7 @@ MAX_CENTRINGS = 10
 STANDS_OUT = 5.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark(
     panel: Array, fs: Array, ss: Array, size: Array, start: Array, offsets: Array, marks: Array, step: Any
 ) -> None:
@@ -52,7 +52,7 @@ def mark(
                 marks[first + y * width + x] += step
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit_background(
     flat: Array,
     where: Array,
@@ -127,7 +127,7 @@ def fit_background(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def offset_of_peak(
     flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, fit: Array, num_ring: int, gain: float
 ) -> tuple[int, int]:
@@ -156,7 +156,7 @@ def offset_of_peak(
     return math.floor(along_x / total + 0.5), math.floor(along_y / total + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def integrate_one(
     flat: Array,
     where: Array,
@@ -232,7 +232,7 @@ def integrate_one(
     return (SATURATED if highest > max_adu else MEASURED) + (IMPLAUSIBLE if total < -5.0 * sigma else MEASURED)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def integrate(
     flat: Array,
     where: Array,
@@ -312,7 +312,7 @@ def integrate(
 STEEPEST = 0.1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def highest_of_circle(flat: Array, where: Array, marks: Array, x0: int, y0: int, inner: Array, claims: int) -> float:
     """Return the highest pixel of the circle that counts."""
     highest = -np.inf
@@ -323,7 +323,7 @@ def highest_of_circle(flat: Array, where: Array, marks: Array, x0: int, y0: int,
     return highest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def collect_profile(
     flat: Array,
     where: Array,
@@ -401,7 +401,7 @@ def collect_profile(
             mark(own_row, fs[i : i + 1], ss[i : i + 1], size, start, inner, marks, np.uint8(1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit_profile(
     flat: Array,
     where: Array,

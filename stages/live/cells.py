@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from stages.cell_file import cell_text, parse_cell
 from stages.crystal import CONSENSUS, Crystal, Crystals
-from stages.lattice import UnitCell, agree, cell_text, impose_bravais, parse_cell, primitive
+from stages.lattice import UnitCell, agree, impose_bravais, primitive
 from stages.live._clusters import Cluster, Clusters, Mean
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table

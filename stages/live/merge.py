@@ -21,7 +21,7 @@ from stages.merging.crystals import Observed, Polarisation, observe
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
 from stages.merging.shells import Quality, Shell, quality
-from stages.merging.tables import CAVEAT, HEADINGS, number, percent, shell_rows, text_table
+from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
 
 _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20
@@ -310,7 +310,7 @@ class MergeWriter:
         lines += self._left_out(merger)
         if self.looks:
             headings = ("crystals", *HEADINGS[3:])
-            rows = [(str(look.crystals), *_merit(look.overall)) for look in self._milestones()]
+            rows = [(str(look.crystals), *merit(look.overall)) for look in self._milestones()]
             lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found)), ""]
             lines.append(
                 f"{self._us_per_crystal():.0f} us to merge a crystal, {self._together_ns / 1e6:.0f} ms to scale the first "
@@ -370,17 +370,6 @@ class MergeWriter:
             "ms_to_begin": self._together_ns / 1e6,
             "ms_per_look": self._look_ns / max(1, len(self.looks)) / 1e6,
         }
-
-
-def _merit(shell: Shell) -> tuple[str, ...]:
-    return (
-        percent(shell.completeness),
-        number(shell.multiplicity, 1),
-        number(shell.cc_half, 3),
-        number(shell.cc_star, 3),
-        percent(shell.r_split),
-        number(shell.i_over_sigma, 1),
-    )
 
 
 def _milestones_to(n: int) -> list[int]:

@@ -7,8 +7,9 @@ matrices R of the point group.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 Index = int | np.int64
 
@@ -20,13 +21,13 @@ LARGEST = 1e15
 """An intensity beyond this is not a measurement; its square could not be summed."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack(h: Index, k: Index, l: Index) -> Index:  # noqa: E741
     """One integer for three indices; larger h, then k, then l gives the larger key."""
     return (((h + OFFSET) << (2 * BITS)) | ((k + OFFSET) << BITS)) | (l + OFFSET)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def key_of(h: Index, k: Index, l: Index, ops: NDArray[np.int64]) -> Index:  # noqa: E741
     """Return the largest key among the equivalents."""
     best: Index = np.int64(-1)
@@ -42,7 +43,7 @@ def key_of(h: Index, k: Index, l: Index, ops: NDArray[np.int64]) -> Index:  # no
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe(
     hkl: NDArray[np.int32],
     intensity: NDArray[np.float64],
@@ -90,7 +91,7 @@ def observe(
     return kept, any_signal
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(key: Index, slots: NDArray[np.int64], stored: NDArray[np.int64]) -> Index:
     """The slot of a key in an open-addressed table (its own, or the empty one where it belongs)."""
     mask = len(slots) - 1
@@ -101,7 +102,7 @@ def _place(key: Index, slots: NDArray[np.int64], stored: NDArray[np.int64]) -> I
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def number_keys(
     keys: NDArray[np.int64], slots: NDArray[np.int64], stored: NDArray[np.int64], used: int, numbers: NDArray[np.int64]
 ) -> Index:
@@ -116,14 +117,14 @@ def number_keys(
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def refill(slots: NDArray[np.int64], stored: NDArray[np.int64], used: int) -> None:
     """Put the stored keys into an empty table."""
     for n in range(used):
         slots[_place(stored[n], slots, stored)] = n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add(
     numbers: NDArray[np.int64],
     intensity: NDArray[np.float64],
@@ -144,7 +145,7 @@ def add(
         sum_sq[at] += weight[n] * own * own
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scale_against(
     numbers: NDArray[np.int64],
     intensity: NDArray[np.float64],
@@ -167,7 +168,7 @@ def scale_against(
     return measured, expected, common
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_unique(
     metric: NDArray[np.float64],
     edges: NDArray[np.float64],
@@ -193,7 +194,7 @@ def count_unique(
                 counts[shell] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_absent(h: Index, k: Index, l: Index, centring: int) -> bool:  # noqa: E741
     if centring == 1:
         return (k + l) % 2 != 0
@@ -210,7 +211,7 @@ def _is_absent(h: Index, k: Index, l: Index, centring: int) -> bool:  # noqa: E7
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_representative(h: Index, k: Index, l: Index, ops: NDArray[np.int64]) -> bool:  # noqa: E741
     own = pack(h, k, l)
     for n in range(ops.shape[0]):

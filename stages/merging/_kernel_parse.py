@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 _SPACE, _NEWLINE = 32, 10
 _MINUS, _PLUS, _POINT, _ZERO, _NINE = 45, 43, 46, 48, 57
 _LOWER_E, _UPPER_E = 101, 69
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     """The number that begins at or after some spaces, and where it ends; NaN where there is none."""
     while at < end and text[at] == _SPACE:
@@ -49,7 +50,7 @@ def _number(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     return sign * value, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _power(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     sign = 1.0
     if at < end and (text[at] == _MINUS or text[at] == _PLUS):
@@ -62,7 +63,7 @@ def _power(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     return sign * power, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_rows(
     text: NDArray[np.uint8], begin: int, end: int, hkl: NDArray[np.int32], intensity: NDArray[np.float64]
 ) -> tuple[int, int]:

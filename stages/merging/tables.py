@@ -31,6 +31,13 @@ def _row(limits: str, shell: Shell) -> tuple[str, ...]:
         limits,
         str(shell.possible) if shell.possible else "-",
         str(shell.measured),
+        *merit(shell),
+    )
+
+
+def merit(shell: Shell) -> tuple[str, ...]:
+    """The figures of merit, under the headings from "complete" on."""
+    return (
         percent(shell.completeness),
         number(shell.multiplicity, 1),
         number(shell.cc_half, 3),

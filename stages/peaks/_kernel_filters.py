@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 TILE_SS, TILE_FS = 32, 256
@@ -17,7 +18,7 @@ SAMPLE = 512
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def load(pixels: Array, bad: Array, top: int, left: int, out: Array) -> bool:
     """Fill `out` with the pixels from (top, left) on, infinity where there is none or a bad one; are all whole numbers?"""
     whole = True
@@ -42,7 +43,7 @@ def load(pixels: Array, bad: Array, top: int, left: int, out: Array) -> bool:
     return whole
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def levels_of(values: Array, whole: bool) -> tuple[Any, Any]:
     """Choose where to begin, about the median of all values, and in which steps to go: twelve from quartile to quartile.
 
@@ -66,7 +67,7 @@ def levels_of(values: Array, whole: bool) -> tuple[Any, Any]:
     return middle, np.float32(max(step, 1e-6 * abs(middle))) if step > 0 else np.float32(1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_beside(
     values: Array, limit: np.float32, radius: int, half: Array, upwards: bool, index: Array, column: Array, line: Array
 ) -> int:
@@ -118,7 +119,7 @@ def count_beside(
     return changed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def halve(values: Array, radius: int, half: Array, column: Array, line: Array) -> None:
     """Set `half` to half of the number of values in each pixel's square, rounded down; -1 where there is none."""
     for y in range(half.shape[0]):
@@ -136,7 +137,7 @@ def halve(values: Array, radius: int, half: Array, column: Array, line: Array) -
             half[y, x] = line[x] // 2 if line[x] > 0 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def select(values: Array, ss: int, fs: int, radius: int, half: int, above: Any, up_to: Any, some: Array) -> Any:
     """Return the median of a pixel's square, which lies above `above` and is not more than `up_to`."""
     below = 0
@@ -161,7 +162,7 @@ def select(values: Array, ss: int, fs: int, radius: int, half: int, above: Any, 
     return some[wanted]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def subtract_median(pixels: Array, bad: Array, radius: int, out: Array) -> None:
     """Subtract from each pixel the median of the good ones in the square around it, as far as that lies on the panel.
 
@@ -217,7 +218,7 @@ def subtract_median(pixels: Array, bad: Array, radius: int, out: Array) -> None:
                     out[top + y, left + x] = pixels[top + y, left + x] - median
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_noise(pixels: Array, out: Array) -> None:
     """Set each pixel to zero if one of the nine in the square around it is negative; at the border, if it is itself."""
     height, width = pixels.shape
@@ -241,7 +242,7 @@ def clear_noise(pixels: Array, out: Array) -> None:
             inner[x] = np.float32(0.0) if (left[x] | middle[x] | right[x]) else inner[x]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def average_blocks(pixels: Array, bad: Array, size: int, out: Array) -> None:
     """Average the good pixels of each block of `size` x `size`; NaN where there are none."""
     width = out.shape[1] * size

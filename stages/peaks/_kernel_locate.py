@@ -1,14 +1,15 @@
 """Find the panel of each peak."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 OUTSIDE = -1
 AMBIGUOUS = -2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def locate(
     fs: NDArray[np.float64], ss: NDArray[np.float64], ranges: NDArray[np.float64], panel: NDArray[np.int32]
 ) -> None:

@@ -9,10 +9,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
+from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
+
 LARGEST = np.float32(np.finfo(np.float32).max)
 
 FS, SS, INTENSITY, SNR, HIGHEST, HIGHEST_ABOVE_BACKGROUND, NUM_PIXELS = range(7)
@@ -21,7 +22,7 @@ FS, SS, INTENSITY, SNR, HIGHEST, HIGHEST_ABOVE_BACKGROUND, NUM_PIXELS = range(7)
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flood(
     flat: Array, where: Array, ring: Array, upper: Array, offset: Array, mark: Array, pool: Array, seed: int, head: int
 ) -> tuple[int, float, float]:
@@ -65,7 +66,7 @@ def flood(
     return tail, total_fs / total, total_ss / total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def local_background(
     flat: Array, where: Array, ring: Array, upper: Array, mark: Array, fs: int, ss: int, radius: int
 ) -> tuple[int, float, float, float]:
@@ -103,7 +104,7 @@ def local_background(
     return n, mean, math.sqrt(variance) if variance >= 0 else 0.01, highest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_peaks(
     flat: Array,
     where: Array,

@@ -16,10 +16,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
+from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
+
 LARGEST = np.float32(np.finfo(np.float32).max)
 MISSING = np.float32(np.nan)
 ROUNDING = np.float32(1e-5)
@@ -32,7 +33,7 @@ FS, SS, INTENSITY, SNR, HIGHEST, NUM_PIXELS = range(6)
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def load(flat: Array, where: Array, bad: Array, ss: int, radius: int, out: Array) -> None:
     """Put one row of a panel into the buffer, NaN where it is bad, and everywhere if it is beyond the panel."""
     width = where[WIDTH]
@@ -56,7 +57,7 @@ def load(flat: Array, where: Array, bad: Array, ss: int, radius: int, out: Array
             inner[x] = value if good else MISSING
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def screen(
     before: Array,
     here: Array,
@@ -96,7 +97,7 @@ def screen(
         out[x] = not (too_low | (above * above < factor * squares) | (not (abs(v) <= LARGEST)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(
     rows: Array,
     slot: Array,
@@ -183,7 +184,7 @@ def measure(
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def distance_from_beam(vectors: Array, fs: int, ss: int) -> float:
     """Return a pixel's distance from the beam in pixels; x and y are cut down to whole pixels first, as for peakfinder8."""
     x = int(vectors[0] + fs * vectors[2] + ss * vectors[4])
@@ -191,7 +192,7 @@ def distance_from_beam(vectors: Array, fs: int, ss: int) -> float:
     return math.sqrt(x * x + y * y)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_peaks(
     flat: Array,
     where: Array,

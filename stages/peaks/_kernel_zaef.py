@@ -11,11 +11,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
+from stages.kernel import kernel
+from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 GOOD, LEAVES_PANEL, BAD_PIXEL, NO_BACKGROUND, NO_SIGNAL, BAD_VARIANCE = range(6)
 """What came of a measurement."""
@@ -28,7 +29,7 @@ PART = 32
 """Pixels of such a block that are looked at together for one that is good as well."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(
     flat: Array,
     where: Array,
@@ -115,7 +116,7 @@ def measure(
     return (GOOD, centre_fs, centre_ss, intensity, math.sqrt(variance), highest, saturated)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def summit(flat: Array, where: Array, fs: int, ss: int, inner: float) -> tuple[int, int]:
     """Climb from a pixel to the highest one of its neighbourhood, again and again; return where that ends.
 
@@ -174,7 +175,7 @@ def any_reaches_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
     return floats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def any_good_reaches(pixels: Array, bad: Array, limit: np.float32) -> bool:
     """Return whether a pixel that is not bad is at the limit or above."""
     reaches = False
@@ -183,7 +184,7 @@ def any_good_reaches(pixels: Array, bad: Array, limit: np.float32) -> bool:
     return reaches
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def search(
     flat: Array,
     where: Array,
@@ -260,7 +261,7 @@ def search(
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def validate(
     flat: Array,
     where: Array,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.geometry import DetGeom
-from stages.peaks import _kernel_likelihood as kernel
+from stages.peaks._likelihood import background_cells
 from stages.tables import packed_starts
 
 STEP_PX = 2.0
@@ -64,13 +64,13 @@ class PolarCells:
         cell = of_pixel.astype(np.int32)
         inner, outer = (_beside(used, used_rings, sectors, offset, by) for by in (-1, 1))
         width, height = (np.array([getattr(p, side) for p in geom.panels], np.int64) for side in ("width", "height"))
-        tiles = -(-width // kernel.TILE_FS) * -(-height // kernel.TILE_SS)
+        tiles = -(-width // background_cells.TILE_FS) * -(-height // background_cells.TILE_SS)
         first_tile = np.concatenate([[0], np.cumsum(tiles)])
         tile_first = np.empty(first_tile[-1] + 1, np.int64)
         start = packed_starts(geom.panels)
-        n = kernel.list_tiles(width, height, start, cell, len(used), tile_first, np.empty(0, np.int32))
+        n = background_cells.list_tiles(width, height, start, cell, len(used), tile_first, np.empty(0, np.int32))
         tile_cells = np.empty(n, np.int32)
-        kernel.list_tiles(width, height, start, cell, len(used), tile_first, tile_cells)
+        background_cells.list_tiles(width, height, start, cell, len(used), tile_first, tile_cells)
         return PolarCells(
             cell, len(used), inner, outer, radius.astype(np.float32), first_tile[:-1], tile_first, tile_cells
         )

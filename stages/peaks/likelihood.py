@@ -14,10 +14,10 @@ from pipeline import Context, stage
 from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
-from stages.peaks import _kernel_likelihood as kernel
-from stages.peaks import _kernel_rings as rings
 from stages.peaks import _warm_up
+from stages.peaks._likelihood import background_cells, columns, groups, measuring, squares, summit_search
 from stages.peaks._polar_cells import PolarCells
+from stages.peaks._rings import ring_samples
 from stages.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
 SAMPLES_PER_CELL = 24
@@ -128,9 +128,11 @@ class LikelihoodSearch:
         least = float(gain.min())
         significance = -NormalDist().inv_cdf(min(self._stage.false_per_frame / self._good, 0.5))
         for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
-            rings.take_samples(flat, source, to, self._sampled)
-        kernel.describe_cells(self._sampled, self._first, cells.inner, cells.outer, least, self._mean, self._variance)
-        kernel.square_thresholds(
+            ring_samples.take_samples(flat, source, to, self._sampled)
+        background_cells.describe_cells(
+            self._sampled, self._first, cells.inner, cells.outer, least, self._mean, self._variance
+        )
+        background_cells.square_thresholds(
             self._mean,
             self._variance,
             least,
@@ -141,11 +143,11 @@ class LikelihoodSearch:
             self._tile_limit,
         )
         found = [self._find(table, flat, gain[table.panel], least, significance) for table, flat in arrays]
-        sigma = np.concatenate([rows[rows[:, kernel.SIGNIFICANCE] > TRUSTED, kernel.SIGMA] for rows, _, _ in found])
+        sigma = np.concatenate([rows[rows[:, columns.SIGNIFICANCE] > TRUSTED, columns.SIGMA] for rows, _, _ in found])
         usual = float(np.median(sigma)) if len(sigma) >= 5 else np.nan
         for (table, flat), (rows, summits, workspace) in zip(arrays, found, strict=True):
             candidate, panel, parent = workspace
-            kernel.measure(
+            measuring.measure(
                 *_bytes_of(flat),
                 table.where,
                 self._bad,
@@ -158,7 +160,7 @@ class LikelihoodSearch:
                 *self._stage.spot_sigma,
                 rows,
             )
-            kernel.wipe(candidate, self._label)
+            measuring.wipe(candidate, self._label)
         panels = [
             table.panel[panel[summits]] for (table, _), (_, summits, (_, panel, _)) in zip(arrays, found, strict=True)
         ]
@@ -189,7 +191,7 @@ class LikelihoodSearch:
         self._sources = []
         for table in tables:
             source, to = np.empty((2, len(self._sample)), np.int32)
-            n = rings.locate_samples(table.where, self._bad, self._sample, self._slot, 1, source, to)
+            n = ring_samples.locate_samples(table.where, self._bad, self._sample, self._slot, 1, source, to)
             self._sources.append((source[:n].copy(), to[:n].copy()))
 
     def _make_buffers(self, geom: DetGeom, cells: PolarCells) -> None:
@@ -224,7 +226,7 @@ class LikelihoodSearch:
         self._sampled_of = self._good
         good_in = np.empty(cells.num_cells, np.int64)
         sample = np.empty(min(cells.num_cells * (SAMPLES_PER_CELL + 1), len(bad)), np.int32)
-        n = kernel.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
+        n = background_cells.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
         self._sample = sample[:n].copy()
         of_cell = cells.cell[self._sample]
         self._slot = np.empty(n, np.int32)
@@ -244,11 +246,11 @@ class LikelihoodSearch:
             self._screen(table, flat)
         candidate = self._candidate[:n].copy()
         level, panel, parent = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
-        kernel.smooth(*_bytes_of(flat), table.where, self._bad, cells.cell, self._mean, candidate, level, panel)
-        kernel.join(table.where, cells.cell, self._variance, least, candidate, level, panel, self._label, parent)
+        squares.smooth(*_bytes_of(flat), table.where, self._bad, cells.cell, self._mean, candidate, level, panel)
+        groups.join(table.where, cells.cell, self._variance, least, candidate, level, panel, self._label, parent)
         summits = int((parent == np.arange(n)).sum())
         rows, summit_of = np.zeros((summits + 1, 13)), np.empty(summits + 1, np.int64)
-        n = kernel.examine(
+        n = summit_search.examine(
             *_bytes_of(flat),
             table.where,
             self._bad,
@@ -270,7 +272,7 @@ class LikelihoodSearch:
     def _screen(self, table: PanelTable, flat: NDArray[Any]) -> int:
         assert self._cells is not None
         return int(
-            kernel.screen(
+            squares.screen(
                 *_bytes_of(flat),
                 table.where,
                 self._cells.first_tile[table.panel],
@@ -290,27 +292,27 @@ class LikelihoodSearch:
         """Keep what can be a peak, in the panels' order, and count from the corner."""
         s = self._stage
         width, height, max_adu = np.array([(p.width, p.height, p.max_adu) for p in geom.panels]).T
-        fs, ss = row[:, kernel.FS] + 0.5, row[:, kernel.SS] + 0.5
-        keep = (row[:, kernel.SNR] >= s.min_snr) & (row[:, kernel.COMPACT] <= 0) & (row[:, kernel.INTENSITY] > 0)
-        keep &= row[:, kernel.SIGMA] <= s.spot_sigma[1]
-        keep &= row[:, kernel.SEEN] >= LEAST_SEEN
+        fs, ss = row[:, columns.FS] + 0.5, row[:, columns.SS] + 0.5
+        keep = (row[:, columns.SNR] >= s.min_snr) & (row[:, columns.COMPACT] <= 0) & (row[:, columns.INTENSITY] > 0)
+        keep &= row[:, columns.SIGMA] <= s.spot_sigma[1]
+        keep &= row[:, columns.SEEN] >= LEAST_SEEN
         keep &= (fs >= 0) & (ss >= 0) & (fs <= width[panel]) & (ss <= height[panel])
         if s.min_res or s.max_res:
             keep &= self._within_limits(panel, fs, ss, geom)
         if not s.use_saturated:
-            keep &= ~(row[:, kernel.HIGHEST] > max_adu[panel])
+            keep &= ~(row[:, columns.HIGHEST] > max_adu[panel])
         kept = np.flatnonzero(keep)
-        kept = np.sort(kept[np.argsort(-row[kept, kernel.SNR], kind="stable")[: s.max_peaks]])
+        kept = np.sort(kept[np.argsort(-row[kept, columns.SNR], kind="stable")[: s.max_peaks]])
         kept = kept[np.argsort(panel[kept], kind="stable")]
         row = row[kept]
         return PeakList.make(
             panel[kept],
             fs[kept],
             ss[kept],
-            row[:, kernel.INTENSITY],
-            snr=row[:, kernel.SNR],
-            max_pixel=row[:, kernel.HIGHEST],
-            num_pixels=row[:, kernel.NUM_PIXELS],
+            row[:, columns.INTENSITY],
+            snr=row[:, columns.SNR],
+            max_pixel=row[:, columns.HIGHEST],
+            num_pixels=row[:, columns.NUM_PIXELS],
         )
 
     def _within_limits(

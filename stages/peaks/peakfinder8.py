@@ -19,8 +19,8 @@ from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
 from stages.peaks import _kernel_peakfinder8 as kernel
-from stages.peaks import _kernel_rings as rings
 from stages.peaks import _warm_up
+from stages.peaks._rings import ring_blocks, ring_clip, ring_core, ring_samples, ring_screen
 from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 
 SAMPLES_PER_RING = 128
@@ -109,7 +109,7 @@ class RingMap:
         starts = packed_starts(geom.panels)
         radius = np.empty(starts[-1], np.float32)
         for vectors, panel, first, last in zip(vectors_px, geom.panels, starts[:-1], starts[1:], strict=True):
-            rings.radii(vectors, panel.width, panel.height, radius[first:last])
+            ring_blocks.radii(vectors, panel.width, panel.height, radius[first:last])
         inside = radius > min_res
         if max_res:
             inside &= radius < max_res
@@ -167,7 +167,7 @@ class PeakFinder8Search:
             return PeakList.make([], [], [], [])
         all_listed = self._statistics(arrays)
         if not all_listed:
-            rings.range_tables(self._upper, 1.0, self._uppers)
+            ring_blocks.range_tables(self._upper, 1.0, self._uppers)
         panels, rows = [], []
         for i, (table, flat) in enumerate(arrays):
             n = kernel.find_peaks(
@@ -226,7 +226,7 @@ class PeakFinder8Search:
         mask = self._mask(geom)
         tables = [table for table, _ in arrays]
         if self._mask_version != self._mask.version:
-            rings.fold_mask(self._map.ring, mask, self._ring, self._count)
+            ring_blocks.fold_mask(self._map.ring, mask, self._ring, self._count)
             self._mask_version = self._mask.version
             self._describe_blocks(geom)
             good = int(self._count[:-1].sum())
@@ -251,10 +251,10 @@ class PeakFinder8Search:
         self._lanes = np.empty((4, number + 1), np.int64)
         self._float_lanes = np.empty((4, number + 1, 2))
         self._sums = np.empty((number + 1, 2))
-        blocks = [panel.height * -(-panel.width // rings.BLOCK) for panel in geom.panels]
+        blocks = [panel.height * -(-panel.width // ring_blocks.BLOCK) for panel in geom.panels]
         self._first_block = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64)
         self._block = np.empty((int(self._first_block[-1]), 3), np.int32)
-        capacity = size // 8 + max(panel.width for panel in geom.panels) + rings.BLOCK
+        capacity = size // 8 + max(panel.width for panel in geom.panels) + ring_blocks.BLOCK
         self._place = np.empty(capacity, np.int32)
         self._value = np.empty(capacity, np.float32)
         self._chosen = np.empty(capacity, np.int32)
@@ -274,7 +274,9 @@ class PeakFinder8Search:
         number = self._map.num_rings
         bad = np.concatenate([b.reshape(-1) for b in always_bad])
         widths = np.array([panel.width for panel in geom.panels])
-        levels = rings.describe_blocks(self._map.ring, bad, widths, packed_starts(geom.panels), number, self._block)
+        levels = ring_blocks.describe_blocks(
+            self._map.ring, bad, widths, packed_starts(geom.panels), number, self._block
+        )
         self._lows, self._highs, self._uppers = np.empty((3, levels, number), np.float32)
 
     def _choose_samples(self, geom: DetGeom) -> None:
@@ -284,7 +286,7 @@ class PeakFinder8Search:
             wanted = FAST_SAMPLES_PER_RING, FAST_SAMPLES_PER_SHORT_RING
         sample = np.empty(min(number * (max(wanted) + 1), self._ring.size), np.int32)
         widths = np.array([panel.width for panel in geom.panels])
-        n = rings.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, *wanted, sample)
+        n = ring_samples.choose_samples(self._ring, widths, packed_starts(geom.panels), self._count, *wanted, sample)
         self._sample = sample[:n].copy()
         ring = self._ring[self._sample]
         self._slot = np.empty(n, np.int32)
@@ -299,7 +301,7 @@ class PeakFinder8Search:
         for table in tables:
             source, to = np.empty((2, len(self._sample)), np.int32)
             masked = len(self._count) - 1
-            n = rings.locate_samples(table.where, self._ring, self._sample, self._slot, masked, source, to)
+            n = ring_samples.locate_samples(table.where, self._ring, self._sample, self._slot, masked, source, to)
             self._sources.append((source[:n].copy(), to[:n].copy()))
         self._block_of_panel = [self._first_block[table.panel] for table in tables]
 
@@ -307,15 +309,15 @@ class PeakFinder8Search:
         """Set each ring's mean and threshold; return whether all pixels above their threshold are among those listed."""
         s = self._stage
         for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
-            rings.take_samples(flat, source, to, self._sampled)
+            ring_samples.take_samples(flat, source, to, self._sampled)
         if s.fast:
             return self._sampled_statistics(arrays)
-        rings.estimate_core(
+        ring_samples.estimate_core(
             self._sampled, self._first, self._count, s.threshold, s.min_snr, self._low, self._high, self._constant
         )
         self._ends = self._collect(arrays)
         listed = self._ends[-1]
-        all_listed = listed >= 0 and rings.clip(
+        all_listed = listed >= 0 and ring_clip.clip(
             self._count,
             self._sums,
             self._low,
@@ -331,7 +333,7 @@ class PeakFinder8Search:
             self._cut,
         )
         if listed < 0:
-            self._upper[-1], self._offset[-1] = rings.NO_THRESHOLD, 0.0
+            self._upper[-1], self._offset[-1] = ring_samples.NO_THRESHOLD, 0.0
             self._cut[:-1] = 1
         if self._cut.any():
             self._clip_plainly(arrays)
@@ -341,13 +343,15 @@ class PeakFinder8Search:
     def _sampled_statistics(self, arrays: Arrays) -> bool:
         """The same from a sample of each ring and all pixels of its upper tail."""
         s = self._stage
-        rings.sampled_cuts(self._sampled, self._first, self._count, s.threshold, s.min_snr, self._offset, self._high)
-        rings.range_tables(self._high, 1.0, self._highs)
+        ring_samples.sampled_cuts(
+            self._sampled, self._first, self._count, s.threshold, s.min_snr, self._offset, self._high
+        )
+        ring_blocks.range_tables(self._high, 1.0, self._highs)
         self._ends = [0]
         for i, (table, flat) in enumerate(arrays):
             self._ends.append(self._list_above(i, table, flat, self._high, self._highs, self._ends[-1]))
         listed = self._ends[-1]
-        return rings.clip_tails(
+        return ring_samples.clip_tails(
             self._sampled,
             self._first,
             self._count,
@@ -372,25 +376,25 @@ class PeakFinder8Search:
     ) -> int:
         """List all pixels of the i-th array above the threshold, from number `begin` on; return where they end."""
         blocks = self._block, self._block_of_panel[i], uppers
-        n = rings.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
+        n = ring_screen.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
         if n > len(self._place):
             place, value = np.empty(n, np.int32), np.empty(n, np.float32)
             place[:begin], value[:begin] = self._place[:begin], self._value[:begin]
             self._place, self._value, self._chosen = place, value, np.empty(n, np.int32)
-            rings.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
+            ring_screen.screen(flat, table.where, self._ring, upper, *blocks, begin, self._place, self._value)
         return n
 
     def _collect(self, arrays: Arrays) -> list[int]:
         """Add up the rings' cores and list the other pixels; return where each array's end in the list, -1 if it is full."""
-        rings.range_tables(self._low, -1.0, self._lows)
-        rings.range_tables(self._high, 1.0, self._highs)
-        fit_packed = rings.fit_packed(self._count, self._low, self._high)
+        ring_blocks.range_tables(self._low, -1.0, self._lows)
+        ring_blocks.range_tables(self._high, 1.0, self._highs)
+        fit_packed = ring_core.fit_packed(self._count, self._low, self._high)
         self._lanes[:] = 0
         self._float_lanes[:] = 0.0
         ends = [0]
         for (table, flat), block_of_panel in zip(arrays, self._block_of_panel, strict=True):
             packed = fit_packed and flat.dtype.kind != "f"
-            collect = rings.collect_integers if packed else rings.collect_floats
+            collect = ring_core.collect_integers if packed else ring_core.collect_floats
             n = collect(
                 flat,
                 table.where,
@@ -410,7 +414,7 @@ class PeakFinder8Search:
             if n < 0:
                 break
         np.sum(self._float_lanes, axis=0, out=self._sums)
-        rings.unpack(self._lanes, self._sums)
+        ring_core.unpack(self._lanes, self._sums)
         return ends
 
     def _clip_plainly(self, arrays: Arrays) -> None:
@@ -419,8 +423,8 @@ class PeakFinder8Search:
         of_ring, value = np.empty(size, np.uint16), np.empty(size, np.float32)
         n = 0
         for table, flat in arrays:
-            n = rings.gather(flat, table.where, self._ring, self._cut, n, of_ring, value)
-        rings.clip_plainly(
+            n = ring_clip.gather(flat, table.where, self._ring, self._cut, n, of_ring, value)
+        ring_clip.clip_plainly(
             of_ring, value, self._cut, self._stage.threshold, self._stage.min_snr, self._offset, self._upper
         )
 
@@ -429,10 +433,10 @@ class PeakFinder8Search:
         arrays = self._arrays(image, geom)
         self._cut[:-1] = 1
         self._clip_plainly(arrays)
-        rings.range_tables(self._upper, 1.0, self._uppers)
+        ring_blocks.range_tables(self._upper, 1.0, self._uppers)
         for i, (table, flat) in enumerate(arrays):
             self._all_above(i, table, flat)
-            rings.collect_floats(
+            ring_core.collect_floats(
                 flat,
                 table.where,
                 self._ring,
@@ -451,7 +455,7 @@ class PeakFinder8Search:
     def _listed_above(self, i: int) -> NDArray[np.int32]:
         """Return the places of the listed pixels of the i-th array that are above their threshold."""
         mine = slice(self._ends[i], self._ends[i + 1])
-        n = rings.pick(self._ring, self._upper, self._place[mine], self._value[mine], self._chosen)
+        n = ring_screen.pick(self._ring, self._upper, self._place[mine], self._value[mine], self._chosen)
         return self._chosen[:n]
 
     def _all_above(self, i: int, table: PanelTable, flat: NDArray[Any]) -> NDArray[np.int32]:

@@ -1,43 +1,44 @@
-"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks.
-
-Matrices of three rows are written out, since numba's linear algebra needs scipy, and all callees stand in this one file,
-since numba's cache looks at one file only; hence its length.
-"""
+"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stages._kernel_algebra import align, cholesky, cholesky_solve, copy, reciprocal, turn
+from stages.kernel import kernel
+
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
 
 MAX_DAMPINGS = 8
 
 
-@njit(cache=True, nogil=True)
-def inverse_transpose(m: Array, out: Array) -> float:
-    """Write the inverse of m's transpose into `out` (rows a, b, c give rows a*, b*, c*); return m's determinant."""
-    for i in range(3):
-        s, t = m[(i + 1) % 3], m[(i + 2) % 3]
-        out[i, 0] = s[1] * t[2] - s[2] * t[1]
-        out[i, 1] = s[2] * t[0] - s[0] * t[2]
-        out[i, 2] = s[0] * t[1] - s[1] * t[0]
-    determinant = m[0, 0] * out[0, 0] + m[0, 1] * out[0, 1] + m[0, 2] * out[0, 2]
-    if determinant != 0.0:
-        for i in range(3):
-            for j in range(3):
-                out[i, j] /= determinant
-    return float(determinant)
+class Observed(NamedTuple):
+    """Pairs of reflections and peaks: int32 (n, 3) indices, and where the peaks are, panel, fs and ss, (n) each."""
+
+    hkl: Array
+    panel: Array
+    fs: Array
+    ss: Array
 
 
-@njit(cache=True, nogil=True)
+class Panels(NamedTuple):
+    """Of each panel, (m, 3) each: corner in metres, unit normal, and the vectors that give fs and ss; see PanelFinder."""
+
+    origin: Array
+    normal: Array
+    dual_fs: Array
+    dual_ss: Array
+
+
+@kernel
 def impose(real: Array, group: Array) -> bool:
     """Change `real` (rows a, b, c) into the nearest basis whose metric has the symmetry `group`; say if that worked.
 
     The metric G = A A^T is averaged over W G W^T; with G = L L^T (Cholesky) the new basis is L U, where the rotation U is the
-    orthogonal factor of L^-1 A, found by Newton's iteration U <- (U + U^-T) / 2.
+    orthogonal factor of L^-1 A.
     """
     metric = np.zeros((3, 3))
     for w in group:
@@ -56,47 +57,17 @@ def impose(real: Array, group: Array) -> bool:
     for i in range(3):
         for j in range(3):
             metric[i, j] /= group.shape[0]
-    lower = np.zeros((3, 3))
-    for i in range(3):
-        for j in range(i + 1):
-            value = metric[i, j]
-            for x in range(j):
-                value -= lower[i, x] * lower[j, x]
-            if i == j:
-                if not value > 0.0:
-                    return False
-                lower[i, i] = math.sqrt(value)
-            else:
-                lower[i, j] = value / lower[j, j]
-    turn = np.zeros((3, 3))
-    for column in range(3):  # L U = A by forward substitution
-        for i in range(3):
-            value = real[i, column]
-            for x in range(i):
-                value -= lower[i, x] * turn[x, column]
-            turn[i, column] = value / lower[i, i]
-    other = np.zeros((3, 3))
-    for _ in range(20):
-        if inverse_transpose(turn, other) == 0.0:
-            return False
-        change = 0.0
-        for i in range(3):
-            for j in range(3):
-                new = 0.5 * (turn[i, j] + other[i, j])
-                change = max(change, abs(new - turn[i, j]))
-                turn[i, j] = new
-        if change < 1e-14:
-            break
-    for i in range(3):
-        for j in range(3):
-            value = 0.0
-            for x in range(i + 1):
-                value += lower[i, x] * turn[x, j]
-            real[i, j] = value
+    if not cholesky(metric, 3):
+        return False
+    metric[0, 1] = metric[0, 2] = metric[1, 2] = 0.0
+    turned = np.empty((3, 3))
+    if not align(metric, real, turned, np.empty((2, 3, 3))):
+        return False
+    copy(turned, real)
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def select(paired: Array, error: Array, dfs: Array, dss: Array, spread: float, floor: Array, chosen: Array) -> int:
     """Choose the pairs that agree with most of the others; return how many.
 
@@ -126,29 +97,25 @@ def select(paired: Array, error: Array, dfs: Array, dss: Array, spread: float, f
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def deviations(
-    reciprocal: Array,
+    star: Array,
     shift: Array,
     k: float,
     weight: float,
-    hkl: Array,
-    panel: Array,
-    fs: Array,
-    ss: Array,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
+    observed: Observed,
+    panels: Panels,
     out: Array,
 ) -> float:
     """Write (weighted excitation error, fs and ss predicted minus observed) of each pair to `out`; return R, their squares."""
+    hkl, panel, fs, ss = observed.hkl, observed.panel, observed.fs, observed.ss
+    origin, normal, dual_fs, dual_ss = panels.origin, panels.normal, panels.dual_fs, panels.dual_ss
     total = 0.0
     for i in range(hkl.shape[0]):
         p = panel[i]
-        dx = hkl[i, 0] * reciprocal[0, 0] + hkl[i, 1] * reciprocal[1, 0] + hkl[i, 2] * reciprocal[2, 0]
-        dy = hkl[i, 0] * reciprocal[0, 1] + hkl[i, 1] * reciprocal[1, 1] + hkl[i, 2] * reciprocal[2, 1]
-        dz = hkl[i, 0] * reciprocal[0, 2] + hkl[i, 1] * reciprocal[1, 2] + hkl[i, 2] * reciprocal[2, 2] + k
+        dx = hkl[i, 0] * star[0, 0] + hkl[i, 1] * star[1, 0] + hkl[i, 2] * star[2, 0]
+        dy = hkl[i, 0] * star[0, 1] + hkl[i, 1] * star[1, 1] + hkl[i, 2] * star[2, 1]
+        dz = hkl[i, 0] * star[0, 2] + hkl[i, 1] * star[1, 2] + hkl[i, 2] * star[2, 2] + k
         out[i, 0] = weight * (k - math.sqrt(dx * dx + dy * dy + dz * dz))
         towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
         ox, oy, oz = origin[p, 0] + shift[0], origin[p, 1] + shift[1], origin[p, 2]
@@ -162,21 +129,21 @@ def deviations(
     return total
 
 
-@njit(cache=True, nogil=True)
-def strain_of(metric: Array, reciprocal: Array, out: Array) -> None:
+@kernel
+def strain_of(metric: Array, star: Array, out: Array) -> None:
     """Write -1/2 B^T G B to `out`."""
     for i in range(3):
         for j in range(3):
             value = 0.0
             for a in range(3):
                 for b in range(3):
-                    value += reciprocal[a, i] * metric[a, b] * reciprocal[b, j]
+                    value += star[a, i] * metric[a, b] * star[b, j]
             out[i, j] = -0.5 * value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gradients(
-    reciprocal: Array,
+    star: Array,
     strains: Array,
     shift: Array,
     k: float,
@@ -184,10 +151,7 @@ def gradients(
     indices: Array,
     p: int,
     num_shifts: int,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
+    panels: Panels,
     out: Array,
 ) -> None:
     """Write the derivatives of one pair's three deviations by all parameters to `out` (3, n).
@@ -195,9 +159,10 @@ def gradients(
     A change of the metric by G_i moves g by g S_i, S_i = -1/2 B^T G_i B being one of `strains`, a turn about axis n by n x g.
     The ray d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
     """
-    gx = indices[0] * reciprocal[0, 0] + indices[1] * reciprocal[1, 0] + indices[2] * reciprocal[2, 0]
-    gy = indices[0] * reciprocal[0, 1] + indices[1] * reciprocal[1, 1] + indices[2] * reciprocal[2, 1]
-    gz = indices[0] * reciprocal[0, 2] + indices[1] * reciprocal[1, 2] + indices[2] * reciprocal[2, 2]
+    origin, normal, dual_fs, dual_ss = panels.origin, panels.normal, panels.dual_fs, panels.dual_ss
+    gx = indices[0] * star[0, 0] + indices[1] * star[1, 0] + indices[2] * star[2, 0]
+    gy = indices[0] * star[0, 1] + indices[1] * star[1, 1] + indices[2] * star[2, 1]
+    gz = indices[0] * star[0, 2] + indices[1] * star[1, 2] + indices[2] * star[2, 2]
     dx, dy, dz = gx, gy, gz + k
     length = math.sqrt(dx * dx + dy * dy + dz * dz)
     nx, ny, nz = normal[p, 0], normal[p, 1], normal[p, 2]
@@ -229,36 +194,19 @@ def gradients(
         out[2, at] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z - dual_ss[p, j]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve(matrix: Array, damping: float, right: Array, lower: Array, out: Array) -> bool:
-    """Solve (M + damping diag M) x = r for a symmetric positive matrix by Cholesky's method; say if that worked."""
+    """Solve (M + damping diag M) x = r for a symmetric positive matrix; say if that worked. `lower` is room for M."""
     n = right.size
     for i in range(n):
+        out[i] = right[i]
         for j in range(i + 1):
-            value = matrix[i, j] * (1.0 + damping) if i == j else matrix[i, j]
-            for x in range(j):
-                value -= lower[i, x] * lower[j, x]
-            if i == j:
-                if not value > 0.0:
-                    return False
-                lower[i, i] = math.sqrt(value)
-            else:
-                lower[i, j] = value / lower[j, j]
-    for i in range(n):
-        value = right[i]
-        for x in range(i):
-            value -= lower[i, x] * out[x]
-        out[i] = value / lower[i, i]
-    for i in range(n - 1, -1, -1):
-        value = out[i]
-        for x in range(i + 1, n):
-            value -= lower[x, i] * out[x]
-        out[i] = value / lower[i, i]
-    return True
+            lower[i, j] = matrix[i, j] * (1.0 + damping) if i == j else matrix[i, j]
+    return cholesky_solve(lower, out, n)
 
 
-@njit(cache=True, nogil=True)
-def move(real: Array, reciprocal: Array, basis: Array, step: Array, group: Array, out: Array) -> bool:
+@kernel
+def move(real: Array, star: Array, basis: Array, step: Floats, group: Array, out: Array) -> bool:
     """Write the basis after a step of the parameters to `out`: A + 1/2 dG B, turned, its metric symmetric again."""
     num_cell = basis.shape[0]
     for i in range(3):
@@ -266,23 +214,13 @@ def move(real: Array, reciprocal: Array, basis: Array, step: Array, group: Array
             value = real[i, j]
             for n in range(num_cell):
                 for a in range(3):
-                    value += 0.5 * step[n] * basis[n, i, a] * reciprocal[a, j]
+                    value += 0.5 * step[n] * basis[n, i, a] * star[a, j]
             out[i, j] = value
-    wx, wy, wz = step[num_cell], step[num_cell + 1], step[num_cell + 2]
-    angle = math.sqrt(wx * wx + wy * wy + wz * wz)
-    if angle > 0.0:
-        wx, wy, wz = wx / angle, wy / angle, wz / angle
-        cos, sin = math.cos(angle), math.sin(angle)
-        for i in range(3):
-            x, y, z = out[i, 0], out[i, 1], out[i, 2]
-            along = (wx * x + wy * y + wz * z) * (1.0 - cos)
-            out[i, 0] = x * cos + (wy * z - wz * y) * sin + wx * along
-            out[i, 1] = y * cos + (wz * x - wx * z) * sin + wy * along
-            out[i, 2] = z * cos + (wx * y - wy * x) * sin + wz * along
-    return bool(impose(out, group))
+    turn(out, float(step[num_cell]), float(step[num_cell + 1]), float(step[num_cell + 2]))
+    return impose(out, group)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit(
     real: Array,
     shift: Array,
@@ -294,14 +232,8 @@ def fit(
     refine_shift: bool,
     iterations: int,
     tolerance: float,
-    hkl: Array,
-    panel: Array,
-    fs: Array,
-    ss: Array,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
+    observed: Observed,
+    panels: Panels,
 ) -> float:
     """Fit basis and shift, changed in place, to pairs of reflections and peaks; return the sum of squares left.
 
@@ -310,11 +242,11 @@ def fit(
     with that symmetry, each scaled so that 1 would double the cell in its direction. `prior` holds the weights that
     draw the cell's parameters, and the shift, to where they started, in square pixels.
     """
-    num_pairs, num_cell = hkl.shape[0], basis.shape[0]
+    num_pairs, num_cell = observed.hkl.shape[0], basis.shape[0]
     num_shifts = 2 if refine_shift else 0
     n = num_cell + 3 + num_shifts
-    reciprocal = np.empty((3, 3))
-    new_real, new_reciprocal, new_shift = np.empty((3, 3)), np.empty((3, 3)), np.empty(2)
+    star = np.empty((3, 3))
+    new_real, new_star, new_shift = np.empty((3, 3)), np.empty((3, 3)), np.empty(2)
     residual, new_residual = np.empty((num_pairs, 3)), np.empty((num_pairs, 3))
     strains = np.empty((num_cell, 3, 3))
     slope, matrix, lower = np.empty((3, n)), np.empty((n, n)), np.zeros((n, n))
@@ -323,31 +255,28 @@ def fit(
     pull = np.zeros(n)
     pull[:num_cell] = prior[0]
     pull[num_cell + 3 :] = prior[1]
-    inverse_transpose(real, reciprocal)
-    total = deviations(reciprocal, shift, k, weight, hkl, panel, fs, ss, origin, normal, dual_fs, dual_ss, residual)
+    reciprocal(real, star)
+    total = deviations(star, shift, k, weight, observed, panels, residual)
     cost = total
     damping = 1e-6
     for _ in range(iterations):
         for i in range(num_cell):
-            strain_of(basis[i], reciprocal, strains[i])
+            strain_of(basis[i], star, strains[i])
         matrix[:] = 0.0
         for i in range(n):
             matrix[i, i] = pull[i]
             right[i] = -pull[i] * so_far[i]
         for i in range(num_pairs):
             gradients(
-                reciprocal,
+                star,
                 strains,
                 shift,
                 k,
                 weight,
-                hkl[i],
-                panel[i],
+                observed.hkl[i],
+                observed.panel[i],
                 num_shifts,
-                origin,
-                normal,
-                dual_fs,
-                dual_ss,
+                panels,
                 slope,
             )
             for term in range(3):
@@ -357,24 +286,18 @@ def fit(
                         matrix[a, b] += slope[term, a] * slope[term, b]
         better = False
         for _ in range(MAX_DAMPINGS):
-            worked = solve(matrix, damping, right, lower, step) and move(real, reciprocal, basis, step, group, new_real)
-            if worked and inverse_transpose(new_real, new_reciprocal) != 0.0:
+            worked = solve(matrix, damping, right, lower, step) and move(real, star, basis, step, group, new_real)
+            if worked and reciprocal(new_real, new_star) != 0.0:
                 new_shift[:] = shift
                 for j in range(num_shifts):
                     new_shift[j] += step[num_cell + 3 + j]
                 new_total = deviations(
-                    new_reciprocal,
+                    new_star,
                     new_shift,
                     k,
                     weight,
-                    hkl,
-                    panel,
-                    fs,
-                    ss,
-                    origin,
-                    normal,
-                    dual_fs,
-                    dual_ss,
+                    observed,
+                    panels,
                     new_residual,
                 )
                 new_cost = new_total
@@ -388,9 +311,9 @@ def fit(
         if not better:
             break
         gain = cost - new_cost
-        real[:], reciprocal[:], shift[:], residual[:], so_far[:] = (
+        real[:], star[:], shift[:], residual[:], so_far[:] = (
             new_real,
-            new_reciprocal,
+            new_star,
             new_shift,
             new_residual,
             trial,
@@ -402,9 +325,10 @@ def fit(
     return float(total)
 
 
-@njit(cache=True, nogil=True)
-def gather(chosen: Array, hkl: Array, panel: Array, fs: Array, ss: Array) -> tuple[Array, Array, Array, Array]:
-    """Return the chosen pairs: indices, panel and observed place."""
+@kernel
+def gather(chosen: Array, observed: Observed) -> Observed:
+    """Return the chosen pairs."""
+    hkl, panel, fs, ss = observed.hkl, observed.panel, observed.fs, observed.ss
     n = 0
     for i in range(chosen.size):
         n += 1 if chosen[i] else 0
@@ -416,10 +340,10 @@ def gather(chosen: Array, hkl: Array, panel: Array, fs: Array, ss: Array) -> tup
             hkl_out[n, 0], hkl_out[n, 1], hkl_out[n, 2] = hkl[i, 0], hkl[i, 1], hkl[i, 2]
             panel_out[n], fs_out[n], ss_out[n] = panel[i], fs[i], ss[i]
             n += 1
-    return hkl_out, panel_out, fs_out, ss_out
+    return Observed(hkl_out, panel_out, fs_out, ss_out)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit_chosen(
     real: Array,
     shift: Array,
@@ -432,14 +356,8 @@ def fit_chosen(
     iterations: int,
     tolerance: float,
     chosen: Array,
-    hkl: Array,
-    panel: Array,
-    fs: Array,
-    ss: Array,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
+    observed: Observed,
+    panels: Panels,
 ) -> float:
     """:func:`fit` to the chosen pairs; `metrics` (n, 3, 3) is scaled by the cell's lengths here."""
     basis = np.empty(metrics.shape)
@@ -450,7 +368,6 @@ def fit_chosen(
         for i in range(3):
             for j in range(3):
                 basis[n, i, j] = metrics[n, i, j] * length[i] * length[j]
-    indices, at, at_fs, at_ss = gather(chosen, hkl, panel, fs, ss)
     return float(
         fit(
             real,
@@ -463,19 +380,13 @@ def fit_chosen(
             refine_shift,
             iterations,
             tolerance,
-            indices,
-            at,
-            at_fs,
-            at_ss,
-            origin,
-            normal,
-            dual_fs,
-            dual_ss,
+            gather(chosen, observed),
+            panels,
         )
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def same_pairs(chosen: Array, hkl: Array, chosen_before: Array, hkl_before: Array) -> bool:
     """Say whether the same peaks are chosen with the same indices."""
     for i in range(chosen.size):
@@ -488,28 +399,20 @@ def same_pairs(chosen: Array, hkl: Array, chosen_before: Array, hkl_before: Arra
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def residuals(
     bases: Array,
     shifts: Array,
     k: float,
     weight: float,
     chosen: Array,
-    hkl: Array,
-    panel: Array,
-    fs: Array,
-    ss: Array,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
+    observed: Observed,
+    panels: Panels,
     out: Array,
 ) -> None:
     """Write R over the chosen pairs to `out`, for each of several bases (n, 3, 3) and shifts (n, 2)."""
-    indices, at, at_fs, at_ss = gather(chosen, hkl, panel, fs, ss)
-    reciprocal, each = np.empty((3, 3)), np.empty((at.size, 3))
+    of_chosen = gather(chosen, observed)
+    star, each = np.empty((3, 3)), np.empty((of_chosen.fs.size, 3))
     for n in range(bases.shape[0]):
-        inverse_transpose(bases[n], reciprocal)
-        out[n] = deviations(
-            reciprocal, shifts[n], k, weight, indices, at, at_fs, at_ss, origin, normal, dual_fs, dual_ss, each
-        )
+        reciprocal(bases[n], star)
+        out[n] = deviations(star, shifts[n], k, weight, of_chosen, panels, each)

@@ -119,7 +119,7 @@ class RunningPrediction:
             return None
         bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
         bases[0], shifts[0] = real, shift
-        panels = (finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
+        panels = kernel.Panels(finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
         for _ in range(stage.cycles):
             kernel.fit_chosen(
                 real,
@@ -133,11 +133,8 @@ class RunningPrediction:
                 stage.iterations,
                 stage.tolerance,
                 chosen,
-                pairs.hkl,
-                peaks.panel,
-                peaks.fs,
-                peaks.ss,
-                *panels,
+                kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
+                panels,
             )
             before, chosen_before = pairs, chosen
             pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
@@ -152,11 +149,8 @@ class RunningPrediction:
             finder.wave_number,
             stage.excitation_weight,
             chosen,
-            pairs.hkl,
-            peaks.panel,
-            peaks.fs,
-            peaks.ss,
-            *panels,
+            kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
+            panels,
             at_both,
         )
         initial, final = float(at_both[0]), float(at_both[1])

@@ -8,8 +8,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 Array = NDArray[Any]
 
@@ -21,7 +22,7 @@ _LOW32, _LOW16, _S16 = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF), np.uint64(16)
 _TO_UNIT = 1.0 / 9007199254740992.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix(x: Any) -> Any:
     """Turn a counter (uint64) into 64 random bits."""
     z = (x ^ (x >> _S30)) * _M1
@@ -29,13 +30,13 @@ def mix(x: Any) -> Any:
     return z ^ (z >> _S31)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def uniform(x: Any) -> float:
     """Turn a counter (uint64) into a number in (0, 1)."""
     return (np.float64(mix(x) >> _S11) + 0.5) * _TO_UNIT
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def wilson_intensity(h: Any, k: Any, ll: Any, rotations: Array, translations: Array, seed: Any) -> float:
     """Return the acentric Wilson intensity (mean 1) of a reflection; 0 where it is systematically absent.
 
@@ -58,7 +59,7 @@ def wilson_intensity(h: Any, k: Any, ll: Any, rotations: Array, translations: Ar
     return -math.log(uniform(mix(np.uint64(best)) + seed))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def wilson_intensities(hkl: Array, rotations: Array, translations: Array, seed: Any) -> Array:
     """Return :func:`wilson_intensity` of each row of `hkl` (n, 3)."""
     out = np.empty(hkl.shape[0])
@@ -69,7 +70,7 @@ def wilson_intensities(hkl: Array, rotations: Array, translations: Array, seed: 
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def near_ewald_sphere(reciprocal: Array, k: float, width: float, q_max: float, hkl_out: Array, error_out: Array) -> int:
     """Find the lattice points g with | |g + k0| - k | <= width and 0 < |g| <= q_max; return how many there are.
 
@@ -123,7 +124,7 @@ def near_ewald_sphere(reciprocal: Array, k: float, width: float, q_max: float, h
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def meet_panels(
     direction: Array,
     origin: Array,
@@ -161,7 +162,7 @@ def meet_panels(
                 panel_out[i], fs_out[i], ss_out[i] = p, fs, ss
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter_photons(
     photons: Array,
     fs: Array,
@@ -193,7 +194,7 @@ def scatter_photons(
                 out[start[i] + x * fs_stride[i] + y * ss_stride[i]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def background_rate(q: float) -> float:
     """Photons per pixel from water, air and the beam's halo at q (1/Angstrom), before the factor cos^3(2 theta)."""
     return (
@@ -204,7 +205,7 @@ def background_rate(q: float) -> float:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def panel_rates(
     origin: Array,
     fs_step: Array,
@@ -230,7 +231,7 @@ def panel_rates(
             out[start + i * fs_stride + j * ss_stride] = rate
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rate_levels(rates: Array, lowest: float, step: float, out: Array) -> None:
     """Choose for each pixel one of the tabulated rates ``lowest * exp(step * (level - 1))``; level 0 where rate is NaN.
 
@@ -249,7 +250,7 @@ def rate_levels(rates: Array, lowest: float, step: float, out: Array) -> None:
         out[i] = level + 1 + (1 if upper else 0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def poisson_alias_tables(rates: Array, bits: int) -> Array:
     """Make one alias table for the Poisson distribution of each rate: uint64 (levels, 2**bits).
 
@@ -300,7 +301,7 @@ def poisson_alias_tables(rates: Array, bits: int) -> Array:
     return table
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_background(levels: Array, table: Array, bits: int, gap: int, seed: Any, out: Array) -> None:
     """Draw each pixel's background photons (int32); pixels of level 0 lie in no panel and become `gap`.
 

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 
 from pipeline import UserError
+from stages.cell_file import cell_text, read_cell
 from stages.detector import Detector
 from stages.geom_file.units import METRES, Quantity
 from stages.geometry import HC_EV_ANGSTROM
 from stages.header import Header
-from stages.lattice import cell_text, read_cell
 from stages.simulation.experiment import Simulation
-from stages.simulation.settings import Settings
+from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
 
@@ -90,12 +90,12 @@ class Apparatus:
         style: Literal["seed", "om"] = "seed",
         image: bool = True,
         geometry: Path | None = None,
-        size: str = "2068x2162",
-        res: float = 5814.0,
+        size: str = SIZE,
+        res: float = RES_PER_M,
         cell: Path | None = None,
         space_group: str | None = None,
-        energy_ev: float = 9500.0,
-        distance_mm: float = 130.0,
+        energy_ev: float = ENERGY_EV,
+        distance_mm: float = DISTANCE_MM,
     ) -> Apparatus:
         """Set a beamline up.
 

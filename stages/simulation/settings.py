@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SIZE = "2068x2162"
+"""Width and height of the detector that is simulated without a geometry file, in pixels; an Eiger 4M."""
+RES_PER_M = 5814.0
+"""Pixels per metre of that detector."""
+ENERGY_EV = 9500.0
+DISTANCE_MM = 130.0
+"""From the sample to the detector."""
+
 
 @dataclass(frozen=True)
 class Settings:

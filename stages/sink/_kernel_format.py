@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from stages.kernel import kernel
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -34,7 +35,7 @@ _MINUS = 45
 _POINT = 46
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scaled(value: float, scale: float) -> Any:
     """The integer nearest to ``value * scale``, ties to even, for value >= 0 and a scale of at most 26 bits."""
     product = value * scale
@@ -49,7 +50,7 @@ def _scaled(value: float, scale: float) -> Any:
     return whole
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_digits(out: Bytes, at: int, number: Any, decimals: int, negative: bool, width: int) -> int:
     """Write an integer >= 0 right-justified, a point before its last `decimals` digits; return where it ends."""
     places = 1
@@ -84,21 +85,21 @@ def _put_digits(out: Bytes, at: int, number: Any, decimals: int, negative: bool,
     return end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_fixed(out: Bytes, at: int, value: float, decimals: int, scale: float, width: int) -> int:
     """Write a number as ``%{width}.{decimals}f`` does, the sign of a negative zero included."""
     negative = bool(np.signbit(value))
     return _put_digits(out, at, _scaled(abs(value), scale), decimals, negative, width)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_integer(out: Bytes, at: int, value: int, width: int) -> int:
     """Write an integer as ``%{width}i`` does."""
     number = np.int64(value)
     return _put_digits(out, at, abs(number), 0, bool(number < 0), width)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_name(out: Bytes, at: int, names: Bytes, first: int, last: int) -> int:
     """Write a panel's name and the end of the line."""
     for n in range(first, last):
@@ -108,7 +109,7 @@ def _put_name(out: Bytes, at: int, names: Bytes, first: int, last: int) -> int:
     return at + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def peak_lines(
     fs: Floats,
     ss: Floats,
@@ -149,7 +150,7 @@ def peak_lines(
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reflection_lines(
     hkl: NDArray[np.int32],
     values: Floats,

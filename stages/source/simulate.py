@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, stage
 from stages.simulation.apparatus import Apparatus
-from stages.simulation.settings import Settings
+from stages.simulation.beamline import Beamline
 from stages.simulation.truth import TruthWriter
 
 
@@ -55,7 +54,7 @@ class RunningSimulation:
 
 
 @stage("source/simulate")
-class Simulate:
+class Simulate(Beamline):
     """Make simulated stills of known truth in this process; ``streamajig simulate`` sends the same over a socket.
 
     Wilson intensities (exponential) times exp(-B / (2 d^2)); Gaussian partiality in the excitation error; log-normal frame
@@ -66,44 +65,14 @@ class Simulate:
     --write-geometry FILE`` writes the file that the rest of the graph needs; without `cell` the crystals are of lysozyme.
     """
 
-    frames: Annotated[int, Field(ge=0, description="how many; 0 goes on until the run is stopped")] = 200
-    seed: Annotated[int, Field(ge=0, description="everything random follows from it")] = 0
-    hits: Annotated[float, Field(ge=0, le=1, description="fraction of frames with a crystal")] = 0.7
-    spurious: Annotated[float, Field(ge=0, le=0.9, description="fraction of a hit's listed peaks that are none")] = 0.1
-    peaks_per_hit: Annotated[int, Field(ge=0, description="list only so many true spots, the brightest; 0: all")] = 0
-    blank_peaks: Annotated[float, Field(ge=0, description="mean number of peaks listed for a blank")] = 5.0
-    dtype: Annotated[str, Field(description="type of the pixels: i4, f4, u2, ...")] = "i4"
-    image: Annotated[bool, Field(description="send pixels, or peaks and headers alone")] = True
-    size: Annotated[str, Field(description="width and height of the built-in detector, pixels")] = "2068x2162"
-    res: Annotated[float, Field(gt=0, description="pixels per metre of the built-in detector")] = 5814.0
-    geometry: Annotated[Path | None, Field(description="geometry file instead of the built-in detector")] = None
-    cell: Annotated[Path | None, Field(description="unit cell file (.cell, .pdb); lysozyme without one")] = None
-    space_group: Annotated[str | None, Field(description="for the file's cell, e.g. 'P 43 21 2'")] = None
-    energy_ev: Annotated[float, Field(gt=0, description="photon energy")] = 9500.0
-    distance_mm: Annotated[float, Field(gt=0, description="detector distance")] = 130.0
-    truth: Annotated[Path | None, Field(description="write what is true of each frame there")] = None
+    frames: int = Field(default=200, ge=0, description="How many; 0 goes on until the run is stopped.")
+    truth: Path | None = Field(
+        default=None, description="Write what is true of each frame there, a JSON object a line."
+    )
 
     def open(self, context: Context) -> RunningSimulation:
         """Set the beamline up and make its tables."""
-        settings = Settings(
-            seed=self.seed,
-            hits=self.hits,
-            spurious=self.spurious,
-            peaks_per_hit=self.peaks_per_hit,
-            blank_peaks=self.blank_peaks,
-            dtype=self.dtype,
-        )
-        apparatus = Apparatus.make(
-            settings,
-            image=self.image,
-            geometry=self.geometry,
-            size=self.size,
-            res=self.res,
-            cell=self.cell,
-            space_group=self.space_group,
-            energy_ev=self.energy_ev,
-            distance_mm=self.distance_mm,
-        )
+        apparatus = self.set_up()
         for note in apparatus.notes:
             context.log.warning("%s", note)
         apparatus.simulation.frame(0, pixels=self.image)
@@ -112,4 +81,4 @@ class Simulate:
     @staticmethod
     def warm_up() -> None:
         """Compile the simulator's kernels."""
-        Apparatus.make(Settings(hits=1.0), size="64x64").simulation.frame(0)
+        Beamline(hits=1.0, size="64x64").set_up().simulation.frame(0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline import Context
+from stages.cell_file import cell_text
 from stages.index.pairs import Pairs
-from stages.lattice import cell_text
 from stages.peaklist import Hit
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, overlap, simulate
 

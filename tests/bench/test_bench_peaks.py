@@ -9,32 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
+from peak_searches import SEARCHES
 
 from pipeline import Context
 from stages.image import Image
-from stages.peaks.peakfinder8 import PeakFinder8
-from stages.peaks.peakfinder9 import PeakFinder9
-from stages.peaks.zaef import Zaef
 
 pytestmark = pytest.mark.bench
 
-PEAKFINDER8 = {"threshold": 15.0, "max_pix_count": 20, "min_res": 30, "max_res": 1200}
-
-STAGES = {
-    "peakfinder8": PeakFinder8(**PEAKFINDER8),
-    "peakfinder8_fast": PeakFinder8(**PEAKFINDER8, fast=True),
-    "peakfinder9": PeakFinder9(),
-    "peakfinder9_photons": PeakFinder9(min_sig=1.0),
-    "zaef": Zaef(threshold=25.0, min_sq_gradient=300.0),
-}
-
 
 @pytest.mark.parametrize("dtype", ["i4", "u2", "f4"])
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", SEARCHES)
 def test_peak_search(name: str, dtype: str, frames: Any, beside_the_floor: Any, benchmark: Any) -> None:
     mine = frames.astype(dtype)
     images = [Image.of(data=pixels) for pixels in mine.pixels]
-    running = STAGES[name].open(Context())
+    running = SEARCHES[name].open(Context())
     found = beside_the_floor(lambda i: running(images[i], mine.geom), mine)
     benchmark.extra_info["peaks"] = len(found)
     assert len(found) > 10
@@ -49,7 +37,7 @@ def busy(steps: int) -> float:
     return total
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", SEARCHES)
 def test_two_threads_against_one(name: str, frames: Any, read_pass: Any, benchmark: Any) -> None:
     """Each replica has its own frames; the ratio is that of frames per second, best of several turns by turns.
 
@@ -58,7 +46,7 @@ def test_two_threads_against_one(name: str, frames: Any, read_pass: Any, benchma
     """
     images = [Image.of(data=pixels) for pixels in frames.pixels]
     context = Context()
-    searches = [STAGES[name].open(context) for _ in range(2)]
+    searches = [SEARCHES[name].open(context) for _ in range(2)]
     repeats = 8
 
     def work(which: int) -> int:

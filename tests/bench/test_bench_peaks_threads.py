@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
+from peak_searches import SEARCHES
 
 from pipeline import Context, EndOfStream, Event, Message, stage
 from pipeline.graph import Graph
@@ -23,22 +24,10 @@ from pipeline.run import run
 from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaks import _warm_up
-from stages.peaks.likelihood import Likelihood
-from stages.peaks.peakfinder8 import PeakFinder8
-from stages.peaks.peakfinder9 import PeakFinder9
-from stages.peaks.zaef import Zaef
 from stages.sink.memory import Memory
 
 pytestmark = pytest.mark.bench
 
-PEAKFINDER8 = {"threshold": 15.0, "max_pix_count": 20, "min_res": 30, "max_res": 1200}
-STAGES = {
-    "peakfinder8": PeakFinder8(**PEAKFINDER8),
-    "peakfinder8_fast": PeakFinder8(**PEAKFINDER8, fast=True),
-    "peakfinder9": PeakFinder9(),
-    "zaef": Zaef(threshold=25.0, min_sq_gradient=300.0),
-    "likelihood": Likelihood(),
-}
 THREADS = tuple(n for n in (1, 2, 4, 8, 16) if n <= (os.cpu_count() or 1))
 FRAMES_PER_THREAD = 40
 FIRST_FRAMES_PER_THREAD = 10
@@ -149,7 +138,7 @@ def test_frames_per_second_by_number_of_threads(
     lines = [f"{'per second (x one)':18s}" + "".join(f"{n:>9d} thread{'s' if n > 1 else ' '}" for n in THREADS)]
     for name, work in controls.items():
         lines.append(row(name, [turns_per_second(work, n) for n in THREADS]))
-    for name, search in STAGES.items():
+    for name, search in SEARCHES.items():
         rates = [max(frames_per_second(search, n) for _ in range(2)) for n in THREADS]
         benchmark.extra_info[name] = [round(rate, 1) for rate in rates]
         lines.append(row(name, rates))

@@ -164,6 +164,30 @@ def test_an_equals_sign_behind_a_short_option_is_no_part_of_its_value(capsys: py
     assert capsys.readouterr().out == spaced
 
 
+def test_a_value_of_the_wrong_type_is_said_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*INDEX, "--min-peaks=many"]) == 2
+
+    complaint = capsys.readouterr().err
+    assert "--min-peaks" in complaint
+    assert "'many'" in complaint
+
+
+def test_what_is_wrong_with_several_values_alike_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*INDEX, "--peaks=msgpack", "--tolerance=0,0,0,0"]) == 2
+
+    assert capsys.readouterr().err.count("--tolerance: input should be greater than 0") == 1
+
+
+def test_an_address_that_is_none_is_explained_without_the_validators_own_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [word.replace("tcp://127.0.0.1:1", "127.0.0.1") for word in INDEX]
+    assert cli.run([*arguments, "--peaks=msgpack"]) == 2
+
+    complaint = capsys.readouterr().err
+    assert "--zmq-input: '127.0.0.1' is no address to connect to" in complaint
+
+
 def test_warming_up_opens_what_index_would_open(capsys: pytest.CaptureFixture[str], toy_graph: Path) -> None:
     assert cli.run(["warm-up", str(toy_graph)]) == 0
 
@@ -324,6 +348,59 @@ def test_a_signal_ends_a_run_that_a_second_one_abandons(tmp_path: Path, signals:
     assert report["received"] == 2
     assert report["conserved"] is True
     assert report["abandoned"] == (2 if signals == 2 else 0)
+
+
+OPENS_FOR_EVER = """\
+import sys
+import time
+
+from pipeline import Context, Message, stage
+
+
+class Opened(int):
+    pass
+
+
+class Running:
+    def __call__(self, message: Message) -> Opened:
+        return Opened(1)
+
+
+@stage("slow/opens")
+class Opens:
+    "It never comes to an end."
+
+    def open(self, context: Context) -> Running:
+        print("opening", file=sys.stderr, flush=True)
+        while True:
+            time.sleep(0.01)
+"""
+
+
+def test_a_signal_while_a_stage_opens_ends_at_once(tmp_path: Path) -> None:
+    import signal
+
+    module, file = tmp_path / "opens_for_ever.py", tmp_path / "slow.yaml"
+    module.write_text(OPENS_FOR_EVER)
+    text = TOY_GRAPH.replace("modules: [", f'modules: ["{module}", ')
+    file.write_text(text.replace("  decode:", "  opens: {stage: slow/opens}\n  decode:"))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", str(file)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    heard = ""
+    while "opening" not in heard:
+        heard = running.stderr.readline()
+        assert heard, "it ended by itself"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+
+    assert (running.returncode, out) == (130, "")
+    assert "ended before anything was received" in err
+    assert "Traceback" not in err
 
 
 def test_importing_the_command_line_takes_nothing_heavy() -> None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from least_options import LEAST
 
 from pipeline import UserError
 from pipeline.indexamajig import graph_from_options
 
-BASE = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("any.geom"),
-    "pdb": Path("any.cell"),
-    "output": Path("any.stream"),
-    "peaks": "zaef",
-}
+BASE = {**LEAST, "peaks": "zaef"}
 
 
 def test_filters_stand_before_the_search_in_their_order_and_are_undone_after_it() -> None:

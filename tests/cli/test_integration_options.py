@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from least_options import LEAST
 
 from pipeline.errors import UserError
 from pipeline.indexamajig import graph_from_options
@@ -14,14 +13,7 @@ from stages.live.detector_shift import DetectorShift
 from stages.live.int_diag import IntDiag
 from stages.refine.prediction import Prediction
 
-BASE = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("some.geom"),
-    "output": Path("some.stream"),
-    "pdb": Path("some.cell"),
-    "peaks": "peakfinder8",
-}
+BASE = {**LEAST, "peaks": "peakfinder8"}
 
 
 def integration(**options):

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
+from least_options import LEAST
 
 from pipeline import UserError
 from pipeline.graph import Graph
 from pipeline.indexamajig import graph_from_options
 from stages.live.merge import Merge, Until
 
-BASE: dict[str, Any] = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("a.geom"),
-    "output": Path("a.stream"),
-    "pdb": Path("a.cell"),
-    "live_merge": "4/mmm",
-}
+BASE = {**LEAST, "live_merge": "4/mmm"}
 
 
 def test_merging_comes_after_integration_and_beside_the_stream() -> None:

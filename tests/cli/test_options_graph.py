@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from least_options import LEAST as BASE
 
 from pipeline import UserError
 from pipeline.graph import Graph
 from pipeline.indexamajig import graph_from_options
-
-BASE: dict[str, Any] = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("a.geom"),
-    "output": Path("a.stream"),
-    "pdb": Path("a.cell"),
-}
 
 
 def stages_of(graph: Graph) -> list[str]:
@@ -116,6 +109,7 @@ def test_methods_in_turn_are_a_chain_of_nodes() -> None:
             "fromfile_input_file": Path("a.sol"),
             "multi": True,
             "no_retry": True,
+            "no_check_peaks": True,
         }
     )
 
@@ -127,6 +121,8 @@ def test_methods_in_turn_are_a_chain_of_nodes() -> None:
     for name in ("index_pairs", "index_lattice"):
         assert graph.node(name).stage.multi
         assert not graph.node(name).stage.retry
+    for name in ("index", "index_pairs", "index_lattice"):
+        assert not graph.node(name).stage.check_peaks
     assert Graph.from_yaml(graph.to_yaml()) == graph
     graph.check()
 
@@ -355,6 +351,21 @@ def test_an_option_without_effect_gives_a_warning(caplog: pytest.LogCaptureFixtu
     assert "--threshold has no effect with peaks/from_message" in caplog.text
     assert "--push-res has no effect without integrate" in caplog.text
     assert "--no-refine has no effect in this graph" in caplog.text
+
+
+def test_a_tolerance_without_a_cell_is_said_where_it_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+    base = {**BASE, "pdb": None, "tolerance": "1,1,1,1", "no_check_cell": True, "fromfile_input_file": Path("a.sol")}
+    from_file = graph_from_options({**base, "indexing": "file"}).node("index").stage
+
+    assert from_file == graph_from_options({**base, "indexing": "file", "tolerance": None}).node("index").stage
+    assert "--tolerance has no effect with index/file without --pdb" in caplog.text
+    assert "--no-check-cell has no effect with index/file without --pdb" in caplog.text
+    graph_from_options({**base, "indexing": "lattice"})
+    assert "--tolerance has no effect with index/lattice\n" in caplog.text
+    caplog.clear()
+    auto = graph_from_options({**base, "indexing": "auto", "fromfile_input_file": None}).node("index").stage
+    assert (auto.tolerance[0], auto.check_cell) == (1.0, False)  # the cell that is found counts
+    assert "no effect" not in caplog.text
 
 
 def test_msgpack_may_be_asked_for_as_crystfel_needs_it(caplog: pytest.LogCaptureFixture) -> None:

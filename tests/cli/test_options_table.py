@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from least_options import LEAST as BASE
 
 from pipeline import UserError, registry
 from pipeline.indexamajig import PEAK_METHODS, graph_from_options
@@ -16,15 +17,6 @@ from pipeline.indexamajig_reference import reference
 from pipeline.indexamajig_table import BY_NAME, OPTIONS, PANELS, option
 from pipeline.options import RunOptions
 from stages.live.merge import Until
-
-BASE: dict[str, Any] = {
-    "zmq_input": "tcp://127.0.0.1:5002",
-    "zmq_request": "next",
-    "geometry": Path("a.geom"),
-    "output": Path("a.stream"),
-    "pdb": Path("a.cell"),
-}
-"""The least that makes a whole graph."""
 
 STAGES = {
     "source": ("source/zmq_sub", "source/zmq_req", "source/replay"),

@@ -235,3 +235,20 @@ def test_frames_in_flight_never_exceed_what_was_allowed() -> None:
     graph = Graph.chain(Numbers(tuple(range(14, 200)), batch=0), Decode(), Slow(seconds=0.01), Double(), Keep())
     run(graph.with_options(in_flight=3, backend="threads:2"), on_progress=watch)
     assert 0 < most["in flight"] <= 3
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_why_opening_takes_long_is_said_and_only_then(slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    monkeypatch.setattr("pipeline.run._PATIENCE_S", 0.01 if slow else 60.0)
+    monkeypatch.setattr("pipeline.run._say_why_it_takes_long", said.set)
+    opened = Keep.open
+
+    def open_slowly(stage: Keep, context: object) -> object:
+        assert said.wait(10.0) or not slow
+        return opened(stage, context)
+
+    if slow:
+        monkeypatch.setattr(Keep, "open", open_slowly)
+    assert_conserved(run(chain(range(3))))
+    assert said.is_set() == slow

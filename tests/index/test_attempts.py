@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage import Context
+from stages.cell_file import cell_text
 from stages.crystal import Crystal, Crystals
 from stages.index._attempts import (
     Attempts,
@@ -22,7 +23,7 @@ from stages.index._attempts import (
     significance,
 )
 from stages.index.pairs import Pairs
-from stages.lattice import cell_text, misorientation, primitive, rotations
+from stages.lattice import misorientation, primitive, rotations
 from stages.peaklist import Hit
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, overlap, random_rotation, simulate
 

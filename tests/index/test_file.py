@@ -14,16 +14,18 @@ from pipeline import Context, Event, UserError
 from pipeline.graph import Graph
 from pipeline.run import run
 from pipeline.stage import contract_of
+from stages.cell_file import cell_text
 from stages.crystal import Crystal, Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.file import FromFile, Listed
-from stages.lattice import LATTICE_TYPES, Lattice, UnitCell, cell_text
+from stages.lattice import LATTICE_TYPES, Lattice, UnitCell
 from stages.peaklist import Hit
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
+from stages.simulation.spot_lists import XRAYS
 from stages.sink.headers_only import HeadersOnly as StreamWithoutPixels
 from stages.sink.memory import Memory
 from stages.solution_file import code_of, keys_of, parse_code, parse_line, read_solutions, solution_lines
@@ -34,10 +36,14 @@ CELL = "0.125 0 0  0 0.125 0  0 0 0.25"
 HIT = Hit(True, 30)
 
 
+NO_PEAKS, GEOM = XRAYS.peaks_of(np.zeros((0, 3)))
+
+
 def indexed(tmp_path: Path, text: str, event: str, earlier: Crystals | None = None, **parameters: object) -> Crystals:
+    """The crystals of a file as they stand there, whatever the peaks."""
     (tmp_path / "a.sol").write_text(text)
-    running = FromFile(file=tmp_path / "a.sol", **parameters).open(Context())
-    crystals, _ = running(HIT, Event(event), earlier)
+    running = FromFile(file=tmp_path / "a.sol", check_peaks=False, **parameters).open(Context())
+    crystals, _ = running(HIT, Event(event), NO_PEAKS, GEOM, earlier)
     return crystals
 
 
@@ -144,12 +150,12 @@ def test_crystals_of_an_earlier_method_are_passed_on_and_tries_add_up(tmp_path: 
 
 def test_frames_that_are_no_hits_pass_by_and_hits_that_are_not_in_the_file_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.sol").write_text(f"run //1 {CELL} 0 0 tPc\n")
-    running = FromFile(file=tmp_path / "a.sol").open(Context())
-    assert running(Hit(False, 3), Event("run // 1"), None) == (Crystals(), Listed(False))
-    crystals, listed = running(HIT, Event("run // 2"), None)
-    assert (len(crystals), listed.counts()) == (0, {"hits_not_in_file": 1})
-    crystals, listed = running(HIT, Event("run // 1"), None)
-    assert (len(crystals), listed.counts()) == (1, {"hits_not_in_file": 0})
+    running = FromFile(file=tmp_path / "a.sol", check_peaks=False).open(Context())
+    assert running(Hit(False, 3), Event("run // 1"), NO_PEAKS, GEOM, None) == (Crystals(), Listed(False))
+    crystals, listed = running(HIT, Event("run // 2"), NO_PEAKS, GEOM, None)
+    assert (len(crystals), listed.counts()) == (0, {"hits_not_in_file": 1, "crystals_refused_by_peaks": 0})
+    crystals, listed = running(HIT, Event("run // 1"), NO_PEAKS, GEOM, None)
+    assert (len(crystals), listed.counts()) == (1, {"hits_not_in_file": 0, "crystals_refused_by_peaks": 0})
 
 
 def test_with_a_cell_crystals_are_given_in_its_axes_and_others_are_left_out(
@@ -197,7 +203,7 @@ def test_crystals_of_a_stream_of_ours_come_back_the_same(tmp_path: Path) -> None
             MapPanels(geometry=geometry),
             FromMessage(),
             HitFinder(min_peaks=1),
-            FromFile(file=solutions),
+            FromFile(file=solutions, check_peaks=False),
             StreamWithoutPixels(path=output),
         )
         return chain.add(Memory(), name="memory", after="index")

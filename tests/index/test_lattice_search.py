@@ -257,3 +257,14 @@ def test_thirty_real_lists_of_one_crystal_are_indexed_alike(shared_data: Path):
         assert np.linalg.norm(found.basis, axis=1) == pytest.approx([36.9, 78.95, 78.95], rel=0.015)
         truth = found.basis if truth is None else truth
         assert is_lattice_of(found.basis, truth)
+
+
+def test_without_check_peaks_a_lattice_of_few_of_the_spots_is_accepted_and_noise_is_not():
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        spots = simulate(CELLS["lysozyme"], rng, 160, 0.75)
+        assert run(spots.q, retry=False).found == ()
+        (found,) = run(spots.q, retry=False, check_peaks=False)
+        truth = primitive_truth(CELLS["lysozyme"], spots.real_space_angstrom)
+        assert is_lattice_of(primitive_basis(found), truth)
+        assert run(noise(rng, 40), check_peaks=False).found == ()

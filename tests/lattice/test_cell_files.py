@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.lattice import LATTICE_TYPES, Lattice, UnitCell, cell_text, read_cell
+from stages.cell_file import cell_text, read_cell
+from stages.lattice import LATTICE_TYPES, Lattice, UnitCell
 
 LYSOZYME = """CrystFEL unit cell file version 1.0
 
@@ -110,14 +111,14 @@ def test_a_missing_file_and_a_folder_are_user_errors(tmp_path):
 
 
 def test_what_crystfel_ignores_is_ignored_with_a_warning(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, "streamajig.lattice"):
+    with caplog.at_level(logging.WARNING, "streamajig.cell_file"):
         read_cell(written(tmp_path, LYSOZYME + "hello\nmosaicity = 3 deg\n"))
     assert "hello" in caplog.text
     assert "mosaicity" in caplog.text
 
 
 def test_a_cell_that_does_not_obey_its_lattice_type_is_taken_with_a_warning(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, "streamajig.lattice"):
+    with caplog.at_level(logging.WARNING, "streamajig.cell_file"):
         cell, _ = read_cell(written(tmp_path, LYSOZYME.replace("7.91 nm", "8.05 nm")))
     assert cell.b == pytest.approx(80.5)
     assert "does not obey" in caplog.text
@@ -127,7 +128,7 @@ def test_hexagonal_with_centering_r_is_taken_as_h(tmp_path, caplog):
     hexagonal = cell_text(
         UnitCell(66, 66, 150, math.pi / 2, math.pi / 2, 2 * math.pi / 3, Lattice("hexagonal", "H", "c"))
     )
-    with caplog.at_level(logging.WARNING, "streamajig.lattice"):
+    with caplog.at_level(logging.WARNING, "streamajig.cell_file"):
         cell, _ = read_cell(written(tmp_path, hexagonal.replace("centering = H", "centering = R")))
     assert cell.lattice.centering == "H"
     assert "taken as H" in caplog.text

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Rejected, UserError
+from stages.cell_file import cell_text, read_cell
 from stages.crystal import CONSENSUS, Crystal, Crystals
-from stages.lattice import Lattice, UnitCell, cell_text, read_cell
+from stages.lattice import Lattice, UnitCell
 from stages.live._clusters import Clusters, basis_of, parameters_of
 from stages.live.cells import Cells, CellsWriter
 from stages.peaklist import Hit

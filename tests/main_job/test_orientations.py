@@ -9,11 +9,12 @@ import pytest
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
+from stages.cell_file import read_cell
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
-from stages.lattice import misorientation, read_cell
+from stages.lattice import misorientation
 from stages.peaklist import PeakList
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder

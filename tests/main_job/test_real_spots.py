@@ -13,11 +13,12 @@ from pipeline import Frame
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
+from stages.cell_file import read_cell
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
-from stages.lattice import misorientation, read_cell
+from stages.lattice import misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
 from stages.refine.prediction import Prediction

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from command import report_of, started, streamajig, wait_until
 
-from stages.lattice import misorientation, read_cell
+from stages.cell_file import read_cell
+from stages.lattice import misorientation
 from stages.simulation.truth import read_truth
 from stages.streamreader import read_stream
 

@@ -19,7 +19,8 @@ from command import streamajig
 from pipeline.indexamajig import graph_from_options
 from pipeline.report import Report
 from pipeline.run import run
-from stages.lattice import Lattice, UnitCell, cell_text, misorientation, read_cell
+from stages.cell_file import cell_text, read_cell
+from stages.lattice import Lattice, UnitCell, misorientation
 from stages.peaklist import PeakList
 from stages.serving import FrameServer, serve_in_thread
 from stages.setting import in_setting_of

@@ -10,11 +10,14 @@ import math
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from pipeline import Context
 from stages.geometry import DetGeom, Panel
 from stages.image import Image
 from stages.peaklist import PeakList
+from stages.tables import PIXEL_TYPES
 
 PIXEL_M = 1e-4
 
@@ -58,6 +61,22 @@ def detgeom(panels: list[dict[str, Any]], static_key: Any = None) -> DetGeom:
 def flat_detgeom(height: int, width: int, **panel: Any) -> DetGeom:
     """One panel, whose middle the beam hits unless its corner is given."""
     return detgeom([{"corner": (-width / 2, -height / 2), **panel, "shape": (height, width)}])
+
+
+def small_panel(
+    data: st.DataObject, longest: int, *, finite: bool = False, one_bad_in: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a panel of 1 to `longest` pixels a side in any type, 3 ADU and here and there something else, and its bad pixels."""
+    dtype = np.dtype(data.draw(st.sampled_from(PIXEL_TYPES)))
+    shape = data.draw(st.tuples(st.integers(1, longest), st.integers(1, longest)))
+    values = st.integers(0, 9) | st.integers(10, 120)
+    if dtype.kind != "u":
+        values |= st.integers(-9, -1)
+    if dtype.kind == "f" and not finite:
+        values = values.map(float) | st.sampled_from([np.nan, np.inf, -np.inf])
+    flags = st.sampled_from([0] * (one_bad_in - 1) + [1])
+    pixels = data.draw(hnp.arrays(dtype, shape, elements=values, fill=st.just(3)))
+    return pixels, data.draw(hnp.arrays(np.uint8, shape, elements=flags, fill=st.just(0)))
 
 
 def search(stage: Any, pixels: Any, geom: DetGeom, peaks: PeakList | None = None) -> PeakList:

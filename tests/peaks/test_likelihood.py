@@ -17,7 +17,7 @@ from pipeline.stage import contract_of
 from stages.geometry import DetGeom
 from stages.image import Image
 from stages.peaklist import PeakList
-from stages.peaks import _kernel_likelihood as kernel
+from stages.peaks._likelihood import groups, squares, summit_search
 from stages.peaks._polar_cells import PolarCells
 from stages.peaks.likelihood import Likelihood
 from stages.tables import PIXEL_TYPES
@@ -61,7 +61,7 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
         [limit[cells.tile_cells[a:b]].min() for a, b in zip(cells.tile_first, cells.tile_first[1:], strict=False)]
     )
     out = np.empty(pixels.size, np.int32)
-    n = kernel.screen(
+    n = squares.screen(
         pixels.reshape(-1).view(np.uint8),
         PIXEL_TYPES.index(dtype.type),
         np.array([[0, width, 1, width, height, 0]]),
@@ -95,7 +95,7 @@ def test_the_significance_is_the_likelihood_ratio_of_two_poisson_means(on, off, 
     def log_likelihood(mean_on, mean_off):
         return on * math.log(mean_on) - mean_on + off * math.log(mean_off) - mean_off
 
-    found = kernel.significance_of(on, off, ratio)
+    found = summit_search.significance_of(on, off, ratio)
     common = (on + off) / (1 + ratio)
     expected = 2 * (log_likelihood(on, off) - log_likelihood(ratio * common, common))
     assert found == (0.0 if on <= ratio * off else pytest.approx(math.sqrt(max(expected, 0)), abs=1e-3))
@@ -113,7 +113,7 @@ def test_summits_of_the_joined_candidates_stand_out_from_every_pass_to_a_higher_
     label, parent = np.zeros(42, np.int32), np.empty(n, np.int64)
     where = np.array([[0, 7, 1, 7, 6, 0]])
     variance = np.array([4.0])
-    kernel.join(where, np.zeros(42, np.int32), variance, 1.0, places, heights, np.zeros(n, np.int64), label, parent)
+    groups.join(where, np.zeros(42, np.int32), variance, 1.0, places, heights, np.zeros(n, np.int64), label, parent)
     height_at = dict(zip(places.tolist(), heights.tolist(), strict=True))
 
     def depth(k):
@@ -132,7 +132,7 @@ def test_summits_of_the_joined_candidates_stand_out_from_every_pass_to_a_higher_
         return math.inf
 
     for k in range(n):
-        scatter = kernel.DIP * math.sqrt(2 / (4 * math.pi) * (4.0 + max(heights[k], 0.0)))
+        scatter = groups.DIP * math.sqrt(2 / (4 * math.pi) * (4.0 + max(heights[k], 0.0)))
         assert (parent[k] == k) == (depth(k) > scatter)
         assert parent[parent[k]] == parent[k]
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, search, table
+from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, search, small_panel, table
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
@@ -47,17 +46,9 @@ def two_panels(bad_seed: int = 0) -> DetGeom:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
-    dtype = np.dtype(data.draw(st.sampled_from(PIXEL_TYPES)))
-    shape = data.draw(st.tuples(st.integers(1, 14), st.integers(1, 14)))
-    values = st.integers(0, 9) | st.integers(10, 120)
-    if dtype.kind != "u":
-        values |= st.integers(-9, -1)
-    if dtype.kind == "f":
-        values = values.map(float) | st.sampled_from([np.nan, np.inf, -np.inf])
-    pixels = data.draw(hnp.arrays(dtype, shape, elements=values, fill=st.just(3)))
-    bad = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 1), fill=st.just(0)))
+    pixels, bad = small_panel(data, 14)
     corner = data.draw(st.tuples(st.integers(-10, 3), st.floats(-10, 3).map(lambda c: round(c, 2))))
-    geom = detgeom([{"shape": shape, "corner": corner, "bad": bad}])
+    geom = detgeom([{"shape": pixels.shape, "corner": corner, "bad": bad}])
     options = {
         "threshold": data.draw(st.sampled_from([-5.0, 0.0, 8.0, 20.0])),
         "min_snr": data.draw(st.sampled_from([0.5, 2.0, 5.0])),

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder9_reference, search, table
+from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder9_reference, search, small_panel, table
 from pydantic import ValidationError
 
 from pipeline import Context, RejectFrame
@@ -40,15 +39,7 @@ def spotty(seed: int, shape=(70, 90), spots: int = 25) -> np.ndarray:
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
-    dtype = np.dtype(data.draw(st.sampled_from(PIXEL_TYPES)))
-    shape = data.draw(st.tuples(st.integers(1, 19), st.integers(1, 19)))
-    values = st.integers(0, 9) | st.integers(10, 120)
-    if dtype.kind != "u":
-        values |= st.integers(-9, -1)
-    if dtype.kind == "f":
-        values = values.map(float) | st.sampled_from([np.nan, np.inf, -np.inf])
-    pixels = data.draw(hnp.arrays(dtype, shape, elements=values, fill=st.just(3)))
-    bad = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 1), fill=st.just(0)))
+    pixels, bad = small_panel(data, 19)
     options = {
         "min_snr_biggest_pix": data.draw(st.sampled_from([0.0, 1.5, 3.0, 7.0])),
         "min_snr_peak_pix": data.draw(st.sampled_from([0.0, 1.0, 6.0])),
@@ -57,7 +48,7 @@ def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
         "min_snr": data.draw(st.sampled_from([0.0, 5.0, 12.0])),
         "local_bg_radius": data.draw(st.integers(1, 4)),
     }
-    found = search(PeakFinder9(**options), pixels, flat_detgeom(*shape, bad=bad))
+    found = search(PeakFinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
     assert_same(found, peakfinder9_reference(pixels, bad, **options))
 
 

@@ -274,15 +274,15 @@ def test_the_derivatives_are_those_of_the_deviations():
     basis = symmetry.metrics * np.outer(lengths, lengths)
     reciprocal = np.linalg.inv(true).T.copy()
     shift = np.array([1e-4, 2e-4])
-    rest = (finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
+    panels = kernel.Panels(finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
 
     def deviations(step):
         real = np.empty((3, 3))
         assert kernel.move(true, reciprocal, basis, step[:7], symmetry.rotations, real)
         out = np.empty((len(hkl), 3))
         moved = shift + step[7:]
-        observed = (peaks.panel, peaks.fs, peaks.ss)
-        kernel.deviations(np.linalg.inv(real).T.copy(), moved, finder.wave_number, 1000.0, hkl, *observed, *rest, out)
+        observed = kernel.Observed(hkl, peaks.panel, peaks.fs, peaks.ss)
+        kernel.deviations(np.linalg.inv(real).T.copy(), moved, finder.wave_number, 1000.0, observed, panels, out)
         return out
 
     slopes = np.empty((len(hkl), 3, 9))
@@ -291,7 +291,7 @@ def test_the_derivatives_are_those_of_the_deviations():
         kernel.strain_of(basis[n], reciprocal, strains[n])
     for i in range(len(hkl)):
         kernel.gradients(
-            reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], peaks.panel[i], 2, *rest, slopes[i]
+            reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], peaks.panel[i], 2, panels, slopes[i]
         )
     for n in range(9):
         step = np.zeros(9)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
 from pipeline.run import run as run_graph
+from stages.cell_file import read_cell
 from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
-from stages.lattice import Lattice, misorientation, read_cell
+from stages.lattice import Lattice, misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
 from stages.simulation.apparatus import Apparatus

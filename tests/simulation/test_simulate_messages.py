@@ -19,11 +19,11 @@ import zmq
 
 from pipeline import Context, EndOfStream, Message, UserError
 from pipeline.cli import run as command_line
+from stages.cell_file import read_cell
 from stages.decode.msgpack_map import MsgpackMap
 from stages.detector import Detector
 from stages.header import Header
 from stages.image import Image
-from stages.lattice import read_cell
 from stages.peaks.from_message import FromMessage
 from stages.simulation.apparatus import Apparatus, flat_geometry, header_values, parse_size
 from stages.simulation.commands import simulate
@@ -360,7 +360,8 @@ def test_real_detectors_are_simulated_panel_by_panel(name: str, shared_data: Pat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--format", "pickle"], "give seed or om"),
+        (["--format", "pickle"], "--format=pickle: input should be 'seed' or 'om'"),
+        (["--jitter", "-1"], "--jitter=-1.0: input should be greater than or equal to 0"),
         (["--size", "many"], "WIDTHxHEIGHT"),
         (["--dtype", "complex64"], "cannot be of type"),
         (["--geometry", "/nowhere/no.geom"], "no.geom"),

@@ -35,10 +35,11 @@ from pipeline import Context, registry
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
+from stages.cell_file import cell_text, read_cell
 from stages.crystal import Crystals
 from stages.geometry import DetGeom
 from stages.index._attempts import primitive_basis
-from stages.lattice import UnitCell, cell_text, misorientation, primitive, read_cell, rotations
+from stages.lattice import UnitCell, misorientation, primitive, rotations
 from stages.peaklist import Hit, PeakList
 from stages.setting import in_setting_of
 from stages.simulation.apparatus import Apparatus
