@@ -46,7 +46,7 @@ NET_PROMISING, NET_PER_SPOT = (
     -5.0,
     -0.12,
 )  # that of the best net is -16 in 20 random spots, -24 in 250; of a true one 10 to 300
-CLEAR, CLEAR_PER_SPOT, CLEAR_LEAD = 20.0, 0.7, 6.0  # no need to look further
+CLEAR, CLEAR_PER_SPOT, CLEAR_LEAD, CLEAR_FRACTION = 20.0, 0.7, 6.0, 0.88  # no need to look further
 N_TRIED = 3 * (N_TRIPLES + (N_AGAIN + 1) * N_NETS * COMPLETED)
 N_STEPS = 6
 SIGMA_SHIFT_PX = 3.0
@@ -992,7 +992,7 @@ def settle(
     best, best_shift, best_result, best_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
     indices = np.empty((n + 1, 3), np.int64)
     trials = 0
-    for _ in range(6):
+    for _ in range(10):
         now = result[0] - result[1]
         top = now + 1.0
         improved = False
@@ -1177,16 +1177,26 @@ def net_lead(
     model: Floats,
     room: Room,
     result: Floats,
-) -> float:
-    """Return by how much S - lnN of a lattice exceeds that of its best net: what the third axis explains beyond chance."""
-    best, net, net_model = -np.inf, np.empty((3, 3)), np.empty(3)
+) -> tuple[float, float]:
+    """Return by how much S - lnN of a lattice exceeds that of its best net: what the third axis explains beyond chance.
+
+    And how many spots belong to that of the nets which has most.
+    """
+    best, most, net, net_model = -np.inf, 0.0, np.empty((3, 3)), np.empty(3)
     for rank in range(N_NETS):
         if not best_net(basis, shift, spots, n, px, rank, net):
             break
         for i in range(3):
             net_model[i] = model[i]
         best = max(best, score_net(net, shift, spots, rays, n, px, q_rms, net_model, room.residuals))
-    return float(result[0] - result[1] - best)
+        most = max(most, net_model[FRACTION] * n)
+    return float(result[0] - result[1] - best), float(most)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def is_clear(margin: float, lead: float, most: float, explained: float, n: int) -> bool:
+    """Whether no better lattice is to be expected: it is significant, its third axis, too, which most spots of nets support."""
+    return bool(margin > CLEAR + CLEAR_PER_SPOT * n and lead > CLEAR_LEAD and explained > CLEAR_FRACTION * most)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1441,8 +1451,8 @@ def search(
                 basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
             )
             best = best_result[0] - best_result[1]
-            lead = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
-            clear = best > CLEAR + CLEAR_PER_SPOT * n and lead > CLEAR_LEAD
+            lead, most = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
+            clear = is_clear(best, lead, most, best_result[2], n)
             if clear or again == N_AGAIN - 1 or best < PROMISING:
                 break
             improved = False
@@ -1527,8 +1537,8 @@ def search(
                     basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
                 )
                 best = best_result[0] - best_result[1]
-                lead = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
-                clear = best > CLEAR + CLEAR_PER_SPOT * n and lead > CLEAR_LEAD
+                lead, most = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
+                clear = is_clear(best, lead, most, best_result[2], n)
             if n_all >= MANY_SPOTS and net > CLEAR + CLEAR_PER_SPOT * n:
                 break  # two axes are known: longer vectors, or more spots, will not tell the third
         if clear:
@@ -1547,5 +1557,5 @@ def search(
     report[SHIFT_X], report[SHIFT_Y] = best_shift[0], best_shift[1]
     report[GAP] = best - other
     report[SIGMA_A], report[SIGMA_L] = best_model[ACROSS], best_model[ALONG]
-    report[NET_LEAD] = net_lead(basis, best_shift, spots, all_rays, n, px, q_rms, best_model, room, best_result)
+    report[NET_LEAD], _ = net_lead(basis, best_shift, spots, all_rays, n, px, q_rms, best_model, room, best_result)
     report[SPREAD] = spread(basis, best_shift, spots, n, room.star)

@@ -333,7 +333,7 @@ def test_the_third_axis_explains_more_than_chance_if_it_is_right_and_less_if_it_
     for name, height in (("right", 1.0), ("wrong", 1.37)):
         trial, shift, model, result = basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3)
         kernel.polish(trial, shift, q, rays, len(q), len(q), px, 0.25, model, room, result)
-        lead[name] = kernel.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
+        lead[name], _ = kernel.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
     assert lead["right"] > 20
     assert lead["wrong"] < -20
 
