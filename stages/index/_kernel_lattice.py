@@ -957,7 +957,7 @@ def shift_class(basis: Floats, w0: int, w1: int, w2: int, p: int, c: int, star: 
     best, axis, times = np.inf, -1, 0
     for i in range(3):
         w = w0 if i == 0 else (w1 if i == 1 else w2)
-        for k in range(-2, 3):
+        for k in range(-3, 4):
             if (w * k - c) % p == 0 and k * k * dot(star[i], star[i]) < best:
                 best, axis, times = k * k * dot(star[i], star[i]), i, k
     if axis < 0:
@@ -982,7 +982,7 @@ def settle(
     room: Room,
     result: Floats,
 ) -> int:
-    """Go to lattices of index 2 and 3 above, 2, 3 and 5 below, as long as S - lnN grows by that; return the number of trials.
+    """Go to lattices of index 2 and 3 above, 2 to 7 below, as long as S - lnN grows by that; return the number of trials.
 
     A multiple of the true cell explains the same spots with a p that many times larger; a part of it leaves half of the
     spots, or two thirds, unexplained. Both have a lower S, but may be all that the vectors gave. In a multiple all spots may
@@ -1005,7 +1005,7 @@ def settle(
                 indices[m, i] = int(np.rint(f))
                 worst = max(worst, abs(f - np.rint(f)))
             m += worst < 0.25
-        for p in (2, 3, 5):
+        for p in (2, 3, 5, 7):
             for code in range(1, p * p * p):
                 w0, w1, w2 = code // (p * p), (code // p) % p, code % p
                 lead = w0 if w0 != 0 else (w1 if w1 != 0 else w2)

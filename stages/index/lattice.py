@@ -73,7 +73,7 @@ class FreeLattice:
     a still is sharp, and along it, where it is not; both errors are found from the spots. Along the beam a long axis is known
     poorly, and an axis may be longer than any vector that was looked for: a third axis is looked for anew, up to `max_axis`,
     modulo two vectors that the spots support, in the spots that lie on their planes. Lattices of index 2 and 3 above and of
-    index 2, 3 and 5 below are tried.
+    index 2, 3, 5 and 7 below are tried.
 
     **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a
     cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:

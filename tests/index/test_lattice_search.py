@@ -356,7 +356,7 @@ def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
     assert model[1] == pytest.approx(w.sum() / len(q))
 
 
-@pytest.mark.parametrize("times", [2, 3, 5])
+@pytest.mark.parametrize("times", [2, 3, 5, 7])
 @pytest.mark.parametrize("shifted", [False, True])
 def test_a_multiple_of_the_cell_settles_to_the_cell_even_if_the_shift_hides_it(lattice_spots, times, shifted):
     q, rays, truth, room = lattice_spots
