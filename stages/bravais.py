@@ -175,18 +175,21 @@ def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     """Unique axis b; of the bases of the net across it the least oblique one, in which a centred cell is C or I."""
     (b,) = _axes_of_order(group, 2)
     net = _across(reduced, group[1])[:16]
+    vectors = np.array(net) @ reduced
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ vectors.T / np.outer(lengths, lengths)
+    volumes = np.rint(np.array([[u @ v for v in net] for u in np.cross(net, b)]))
     best: tuple[float, Integers, str] | None = None
-    for a, c in itertools.permutations(net, 2):
-        axes = np.array([a, b, c])
-        centring = _centring(axes)
-        volume = abs(round(float(np.linalg.det(axes))))
-        if volume != (1 if centring == "P" else 2) or centring not in "PCI":
+    for i, j in np.argwhere((np.isin(np.abs(volumes), (1, 2))) & (cosines <= 0)):  # beta is obtuse
+        if best is not None and -cosines[i, j] >= best[0] - 1e-9:
             continue
-        real = axes @ reduced
-        cosine = float(real[0] @ real[2] / np.linalg.norm(real[0]) / np.linalg.norm(real[2]))
-        if cosine > 0 or (centring != "C" and np.linalg.norm(real[0]) > np.linalg.norm(real[2])):
-            continue  # beta is obtuse; a is the shorter one where the choice is free
-        oblique = -cosine + (1e-3 if centring == "I" else 0.0)
+        axes = np.array([net[i], b, net[j]])
+        centring = _centring(axes)
+        if abs(volumes[i, j]) != (1 if centring == "P" else 2) or centring not in "PCI":
+            continue
+        if centring != "C" and lengths[i] > lengths[j]:
+            continue  # a is the shorter one where the choice is free
+        oblique = -float(cosines[i, j]) + (1e-3 if centring == "I" else 0.0)
         if best is None or oblique < best[0] - 1e-9:
             best = (oblique, axes, centring)
     if best is None:

@@ -223,8 +223,8 @@ def near_rotations(reduced: Matrix, tolerance: float) -> NDArray[np.int64]:
     metric = reduced @ reduced.T
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
     candidates = _unimodular()
-    moved = candidates @ metric @ candidates.transpose(0, 2, 1)
-    misfit = (np.abs(moved - metric) / scale).max(axis=(1, 2))
+    upper = np.triu_indices(3)
+    misfit = np.abs((_metric_changes() @ metric[upper]).reshape(-1, 6) / scale[upper]).max(axis=1)
     misfit[(candidates == np.eye(3)).all(axis=(1, 2))] = -1.0  # the identity is first
     order = np.argsort(misfit, kind="stable")
     return candidates[order[: int(np.searchsorted(misfit[order], tolerance, side="right"))]]
@@ -242,6 +242,17 @@ def _unimodular() -> NDArray[np.int64]:
     trace = np.trace(every, axis1=1, axis2=2)
     found: NDArray[np.int64] = every[(np.rint(np.linalg.det(every)) == 1) & (trace >= -1)]
     return found
+
+
+@lru_cache(maxsize=1)
+def _metric_changes() -> Matrix:
+    """For each of those and each element on and above the diagonal: how W G W^T - G follows from the elements of G."""
+    rows, columns = np.triu_indices(3)
+    units = np.zeros((6, 3, 3))
+    units[range(6), rows, columns] = units[range(6), columns, rows] = 1.0
+    every = _unimodular().astype(np.float64)[:, None]
+    changes = every @ units @ every.transpose(0, 1, 3, 2) - units
+    return np.ascontiguousarray(changes[:, :, rows, columns].transpose(0, 2, 1)).reshape(-1, 6)
 
 
 # --- Bravais restrictions -------------------------------------------------------------------------------------------

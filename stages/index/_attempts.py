@@ -10,7 +10,7 @@ spurious peaks are weak, as a rule. (indexamajig does the same.)
 
 **Multi.** The spots that a lattice explains are taken away, and the rest is searched again until nothing is found. What is
 left of a pattern holds pseudo-solutions of its lattices, so that a further one must be clearer than the first, be
-significant on all spots, too, and not be one of those found before, turned a little.
+significant on all spots, too, or clear beyond doubt, and not be one of those found before, turned a little.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
 EXPLAINED = 0.2
 """A spot whose misfit is below this is explained by a lattice, and taken away before the next is looked for."""
 FURTHER_MARGIN, FURTHER_FRACTION, MARGIN_ON_ALL = 40.0, 0.1, 24.0
+CLEAR_MARGIN, CLEAR_FRACTION = 120.0, 0.25
+"""A lattice as clear as that in what is left need not be significant on all spots, of which it may explain but a quarter."""
 SAME_WITHIN_RAD = math.radians(3.0)
 
 RETRY_FRACTIONS = (0.8, 0.6)
@@ -58,11 +60,17 @@ class Solution:
     score
         S in nats: the probability that as many spots are explained by chance is below exp(-S), for one lattice.
     log_trials
-        lnN, the logarithm of the number of lattices that can be told apart: S - lnN is the significance.
+        lnN, the logarithm of the number of lattices that can be told apart: S - lnN is the significance. Each search has S and
+        lnN of its own: index/pairs counts how many spots are near a lattice of the given cell, index/lattice adds up how near
+        each spot is, and must find the cell besides. Only the margins of one search compare; of both 40 is far from chance.
     explained, num_spots
         Spots with misfit below 0.15, and spots in all.
     accepted
         Whether the search's own rule for a single lattice accepts it.
+    determined
+        Whether it is this lattice and no other one that explains the spots; if not, it is no further one, either.
+    shift
+        x and y of the shift of the detector that was found with the lattice, in 1/Angstrom: q less the shift is on the lattice.
     """
 
     basis: Floats
@@ -71,6 +79,12 @@ class Solution:
     explained: int
     num_spots: int
     accepted: bool = True
+    determined: bool = True
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def misfits(self, q: Floats) -> Floats:
+        """Return :func:`misfits` of spots on the shifted detector."""
+        return misfits(self.basis, q - np.array([*self.shift, 0.0]))
 
     @property
     def margin(self) -> float:
@@ -131,7 +145,7 @@ class Attempts:
                 break
             found.append(crystal)
             known.append(solution.basis)
-            left = left & (misfits(solution.basis, q) >= EXPLAINED)
+            left = left & (solution.misfits(q) >= EXPLAINED)
         return replace(before, found=tuple(found), num_tries=tries)
 
     def _one(
@@ -162,12 +176,14 @@ class Attempts:
     def _accepts(self, solution: Solution, q: Floats, chosen: NDArray[np.int64], known: list[Floats]) -> bool:
         if not known and (solution.accepted or not self.multi):
             return solution.accepted
-        explained = np.count_nonzero(misfits(solution.basis, q[chosen]) < EXPLAINED)
-        if solution.margin < FURTHER_MARGIN or explained < FURTHER_FRACTION * len(chosen):
+        explained = np.count_nonzero(solution.misfits(q[chosen]) < EXPLAINED)
+        if not solution.determined or solution.margin < FURTHER_MARGIN or explained < FURTHER_FRACTION * len(chosen):
             return False
         if any(same_lattice(solution.basis, basis) for basis in known):
             return False
-        return not known or significance(misfits(solution.basis, q)) >= solution.log_trials + MARGIN_ON_ALL
+        if not known or (solution.margin >= CLEAR_MARGIN and explained >= CLEAR_FRACTION * len(chosen)):
+            return True
+        return significance(solution.misfits(q)) >= solution.log_trials + MARGIN_ON_ALL
 
 
 def publish_method(context: Context, method: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,24 +33,28 @@ class FreeSearch:
     Attributes
     ----------
     min_axis, max_axis
-        Bounds of the axes of the primitive reduced cell in Angstrom.
+        Bounds of the axes of the primitive reduced cell in Angstrom. Two of the axes must not be longer than 220.
     work
         Grid points times spots that the first transform may cost; a frame where nothing is found costs some times as much.
     margin, margin_per_spot, min_explained
         Accepted: S - lnN of at least ``margin + margin_per_spot`` * (explained spots), and so large a part of the spots.
     margin_other
         By so much the S - lnN of every other lattice that was tried must be lower; else which one it is remains open.
+    margin_axis
+        By so much the S - lnN of the lattice must be higher than that of two of its axes, whatever the third is. Right lattices
+        are above -1.5, but for a band of 2 %, where they are above -14; two right axes with a wrong third below -15.
     check_peaks
         Whether `min_explained` and `margin_other` count (False: --no-check-peaks).
     """
 
     min_axis: float = 8.0
-    max_axis: float = 200.0
+    max_axis: float = 400.0
     work: float = 15e6
     margin: float = 15.0
     margin_per_spot: float = 0.5
     min_explained: float = 0.28
     margin_other: float = 5.0
+    margin_axis: float = -8.0
     check_peaks: bool = True
 
     def __call__(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
@@ -69,15 +74,20 @@ class FreeSearch:
         if not np.isfinite(score):
             return None
         explained = float(report[_kernel_lattice.EXPLAINED])
-        accepted = (
-            score - log_trials >= self.margin + self.margin_per_spot * explained
-            and (explained >= self.min_explained * n or not self.check_peaks)
-            and report[_kernel_lattice.SPREAD] > 0.5
+        determined = (
+            report[_kernel_lattice.SPREAD] > 0.5
+            and report[_kernel_lattice.NET_LEAD] >= self.margin_axis
             and (report[_kernel_lattice.GAP] >= self.margin_other or not self.check_peaks)
+        )
+        accepted = (
+            determined
+            and score - log_trials >= self.margin + self.margin_per_spot * explained
+            and (explained >= self.min_explained * n or not self.check_peaks)
         )
         if np.linalg.det(basis) < 0:
             basis = -basis
-        return Solution(basis, score, log_trials, round(explained), n, bool(accepted))
+        shift = float(report[_kernel_lattice.SHIFT_X]), float(report[_kernel_lattice.SHIFT_Y])
+        return Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
 
     def bravais(self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Bravais:
         """Return the highest symmetry that explains the spots as well as the free lattice does.
@@ -86,13 +96,11 @@ class FreeSearch:
         parameters that mean nothing gain with a probability of 0.1 % or so (2 times the gain is chi^2 of d degrees).
         """
         spots = self._prepared(q, px_per_angstrom)
-        triclinic = bravais_of(solution.basis, 0.0)
-        free, _ = self._restricted(triclinic, solution, spots, wavelength_angstrom, px_per_angstrom)
         for candidate in bravais_types(solution.basis):
             score, real = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
-            if score >= free - 3.0 - 2.0 * _FIXED[candidate.lattice.lattice_type]:
+            if score >= solution.score - 3.0 - 2.0 * _FIXED[candidate.lattice.lattice_type]:
                 return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit)
-        return triclinic
+        return bravais_of(solution.basis, 0.0)
 
     def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
         """Return the spots, (n, 3), sorted by |q|, without doubles and what is not finite."""
@@ -115,8 +123,8 @@ class FreeSearch:
         rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
         rays /= np.linalg.norm(rays, axis=1)[:, None]
         q_rms = float(np.sqrt((spots**2).sum(axis=1).mean()))
-        work = _kernel_lattice.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 2)))
-        shift, model, result = np.zeros(2), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
+        work = _kernel_lattice.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 3)))
+        shift, model, result = np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
         for _ in range(3):
             star, before = np.asarray(np.linalg.inv(basis).T, np.float64), shift.copy()
             tangents = _tangents(real, star, bravais.lattice)
@@ -124,7 +132,8 @@ class FreeSearch:
                 break
             # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
             factor = np.tril(work.normal).T
-            step = tangents @ np.linalg.lstsq(factor @ tangents, factor @ work.right, rcond=None)[0]
+            seen = factor @ tangents
+            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ work.right))
             moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
             real = impose_bravais(to_conventional @ moved, bravais.lattice)
             basis, shift = to_primitive @ real, before + step[9:11]
@@ -150,16 +159,30 @@ def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
     A strain e of the crystal, ``real (1 + e)``, changes the metric by ``2 real e real^T``; the reciprocal basis becomes
     ``star (1 - e)``.
     """
-    group = lattice_rotations(lattice)
     inverse = np.linalg.inv(real)
-    columns = []
+    strains = inverse @ _metrics(lattice) @ inverse.T / -2
+    changes = star @ np.concatenate([strains, _TURNS])
+    changes /= np.sqrt((changes**2).sum(axis=(1, 2), keepdims=True))
+    tangents = np.zeros((12, len(changes) + 2))
+    tangents[:9, :-2] = changes.reshape(-1, 9).T
+    tangents[9, -2] = tangents[10, -1] = 1.0
+    return tangents
+
+
+_TURNS = np.array(
+    [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
+)
+
+
+@lru_cache(maxsize=64)
+def _metrics(lattice: Lattice) -> Floats:
+    """Return the metrics that a lattice type allows, (k, 3, 3), linearly independent."""
+    group = lattice_rotations(lattice)
+    found: list[Floats] = []
     for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         unit = np.zeros((3, 3))
-        unit[i, j] = unit[j, i] = np.linalg.norm(real[i]) * np.linalg.norm(real[j])
-        change = np.mean(group @ unit @ group.transpose(0, 2, 1), axis=0)
-        columns.append(-star @ (inverse @ change @ inverse.T) / 2)
-        turn = np.zeros((3, 3))
-        if i != j:
-            turn[i, j], turn[j, i] = 1.0, -1.0
-            columns.append(star @ turn)
-    return np.column_stack([*(np.pad(c.ravel(), (0, 3)) for c in columns), np.eye(12)[9], np.eye(12)[10]])
+        unit[i, j] = unit[j, i] = 1.0
+        metric = np.mean(group @ unit @ group.transpose(0, 2, 1), axis=0)
+        if np.linalg.matrix_rank(np.array([*found, metric]).reshape(-1, 9)) > len(found):
+            found.append(metric)
+    return np.array(found)

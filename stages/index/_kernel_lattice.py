@@ -31,15 +31,28 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}  # no "nnan": what is not a number
 MIN_SPOTS = 6
 MASK_SPOTS = 128
 N_VECTORS, N_TRIPLES, COMPLETED = 28, 64, 5  # the highest summits hold the short vectors; more bring in chance triples
-FIRST_SPOTS, FEWEST_SPOTS, FIRST_AXIS = 40, 18, 130.0
+FIRST_SPOTS, MORE_SPOTS, FAR_SPOTS, FEWEST_SPOTS, MANY_SPOTS = (
+    40,
+    200,
+    60,
+    18,
+    100,
+)  # how many of the lowest are transformed
+FIRST_AXIS, FARTHEST = 130.0, 220.0
 POLISHED_FROM = 12
-N_NETS, N_AGAIN = 3, 4
+N_NETS, N_AGAIN, N_PAIRS = 3, 4, 24
 PROMISING = -12.0  # S - lnN of the best lattice in random spots is about -20; with two axes of three right it is more
-N_TRIED = 2 * (N_TRIPLES + N_AGAIN * N_NETS * COMPLETED)
+NET_PROMISING, NET_PER_SPOT = (
+    -5.0,
+    -0.12,
+)  # that of the best net is -16 in 20 random spots, -24 in 250; of a true one 10 to 300
+CLEAR, CLEAR_PER_SPOT, CLEAR_LEAD, CLEAR_FRACTION = 20.0, 0.7, 6.0, 0.88  # no need to look further
+N_TRIED = 3 * (N_TRIPLES + (N_AGAIN + 1) * N_NETS * COMPLETED)
 N_STEPS = 6
 SIGMA_SHIFT_PX = 3.0
 ACROSS, ALONG, FRACTION = range(3)  # places in a model
-SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED, SHIFT_X, SHIFT_Y, SPREAD, POLISHED, SIGMA_A, SIGMA_L, N_REPORT = range(12)
+SCORE, LOG_TRIALS, GAP, NET_LEAD, SPOTS, EXPLAINED, SPREAD = range(7)  # places in a report
+SHIFT_X, SHIFT_Y, POLISHED, SIGMA_A, SIGMA_L, N_REPORT = range(7, 13)
 
 
 # --- 3x3 algebra ----------------------------------------------------------------------------------------------------
@@ -314,46 +327,6 @@ def summits(found: Floats, n: int, steps: Floats, peaks: Floats) -> int:
 # --- vectors --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def fit_vector(v: Floats, spots: Floats, n: int, tolerance: float, shift: float, matrix: Floats, right: Floats) -> None:
-    """One step of trimmed least squares of t.q - p = integer, v = (t, p): the phase p is what a shift of the detector makes."""
-    t0, t1, t2, p = v[0], v[1], v[2], v[3]
-    size = t0 * t0 + t1 * t1 + t2 * t2
-    weight = 0.0036 / (0.0025 * size + 1e-9)  # prior: 5 % of the length; an index is good to 0.06
-    xx = yy = zz = weight
-    xy = xz = yz = x1 = y1 = z1 = 0.0
-    bx, by, bz = weight * t0, weight * t1, weight * t2
-    b1 = 0.0
-    m = 0
-    for k in range(n):
-        x, y, z = spots[k, 0], spots[k, 1], spots[k, 2]
-        f = t0 * x + t1 * y + t2 * z - p
-        h = np.rint(f)
-        if abs(f - h) < tolerance:
-            m += 1
-            xx += x * x
-            yy += y * y
-            zz += z * z
-            xy += x * y
-            xz += x * z
-            yz += y * z
-            x1 -= x
-            y1 -= y
-            z1 -= z
-            bx += h * x
-            by += h * y
-            bz += h * z
-            b1 -= h
-    matrix[0, 0], matrix[1, 0], matrix[1, 1] = xx, xy, yy
-    matrix[2, 0], matrix[2, 1], matrix[2, 2] = xz, yz, zz
-    matrix[3, 0], matrix[3, 1], matrix[3, 2] = x1, y1, z1
-    matrix[3, 3] = m + 0.0036 / ((t0 * t0 + t1 * t1) * shift * shift + 1e-9)
-    right[0], right[1], right[2], right[3] = bx, by, bz, b1
-    if solve(matrix, right):
-        for i in range(4):
-            v[i] = right[i]
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def standard_error(v: Floats, px: float) -> float:
     """The standard error of t.q: a pixel across the ray, which is nearly along z, and 0.001/A along it."""
@@ -380,19 +353,74 @@ def support(v: Floats, p: float, spots: Floats, n: int, px: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def fit_planes(v: Floats, spots: Floats, n: int, shift: float, model: Floats, matrix: Floats, right: Floats) -> float:
+    """One step of expectation and maximization of t.q - p = integer, v = (t, p); returns ln of the likelihood ratio before it.
+
+    What :func:`fit_lattice` does, in one dimension: a fraction of the spots is off by an error of sigma, in indices, the
+    others are random; `model` holds sigma and the fraction. The phase p is what a shift of the detector makes.
+    """
+    t0, t1, t2, p = v[0], v[1], v[2], v[3]
+    variance = model[0] * model[0]
+    peak, rest = model[1] * 0.3989422804014327 / model[0], 1.0 - model[1]
+    xx = yy = zz = variance / (0.0025 * (t0 * t0 + t1 * t1 + t2 * t2) + 1e-9)  # prior: 5 % of the length
+    xy = xz = yz = x1 = y1 = z1 = 0.0
+    bx = by = bz = b1 = 0.0
+    total = squares = value = 0.0
+    product = 1.0
+    for k in range(n):
+        x, y, z = spots[k, 0], spots[k, 1], spots[k, 2]
+        f = t0 * x + t1 * y + t2 * z - p
+        e = f - np.rint(f)
+        g = peak * np.exp(-0.5 * e * e / variance)
+        w = g / (rest + g)
+        product *= rest + g
+        if product > 1e200 or product < 1e-200:
+            value += np.log(product)
+            product = 1.0
+        total += w
+        squares += w * e * e
+        wx, wy, wz = w * x, w * y, w * z
+        xx += wx * x
+        yy += wy * y
+        zz += wz * z
+        xy += wx * y
+        xz += wx * z
+        yz += wy * z
+        x1 -= wx
+        y1 -= wy
+        z1 -= wz
+        bx -= e * wx
+        by -= e * wy
+        bz -= e * wz
+        b1 += w * e
+    prior = variance / ((t0 * t0 + t1 * t1) * shift * shift + 1e-9)
+    matrix[0, 0], matrix[1, 0], matrix[1, 1] = xx, xy, yy
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = xz, yz, zz
+    matrix[3, 0], matrix[3, 1], matrix[3, 2], matrix[3, 3] = x1, y1, z1, total + prior
+    right[0], right[1], right[2], right[3] = bx, by, bz, b1 - prior * p
+    if solve(matrix, right):
+        for i in range(4):
+            v[i] += right[i]
+    model[0] = min(0.25, max(0.03, np.sqrt((squares + 0.01) / (total + 1.0))))
+    model[1] = min(0.9, max(0.1, total / n))
+    return float(value + np.log(product))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def fit_growing(
-    v: Floats, spots: Floats, n_first: int, n: int, px: float, shift: float, matrix: Floats, right: Floats
-) -> None:
-    """Refine a vector from the lowest `n_first` spots outwards; at last of the spots within 2 standard errors."""
-    m = n_first
-    fit_vector(v, spots, m, 0.3, shift, matrix, right)
-    fit_vector(v, spots, m, 0.25, shift, matrix, right)
+    v: Floats, spots: Floats, n_first: int, n: int, shift: float, model: Floats, matrix: Floats, right: Floats
+) -> float:
+    """Refine a vector from the lowest `n_first` spots outwards; returns ln of the likelihood ratio against random spots."""
+    model[0], model[1] = 0.15, 0.8
+    m = min(n, n_first)
+    fit_planes(v, spots, m, shift, model, matrix, right)
     while m < n:
         m = min(n, m + m // 2 + 1)
-        fit_vector(v, spots, m, 0.25, shift, matrix, right)
-    wide = min(0.35, 2.0 * standard_error(v, px))
-    fit_vector(v, spots, m, max(0.2, wide), shift, matrix, right)
-    fit_vector(v, spots, m, max(0.15, wide), shift, matrix, right)
+        fit_planes(v, spots, m, shift, model, matrix, right)
+    value = 0.0
+    for _ in range(N_STEPS):
+        value = fit_planes(v, spots, n, shift, model, matrix, right)
+    return value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -425,11 +453,11 @@ def refine_vectors(
 
     `masks` (m, 2): which of the first MASK_SPOTS spots lie on each vector's planes. Returns how many there are.
     """
-    matrix, right = np.empty((4, 4)), np.empty(4)
+    matrix, right, model = np.empty((4, 4)), np.empty(4), np.empty(2)
     score = np.empty(n_peaks)
     for i in range(n_peaks):
         v = peaks[i]
-        fit_growing(v, spots, n_first, n, px, shift, matrix, right)
+        fit_growing(v, spots, n_first, n, shift, model, matrix, right)
         size = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
         score[i] = -np.inf
         if size >= shortest and size <= 1.05 * longest:
@@ -531,6 +559,41 @@ def best_triples(
                 values[o] = value
                 chosen[o, 0], chosen[o, 1], chosen[o, 2] = i, j, k
                 have = min(size, have + 1)
+    return have
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def best_pairs(vectors: Floats, n_vectors: int, masks: Words, n: int, px: float, chosen: Integers) -> int:
+    """Choose the pairs of vectors that explain most spots with a small net; best first in `chosen` (m, 2); how many.
+
+    Value: n KL(m/n || window A) - 2 ln A, with m the spots on the planes of both, `window` the area across the rows in which a
+    spot counts as explained, A the area.
+    """
+    size, have = chosen.shape[0], 0
+    values = np.empty(size)
+    window = np.pi * (2.5 * px) ** 2
+    for i in range(n_vectors):
+        a = vectors[i]
+        for j in range(i + 1, n_vectors):
+            b = vectors[j]
+            m = ones_in(masks[i, 0] & masks[j, 0]) + ones_in(masks[i, 1] & masks[j, 1])
+            if m < MIN_SPOTS:
+                continue
+            cx, cy, cz = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+            area = np.sqrt(cx * cx + cy * cy + cz * cz)
+            if area < 0.5 * np.sqrt(dot(a, a) * dot(b, b)):
+                continue
+            value = n * divergence(m / n, min(0.9, window * area)) - 2.0 * np.log(area)
+            if have == size and not (value > values[size - 1]):
+                continue
+            o = have if have < size else size - 1
+            while o > 0 and values[o - 1] < value:
+                values[o] = values[o - 1]
+                chosen[o, 0], chosen[o, 1] = chosen[o - 1, 0], chosen[o - 1, 1]
+                o -= 1
+            values[o] = value
+            chosen[o, 0], chosen[o, 1] = i, j
+            have = min(size, have + 1)
     return have
 
 
@@ -646,6 +709,12 @@ def fit_lattice(
     return True
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def log_trials(model: Floats, total: float, q_rms: float) -> float:
+    """Return lnN, how many lattices so many spots can tell apart; see :func:`score`."""
+    return float(3.0 * np.log(max(1.0, (q_rms * np.sqrt(max(total, 1.0))) ** 3 / (model[ACROSS] ** 2 * model[ALONG]))))
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def score(
     basis: Floats,
@@ -709,9 +778,30 @@ def score(
             model[FRACTION] = total / n
             limit_model(model, px)
     result[0] = s
-    result[1] = 3.0 * np.log(max(1.0, (q_rms * np.sqrt(max(total, 1.0))) ** 3 / (model[ACROSS] ** 2 * model[ALONG])))
+    result[1] = log_trials(model, total, q_rms)
     result[2] = total
     return float(result[0] - result[1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def refine(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> float:
+    """Refine a lattice and the model, reduce it, and return S - lnN; -inf if it fails."""
+    for _ in range(N_STEPS):
+        if not fit_lattice(basis, shift, spots, rays, n, px, model, room):
+            return -np.inf
+    reduce_basis(basis)
+    return score(basis, shift, spots, rays, n, px, q_rms, model, room, result)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -745,11 +835,7 @@ def polish(
         if not fit_lattice(basis, shift, spots, rays, m, px, model, room):
             return -np.inf
         m = min(n, m + m // 2 + 1)
-    for _ in range(N_STEPS):
-        if not fit_lattice(basis, shift, spots, rays, n, px, model, room):
-            return -np.inf
-    reduce_basis(basis)
-    return score(basis, shift, spots, rays, n, px, q_rms, model, room, result)
+    return refine(basis, shift, spots, rays, n, px, q_rms, model, room, result)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -852,6 +938,36 @@ def derive(basis: Floats, w0: int, w1: int, w2: int, p: int, smaller: bool, star
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def common_class(indices: Integers, m: int, w0: int, w1: int, w2: int, p: int) -> int:
+    """Return that w.h mod p which three fifths of the `m` indices have, -1 if there is none."""
+    counts = np.zeros(p, np.int64)
+    for k in range(m):
+        counts[(w0 * indices[k, 0] + w1 * indices[k, 1] + w2 * indices[k, 2]) % p] += 1
+    for c in range(p):
+        if 5 * counts[c] > 3 * m:
+            return c
+    return -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shift_class(basis: Floats, w0: int, w1: int, w2: int, p: int, c: int, star: Floats, shift: Floats) -> bool:
+    """Move a shift of the detector by the shortest multiple of a*, b* or c* with w.h = c mod p; False if there is none."""
+    if reciprocal(basis, star) == 0.0:
+        return False
+    best, axis, times = np.inf, -1, 0
+    for i in range(3):
+        w = w0 if i == 0 else (w1 if i == 1 else w2)
+        for k in range(-3, 4):
+            if (w * k - c) % p == 0 and k * k * dot(star[i], star[i]) < best:
+                best, axis, times = k * k * dot(star[i], star[i]), i, k
+    if axis < 0:
+        return False
+    shift[0] += times * star[axis, 0]
+    shift[1] += times * star[axis, 1]
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle(
     basis: Floats,
     shift: Floats,
@@ -866,33 +982,49 @@ def settle(
     room: Room,
     result: Floats,
 ) -> int:
-    """Go to the lattices of index 2 and 3 above and below as long as S - lnN grows by that; return the number of trials.
+    """Go to lattices of index 2 and 3 above, 2 to 7 below, as long as S - lnN grows by that; return the number of trials.
 
     A multiple of the true cell explains the same spots with a p that many times larger; a part of it leaves half of the
-    spots, or two thirds, unexplained. Both have a lower S, but may be all that the vectors gave.
+    spots, or two thirds, unexplained. Both have a lower S, but may be all that the vectors gave. In a multiple all spots may
+    have odd indices, say, if the shift of the detector is wrong by a reciprocal vector; then it is moved.
     """
     trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
     best, best_shift, best_result, best_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
+    indices = np.empty((n + 1, 3), np.int64)
     trials = 0
-    for _ in range(6):
+    for _ in range(10):
         now = result[0] - result[1]
         top = now + 1.0
         improved = False
-        for p in (2, 3):
+        m = 0
+        for k in range(n):
+            x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+            worst = 0.0
+            for i in range(3):
+                f = basis[i, 0] * x + basis[i, 1] * y + basis[i, 2] * z
+                indices[m, i] = int(np.rint(f))
+                worst = max(worst, abs(f - np.rint(f)))
+            m += worst < 0.25
+        for p in (2, 3, 5, 7):
             for code in range(1, p * p * p):
                 w0, w1, w2 = code // (p * p), (code // p) % p, code % p
                 lead = w0 if w0 != 0 else (w1 if w1 != 0 else w2)
                 if lead != 1:
                     continue
+                c = common_class(indices, m, w0, w1, w2, p)
                 for smaller in (True, False):
+                    if (smaller and c < 0) or (not smaller and p > 3):
+                        continue
                     if not derive(basis, w0, w1, w2, p, smaller, room.star, trial):
+                        continue
+                    moved[0], moved[1] = shift[0], shift[1]
+                    if smaller and c > 0 and not shift_class(basis, w0, w1, w2, p, c, room.star, moved):
                         continue
                     for i in range(3):
                         trial_model[i] = model[i]
-                    value = score(trial, shift, spots, rays, n, px, q_rms, trial_model, room, trial_result)
+                    value = score(trial, moved, spots, rays, n, px, q_rms, trial_model, room, trial_result)
                     if value < 0.5 * now:
                         continue
-                    moved[0], moved[1] = shift[0], shift[1]
                     trials += 1
                     value = sharpen(trial, moved, spots, rays, n, px, q_rms, value, trial_model, room, trial_result)
                     if value > top and allowed(trial, shortest, longest):
@@ -959,6 +1091,114 @@ def best_net(basis: Floats, shift: Floats, spots: Floats, n: int, px: float, ran
     return False
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def score_net(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    model: Floats,
+    residuals: Floats,
+) -> float:
+    """Return S - lnN of the net of the first two axes alone, any third index: :func:`score` in two dimensions.
+
+    The spots lie on rows across the net's plane. A residual in that plane, ``r = (a.q - h) a' + (b.q - k) b'`` with a', b' dual
+    to a, b in the plane, has the covariance ``sigma_a^2 (1 - p p^T) + sigma_l^2 p p^T`` there, p being the ray's part in the
+    plane: for |p| < 1 the variance along p is ``sigma_a^2 (1 - |p|^2) + sigma_l^2 |p|^2``, across it sigma_a^2.
+    lnN is two thirds of that of a lattice.
+    """
+    a, b = basis[0], basis[1]
+    aa, ab, bb = dot(a, a), dot(a, b), dot(b, b)
+    square = aa * bb - ab * ab
+    if not (square > 0.0):
+        return -np.inf
+    for k in range(n):
+        x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+        fa, fb = a[0] * x + a[1] * y + a[2] * z, b[0] * x + b[1] * y + b[2] * z
+        ra, rb = fa - np.rint(fa), fb - np.rint(fb)
+        ea, eb = dot(a, rays[k]), dot(b, rays[k])
+        # products of vectors in the plane by their components along a and b: (u, v) = (u_a, u_b) G^-1 (v_a, v_b)
+        rr = (bb * ra * ra - 2.0 * ab * ra * rb + aa * rb * rb) / square
+        pp = (bb * ea * ea - 2.0 * ab * ea * eb + aa * eb * eb) / square
+        rp = (bb * ra * ea - ab * (ra * eb + rb * ea) + aa * rb * eb) / square
+        along2 = rp * rp / pp if pp > 1e-12 else 0.0
+        residuals[k, 0] = max(0.0, rr - along2)
+        residuals[k, 1] = along2
+        residuals[k, 2] = min(1.0, pp)
+    total = s = 0.0
+    area = np.sqrt(square)
+    for cycle in range(4):
+        total = sum_across = sum_along = 0.0
+        across, along, fraction = model[ACROSS], model[ALONG], model[FRACTION]
+        rest = 1.0 - fraction
+        product = 1.0
+        s = 0.0
+        for k in range(n):
+            p2 = residuals[k, 2]
+            va = across * across
+            vl = va * (1.0 - p2) + along * along * p2
+            exponent = 0.5 * (residuals[k, 0] / va + residuals[k, 1] / vl)
+            g = (
+                fraction / (6.283185307179586 * across * np.sqrt(vl) * area) * np.exp(-exponent)
+                if exponent < 20.0
+                else 0.0
+            )
+            w = g / (g + rest)
+            total += w
+            sum_across += w * residuals[k, 0]
+            # of the variance along p the part that sigma_l makes
+            part = along * along * p2 / vl
+            sum_along += w * (along * along * (1.0 - part) + part * part * residuals[k, 1] / max(p2, 1e-9))
+            product *= g + rest
+            if product > 1e200 or product < 1e-200:
+                s += np.log(product)
+                product = 1.0
+        s += np.log(product)
+        if cycle < 3:
+            model[ACROSS] = np.sqrt((sum_across + px * px) / (total + 1.0))
+            model[ALONG] = np.sqrt((sum_along + 1e-6) / (total + 1.0))
+            model[FRACTION] = total / n
+            limit_model(model, px)
+    return float(s - log_trials(model, total, q_rms) * 2.0 / 3.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def net_lead(
+    basis: Floats,
+    shift: Floats,
+    spots: Floats,
+    rays: Floats,
+    n: int,
+    px: float,
+    q_rms: float,
+    model: Floats,
+    room: Room,
+    result: Floats,
+) -> tuple[float, float]:
+    """Return by how much S - lnN of a lattice exceeds that of its best net: what the third axis explains beyond chance.
+
+    And how many spots belong to that of the nets which has most.
+    """
+    best, most, net, net_model = -np.inf, 0.0, np.empty((3, 3)), np.empty(3)
+    for rank in range(N_NETS):
+        if not best_net(basis, shift, spots, n, px, rank, net):
+            break
+        for i in range(3):
+            net_model[i] = model[i]
+        best = max(best, score_net(net, shift, spots, rays, n, px, q_rms, net_model, room.residuals))
+        most = max(most, net_model[FRACTION] * n)
+    return float(result[0] - result[1] - best), float(most)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def is_clear(margin: float, lead: float, most: float, explained: float, n: int) -> bool:
+    """Whether no better lattice is to be expected: it is significant, its third axis, too, which most spots of nets support."""
+    return bool(margin > CLEAR + CLEAR_PER_SPOT * n and lead > CLEAR_LEAD and explained > CLEAR_FRACTION * most)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def complete(
     basis: Floats,
@@ -989,6 +1229,16 @@ def complete(
     Only spots on the planes of both axes count, and the third axis is looked for modulo the two, ``u a + v b + w n`` with n the
     unit normal, |u|, |v| <= 1/2: a small part of the ball, and hardly a spurious spot.
     """
+    coordinates, on_net = np.empty((n, 3)), np.empty((n, 3))
+    for k in range(n):
+        on_net[k, 0], on_net[k, 1], on_net[k, 2] = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
+    # the wrong third axis has turned these two a little
+    v, vector_model = peaks[0], np.empty(2)
+    for i in range(2):
+        v[0], v[1], v[2], v[3] = basis[i, 0], basis[i, 1], basis[i, 2], 0.0
+        fit_growing(v, on_net, POLISHED_FROM, n, 0.0, vector_model, matrix, right4)
+        for x in range(3):
+            basis[i, x] = v[x]
     a, b = basis[0], basis[1]
     across = np.empty(3)
     for x in range(3):
@@ -998,7 +1248,6 @@ def complete(
         return False
     for x in range(3):
         across[x] /= area
-    coordinates, on_net = np.empty((n, 3)), np.empty((n, 3))
     tolerance_a, tolerance_b = plane_tolerance(a, px), plane_tolerance(b, px)
     m = 0
     for k in range(n):
@@ -1026,6 +1275,8 @@ def complete(
         if points * use < work or use <= 10:
             break
         use -= 1 + use // 16
+    if points * use > 2.0 * work:
+        ends[2] *= 2.0 * work / (points * use)
     n_found = transform(coordinates, use, steps, ends, max(shortest, steps[2]), 1e9, 0.0, 0.0, found)
     n_peaks = summits(found, n_found, steps, peaks)
     trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
@@ -1040,23 +1291,30 @@ def complete(
         for x in range(3):
             v[x] = u0 * start[0, x] + u1 * start[1, x] + u2 * across[x]
         v[3] = 0.0
-        fit_growing(v, on_net, use, min(m, n), px, 0.5 * px, matrix, right4)
+        value = fit_growing(v, on_net, use, m, 0.5 * px, vector_model, matrix, right4)
         height = abs(v[0] * across[0] + v[1] * across[1] + v[2] * across[2])
-        values[i] = support(v, v[3], on_net, min(m, n), px) - np.log(max(1.0, height))
-    height = abs(dot(start[2], across))
-    present = support(start[2], 0.0, on_net, min(m, n), px) - np.log(max(1.0, height))
+        values[i] = value - np.log(max(1.0, height))
     order = np.argsort(-values)
-    for i in order[:COMPLETED]:
-        if not (values[i] > present - 15.0):
-            break
+    tried, last = 0, np.inf
+    for i in order:
         v = peaks[i]
+        if tried == COMPLETED:
+            break
+        if last - values[i] < 0.02:
+            continue  # the same one again, modulo the net
+        last = values[i]
+        tried += 1
         copy(start, trial)
         for x in range(3):
             trial[2, x] = v[x]
         if same_lattice(trial, start, 0.1):
             continue
         moved[0], moved[1] = start_shift[0], start_shift[1]
-        value = polish(trial, moved, spots, rays, n, n, px, q_rms, trial_model, room, trial_result)
+        longest_axis = np.sqrt(max(dot(trial[0], trial[0]), dot(trial[1], trial[1]), dot(trial[2], trial[2])))
+        trial_model[ACROSS] = trial_model[ALONG] = 0.15 / longest_axis
+        trial_model[FRACTION] = 0.5
+        limit_model(trial_model, px)
+        value = refine(trial, moved, spots, rays, n, px, q_rms, trial_model, room, trial_result)
         if value == -np.inf or not allowed(trial, shortest, longest):
             continue
         copy(trial, bases[count[0]])
@@ -1112,7 +1370,7 @@ def search(
     shift_limit = SIGMA_SHIFT_PX * px
     window = 2.0 * np.pi * (1.5 * px) ** 2 * 0.0015
     # --- room
-    room = Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n_all, 2)))
+    room = Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n_all, 3)))
     model, best_model = np.empty(3), np.empty(3)
     found, peaks = np.empty((4096, 5)), np.empty((32, 4))
     vectors, values, masks = np.empty((N_VECTORS, 4)), np.empty(N_VECTORS), np.empty((N_VECTORS, 2), np.uint64)
@@ -1120,39 +1378,45 @@ def search(
     trial, shift, result = np.empty((3, 3)), np.empty(2), np.empty(3)
     bases, scores = np.empty((N_TRIED, 3, 3)), np.empty(N_TRIED)
     count = np.zeros(1, np.int64)
-    best_shift, best_result = np.zeros(2), np.zeros(3)
+    best_shift, best_result = np.zeros(2), np.array([-np.inf, 0.0, 0.0])
     matrix, right4, steps, ends = np.empty((4, 4)), np.empty(4), np.empty(3), np.empty(3)
+    pairs, pair_values = np.empty((N_PAIRS, 2), np.int64), np.empty(N_PAIRS)
+    net_model, no_shift = np.empty(3), np.zeros(2)
     best = -np.inf
-    done = 0.0
-    for stage in range(2):
-        # --- as many spots as the work allows, and first but vectors of a length that most cells have
-        use = min(n, FIRST_SPOTS if stage == 0 else 60)
-        q_xy = q_z = 0.0
-        radius = min(longest, FIRST_AXIS) if stage == 0 else longest
+    used, reached = 0, 0.0
+    for stage in range(3):
+        # --- as many of the lowest spots as the work allows: for vectors of a length that most cells have; of many spots more,
+        # as there may be several lattices; for longer vectors
+        if stage == 1 and n_all < MANY_SPOTS:
+            continue
+        radius = min(longest, FIRST_AXIS if stage < 2 else FARTHEST)
+        use = min(n_all, FIRST_SPOTS if stage == 0 else (MORE_SPOTS if stage == 1 else FAR_SPOTS))
         limit = work if stage == 0 else 3.0 * work
+        q_xy = q_z = 0.0
         while use > 0:
             q_xy = q_z = 0.0
             for k in range(use):
-                q_xy = max(q_xy, np.sqrt(part[k, 0] ** 2 + part[k, 1] ** 2))
-                q_z = max(q_z, abs(part[k, 2]))
-            if use * grid_points(radius, q_xy, q_z) <= limit or (stage == 0 and use <= FEWEST_SPOTS):
+                q_xy = max(q_xy, np.sqrt(spots[k, 0] ** 2 + spots[k, 1] ** 2))
+                q_z = max(q_z, abs(spots[k, 2]))
+            if use * grid_points(radius, q_xy, q_z) <= limit or use <= FEWEST_SPOTS:
                 break
             use -= 1
-        if stage == 0:
-            while radius > 25.0 and use * grid_points(radius, q_xy, q_z) > work:
-                radius *= 0.97
-            while radius < longest and use * grid_points(min(longest, 1.03 * radius), q_xy, q_z) <= work:
-                radius = min(longest, 1.03 * radius)
-            done = radius
-        elif done > 0.95 * longest:
-            break
         if use < MIN_SPOTS:
             break
+        while radius > 25.0 and use * grid_points(radius, q_xy, q_z) > limit:
+            radius *= 0.97
+        farthest = min(longest, FARTHEST)
+        while radius < farthest and use * grid_points(min(farthest, 1.03 * radius), q_xy, q_z) <= limit:
+            radius = min(farthest, 1.03 * radius)
+        if use <= used and radius <= 1.05 * reached:
+            continue
+        used, reached = max(used, use), max(reached, radius)
         steps[0] = steps[1] = 0.3 / q_xy
         steps[2] = 0.3 / max(q_z, 0.3 / radius)
         ends[0] = ends[1] = ends[2] = radius
-        n_found = transform(part, use, steps, ends, 0.0, radius, shortest, shift_limit, found)
+        n_found = transform(spots, use, steps, ends, 0.0, radius, shortest, shift_limit, found)
         n_peaks = summits(found, n_found, steps, peaks[:N_VECTORS])
+        use = max(MIN_SPOTS, use * n // n_all)  # so many of the part lie as low
         n_kept = refine_vectors(
             peaks, n_peaks, part, use, n, shortest, longest, px, shift_limit, vectors, values, masks
         )
@@ -1176,22 +1440,23 @@ def search(
                 best_shift[0], best_shift[1] = shift[0], shift[1]
                 for r in range(3):
                     best_result[r], best_model[r] = result[r], model[r]
-            if best > 20.0 + 0.7 * n:
+            if best > CLEAR + CLEAR_PER_SPOT * n:
                 break
-        if count[0] == 0:
-            continue
+        # --- its third axis anew, by its nets of two
+        clear = False
         for again in range(N_AGAIN):
+            if count[0] == 0:
+                break
             report[POLISHED] += settle(
                 basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
             )
             best = best_result[0] - best_result[1]
-            clear = best > 20.0 + 0.7 * n
-            if again == N_AGAIN - 1 or best < PROMISING:
+            lead, most = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
+            clear = is_clear(best, lead, most, best_result[2], n)
+            if clear or again == N_AGAIN - 1 or best < PROMISING:
                 break
             improved = False
             for rank in range(N_NETS):
-                if rank > 0 and clear:
-                    break
                 if not best_net(basis, best_shift, part, n, px, rank, trial):
                     break
                 improved = complete(
@@ -1221,7 +1486,62 @@ def search(
                     break
             if not improved:
                 break
-        if best > 20.0 + 0.7 * n:
+        # --- and by the pairs of vectors: none may have been long enough to be the third
+        if not clear:
+            n_pairs = best_pairs(vectors, n_kept, masks, n, px, pairs)
+            for i in range(n_pairs):
+                for x in range(3):
+                    trial[0, x], trial[1, x], trial[2, x] = vectors[pairs[i, 0], x], vectors[pairs[i, 1], x], 0.0
+                net_model[ACROSS], net_model[ALONG], net_model[FRACTION] = px, 0.001, 0.5
+                pair_values[i] = score_net(trial, no_shift, part, rays, n, px, q_rms, net_model, room.residuals)
+            order = np.argsort(-pair_values[:n_pairs])
+            improved, last, tried = False, np.inf, 0
+            net = pair_values[order[0]] if n_pairs > 0 else -np.inf
+            for o in order:
+                if tried == N_NETS or pair_values[o] < NET_PROMISING + NET_PER_SPOT * n:
+                    break
+                if last - pair_values[o] < 0.1:
+                    continue
+                last = pair_values[o]
+                tried += 1
+                for x in range(3):
+                    trial[0, x], trial[1, x] = vectors[pairs[o, 0], x], vectors[pairs[o, 1], x]
+                    trial[2, x] = 0.0
+                improved = complete(
+                    trial,
+                    best_shift,
+                    part,
+                    rays,
+                    n,
+                    px,
+                    q_rms,
+                    shortest,
+                    longest,
+                    0.3 * work,
+                    found,
+                    peaks,
+                    best_model,
+                    room,
+                    best_result,
+                    matrix,
+                    right4,
+                    bases,
+                    scores,
+                    count,
+                )
+                if improved:
+                    copy(trial, basis)
+                    break
+            if improved:
+                report[POLISHED] += settle(
+                    basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
+                )
+                best = best_result[0] - best_result[1]
+                lead, most = net_lead(basis, best_shift, part, rays, n, px, q_rms, best_model, room, best_result)
+                clear = is_clear(best, lead, most, best_result[2], n)
+            if n_all >= MANY_SPOTS and net > CLEAR + CLEAR_PER_SPOT * n:
+                break  # two axes are known: longer vectors, or more spots, will not tell the third
+        if clear:
             break
     if count[0] == 0:
         return
@@ -1237,4 +1557,5 @@ def search(
     report[SHIFT_X], report[SHIFT_Y] = best_shift[0], best_shift[1]
     report[GAP] = best - other
     report[SIGMA_A], report[SIGMA_L] = best_model[ACROSS], best_model[ALONG]
+    report[NET_LEAD], _ = net_lead(basis, best_shift, spots, all_rays, n, px, q_rms, best_model, room, best_result)
     report[SPREAD] = spread(basis, best_shift, spots, n, room.star)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -42,8 +42,8 @@ class Scripted:
         return self.answers[min(len(self.asked), len(self.answers)) - 1]
 
 
-def solution(basis, margin=100.0, accepted=True) -> Solution:
-    return Solution(np.asarray(basis, np.float64), 20.0 + margin, 20.0, 10, 20, accepted)
+def solution(basis, margin=100.0, accepted=True, **more) -> Solution:
+    return Solution(np.asarray(basis, np.float64), 20.0 + margin, 20.0, 10, 20, accepted, **more)
 
 
 def as_crystal(found: Solution) -> Crystal:
@@ -122,6 +122,31 @@ def test_a_further_lattice_must_be_clearer_than_the_first(two):
     for margin, n in ((200.0, 2), (15.0, 1)):
         multi, _ = attempts(solution(truth(two, 0)), solution(truth(two, 1), margin), None, multi=True)
         assert len(run(multi, two)) == n
+
+
+def test_a_lattice_that_is_not_the_only_one_to_fit_is_no_further_lattice(two):
+    multi, _ = attempts(solution(truth(two, 0)), solution(truth(two, 1), 200.0, determined=False), None, multi=True)
+    assert len(run(multi, two)) == 1
+
+
+def test_a_lattice_that_is_clear_in_what_is_left_need_not_be_significant_on_all_spots(two):
+    """lnN is set so high that no lattice is significant on all spots."""
+    for margin, n in ((119.0, 1), (121.0, 2)):
+        further = Solution(truth(two, 1), 1000.0 + margin, 1000.0, 10, 20)
+        multi, _ = attempts(solution(truth(two, 0)), further, None, multi=True)
+        assert len(run(multi, two)) == n
+
+
+def test_spots_are_taken_away_where_they_are_on_the_shifted_detector(two):
+    basis = truth(two, 0)
+    shift = 0.4 * np.linalg.inv(basis)[:, 0]
+    moved = replace(two, q=two.q + np.array([*shift[:2], 0.0]))
+    left = {}
+    for name, of in (("with", solution(basis, shift=(shift[0], shift[1]))), ("without", solution(basis))):
+        multi, search = attempts(of, None, multi=True)
+        run(multi, moved)
+        left[name] = len(search.asked[1])
+    assert left["with"] < left["without"] - 15
 
 
 def test_a_further_lattice_must_explain_something(two):

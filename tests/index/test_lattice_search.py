@@ -26,8 +26,8 @@ from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, no
 SEARCH = FreeSearch()
 
 
-def search(q, setup: Setup = XRAYS):
-    return SEARCH(np.ascontiguousarray(q, np.float64), setup.wavelength_angstrom, setup.px_per_angstrom)
+def search(q, setup: Setup = XRAYS, with_: FreeSearch = SEARCH):
+    return with_(np.ascontiguousarray(q, np.float64), setup.wavelength_angstrom, setup.px_per_angstrom)
 
 
 def is_lattice_of(basis, truth, within=0.12) -> bool:
@@ -75,6 +75,27 @@ def test_thirty_spots_are_enough_and_sixty_for_an_axis_of_198_angstrom(name):
     assert wrong == 0
 
 
+def of_long_axis(longest, rng):
+    """120 spots of an orthorhombic cell, a quarter of them spurious, and its primitive basis."""
+    unit_cell = cell(60, 70, longest, 90, 90, 90, "orthorhombic")
+    spots = simulate(unit_cell, rng, 120, 0.25, profile_radius=0.0008)
+    return spots.q, primitive_truth(unit_cell, spots.real_space_angstrom)
+
+
+def test_an_axis_of_300_angstrom_is_found_by_the_two_others():
+    rng = np.random.default_rng(44)
+    found = [(search(q), truth) for q, truth in (of_long_axis(300, rng) for _ in range(10))]
+    assert sum(f is not None and is_lattice_of(f.basis, truth) for f, truth in found) >= 9
+    assert all(f is None or is_lattice_of(f.basis, truth) for f, truth in found)
+
+
+@pytest.mark.parametrize(("longest", "max_axis"), [(300, 200.0), (600, 400.0)])
+def test_an_axis_that_is_too_long_makes_no_wrong_lattice(longest, max_axis):
+    rng = np.random.default_rng(45)
+    short = FreeSearch(max_axis=max_axis)
+    assert all(search(of_long_axis(longest, rng)[0], with_=short) is None for _ in range(8))
+
+
 @pytest.mark.parametrize("n_spots", [8, 15, 30, 60, 120, 250])
 def test_noise_is_not_indexed(n_spots):
     rng = np.random.default_rng(32)
@@ -115,6 +136,46 @@ def test_two_overlapping_lattices_are_both_found_with_multi():
     assert sorted(
         k for c in crystals for k, truth in enumerate(truths) if is_lattice_of(primitive_basis(c), truth)
     ) == [0, 1]
+
+
+def test_three_large_lattices_are_found_of_which_each_explains_but_a_quarter_of_the_spots():
+    rng = np.random.default_rng(46)
+    found = false = 0
+    for _ in range(3):
+        spots = overlap(*(simulate(CELLS["hexagonal"], rng, 100, 0.2) for _ in range(3)))
+        truths = [primitive_truth(CELLS["hexagonal"], real) for real in spots.crystals]
+        bases = [primitive_basis(crystal) for crystal in run(spots.q, multi=True)]
+        found += sum(any(is_lattice_of(basis, truth) for basis in bases) for truth in truths)
+        false += sum(not any(is_lattice_of(basis, truth) for truth in truths) for basis in bases)
+    assert found >= 8
+    assert false == 0
+
+
+def test_without_the_check_of_peaks_a_quarter_of_the_spots_is_enough():
+    rng = np.random.default_rng(47)
+    spots = overlap(*(simulate(CELLS["lysozyme"], rng, 60, 0.2) for _ in range(4)))
+    found = SEARCH.search(spots.q, XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom)
+    assert found is not None
+    assert found.explained < 0.28 * found.num_spots
+    assert not found.accepted
+    truths = [primitive_truth(CELLS["lysozyme"], real) for real in spots.crystals]
+    unchecked = search(spots.q, with_=FreeSearch(check_peaks=False))
+    assert unchecked is not None
+    assert any(is_lattice_of(unchecked.basis, truth) for truth in truths)
+
+
+def test_noise_is_not_indexed_without_the_check_of_peaks_either():
+    rng = np.random.default_rng(48)
+    unchecked = FreeSearch(check_peaks=False)
+    assert all(search(noise(rng, n), with_=unchecked) is None for n in (8, 15, 30, 60, 120) for _ in range(4))
+
+
+def test_the_shift_of_the_detector_is_found_with_the_lattice():
+    px = XRAYS.px_per_angstrom
+    spots = simulate(CELLS["lysozyme"], np.random.default_rng(49), 80, 0.1, shift_px=0.0, jitter_px=0.1)
+    found = search(spots.q + np.array([3 * px, -2 * px, 0.0]))
+    assert found is not None
+    assert np.array(found.shift) / px == pytest.approx([3.0, -2.0], abs=0.3)
 
 
 def test_crystals_from_upstream_stay_and_are_all_there_is_without_multi():
@@ -231,6 +292,82 @@ def test_the_score_is_the_likelihood_ratio():
     density = np.exp(-across2 / 2 / across**2 - along**2 / 2 / sigma**2) / ((2 * np.pi) ** 1.5 * across**2 * sigma)
     ratio = 1 - fraction + fraction * density * h.any(axis=1) / abs(np.linalg.det(basis))
     assert result[0] == pytest.approx(np.log(ratio).sum(), rel=1e-6)
+
+
+@pytest.fixture
+def lattice_spots():
+    """Spots of the orthorhombic cell without errors of the cell, their rays, the true basis, and room."""
+    spots = simulate(CELLS["orthorhombic"], np.random.default_rng(50), 60, 0.2, cell_error=0.0, shift_px=0.0)
+    q = np.ascontiguousarray(spots.q[np.argsort(np.linalg.norm(spots.q, axis=1))])
+    rays = q + np.array([0, 0, 1 / XRAYS.wavelength_angstrom])
+    rays /= np.linalg.norm(rays, axis=1)[:, None]
+    room = kernel.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((len(q), 3)))
+    return q, rays, primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom), room
+
+
+def test_the_score_of_a_net_is_the_likelihood_ratio_across_its_rows(lattice_spots):
+    q, rays, basis, room = lattice_spots
+    px, q_rms, model = XRAYS.px_per_angstrom, 0.25, np.array([5e-4, 1e-3, 0.7])
+    value = kernel.score_net(basis, np.zeros(2), q, rays, len(q), px, q_rms, model, room.residuals)
+    across, along, fraction = model  # those of the last cycle
+    net = basis[:2]
+    h = q @ net.T
+    _, _, plane = np.linalg.svd(net, full_matrices=False)  # rows of `plane`: an orthonormal basis of the net's plane
+    dual = np.linalg.pinv(net).T
+    log_ratio = 0.0
+    for k in range(len(q)):
+        r = plane @ ((h[k] - np.rint(h[k])) @ dual)
+        p = plane @ rays[k]
+        covariance = across**2 * np.eye(2) + (along**2 - across**2) * np.outer(p, p)
+        density = np.exp(-r @ np.linalg.solve(covariance, r) / 2) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+        area = np.linalg.norm(np.cross(*net))
+        log_ratio += np.log(1 - fraction + fraction * density / area)
+    total = fraction * len(q)
+    trials = 2 * np.log((q_rms * np.sqrt(total)) ** 3 / (across**2 * along))
+    assert value == pytest.approx(log_ratio - trials, abs=0.3)
+
+
+def test_the_third_axis_explains_more_than_chance_if_it_is_right_and_less_if_it_is_wrong(lattice_spots):
+    q, rays, basis, room = lattice_spots
+    px, lead = XRAYS.px_per_angstrom, {}
+    for name, height in (("right", 1.0), ("wrong", 1.37)):
+        trial, shift, model, result = basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3)
+        kernel.polish(trial, shift, q, rays, len(q), len(q), px, 0.25, model, room, result)
+        lead[name], _ = kernel.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
+    assert lead["right"] > 20
+    assert lead["wrong"] < -20
+
+
+def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
+    q, _, basis, _ = lattice_spots
+    v, model = np.array([*(basis[2] * 1.003), 0.02]), np.array([0.08, 0.7])
+    sigma, fraction = model
+    design = np.column_stack([q, -np.ones(len(q))])
+    error = design @ v - np.rint(design @ v)
+    density = fraction * np.exp(-(error**2) / 2 / sigma**2) / np.sqrt(2 * np.pi) / sigma
+    w = density / (1 - fraction + density)
+    shift = 0.001
+    prior = sigma**2 / np.array([*[0.0025 * v[:3] @ v[:3]] * 3, (v[0] ** 2 + v[1] ** 2) * shift**2])
+    step = np.linalg.solve((design.T * w) @ design + np.diag(prior), -(design.T * w) @ error - prior * [0, 0, 0, v[3]])
+    expected = v + step
+    value = kernel.fit_planes(v, q, len(q), shift, model, np.empty((4, 4)), np.empty(4))
+    assert value == pytest.approx(np.log(1 - fraction + density).sum())
+    assert v == pytest.approx(expected, rel=1e-6)
+    assert model[1] == pytest.approx(w.sum() / len(q))
+
+
+@pytest.mark.parametrize("times", [2, 3, 5, 7])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_multiple_of_the_cell_settles_to_the_cell_even_if_the_shift_hides_it(lattice_spots, times, shifted):
+    q, rays, truth, room = lattice_spots
+    px = XRAYS.px_per_angstrom
+    multiple = truth * np.array([[1.0], [1.0], [float(times)]])
+    shift = np.linalg.inv(multiple).T[2, :2].copy() * shifted  # which makes all indices 1 less, modulo `times`
+    model, result = np.array([5e-4, 1e-3, 0.7]), np.empty(3)
+    kernel.score(multiple, shift, q, rays, len(q), px, 0.25, model, room, result)
+    kernel.settle(multiple, shift, q, rays, len(q), px, 0.25, 8.0, 400.0, model, room, result)
+    assert is_lattice_of(multiple, truth)
+    assert np.abs(shift).max() < px
 
 
 # --- real spots -----------------------------------------------------------------------------------------------------
