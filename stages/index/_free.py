@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.bravais import Bravais, bravais_of, bravais_types
-from stages.index import _kernel_lattice
 from stages.index._attempts import Solution
 from stages.index._spots import prepare
+from stages.index._unknown import fit, search
 from stages.lattice import Lattice, impose_bravais, lattice_rotations
 
 Floats = NDArray[np.float64]
@@ -66,18 +66,18 @@ class FreeSearch:
         """Return the best lattice, accepted or not; see :class:`stages.index._attempts.LatticeSearch`."""
         spots = self._prepared(q, px_per_angstrom)
         n = len(spots)
-        report, basis = np.zeros(_kernel_lattice.N_REPORT), np.zeros((3, 3))
-        _kernel_lattice.search(
+        report, basis = np.zeros(search.N_REPORT), np.zeros((3, 3))
+        search.search(
             spots, 1.0 / wavelength_angstrom, px_per_angstrom, self.min_axis, self.max_axis, self.work, report, basis
         )
-        score, log_trials = float(report[_kernel_lattice.SCORE]), float(report[_kernel_lattice.LOG_TRIALS])
+        score, log_trials = float(report[search.SCORE]), float(report[search.LOG_TRIALS])
         if not np.isfinite(score):
             return None
-        explained = float(report[_kernel_lattice.EXPLAINED])
+        explained = float(report[search.EXPLAINED])
         determined = (
-            report[_kernel_lattice.SPREAD] > 0.5
-            and report[_kernel_lattice.NET_LEAD] >= self.margin_axis
-            and (report[_kernel_lattice.GAP] >= self.margin_other or not self.check_peaks)
+            report[search.SPREAD] > 0.5
+            and report[search.NET_LEAD] >= self.margin_axis
+            and (report[search.GAP] >= self.margin_other or not self.check_peaks)
         )
         accepted = (
             determined
@@ -86,7 +86,7 @@ class FreeSearch:
         )
         if np.linalg.det(basis) < 0:
             basis = -basis
-        shift = float(report[_kernel_lattice.SHIFT_X]), float(report[_kernel_lattice.SHIFT_Y])
+        shift = float(report[search.SHIFT_X]), float(report[search.SHIFT_Y])
         return Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
 
     def bravais(self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Bravais:
@@ -123,12 +123,12 @@ class FreeSearch:
         rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
         rays /= np.linalg.norm(rays, axis=1)[:, None]
         q_rms = float(np.sqrt((spots**2).sum(axis=1).mean()))
-        work = _kernel_lattice.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 3)))
+        work = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 3)))
         shift, model, result = np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
         for _ in range(3):
             star, before = np.asarray(np.linalg.inv(basis).T, np.float64), shift.copy()
             tangents = _tangents(real, star, bravais.lattice)
-            if not _kernel_lattice.fit_lattice(basis, shift, spots, rays, n, px, model, work):
+            if not fit.fit_lattice(basis, shift, spots, rays, n, px, model, work):
                 break
             # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
             factor = np.tril(work.normal).T
@@ -137,7 +137,7 @@ class FreeSearch:
             moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
             real = impose_bravais(to_conventional @ moved, bravais.lattice)
             basis, shift = to_primitive @ real, before + step[9:11]
-            _kernel_lattice.score(basis, shift, spots, rays, n, px, q_rms, model, work, result)
+            fit.score(basis, shift, spots, rays, n, px, q_rms, model, work, result)
             score = float(result[0])
         return score, real
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pipeline.stage import Context, contract_of
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
-from stages.index import _kernel_lattice as kernel
 from stages.index._attempts import primitive_basis
 from stages.index._free import FreeSearch
+from stages.index._unknown import bases, fit, neighbours, nets, transform, vectors
 from stages.index.lattice import FreeLattice
 from stages.lattice import UnitCell, primitive, reduce_basis
 from stages.peaklist import Hit, PeakList
@@ -246,7 +246,7 @@ def test_the_transform_is_that_of_numpy():
     q = simulate(CELLS["lysozyme"], np.random.default_rng(39), 30).q
     steps, ends = np.array([1.0, 1.0, 5.0]), np.array([20.0, 15.0, 40.0])
     found = np.empty((4096, 5))
-    n = kernel.transform(np.ascontiguousarray(q), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
+    n = transform.transform(np.ascontiguousarray(q), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
     assert n > 10
     for value, *t, phase in found[:n]:
         truth = np.exp(2j * np.pi * q @ np.array(t)).sum()
@@ -260,20 +260,10 @@ def test_reduction_is_that_of_the_lattice_module():
     for _ in range(50):
         basis = rng.normal(size=(3, 3)) * 50
         mine = basis.copy()
-        kernel.reduce_basis(mine)
+        bases.reduce_basis(mine)
         theirs, _ = reduce_basis(basis)
         assert np.sort(np.linalg.norm(mine, axis=1)) == pytest.approx(np.linalg.norm(theirs, axis=1))
-        assert kernel.same_lattice(mine, theirs, 0.01)
-
-
-def test_cholesky_solves_as_numpy_does():
-    rng = np.random.default_rng(41)
-    half = rng.normal(size=(12, 12))
-    matrix, right = half @ half.T + np.eye(12), rng.normal(size=12)
-    expected = np.linalg.solve(matrix, right)
-    assert kernel.solve(matrix, right)
-    assert right == pytest.approx(expected)
-    assert not kernel.solve(-np.eye(3), np.ones(3))
+        assert bases.same_basis(mine, theirs, 0.01)
 
 
 def test_the_score_is_the_likelihood_ratio():
@@ -281,9 +271,9 @@ def test_the_score_is_the_likelihood_ratio():
     q, basis = np.ascontiguousarray(spots.q), primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom)
     rays = q + np.array([0, 0, 1 / 1.24])
     rays /= np.linalg.norm(rays, axis=1)[:, None]
-    room = kernel.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((50, 2)))
+    room = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((50, 2)))
     model, result = np.array([5e-4, 1e-3, 0.7]), np.zeros(3)
-    kernel.score(basis, np.zeros(2), q, rays, 50, XRAYS.px_per_angstrom, 0.25, model, room, result)
+    fit.score(basis, np.zeros(2), q, rays, 50, XRAYS.px_per_angstrom, 0.25, model, room, result)
     h = np.rint(q @ basis.T)
     residual = q - h @ np.linalg.inv(basis).T
     along = (residual * rays).sum(axis=1)
@@ -301,14 +291,14 @@ def lattice_spots():
     q = np.ascontiguousarray(spots.q[np.argsort(np.linalg.norm(spots.q, axis=1))])
     rays = q + np.array([0, 0, 1 / XRAYS.wavelength_angstrom])
     rays /= np.linalg.norm(rays, axis=1)[:, None]
-    room = kernel.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((len(q), 3)))
+    room = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((len(q), 3)))
     return q, rays, primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom), room
 
 
 def test_the_score_of_a_net_is_the_likelihood_ratio_across_its_rows(lattice_spots):
     q, rays, basis, room = lattice_spots
     px, q_rms, model = XRAYS.px_per_angstrom, 0.25, np.array([5e-4, 1e-3, 0.7])
-    value = kernel.score_net(basis, np.zeros(2), q, rays, len(q), px, q_rms, model, room.residuals)
+    value = nets.score_net(basis, np.zeros(2), q, rays, len(q), px, q_rms, model, room.residuals)
     across, along, fraction = model  # those of the last cycle
     net = basis[:2]
     h = q @ net.T
@@ -332,8 +322,8 @@ def test_the_third_axis_explains_more_than_chance_if_it_is_right_and_less_if_it_
     px, lead = XRAYS.px_per_angstrom, {}
     for name, height in (("right", 1.0), ("wrong", 1.37)):
         trial, shift, model, result = basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3)
-        kernel.polish(trial, shift, q, rays, len(q), len(q), px, 0.25, model, room, result)
-        lead[name], _ = kernel.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
+        fit.polish(trial, shift, q, rays, len(q), len(q), px, 0.25, model, room, result)
+        lead[name], _ = nets.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
     assert lead["right"] > 20
     assert lead["wrong"] < -20
 
@@ -350,7 +340,7 @@ def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
     prior = sigma**2 / np.array([*[0.0025 * v[:3] @ v[:3]] * 3, (v[0] ** 2 + v[1] ** 2) * shift**2])
     step = np.linalg.solve((design.T * w) @ design + np.diag(prior), -(design.T * w) @ error - prior * [0, 0, 0, v[3]])
     expected = v + step
-    value = kernel.fit_planes(v, q, len(q), shift, model, np.empty((4, 4)), np.empty(4))
+    value = vectors.fit_planes(v, q, len(q), shift, model, np.empty((4, 4)), np.empty(4))
     assert value == pytest.approx(np.log(1 - fraction + density).sum())
     assert v == pytest.approx(expected, rel=1e-6)
     assert model[1] == pytest.approx(w.sum() / len(q))
@@ -364,8 +354,8 @@ def test_a_multiple_of_the_cell_settles_to_the_cell_even_if_the_shift_hides_it(l
     multiple = truth * np.array([[1.0], [1.0], [float(times)]])
     shift = np.linalg.inv(multiple).T[2, :2].copy() * shifted  # which makes all indices 1 less, modulo `times`
     model, result = np.array([5e-4, 1e-3, 0.7]), np.empty(3)
-    kernel.score(multiple, shift, q, rays, len(q), px, 0.25, model, room, result)
-    kernel.settle(multiple, shift, q, rays, len(q), px, 0.25, 8.0, 400.0, model, room, result)
+    fit.score(multiple, shift, q, rays, len(q), px, 0.25, model, room, result)
+    neighbours.settle(multiple, shift, q, rays, len(q), px, 0.25, 8.0, 400.0, model, room, result)
     assert is_lattice_of(multiple, truth)
     assert np.abs(shift).max() < px
 
