@@ -18,7 +18,7 @@ from stages.index._free import FreeSearch
 from stages.index._known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
-from stages.index._verify import Verifier
+from stages.index._verify import WORK, Verifier
 from stages.lattice import UnitCell
 from stages.peaklist import Hit, PeakList
 
@@ -133,7 +133,7 @@ class Pairs(SearchParameters, CellParameters):
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
     upstream this one looks at frames in which nothing was found, and with ``multi`` at the spots that are left of the others.
 
-    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 3 for each of its
+    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 3.5 for each of its
     spots: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and
     all that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more
     significant by 20 than ours if there is one, and is not the target's, takes its place as ``Crystals.elsewhere``;
@@ -171,7 +171,7 @@ class Pairs(SearchParameters, CellParameters):
     def for_cell(self, cell: UnitCell, context: Context) -> _Running:
         """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
-        free = FreeSearch() if self.verify else None
+        free = FreeSearch(work=WORK) if self.verify else None
         running = _Running(self, cell, target, free)
         for search in (running.search, free):
             if search is not None:
