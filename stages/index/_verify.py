@@ -25,8 +25,8 @@ FIRST, EVERY = 20, 10
 DOUBTFUL, DOUBTFUL_PER_SPOT = 40.0, 3.5
 """A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice; and so may one of
 many spots to which each contributes little: a wrong cell explains a part of a dense pattern, at 0.3 to 1.7 nats for each of
-the pattern's spots, or 2 to 3.2 if it is a superlattice of a half of the spots; the right one has 3.5 to 6, unless many are
-spurious."""
+the pattern's spots, or 2 to 3.2 if it is a superlattice of a half of the spots; the right one has 3.5 to 6, unless many
+are spurious."""
 
 WORK = 7e6
 """How much work the search without cell may be: half of what index/lattice spends, since most hits that are not explained are

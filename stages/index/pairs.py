@@ -133,9 +133,9 @@ class Pairs(SearchParameters, CellParameters):
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
     upstream this one looks at frames in which nothing was found, and with ``multi`` at the spots that are left of the others.
 
-    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 3.5 for each of its
-    spots: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and
-    all that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more
+    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 3.5 for each of
+    its spots: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and all
+    that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more
     significant by 20 than ours if there is one, and is not the target's, takes its place as ``Crystals.elsewhere``;
     live/cells reports on which cell these agree.
 

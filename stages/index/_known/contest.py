@@ -21,7 +21,8 @@ ALIKE, TURNED, APART = 0.012, 0.05, 0.15
 LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: more are compared, and pairs are tried at length
 BLURRED = 0.5  # pixels: residuals across the ray from here on tell of a twin, or of a detector that is off
 NEAR = 0.8  # of the spots within 0.25 lie within 0.15, or it is a lattice beside the true one
-MOST = 0.9  # of the spots within 0.15: then it is no twin
+# then it is no twin: of the spots within 0.15; margin for each spot, which is 3.2 at most if half of the points are shared
+MOST, NO_TWIN_PER_SPOT = 0.9, 3.5
 HOPE, CLEAR = 3.0, 25.0  # margins: below it is noise; a search may stop
 # places in the report
 SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025 = range(7)
@@ -204,7 +205,8 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
 
     The few best are sharpened, each in the one of the cell's `variants` (bases of one lattice that are nearly the target's)
     that fits best. A lattice a degree beside another is one of its own here: with few spots either may turn out the better.
-    Unless the best explains nearly all spots, and sharply, its twins are looked at (:func:`better_twin`).
+    Unless the best explains nearly all spots, or all but some that are spurious, and sharply, its twins are looked at
+    (:func:`better_twin`).
     Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best is certain,
     or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new lattice; if it
     is better, once more.
@@ -242,7 +244,8 @@ def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: F
             m += 1
     if m == 0:
         return
-    if margin[best] > HOPE and (counts[best, AT_015] < MOST * spots.shape[1] or verdicts[best, 2] >= BLURRED):
+    sure = counts[best, AT_015] >= MOST * spots.shape[1] or margin[best] >= NO_TWIN_PER_SPOT * spots.shape[1]
+    if margin[best] > HOPE and (not sure or verdicts[best, 2] >= BLURRED):
         margin[best] = better_twin(margin[best], cell, pattern, sharp[best], counts[best], verdicts[best], room)
         invert(sharp[best], sharp_inverse[best])
     rounds = 2
