@@ -417,7 +417,7 @@ def _unknown() -> Section:
     return Section(tuple(at.values()), made)
 
 
-LONG_AXES = (150, 200, 250, 300, 400)
+LONG_AXES = (150, 200, 250, 300, 400, 500)
 
 
 def _long_axes() -> Section:
@@ -545,15 +545,15 @@ def draw(results: Results, path: Path) -> None:
                 )  # fmt: skip
                 if points:
                     spots, right, ms = zip(*points, strict=True)
-                    color = f"C{(KNOWN + UNKNOWN).index(c) % 10}"
+                    color = plt.get_cmap("tab20")(list(CELLS).index(c) % 20)
                     label = c if bad == 0.25 else None
                     axes[0, column].plot(spots, np.multiply(right, 100), line, color=color, marker=".", label=label)
                     axes[1, column].plot(spots, ms, line, color=color, marker=".")
-        axes[0, column].set(title=f"index/{method}", ylabel="right, %", ylim=(40, 101))
+        axes[0, column].set(title=f"index/{method}", ylabel="right, %", ylim=(90, 100.5))
         axes[1, column].set(
             ylabel="processor time, ms", yscale="log", xlabel="spots (lines: 25 % spurious, dots: 50 %)"
         )
-        axes[0, column].legend(fontsize=7, loc="lower right")
+        axes[0, column].legend(fontsize=7, loc="lower center", ncols=2)
     figure.savefig(path, dpi=90)
 
 
