@@ -84,6 +84,7 @@ class Flattener:
     """Turns images into flat arrays with panel tables; belongs to one replica, remembers the last layout.
 
     >>> from stages.geometry import DetGeom, Panel
+    >>> from stages.panel_columns import OFFSET
     >>> panel = Panel("right", data="d", min_fs=2, max_fs=3, max_ss=1)
     >>> geom = DetGeom((panel,), np.zeros((1, 3)), np.zeros((1, 3)), np.zeros((1, 3)), 1e4, np.ones(1), ())
     >>> (table, flat), = Flattener()(Image.of(d=np.arange(8).reshape(2, 4)), geom)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pipeline.stage import Context
 from stages.crystal import Crystal, Crystals
 from stages.geometry import DetGeom
+from stages.index import _spots
 from stages.lattice import UnitCell, nearest_rotation, primitive
 from stages.peaklist import Hit, PeakList
 
@@ -229,14 +230,8 @@ def significance(misfit: Floats) -> float:
     By Chernoff's bound (1952, https://doi.org/10.1214/aoms/1177729330) the probability that m or more of n random spots fall
     below t is at most exp(-n KL).
     """
-    n = misfit.size
-    best = 0.0
-    for t in (0.05, 0.075, 0.1, 0.125, 0.15, 0.2):
-        p, m = (2 * t) ** 3, int(np.count_nonzero(misfit < t))
-        if m > n * p:
-            rest = (n - m) * math.log((1 - m / n) / (1 - p)) if m < n else 0.0
-            best = max(best, m * math.log(m / n / p) + rest)
-    return best
+    counts = np.array([np.count_nonzero(misfit < t) for t in _spots.THRESHOLDS])
+    return float(_spots.significance(counts, misfit.size))
 
 
 def same_lattice(basis: Floats, other: Floats, within_rad: float = SAME_WITHIN_RAD) -> bool:

@@ -82,7 +82,7 @@ def test_what_the_search_does_not_accept_is_no_lattice(frame: tuple[PeakList, De
 def test_clear_crystals_are_never_looked_at(frame: tuple[PeakList, DetGeom]) -> None:
     search = Fake()
     assert verifier(search)(FOUND, best(40.0), *frame) is FOUND
-    assert verifier(search)(FOUND, best(300.0, num_spots=100), *frame) is FOUND
+    assert verifier(search)(FOUND, best(350.0, num_spots=100), *frame) is FOUND
     assert search.asked == 0
 
 
