@@ -75,6 +75,7 @@ def demo(
     )
     simulator.start()
     theirs.close()
+    spawn.Process(target=compile_ahead, name="compiler", daemon=True).start()
     try:
         address = _address(ours)
         graph = make_graph(address, files, frames, workers, peaks)
@@ -129,6 +130,22 @@ def serve(ready: Connection, seed: int, hits: float, frames: int, truth: Path) -
         server.serve(
             apparatus.wire.bodies(apparatus.simulation.frames(frames), lambda frame: writer.write(frame.truth))
         )
+
+
+def compile_ahead() -> None:
+    """Compile what the graph's last stages need (in a process of its own), into the cache, while the first ones are opened.
+
+    A process compiles one thing at a time, and the first time that takes minutes. With the kernels in the cache this process
+    has done so in a second or two, beside the others.
+    """
+    from pipeline import Context
+    from stages.index.lattice import FreeLattice
+    from stages.integrate.rings import Rings
+    from stages.refine.prediction import Prediction
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stage in (FreeLattice(), Prediction(), Rings()):  # Pairs asks FreeLattice's search about other cells
+        stage.open(Context())
 
 
 def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, peaks: str) -> Graph:
