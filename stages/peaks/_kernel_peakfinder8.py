@@ -1,6 +1,6 @@
 """Kernels of peakfinder8: peaks as connected pixels above the threshold of their ring.
 
-Rings and their thresholds come from ``_kernel_rings.py``. `ring` is a uint16 map in packed order (see ``stages/tables.py``) of
+Rings and their thresholds come from ``_rings``. `ring` is a uint16 map in packed order (see ``stages/tables.py``) of
 each pixel's ring, with masked pixels in a ring of their own, the last, whose threshold is infinite. Pixels are taken as
 float32, whatever their type on the wire; sums are float64.
 """
