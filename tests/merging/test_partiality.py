@@ -67,12 +67,22 @@ def test_where_everything_is_recorded_partiality_changes_nothing() -> None:
     assert np.corrcoef(found, true)[0, 1] > 0.998
 
 
-@given(width=st.floats(2e-5, 5e-4), reach=st.floats(1.0, 2.5), seed=st.integers(0, 1000))
+@given(width=st.floats(2e-5, 5e-4), reach=st.floats(1.0, 2.5))
 def test_the_width_is_found_whatever_it_is_and_however_far_reflections_are_predicted(
-    width: float, reach: float, seed: int
+    width: float, reach: float
 ) -> None:
-    error = np.random.default_rng(seed).uniform(-reach * width, reach * width, 20000)
-    assert width_of(error, np.exp(-0.5 * (error / width) ** 2)) == pytest.approx(width, rel=0.1)
+    """Errors are evenly spread: of random ones the mean square scatters, and at a reach of 1 it hardly depends on the width."""
+    error = np.linspace(-reach * width, reach * width, 2001)
+    assert width_of(error, np.exp(-0.5 * (error / width) ** 2)) == pytest.approx(width, rel=0.02)
+
+
+def test_the_width_is_found_from_errors_at_random() -> None:
+    found = []
+    for seed in range(50):
+        error = np.random.default_rng(seed).uniform(-5e-4, 5e-4, 20000)
+        found.append(width_of(error, np.exp(-0.5 * (error / 2.5e-4) ** 2)))
+    assert np.mean(found) == pytest.approx(2.5e-4, rel=0.01)
+    assert np.std(found) < 0.02 * 2.5e-4
 
 
 def test_nothing_is_said_where_there_is_nothing_to_tell_it_from() -> None:
