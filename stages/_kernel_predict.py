@@ -2,6 +2,8 @@
 
 Vectors are in the laboratory frame, metres for the detector and 1/Angstrom for reciprocal space. The beam's wave vector is
 (0, 0, k), k = 1 / wavelength.
+
+Predicting and pairing ask the same panels for the same rays and stand together; hence the length.
 """
 
 import math

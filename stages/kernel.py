@@ -35,12 +35,11 @@ _SETTING = "CACHE_LOCATOR_CLASSES"
 @overload
 def kernel(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def kernel(*, fastmath: set[str] = ..., inline: str = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def kernel(*, fastmath: set[str] = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def kernel(function: Any = None, /, **options: Any) -> Any:
     """Compile a function that takes arrays and numbers: no GIL, numpy's division by zero, kept on disk.
 
-    `options` are numba's, of which kernels use two: `fastmath` (see :data:`FAST`) and `inline`. The function must stand in a
-    file, or in a cell of a notebook.
+    `fastmath` is numba's; see :data:`FAST`. The function must stand in a file, or in a cell of a notebook.
     """
     if function is None:
         return partial(kernel, **options)

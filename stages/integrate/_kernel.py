@@ -2,6 +2,8 @@
 
 ``flat``, ``where`` are a flat array and its panel table (see ``stages/tables.py``). ``marks`` has a byte for every pixel
 in packed order: BAD where it is bad, plus the number of peaks that claim it.
+
+Sums over rings and fits of profiles read the same marks and stand together; hence the length.
 """
 
 import math

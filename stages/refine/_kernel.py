@@ -1,4 +1,7 @@
-"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks."""
+"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks.
+
+The deviations, their derivatives and the fit that needs both stand together; hence the length.
+"""
 
 import math
 from typing import Any, NamedTuple
