@@ -1,5 +1,7 @@
 """Two of three axes are often right: the third is looked for anew, in the spots on the planes of the two."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,31 @@ N_VECTORS, N_TRIPLES, COMPLETED = 28, 64, 5  # the highest summits hold the shor
 POLISHED_FROM = 12
 N_NETS, N_AGAIN, N_PAIRS = 3, 4, 24
 CLEAR, CLEAR_PER_SPOT, CLEAR_LEAD, CLEAR_FRACTION = 20.0, 0.7, 6.0, 0.88  # no need to look further
+
+
+class Grid(NamedTuple):
+    """Room for one transform after the other: what it finds, its summits, and a system of four unknowns to refine them."""
+
+    found: Floats
+    peaks: Floats
+    matrix: Floats
+    right: Floats
+
+
+class Tried(NamedTuple):
+    """The lattices that were refined so far, their S - lnN, and, in an array of one, how many they are."""
+
+    bases: Floats
+    scores: Floats
+    number: Integers
+
+
+@kernel
+def add(basis: Floats, score: float, tried: Tried) -> None:
+    """Note a lattice that was refined."""
+    copy(basis, tried.bases[tried.number[0]])
+    tried.scores[tried.number[0]] = score
+    tried.number[0] += 1
 
 
 @kernel
@@ -188,24 +215,18 @@ def complete(
     shortest: float,
     longest: float,
     work: float,
-    found: Floats,
-    peaks: Floats,
     model: Floats,
     room: Room,
     result: Floats,
-    matrix: Floats,
-    right4: Floats,
-    bases: Floats,
-    scores: Floats,
-    count: Integers,
+    grid: Grid,
+    tried: Tried,
 ) -> bool:
     """Look for a better third axis to the first two, which may be right; take over what raises S - lnN; whether it did.
-
-    What was tried is added to `bases` and `scores`.
 
     Only spots on the planes of both axes count, and the third axis is looked for modulo the two, ``u a + v b + w n`` with n the
     unit normal, |u|, |v| <= 1/2: a small part of the ball, and hardly a spurious spot.
     """
+    found, peaks, matrix, right4 = grid.found, grid.peaks, grid.matrix, grid.right
     coordinates, on_net = np.empty((n, 3)), np.empty((n, 3))
     for k in range(n):
         on_net[k, 0], on_net[k, 1], on_net[k, 2] = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
@@ -272,15 +293,15 @@ def complete(
         height = abs(v[0] * across[0] + v[1] * across[1] + v[2] * across[2])
         values[i] = value - np.log(max(1.0, height))
     order = np.argsort(-values)
-    tried, last = 0, np.inf
+    num_refined, last = 0, np.inf
     for i in order:
         v = peaks[i]
-        if tried == COMPLETED:
+        if num_refined == COMPLETED:
             break
         if last - values[i] < 0.02:
             continue  # the same one again, modulo the net
         last = values[i]
-        tried += 1
+        num_refined += 1
         copy(start, trial)
         for x in range(3):
             trial[2, x] = v[x]
@@ -294,9 +315,7 @@ def complete(
         value = refine(trial, moved, spots, rays, n, px, q_rms, trial_model, room, trial_result)
         if value == -np.inf or not allowed(trial, shortest, longest):
             continue
-        copy(trial, bases[count[0]])
-        scores[count[0]] = value
-        count[0] += 1
+        add(trial, value, tried)
         if value > result[0] - result[1] + 0.5:
             improved = True
             copy(trial, basis)

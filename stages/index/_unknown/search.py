@@ -18,6 +18,9 @@ from stages.index._unknown.nets import (
     N_TRIPLES,
     N_VECTORS,
     POLISHED_FROM,
+    Grid,
+    Tried,
+    add,
     best_net,
     complete,
     is_clear,
@@ -77,10 +80,9 @@ def search(
     vectors, values, masks = np.empty((N_VECTORS, 4)), np.empty(N_VECTORS), np.empty((N_VECTORS, 2), np.uint64)
     triples, triple_values = np.empty((N_TRIPLES, 3), np.int64), np.empty(N_TRIPLES)
     trial, shift, result = np.empty((3, 3)), np.empty(2), np.empty(3)
-    bases, scores = np.empty((N_TRIED, 3, 3)), np.empty(N_TRIED)
-    count = np.zeros(1, np.int64)
+    tried = Tried(np.empty((N_TRIED, 3, 3)), np.empty(N_TRIED), np.zeros(1, np.int64))
     best_shift, best_result = np.zeros(2), np.array([-np.inf, 0.0, 0.0])
-    matrix, right4, steps, ends = np.empty((4, 4)), np.empty(4), np.empty(3), np.empty(3)
+    grid, steps, ends = Grid(found, peaks, np.empty((4, 4)), np.empty(4)), np.empty(3), np.empty(3)
     pairs, pair_values = np.empty((N_PAIRS, 2), np.int64), np.empty(N_PAIRS)
     net_model, no_shift = np.empty(3), np.zeros(2)
     best = -np.inf
@@ -132,9 +134,7 @@ def search(
             report[POLISHED] += 1
             if value == -np.inf or not allowed(trial, shortest, longest):
                 continue
-            copy(trial, bases[count[0]])
-            scores[count[0]] = value
-            count[0] += 1
+            add(trial, value, tried)
             if value > best:
                 best = value
                 copy(trial, basis)
@@ -146,7 +146,7 @@ def search(
         # --- its third axis anew, by its nets of two
         clear = False
         for again in range(N_AGAIN):
-            if count[0] == 0:
+            if tried.number[0] == 0:
                 break
             report[POLISHED] += settle(
                 basis, best_shift, part, rays, n, px, q_rms, shortest, longest, best_model, room, best_result
@@ -171,16 +171,11 @@ def search(
                     shortest,
                     longest,
                     0.3 * work,
-                    found,
-                    peaks,
                     best_model,
                     room,
                     best_result,
-                    matrix,
-                    right4,
-                    bases,
-                    scores,
-                    count,
+                    grid,
+                    tried,
                 )
                 if improved:
                     copy(trial, basis)
@@ -196,15 +191,15 @@ def search(
                 net_model[ACROSS], net_model[ALONG], net_model[FRACTION] = px, 0.001, 0.5
                 pair_values[i] = score_net(trial, no_shift, part, rays, n, px, q_rms, net_model, room.residuals)
             order = np.argsort(-pair_values[:n_pairs])
-            improved, last, tried = False, np.inf, 0
+            improved, last, num_completed = False, np.inf, 0
             net = pair_values[order[0]] if n_pairs > 0 else -np.inf
             for o in order:
-                if tried == N_NETS or pair_values[o] < NET_PROMISING + NET_PER_SPOT * n:
+                if num_completed == N_NETS or pair_values[o] < NET_PROMISING + NET_PER_SPOT * n:
                     break
                 if last - pair_values[o] < 0.1:
                     continue
                 last = pair_values[o]
-                tried += 1
+                num_completed += 1
                 for x in range(3):
                     trial[0, x], trial[1, x] = vectors[pairs[o, 0], x], vectors[pairs[o, 1], x]
                     trial[2, x] = 0.0
@@ -219,16 +214,11 @@ def search(
                     shortest,
                     longest,
                     0.3 * work,
-                    found,
-                    peaks,
                     best_model,
                     room,
                     best_result,
-                    matrix,
-                    right4,
-                    bases,
-                    scores,
-                    count,
+                    grid,
+                    tried,
                 )
                 if improved:
                     copy(trial, basis)
@@ -244,16 +234,16 @@ def search(
                 break  # two axes are known: longer vectors, or more spots, will not tell the third
         if clear:
             break
-    if count[0] == 0:
+    if tried.number[0] == 0:
         return
     # --- on all spots
     n = n_all
     if n > part.shape[0]:
         best = polish(basis, best_shift, spots, all_rays, n, n, px, q_rms, best_model, room, best_result)
     other = -np.inf
-    for i in range(count[0]):
-        if scores[i] > other and not same_basis(bases[i], basis, 0.2):
-            other = scores[i]
+    for i in range(tried.number[0]):
+        if tried.scores[i] > other and not same_basis(tried.bases[i], basis, 0.2):
+            other = tried.scores[i]
     report[SCORE], report[LOG_TRIALS], report[EXPLAINED] = best_result[0], best_result[1], best_result[2]
     report[SHIFT_X], report[SHIFT_Y] = best_shift[0], best_shift[1]
     report[GAP] = best - other
