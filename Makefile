@@ -40,7 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m pytest tests/bench -m bench --benchmark-only --benchmark-columns=min,median,mean,rounds --benchmark-sort=name --timeout 600
 
 docs: $(READY)
-	$(BIN)/python -m pipeline.indexamajig_reference > docs/reference-options.md
+	$(BIN)/python -m stages.commands.index.reference > docs/reference-options.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build *.egg-info

@@ -6,8 +6,8 @@ python examples/stream_to_solutions.py output.stream output.sol
 import sys
 from pathlib import Path
 
-from stages.solution_file import solution_lines
-from stages.streamreader import read_stream
+from stages.files.solution import solution_lines
+from stages.files.stream import read_stream
 
 
 def write_solutions(stream: Path, solutions: Path) -> int:

@@ -28,13 +28,11 @@ ENTRY_POINTS = "streamajig.commands"
 USER_ERROR = 2
 
 _OWN = {
-    "index": "pipeline.commands_index:make_index()",
     "run": "pipeline.commands_graph:run",
     "check": "pipeline.commands_graph:check",
     "show": "pipeline.commands_graph:show",
     "stages": "pipeline.commands_graph:stages",
     "schema": "pipeline.commands_graph:schema",
-    "warm-up": "pipeline.commands_warm_up:warm_up",
 }
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -164,8 +162,7 @@ def _in_words(error: Any) -> str:
 
 def _load_own(where: str) -> Callable[..., None]:
     module_name, _, attribute = where.partition(":")
-    found = getattr(importlib.import_module(module_name), attribute.removesuffix("()"))
-    return found() if attribute.endswith("()") else found  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module_name), attribute)  # type: ignore[no-any-return]
 
 
 def _as_command(function: Any, name: str) -> Any:

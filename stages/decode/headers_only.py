@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline import Context, Event, Message, stage
-from stages.encoded import encoded_array, is_map
-from stages.header import Header
-from stages.received import MapReader, header_of
+from stages.records.header import Header
+from stages.wire.encoded import encoded_array, is_map
+from stages.wire.received import MapReader, header_of
 
 
 @stage("decode/headers_only")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline import Context, Event, Message, RejectFrame, stage
-from stages.encoded import encoded_array, is_map, kind_of
-from stages.header import Header
-from stages.image import Image
-from stages.received import MapReader, header_of
+from stages.records.header import Header
+from stages.records.image import Image
+from stages.wire.encoded import encoded_array, is_map, kind_of
+from stages.wire.received import MapReader, header_of
 
 
 @stage("decode/msgpack_map")

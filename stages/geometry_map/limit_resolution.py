@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
+from stages.records.geometry import DetGeom
 
 _KEPT = 16
 """Masks kept: a wavelength that jitters by a few parts in a thousand needs about ten."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, UserError, stage
-from stages.detector import Detector
-from stages.geometry import DetGeom
-from stages.header import Header
-from stages.image import Image
+from stages.files.geom.detector import Detector
+from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.image import Image
 
 
 class MappedPanels:

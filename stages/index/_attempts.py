@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.stage import Context
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom
-from stages.index import _spots
-from stages.lattice import UnitCell, nearest_rotation, primitive
-from stages.peaklist import Hit, PeakList
+from stages.index._kernels import spots as _spots
+from stages.lattices.cell import UnitCell, nearest_rotation, primitive
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 
 Floats = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.bravais import Bravais, bravais_of, bravais_types
 from stages.index._attempts import Solution
-from stages.index._spots import prepare
-from stages.index._unknown import fit, search
-from stages.lattice import Lattice, impose_bravais, lattice_rotations
+from stages.index._kernels.spots import prepare
+from stages.index._kernels.unknown import fit, search
+from stages.lattices.bravais import Bravais, bravais_of, bravais_types
+from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations
 
 Floats = NDArray[np.float64]
 

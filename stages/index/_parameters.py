@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from stages.crystal import Crystal
 from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution
-from stages.lattice import DEFAULT_TOLERANCE, UnitCell, agree
+from stages.lattices.cell import DEFAULT_TOLERANCE, UnitCell, agree
+from stages.records.crystal import Crystal
 
 STRICT = ConfigDict(extra="forbid")
 

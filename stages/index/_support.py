@@ -14,10 +14,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.crystal import Crystal
-from stages.geometry import DetGeom
 from stages.index._attempts import EXPLAINED, FURTHER_FRACTION, MARGIN_ON_ALL, misfits, primitive_basis, significance
-from stages.peaklist import PeakList
+from stages.records.crystal import Crystal
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
 
 LEAST, CLEAR = 12.0, 30.0
 """S in nats of a crystal that is alone in its frame: at least, and where a smaller part of the peaks will do."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index._known.contest import N_REPORT
-from stages.index._known.directions import MAX_STEPS
-from stages.index._known.search import search
-from stages.index._known.tuples import Cell, Tables
+from stages.index._kernels.known.contest import N_REPORT
+from stages.index._kernels.known.directions import MAX_STEPS
+from stages.index._kernels.known.search import search
+from stages.index._kernels.known.tuples import Cell, Tables
 from stages.index._twins import twins
-from stages.lattice import UnitCell, metric_rotations, near_rotations, primitive
+from stages.lattices.cell import UnitCell, metric_rotations, near_rotations, primitive
 
 SMALL_TABLE, LARGE_TABLE = 60_000, 300_000
 FEW_DIRECTIONS, MORE_DIRECTIONS, MANY_DIRECTIONS = 16_384, 32_768, 131_072
@@ -21,7 +21,7 @@ MIDDLING_CELL_ANGSTROM, LARGE_CELL_ANGSTROM = 100.0, 200.0
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A target cell as :func:`stages.index._known.search.search` wants it.
+    """A target cell as :func:`stages.index._kernels.known.search.search` wants it.
 
     Attributes
     ----------

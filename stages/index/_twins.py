@@ -22,7 +22,7 @@ def twins(reduced: NDArray[np.float64], exact: NDArray[np.int64]) -> NDArray[np.
 
     A rhombohedral lattice with an angle near 75.5 degrees, its cosine 1/4, shares every second point with six twins:
 
-    >>> from stages.lattice import metric_rotations
+    >>> from stages.lattices.cell import metric_rotations
     >>> angle = np.radians(75.0)
     >>> metric = 60.0**2 * (np.cos(angle) + (1 - np.cos(angle)) * np.eye(3))
     >>> basis = np.linalg.cholesky(metric)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stages.crystal import Crystals
-from stages.geometry import DetGeom
 from stages.index._attempts import LatticeSearch, Solution, px_per_angstrom
-from stages.lattice import Lattice, UnitCell, agree
-from stages.peaklist import PeakList
-from stages.setting import in_setting_of
+from stages.lattices.cell import Lattice, UnitCell, agree
+from stages.lattices.setting import in_setting_of
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
 
 FIRST, EVERY = 20, 10
 

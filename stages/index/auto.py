@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline import Context, stage
-from stages.crystal import CONSENSUS, Crystals
-from stages.geometry import DetGeom
 from stages.index._attempts import MIN_SPOTS, publish_method
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
-from stages.lattice import UnitCell
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import UnitCell
+from stages.records.crystal import CONSENSUS, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 
 FREE_FIRST, FREE_EVERY = 20, 4
 """Of the hits that the consensus cell does not explain, the first so many and then one in so many are searched without it."""

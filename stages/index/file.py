@@ -9,16 +9,16 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline import Context, Event, stage
-from stages.cell_file import read_cell
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom
+from stages.files.cell import read_cell
+from stages.files.solution import METHOD, keys_of, read_solutions
 from stages.index._attempts import publish_method
 from stages.index._parameters import CellParameters
 from stages.index._support import supported
-from stages.lattice import UnitCell, agree
-from stages.peaklist import Hit, PeakList
-from stages.setting import in_setting_of
-from stages.solution_file import METHOD, keys_of, read_solutions
+from stages.lattices.cell import UnitCell, agree
+from stages.lattices.setting import in_setting_of
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 
 
 @dataclass(frozen=True)

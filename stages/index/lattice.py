@@ -8,12 +8,12 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom
 from stages.index._attempts import MIN_SPOTS, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._parameters import SearchParameters
-from stages.peaklist import Hit, PeakList
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 
 METHOD = "lattice"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline import stage
 from pipeline.stage import Context
-from stages.crystal import Crystals
-from stages.peaklist import Hit
+from stages.records.crystal import Crystals
+from stages.records.peaklist import Hit
 
 
 class _Running:

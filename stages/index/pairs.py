@@ -10,17 +10,17 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
-from stages.cell_file import read_cell
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom
+from stages.files.cell import read_cell
 from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
-from stages.index._known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
+from stages.index._kernels.known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
-from stages.lattice import UnitCell
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import UnitCell
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 
 METHOD = "pairs"
 
@@ -109,7 +109,7 @@ class Pairs(SearchParameters, CellParameters):
     **Displaced lattices.** Where four pixels are more than a fifth of the shortest reciprocal axis, a detector that is off
     takes spots out of reach of all that. Then directions are tried once more, wherever the planes begin, by the modulus of
     the sum of exp(2 pi i a.q); the phases for three axes give the shift, up to 6 pixels, and the spots are moved back
-    (:mod:`stages.index._known.displaced`).
+    (:mod:`stages.index._kernels.known.displaced`).
 
     **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
     them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.crystal import Reflections
-from stages.diagnosis import BAD, BESIDE, CIRCLE, CLAIMED, OUTSIDE, RING, Diagnosis
-from stages.geometry import DetGeom
-from stages.integrate import _kernel as kernel
-from stages.panel_columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
+from stages.integrate._kernels import integrate as kernel
+from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
+from stages.records.crystal import Reflections
+from stages.records.diagnosis import BAD, BESIDE, CIRCLE, CLAIMED, OUTSIDE, RING, Diagnosis
+from stages.records.geometry import DetGeom
 
 RANDOM_PART = 0.01
 _NEGATIVE, _IMPLAUSIBLE, _STRONG = -3.0, -5.0, 3.0

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.geometry import DetGeom
-from stages.peaklist import PeakList
-from stages.prediction import (
+from stages.prediction.predict import (
     REACH,
     REACH_OF_PAIRS,
     PanelFinder,
@@ -17,6 +14,9 @@ from stages.prediction import (
     profile_radius,
     resolution_limit,
 )
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
 
 OVERPREDICTION = 5.0
 """By how much --overpredict widens the profile radius."""

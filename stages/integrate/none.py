@@ -7,11 +7,11 @@ from dataclasses import replace
 from pydantic import Field
 
 from pipeline import Context, stage
-from stages.crystal import Crystals
-from stages.geometry import DetGeom
 from stages.integrate._prediction import PredictionOptions, Predictor
-from stages.peaklist import PeakList
-from stages.prediction import warm_up
+from stages.prediction.predict import warm_up
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
 
 
 @stage("integrate/none")

@@ -8,12 +8,12 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.geometry import DetGeom
 from stages.integrate._parameters import STRICT, PredictionParameters
 from stages.integrate._prediction import Predictor, without_reflections
-from stages.peaklist import PeakList
-from stages.prediction import warm_up
+from stages.prediction.predict import warm_up
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
 
 
 @stage("integrate/predict_only")

@@ -11,17 +11,17 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
-from stages.crystal import Crystals, Reflections
-from stages.diagnosis import Diagnosis
-from stages.geometry import DetGeom, Panel
-from stages.image import Image
-from stages.integrate import _kernel as kernel
 from stages.integrate._containment import Containment
 from stages.integrate._diagnose import Condition, Diagnostician, Looking
+from stages.integrate._kernels import integrate as kernel
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate._prediction import Predictor, without_reflections
-from stages.peaklist import PeakList
-from stages.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+from stages.pixels.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+from stages.records.crystal import Crystals, Reflections
+from stages.records.diagnosis import Diagnosis
+from stages.records.geometry import DetGeom, Panel
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 STRONG = 10.0
 """Reflections of so many sigma tell the width of the spots."""
@@ -238,7 +238,7 @@ class RunningRings:
 
     def warm_up(self, dtypes: tuple[type, ...]) -> None:
         """Compile everything for these types of pixels, on an empty frame."""
-        from stages.crystal import Crystal
+        from stages.records.crystal import Crystal
 
         panel = Panel("p", data="d", max_fs=31, max_ss=31)
         one = np.eye(3)

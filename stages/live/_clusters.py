@@ -1,9 +1,9 @@
 """Cells that are one lattice, gathered as they come: what cell_explorer's user does with the mouse.
 
 A crystal's cell is known to a few parts in a hundred at worst, and may be expressed in any basis. Each comes as a reduced
-primitive basis; :class:`stages.setting.Setting` expresses it in the axes of a cluster. It joins the largest cluster from whose
-mean it differs by no more than a tolerance in each length and angle, and otherwise begins one of its own. Means are taken anew
-as a cluster grows, and clusters whose means have come to agree are united.
+primitive basis; :class:`stages.lattices.setting.Setting` expresses it in the axes of a cluster. It joins the largest
+cluster from whose mean it differs by no more than a tolerance in each length and angle, and otherwise begins one of its own.
+Means are taken anew as a cluster grows, and clusters whose means have come to agree are united.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.setting import Setting
+from stages.lattices.setting import Setting
 
 Matrix = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.bravais import bravais_types
-from stages.lattice import Lattice, impose_bravais
+from stages.lattices.bravais import bravais_types
+from stages.lattices.cell import Lattice, impose_bravais
 from stages.live._clusters import Cluster, Mean, parameters_of
 
 ALLOWED = 2.0

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
-from stages.cell_file import cell_text, parse_cell
-from stages.crystal import CONSENSUS, Crystal, Crystals
-from stages.lattice import UnitCell, agree, impose_bravais, primitive
+from stages.files.cell import cell_text, parse_cell
+from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
+from stages.lattices.setting import Setting, is_reduced, reduced_primitive
 from stages.live._clusters import Cluster, Clusters, Mean
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
-from stages.peaklist import Hit
-from stages.setting import Setting, is_reduced, reduced_primitive
+from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.peaklist import Hit
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""

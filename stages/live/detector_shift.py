@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, stage
-from stages.crystal import Crystals
-from stages.detector import Detector
+from stages.files.geom.detector import Detector
+from stages.records.crystal import Crystals
 
 _FEWEST = 3
 """Shifts without which there is no spread to speak of."""

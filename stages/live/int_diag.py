@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, stage
-from stages.crystal import Crystals
-from stages.diagnosis import LEGEND, Diagnosis
+from stages.records.crystal import Crystals
+from stages.records.diagnosis import LEGEND, Diagnosis
 
 Shown = tuple[int, str, tuple[Diagnosis, ...]]
 """Serial, event, and what is shown of the frame."""

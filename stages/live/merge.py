@@ -14,14 +14,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
-from stages.crystal import Crystals
-from stages.geometry import DetGeom
 from stages.merging import stream_crystals
 from stages.merging.crystals import Observed, Polarisation, observe
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
 from stages.merging.shells import Quality, Shell, quality
 from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
 
 _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20

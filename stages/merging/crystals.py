@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.merging import _kernel as kernel
+from stages.merging._kernels import equivalents as kernel
 from stages.merging.point_group import PointGroup
 
 HC_EV_ANGSTROM = 12398.419843320026

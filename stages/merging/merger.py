@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.merging import _kernel as kernel
+from stages.merging._kernels import equivalents as kernel
 from stages.merging.crystals import Observed, Polarisation, observe, unpack
 from stages.merging.partiality import LEAST, partiality, width_of
 from stages.merging.point_group import PointGroup, point_group

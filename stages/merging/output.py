@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.lattice import UnitCell
+from stages.lattices.cell import UnitCell
 from stages.merging.merger import Merged
 from stages.merging.shells import Quality
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.merging import _kernel as kernel
+from stages.merging._kernels import equivalents as kernel
 from stages.merging.merger import Merged
 from stages.merging.point_group import PointGroup, centring_code
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.merging import _kernel_parse as kernel
+from stages.merging._kernels import parse as kernel
 
 _VERSION = b"CrystFEL stream format 2."
 _END_CHUNK = b"\n----- End chunk -----\n"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
-from stages.geometry import DetGeom
-from stages.image import Before, Image
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Before, Image
 
 PanelFilter = Callable[[NDArray[Any], NDArray[np.uint8], NDArray[np.float32]], None]
 """Takes a panel's pixels and its bad pixels, and fills a new array of the same shape."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.geometry import DetGeom
-from stages.peaks._likelihood import background_cells
-from stages.tables import packed_starts
+from stages.peaks._kernels.likelihood import background_cells
+from stages.pixels.tables import packed_starts
+from stages.records.geometry import DetGeom
 
 STEP_PX = 2.0
 """Width of a ring."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.geometry import DetGeom, Panel
-from stages.image import Image
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom, Panel
+from stages.records.image import Image
 
 COMMON_TYPES: tuple[Any, ...] = (np.int16, np.uint16, np.int32, np.uint32, np.float32)
 """What detectors send, as a rule. Kernels for these are compiled whenever a stage opens."""

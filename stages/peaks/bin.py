@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
-from stages.image import Before, Image
-from stages.peaks import _kernel_filters as kernel
 from stages.peaks import _warm_up
 from stages.peaks._filtering import numbers_of
+from stages.peaks._kernels import filters as kernel
+from stages.records.geometry import DetGeom
+from stages.records.image import Before, Image
 
 
 @stage("peaks/bin")

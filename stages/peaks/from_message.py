@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, UserError, stage
-from stages.encoded import as_bytes, dtype_of
-from stages.geometry import DetGeom, Panel
-from stages.header import Header
-from stages.peaklist import PeakList
-from stages.peaks import _kernel_locate as kernel
+from stages.peaks._kernels import locate as kernel
+from stages.records.geometry import DetGeom, Panel
+from stages.records.header import Header
+from stages.records.peaklist import PeakList
+from stages.wire.encoded import as_bytes, dtype_of
 
 
 @stage("peaks/from_message")

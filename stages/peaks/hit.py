@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline import stage
-from stages.peaklist import Hit, PeakList
+from stages.records.peaklist import Hit, PeakList
 
 
 @stage("peaks/hit")
@@ -15,7 +15,7 @@ class HitFinder:
     A frame with exactly `min_peaks` peaks is a hit. With the default of 0 every frame is one, even without any peak, as
     with indexamajig. Frames that are not hits are not dropped: they are not indexed, and the sink writes them or not.
 
-    >>> from stages.peaklist import PeakList
+    >>> from stages.records.peaklist import PeakList
     >>> HitFinder(min_peaks=2)(PeakList.make([0], [1.5], [1.5], [100.0]))
     Hit(is_hit=False, num_peaks=1)
     """

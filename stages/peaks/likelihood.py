@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
 from stages.peaks import _warm_up
-from stages.peaks._likelihood import background_cells, columns, groups, measuring, squares, summit_search
+from stages.peaks._kernels.likelihood import background_cells, columns, groups, measuring, squares, summit_search
+from stages.peaks._kernels.rings import ring_samples
 from stages.peaks._polar_cells import PolarCells
-from stages.peaks._rings import ring_samples
-from stages.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.pixels.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 SAMPLES_PER_CELL = 24
 """Pixels from which a cell's background is known before the search."""

@@ -7,11 +7,11 @@ from functools import cache
 import numpy as np
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaks import _kernel_filters as kernel
 from stages.peaks import _warm_up
 from stages.peaks._filtering import filtered
+from stages.peaks._kernels import filters as kernel
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
 
 
 @stage("peaks/noise_filter")

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
-from stages.peaks import _kernel_peakfinder8 as kernel
 from stages.peaks import _warm_up
-from stages.peaks._rings import ring_blocks, ring_clip, ring_core, ring_samples, ring_screen
-from stages.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.peaks._kernels import peakfinder8 as kernel
+from stages.peaks._kernels.rings import ring_blocks, ring_clip, ring_core, ring_samples, ring_screen
+from stages.pixels.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 SAMPLES_PER_RING = 128
 """Pixels from which a ring's thresholds are guessed before the pass over all of them."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
-from stages.peaks import _kernel_peakfinder9 as kernel
 from stages.peaks import _warm_up
+from stages.peaks._kernels import peakfinder9 as kernel
 from stages.peaks.peakfinder8 import vectors_in_pixels
-from stages.tables import Flattener, PackedMask
+from stages.pixels.tables import Flattener, PackedMask
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 MAX_PEAKS_PER_PANEL = 10000
 """Where CrystFEL stops searching a panel."""

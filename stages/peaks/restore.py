@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline import stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 
 @stage("peaks/restore")

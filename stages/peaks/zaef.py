@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
-from stages.peaks import _kernel_zaef as kernel
 from stages.peaks import _warm_up
-from stages.tables import Flattener, PackedMask
+from stages.peaks._kernels import zaef as kernel
+from stages.pixels.tables import Flattener, PackedMask
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 MAX_PEAKS_PER_PANEL = 10001
 """Where CrystFEL stops searching a panel."""

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice, lattice_rotations
-from stages.peaklist import PeakList
-from stages.prediction import (
+from stages.lattices.cell import Lattice, lattice_rotations
+from stages.prediction.predict import (
     FEWEST_PAIRS,
     Pairs,
     PanelFinder,
@@ -25,7 +22,10 @@ from stages.prediction import (
     radius_of_pairs,
     warm_up,
 )
-from stages.refine import _kernel as kernel
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom, Panel
+from stages.records.peaklist import PeakList
+from stages.refine._kernels import fit as kernel
 
 _PIXEL = 0.5
 """Pixels that a position is typically off: sets the weight of what is known beforehand against that of a peak."""

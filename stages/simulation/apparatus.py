@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 
 from pipeline import UserError
-from stages.cell_file import cell_text, read_cell
-from stages.detector import Detector
-from stages.geom_file.units import METRES, Quantity
-from stages.geometry import HC_EV_ANGSTROM
-from stages.header import Header
+from stages.files.cell import cell_text, read_cell
+from stages.files.geom.detector import Detector
+from stages.files.geom.units import METRES, Quantity
+from stages.records.geometry import HC_EV_ANGSTROM
+from stages.records.header import Header
 from stages.simulation.experiment import Simulation
 from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.geometry import DetGeom
-from stages.simulation import _kernel
+from stages.records.geometry import DetGeom
+from stages.simulation._kernels import photons as kernel
 from stages.simulation.flat_panels import FlatPanels
 
 RATE_STEP = 0.01
@@ -24,7 +24,7 @@ def expected_background(geom: DetGeom, panels: FlatPanels, key: str, factor: flo
     """
     rates = np.full(panels.size(key), np.nan, np.float32)
     for p in panels.panels_of(key):
-        _kernel.panel_rates(
+        kernel.panel_rates(
             geom.origin_m[p],
             geom.fs_m[p],
             geom.ss_m[p],
@@ -47,7 +47,7 @@ def expected_at(
     lab = geom.lab_m(panel, fs, ss)
     cos_2theta = lab[:, 2] / np.linalg.norm(lab, axis=1)
     q = np.sqrt(np.maximum(0.0, 2.0 * (1.0 - cos_2theta))) / geom.wavelength_angstrom
-    rates = np.array([_kernel.background_rate(x) for x in q]) * np.maximum(0.0, cos_2theta) ** 3
+    rates = np.array([kernel.background_rate(x) for x in q]) * np.maximum(0.0, cos_2theta) ** 3
     expected: NDArray[np.float64] = factor * rates
     return expected
 
@@ -79,13 +79,13 @@ class Background:
             raise UserError(f"the background reaches {highest:.0f} photons per pixel; choose it below 20000")
         num_levels = math.ceil(math.log(highest / lowest) / RATE_STEP) + 2
         levels = np.empty(rates.size, np.uint16)
-        _kernel.rate_levels(rates, lowest, RATE_STEP, levels)
+        kernel.rate_levels(rates, lowest, RATE_STEP, levels)
         bits = max(5, math.ceil(math.log2(16.0 * math.sqrt(highest) + 20.0)))
         rate_of_level = lowest * np.exp(RATE_STEP * np.arange(num_levels))
-        return Background(levels, _kernel.poisson_alias_tables(rate_of_level, bits), bits)
+        return Background(levels, kernel.poisson_alias_tables(rate_of_level, bits), bits)
 
     def draw(self, gap: int, seed: np.uint64) -> NDArray[np.int32]:
         """Draw each element's photons; those that lie in no panel become `gap`."""
         photons = np.empty(self.levels.size, np.int32)
-        _kernel.draw_background(self.levels, self.table, self.bits, gap, seed, photons)
+        kernel.draw_background(self.levels, self.table, self.bits, gap, seed, photons)
         return photons

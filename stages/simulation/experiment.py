@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.geometry import DetGeom
-from stages.peaklist import PeakList
-from stages.simulation import _kernel
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
+from stages.simulation._kernels import photons as kernel
 from stages.simulation.background import Background, expected_at, expected_background
 from stages.simulation.flat_panels import FlatPanels
 from stages.simulation.settings import Settings
@@ -192,12 +192,12 @@ class Simulation:
         for index, key in enumerate(detector.shapes):
             if key not in self._backgrounds:
                 self._backgrounds[key] = Background.of(self.background_photons(key).reshape(-1))
-            own_seed = np.uint64(_kernel.mix(np.uint64((int(seed) + index) % 2**64)))
+            own_seed = np.uint64(kernel.mix(np.uint64((int(seed) + index) % 2**64)))
             gap = 0 if self._dtype.kind == "u" else self.settings.gap
             photons = self._backgrounds[key].draw(gap, own_seed)
             here = np.isin(spots.panel, detector.panels_of(key))
             p = spots.panel[here]
-            _kernel.scatter_photons(
+            kernel.scatter_photons(
                 counts[here],
                 spots.fs[here],
                 spots.ss[here],
@@ -207,7 +207,7 @@ class Simulation:
                 detector.fs_stride[p],
                 detector.ss_stride[p],
                 self.settings.spot_sigma_px,
-                np.uint64(_kernel.mix(own_seed)),
+                np.uint64(kernel.mix(own_seed)),
                 photons,
             )
             arrays[key] = self._in_adu(photons.reshape(detector.shapes[key]), key, geom)
@@ -239,7 +239,7 @@ def _reflections(
     room = int(1.2 * shell / abs(np.linalg.det(reciprocal))) + 100
     while True:
         hkl, error = np.empty((room, 3), np.int32), np.empty(room)
-        found = _kernel.near_ewald_sphere(reciprocal, k, width, q_max, hkl, error)
+        found = kernel.near_ewald_sphere(reciprocal, k, width, q_max, hkl, error)
         if found <= room:
             return hkl[:found], error[:found]
         room = found

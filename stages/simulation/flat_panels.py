@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.geometry import DetGeom
-from stages.simulation import _kernel
+from stages.records.geometry import DetGeom
+from stages.simulation._kernels import photons as kernel
 
 
 class FlatPanels:
@@ -64,7 +64,7 @@ class FlatPanels:
         """Panel (-1: none), fs and ss where rays from the specimen end."""
         panel = np.full(len(direction), -1, np.int32)
         fs, ss = np.zeros(len(direction)), np.zeros(len(direction))
-        _kernel.meet_panels(
+        kernel.meet_panels(
             np.ascontiguousarray(direction),
             self._origin,
             self._normal,

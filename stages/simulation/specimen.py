@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.lattice import Lattice, UnitCell, lattice_rotations
-from stages.simulation import _kernel
+from stages.lattices.cell import Lattice, UnitCell, lattice_rotations
+from stages.simulation._kernels import photons as kernel
 
 LYSOZYME = UnitCell(79.1, 79.1, 37.9, math.pi / 2, math.pi / 2, math.pi / 2, Lattice("tetragonal", "P", "c"))
 LYSOZYME_SPACE_GROUP = "P 43 21 2"
@@ -77,8 +77,8 @@ class Specimen:
         Exponentially distributed with mean 1, as for an acentric crystal of randomly placed atoms (Wilson 1949,
         doi:10.1107/S0365110X49000813); equal for symmetry-equivalent reflections, 0 for absent ones.
         """
-        key = np.uint64(_kernel.mix(np.uint64(self.seed)))
-        strengths: NDArray[np.float64] = _kernel.wilson_intensities(
+        key = np.uint64(kernel.mix(np.uint64(self.seed)))
+        strengths: NDArray[np.float64] = kernel.wilson_intensities(
             np.ascontiguousarray(hkl, np.int64), self.rotations, self.translations, key
         )
         return strengths

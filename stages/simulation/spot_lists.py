@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.geometry import HC_EV_ANGSTROM, DetGeom, Panel
-from stages.lattice import Lattice, UnitCell, primitive
-from stages.peaklist import PeakList
+from stages.lattices.cell import Lattice, UnitCell, primitive
+from stages.records.geometry import HC_EV_ANGSTROM, DetGeom, Panel
+from stages.records.peaklist import PeakList
 
 Floats = NDArray[np.float64]
 

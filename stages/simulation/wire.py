@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.geometry import DetGeom
+from stages.records.geometry import DetGeom
 from stages.simulation.experiment import SimulatedFrame
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.detector import Detector
-from stages.geometry import DetGeom
-from stages.header import Header
-from stages.peaklist import Hit, PeakList
+from stages.files.geom.detector import Detector
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.peaklist import Hit, PeakList
 from stages.sink._lines import PanelNames, one_line, peak_lines, reflection_lines, warm_up
 
 UNKNOWN_SOURCE = "ZMQdata"

@@ -12,8 +12,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.geometry import Panel
-from stages.sink import _kernel_format
+from stages.records.geometry import Panel
+from stages.sink._kernels import text as kernel
 
 LONGEST_TEXT = 900
 """Bytes that one text from outside may take; the line stays well under CrystFEL's 1022."""
@@ -73,7 +73,7 @@ class PanelNames:
 
     def buffer(self, lines: int) -> NDArray[np.uint8]:
         """Return room for that many lines."""
-        return np.empty(lines * (_kernel_format.LONGEST_LINE + self.longest), np.uint8)
+        return np.empty(lines * (kernel.LONGEST_LINE + self.longest), np.uint8)
 
 
 def peak_lines(
@@ -88,7 +88,7 @@ def peak_lines(
     names.check(panel)
     if _is_ordinary(fs, ss, inverse_d_per_nm, intensity):
         out = names.buffer(len(fs))
-        size = _kernel_format.peak_lines(fs, ss, inverse_d_per_nm, intensity, panel, names.bytes, names.ends, out)
+        size = kernel.peak_lines(fs, ss, inverse_d_per_nm, intensity, panel, names.bytes, names.ends, out)
         return out[:size].tobytes()
     rows = zip(*map(_readable, (fs, ss, inverse_d_per_nm, intensity)), panel.tolist(), strict=True)
     form = "{:7.2f} {:7.2f} {:10.2f}  {:10.2f}   {}\n".format
@@ -107,7 +107,7 @@ def reflection_lines(
     names.check(panel)
     if _is_ordinary(values, fs, ss):
         out = names.buffer(len(fs))
-        size = _kernel_format.reflection_lines(hkl, values, fs, ss, panel, names.bytes, names.ends, out)
+        size = kernel.reflection_lines(hkl, values, fs, ss, panel, names.bytes, names.ends, out)
         return out[:size].tobytes()
     rows = zip(*hkl.T.tolist(), *map(_readable, (*values, fs, ss)), panel.tolist(), strict=True)
     form = "{:4d} {:4d} {:4d} {:10.2f} {:10.2f} {:10.2f} {:10.2f} {:6.1f} {:6.1f} {}\n".format
@@ -125,7 +125,7 @@ def warm_up() -> None:
 
 def _is_ordinary(*arrays: NDArray[np.float64]) -> bool:
     """Whether all numbers are of the size for which the kernels are made; NaN and infinities are not."""
-    return all(bool((np.abs(array) < _kernel_format.LIMIT).all()) for array in arrays)
+    return all(bool((np.abs(array) < kernel.LIMIT).all()) for array in arrays)
 
 
 def _readable(values: NDArray[np.float64]) -> list[float]:

@@ -8,8 +8,8 @@ import msgspec
 from pydantic import Field
 
 from pipeline import Context, Frame, Message, Outcome, Rejected, stage
-from stages.header import Header
-from stages.image import Image
+from stages.records.header import Header
+from stages.records.image import Image
 
 
 class Keep:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import zmq
 
 from pipeline import Message
-from stages.wire import split_maps, split_parts, stand_in
+from stages.wire.message import split_maps, split_parts, stand_in
 
 HARD_CEILING = 8
 """How many times `max_message_bytes` a part may have before libzmq refuses it, which costs the connection."""

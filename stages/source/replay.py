@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, UserError, stage
-from stages.recorded import expand, read_body
-from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
+from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
+from stages.wire.recorded import expand, read_body
 
 
 @stage("source/replay")

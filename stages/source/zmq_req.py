@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline import Context, EndOfStream, Message, stage
 from stages.source._connection import Connection, Endpoint
 from stages.source._messages import HARD_CEILING, messages_of
-from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, is_well_formed, stand_in
+from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, is_well_formed, stand_in
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline import Context, Message, stage
 from stages.source._connection import Connection, Endpoint
 from stages.source._messages import HARD_CEILING, messages_of
-from stages.wire import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed
+from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed
 
 
 @stage("source/zmq_sub")

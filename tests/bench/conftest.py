@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from stages.geometry import DetGeom, Panel
+from stages.records.geometry import DetGeom, Panel
 
 SHAPE = (2162, 2068)
 MEGAPIXELS = SHAPE[0] * SHAPE[1] / 1e6

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline import Context
-from stages.image import Image
 from stages.peaks.bin import Bin
 from stages.peaks.median_filter import MedianFilter
 from stages.peaks.noise_filter import NoiseFilter
+from stages.records.image import Image
 
 pytestmark = pytest.mark.bench
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline import Context
-from stages.cell_file import cell_text
+from stages.files.cell import cell_text
 from stages.index.pairs import Pairs
-from stages.peaklist import Hit
+from stages.records.peaklist import Hit
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, overlap, simulate
 
 pytestmark = pytest.mark.bench

@@ -10,15 +10,15 @@ import pytest
 
 from pipeline import Context
 from pipeline.frame import Frame
-from stages.crystal import Crystal, Crystals
-from stages.header import Header
-from stages.image import Image
 from stages.integrate.predict_only import PredictOnly
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
-from stages.lattice import Lattice
-from stages.peaklist import Hit
-from stages.prediction import PanelFinder, predict
+from stages.lattices.cell import Lattice
+from stages.prediction.predict import PanelFinder, predict
+from stages.records.crystal import Crystal, Crystals
+from stages.records.header import Header
+from stages.records.image import Image
+from stages.records.peaklist import Hit
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings

@@ -12,7 +12,7 @@ from numba import njit
 from peak_searches import SEARCHES
 
 from pipeline import Context
-from stages.image import Image
+from stages.records.image import Image
 
 pytestmark = pytest.mark.bench
 

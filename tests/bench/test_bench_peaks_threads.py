@@ -21,9 +21,9 @@ from peak_searches import SEARCHES
 from pipeline import Context, EndOfStream, Event, Message, stage
 from pipeline.graph import Graph
 from pipeline.run import run
-from stages.geometry import DetGeom
-from stages.image import Image
 from stages.peaks import _warm_up
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
 from stages.sink.memory import Memory
 
 pytestmark = pytest.mark.bench

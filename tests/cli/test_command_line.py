@@ -49,7 +49,7 @@ def test_without_a_word_it_shows_its_commands(capsys: pytest.CaptureFixture[str]
 def test_the_commands_of_other_packages_are_listed_without_importing_them() -> None:
     code = (
         "import sys; from pipeline import cli; cli.run(['--help']); "
-        "heavy = {'numba', 'numpy', 'zmq', 'streamz', 'stages.simulation.commands'}; "
+        "heavy = {'numba', 'numpy', 'zmq', 'streamz', 'stages.commands.simulate'}; "
         "print('imported:', *sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -133,7 +133,7 @@ def test_a_geometry_that_is_no_geometry_names_file_and_line(
 def test_a_graph_printed_by_index_is_the_graph_that_run_reads(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from pipeline.indexamajig import graph_from_options
+    from stages.commands.index.graph import graph_from_options
 
     assert cli.run([*INDEX, "--peaks=msgpack", "--min-peaks", "10", "-j", "3", "--copy-header=a", "--print-graph"]) == 0
 
@@ -406,7 +406,7 @@ def test_a_signal_while_a_stage_opens_ends_at_once(tmp_path: Path) -> None:
 def test_importing_the_command_line_takes_nothing_heavy() -> None:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import pipeline.cli, pipeline.commands_index"],
+        [sys.executable, "-X", "importtime", "-c", "import pipeline.cli, stages.commands.index.command"],
         capture_output=True,
         text=True,
         check=True,

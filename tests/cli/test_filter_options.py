@@ -6,7 +6,7 @@ import pytest
 from least_options import LEAST
 
 from pipeline import UserError
-from pipeline.indexamajig import graph_from_options
+from stages.commands.index.graph import graph_from_options
 
 BASE = {**LEAST, "peaks": "zaef"}
 

@@ -6,7 +6,7 @@ import pytest
 from least_options import LEAST
 
 from pipeline.errors import UserError
-from pipeline.indexamajig import graph_from_options
+from stages.commands.index.graph import graph_from_options
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
 from stages.live.detector_shift import DetectorShift

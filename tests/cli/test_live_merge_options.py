@@ -10,7 +10,7 @@ from least_options import LEAST
 
 from pipeline import UserError
 from pipeline.graph import Graph
-from pipeline.indexamajig import graph_from_options
+from stages.commands.index.graph import graph_from_options
 from stages.live.merge import Merge, Until
 
 BASE = {**LEAST, "live_merge": "4/mmm"}

@@ -12,7 +12,7 @@ from least_options import LEAST as BASE
 
 from pipeline import UserError
 from pipeline.graph import Graph
-from pipeline.indexamajig import graph_from_options
+from stages.commands.index.graph import graph_from_options
 
 
 def stages_of(graph: Graph) -> list[str]:

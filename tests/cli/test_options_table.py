@@ -11,11 +11,11 @@ import pytest
 from least_options import LEAST as BASE
 
 from pipeline import UserError, registry
-from pipeline.indexamajig import PEAK_METHODS, graph_from_options
-from pipeline.indexamajig_options import Option, Status
-from pipeline.indexamajig_reference import reference
-from pipeline.indexamajig_table import BY_NAME, OPTIONS, PANELS, option
 from pipeline.options import RunOptions
+from stages.commands.index.graph import PEAK_METHODS, graph_from_options
+from stages.commands.index.options import Option, Status
+from stages.commands.index.reference import reference
+from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option
 from stages.live.merge import Until
 
 STAGES = {
@@ -193,5 +193,5 @@ def test_the_manual_is_what_the_table_says(project: Path) -> None:
     page = project / "docs" / "reference-options.md"
 
     assert page.read_text(encoding="utf-8") == reference(), (
-        "make it anew: python -m pipeline.indexamajig_reference > docs/reference-options.md"
+        "make it anew: python -m stages.commands.index.reference > docs/reference-options.md"
     )

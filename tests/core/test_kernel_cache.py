@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import kernel
-from stages.index._known import judge, search
+from stages.compute import kernel
+from stages.index._kernels.known import judge, search
 
 OUTER = """
 from parts.inner import BIAS, inner
-from stages.kernel import kernel
+from stages.compute.kernel import kernel
 
 
 @kernel
@@ -24,7 +24,7 @@ def outer(x):
 print(outer(1.0), sum(outer.stats.cache_hits.values()))
 """
 INNER = """
-from stages.kernel import kernel
+from stages.compute.kernel import kernel
 
 BIAS = {bias}
 
@@ -75,6 +75,11 @@ def test_an_edit_of_a_file_that_is_not_imported_costs_nothing(parts):
 
 def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
     reached = kernel._reached(search.__name__)
-    assert {"stages._kernel_algebra", "stages.index._spots", "stages.index._known.judge", "stages.kernel"} <= reached
+    assert {
+        "stages.compute.algebra",
+        "stages.index._kernels.spots",
+        "stages.index._kernels.known.judge",
+        "stages.compute.kernel",
+    } <= reached
     assert not any(name.startswith("numpy") for name in reached)
     assert kernel.stamp(search.__name__) != kernel.stamp(judge.__name__)

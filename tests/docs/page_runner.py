@@ -307,7 +307,7 @@ def _wait(block: Block, process: subprocess.Popen[str], log: Path, until: Callab
 
 
 def _check_geometry(block: Block) -> None:
-    from stages.detector import Detector
+    from stages.files.geom.detector import Detector
 
     assert Detector.parse(block.text).panels, block.place
 

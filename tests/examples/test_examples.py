@@ -16,13 +16,13 @@ import pytest
 from pipeline.graph import Graph
 from pipeline.report import Report
 from pipeline.run import run
-from stages.detector import Detector
+from stages.files.geom.detector import Detector
+from stages.files.stream import read_stream
 from stages.index.file import FromFile
-from stages.serving import FrameServer, serve_in_thread
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.sink.memory import Memory
-from stages.streamreader import read_stream
+from stages.wire.serving import FrameServer, serve_in_thread
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 ADDRESS = "tcp://127.0.0.1:5002"
@@ -175,7 +175,7 @@ def test_the_graph_in_python_writes_a_stream_and_prints_the_report(
 
 
 def test_a_stage_of_ones_own_keeps_the_brightest_peaks(folder: Path, bodies: list[bytes]) -> None:
-    from stages.peaklist import PeakList
+    from stages.records.peaklist import PeakList
 
     (folder / "brightest.py").write_text((EXAMPLES / "brightest.py").read_text())
     text = """\

@@ -9,8 +9,8 @@ import pytest
 from geom_texts import HEAD, panel
 
 from pipeline import UserError
-from stages.detector import Detector
-from stages.header import Header
+from stages.files.geom.detector import Detector
+from stages.records.header import Header
 
 
 def refusal(text: str) -> str:

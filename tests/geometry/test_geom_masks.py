@@ -12,10 +12,10 @@ from geom_texts import HEAD, panel
 from numpy.typing import NDArray
 
 from pipeline import UserError
-from stages.detector import Detector
-from stages.geom_file import _kernel
-from stages.header import Header
-from stages.image import Image
+from stages.files.geom._kernels import flag as kernel
+from stages.files.geom.detector import Detector
+from stages.records.header import Header
+from stages.records.image import Image
 
 
 def bad_of(text: str, header: dict[str, object] | None = None) -> tuple[NDArray[np.uint8], ...]:
@@ -291,7 +291,7 @@ def test_the_flag_kernel_agrees_with_plain_numpy(dtype: str, write: bool) -> Non
     values = pixels.astype(float)
     expected = (static == 1) | (values < less) | (values > more) | np.isin(np.rint(values), equal)
     mask = np.zeros(pixels.shape, np.uint8) if write else expected.astype(np.uint8)
-    assert _kernel.flag(pixels, static, less, more, equal, mask, write)
+    assert kernel.flag(pixels, static, less, more, equal, mask, write)
     np.testing.assert_array_equal(mask, expected)
     mask[16, 27] ^= 1
-    assert not _kernel.flag(pixels, static, less, more, equal, mask, False)
+    assert not kernel.flag(pixels, static, less, more, equal, mask, False)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.detector import Detector
-from stages.geom_file.directives import PANEL_DIRECTIVES
-from stages.geom_file.model import MaskSource, PlacedPanel
-from stages.geom_file.parser import TOP_LEVEL
-from stages.geometry import Panel
-from stages.header import Header
+from stages.files.geom.detector import Detector
+from stages.files.geom.directives import PANEL_DIRECTIVES
+from stages.files.geom.model import MaskSource, PlacedPanel
+from stages.files.geom.parser import TOP_LEVEL
+from stages.records.geometry import Panel
+from stages.records.header import Header
 
 numbers = st.floats(-1e5, 1e5).map(lambda x: round(x, 6))
 positive = st.floats(1e-3, 1e6)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline import Context
-from stages.detector import Detector
+from stages.files.geom.detector import Detector
 from stages.geometry_map.map_panels import MapPanels
-from stages.header import Header
+from stages.records.header import Header
 
 PANELS = {
     "EuXFEL-FXE__LPD-1M__2a685e6d.geom": 256,

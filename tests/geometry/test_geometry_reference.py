@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.detector import Detector
-from stages.geom_file.directives import PANEL_DIRECTIVES
-from stages.geom_file.parser import TOP_LEVEL
-from stages.header import Header
+from stages.files.geom.detector import Detector
+from stages.files.geom.directives import PANEL_DIRECTIVES
+from stages.files.geom.parser import TOP_LEVEL
+from stages.records.header import Header
 
 
 @pytest.fixture(scope="module")

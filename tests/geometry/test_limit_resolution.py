@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context
-from stages.geometry import HC_EV_ANGSTROM, DetGeom, Panel
 from stages.geometry_map.limit_resolution import LimitResolution
+from stages.records.geometry import HC_EV_ANGSTROM, DetGeom, Panel
 
 SIZE = 100
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pipeline import Context, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
-from stages.geometry import DetGeom, Panel
-from stages.header import Header
 from stages.peaks.from_message import FromMessage
-from stages.wire import split_maps, split_parts
+from stages.records.geometry import DetGeom, Panel
+from stages.records.header import Header
+from stages.wire.message import split_maps, split_parts
 
 DECODE = MsgpackMap().open(Context())
 HEADERS = HeadersOnly().open(Context())

@@ -12,10 +12,10 @@ from pipeline.report import Report
 from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
-from stages.serving import FrameServer, serve_in_thread
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq
 from stages.source.zmq_sub import ZmqSub
+from stages.wire.serving import FrameServer, serve_in_thread
 
 CASES = list(BAD)
 
@@ -82,7 +82,7 @@ def test_a_frame_whose_image_is_broken_is_still_there_for_who_does_not_need_it()
         )
         first, second = run(graph).outputs["sink"]
         serving.join(20.0)
-    from stages.image import Image
+    from stages.records.image import Image
 
     assert first.event == "broken // 1"
     assert first[Image].broken["detector_data"].reason == "bad_array_size"

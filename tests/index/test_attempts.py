@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage import Context
-from stages.cell_file import cell_text
-from stages.crystal import Crystal, Crystals
+from stages.files.cell import cell_text
 from stages.index._attempts import (
     Attempts,
     Solution,
@@ -23,8 +22,9 @@ from stages.index._attempts import (
     significance,
 )
 from stages.index.pairs import Pairs
-from stages.lattice import misorientation, primitive, rotations
-from stages.peaklist import Hit
+from stages.lattices.cell import misorientation, primitive, rotations
+from stages.records.crystal import Crystal, Crystals
+from stages.records.peaklist import Hit
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, overlap, random_rotation, simulate
 
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from stages._kernel_algebra import same_lattice
-from stages.index._known import contest as known_contest
-from stages.index._known import displaced, sharpen
-from stages.index._known.search import pattern_of
+from stages.compute.algebra import same_lattice
+from stages.index._kernels.known import contest as known_contest
+from stages.index._kernels.known import displaced, sharpen
+from stages.index._kernels.known.search import pattern_of
 from stages.index._target import Target, half_sphere, make_target
-from stages.lattice import misorientation, rotations
+from stages.lattices.cell import misorientation, rotations
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, simulate
 
 K0, PX = 1 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom

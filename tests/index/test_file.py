@@ -14,23 +14,23 @@ from pipeline import Context, Event, UserError
 from pipeline.graph import Graph
 from pipeline.run import run
 from pipeline.stage import contract_of
-from stages.cell_file import cell_text
-from stages.crystal import Crystal, Crystals
 from stages.decode.headers_only import HeadersOnly
+from stages.files.cell import cell_text
+from stages.files.solution import code_of, keys_of, parse_code, parse_line, read_solutions, solution_lines
+from stages.files.stream import read_stream
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.file import FromFile, Listed
-from stages.lattice import LATTICE_TYPES, Lattice, UnitCell
-from stages.peaklist import Hit
+from stages.lattices.cell import LATTICE_TYPES, Lattice, UnitCell
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
+from stages.records.crystal import Crystal, Crystals
+from stages.records.peaklist import Hit
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.simulation.spot_lists import XRAYS
 from stages.sink.headers_only import HeadersOnly as StreamWithoutPixels
 from stages.sink.memory import Memory
-from stages.solution_file import code_of, keys_of, parse_code, parse_line, read_solutions, solution_lines
 from stages.source.simulate import Simulate
-from stages.streamreader import read_stream
 
 CELL = "0.125 0 0  0 0.125 0  0 0 0.25"
 HIT = Hit(True, 30)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import _kernel_algebra as algebra
-from stages.index import _spots
-from stages.index._known import directions as known_directions
-from stages.index._known import polish as known_polish
-from stages.index._known.search import pattern_of
-from stages.index._known.tuples import Room
+from stages.compute import algebra
+from stages.index._kernels import spots as _spots
+from stages.index._kernels.known import directions as known_directions
+from stages.index._kernels.known import polish as known_polish
+from stages.index._kernels.known.search import pattern_of
+from stages.index._kernels.known.tuples import Room
 from stages.index._target import half_sphere, make_target
-from stages.lattice import nearest_rotation, primitive
+from stages.lattices.cell import nearest_rotation, primitive
 from stages.simulation.spot_lists import CELLS, random_rotation, simulate
 
 seeds = st.integers(0, 10**6)
@@ -272,7 +272,7 @@ def test_every_vector_of_the_table_is_equivalent_to_just_one_canonical_one(name)
 
 
 def _rotations_in_space(basis: np.ndarray) -> np.ndarray:
-    from stages.lattice import metric_rotations
+    from stages.lattices.cell import metric_rotations
 
     return np.array([np.linalg.solve(basis, w @ basis).T for w in metric_rotations(basis)])
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import _kernel_algebra as algebra
-from stages.index import _spots
-from stages.index._known import judge as known_judge
-from stages.index._known import sharpen as known_sharpen
-from stages.index._known.search import pattern_of
-from stages.index._known.tuples import Cell, Pattern, Room
+from stages.compute import algebra
+from stages.index._kernels import spots as _spots
+from stages.index._kernels.known import judge as known_judge
+from stages.index._kernels.known import sharpen as known_sharpen
+from stages.index._kernels.known.search import pattern_of
+from stages.index._kernels.known.tuples import Cell, Pattern, Room
 from stages.index._target import make_target
-from stages.lattice import nearest_rotation, primitive
+from stages.lattices.cell import nearest_rotation, primitive
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, random_rotation, simulate
 
 seeds = st.integers(0, 10**6)

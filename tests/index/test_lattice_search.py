@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage import Context, contract_of
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom
 from stages.index._attempts import primitive_basis
 from stages.index._free import FreeSearch
-from stages.index._unknown import bases, fit, neighbours, nets, transform, vectors
+from stages.index._kernels.unknown import bases, fit, neighbours, nets, transform, vectors
 from stages.index.lattice import FreeLattice
-from stages.lattice import UnitCell, primitive, reduce_basis
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import UnitCell, primitive, reduce_basis
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, overlap, simulate
 
 SEARCH = FreeSearch()

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from pipeline import UserError
 from pipeline.stage import Context, contract_of
-from stages.cell_file import cell_text, read_cell
-from stages.crystal import Crystals
-from stages.geometry import DetGeom
+from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import px_per_angstrom
 from stages.index._target import make_target
 from stages.index.none import NoIndexing
 from stages.index.pairs import Pairs
-from stages.lattice import UnitCell, misorientation, rotations
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import UnitCell, misorientation, rotations
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, simulate
 
 WAVELENGTH_ANGSTROM = XRAYS.wavelength_angstrom

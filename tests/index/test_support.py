@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline import Context, Event
-from stages.crystal import Crystal, Crystals
+from stages.files.solution import solution_lines
 from stages.index._support import supported
 from stages.index.file import FromFile, Listed
-from stages.peaklist import Hit, PeakList
+from stages.records.crystal import Crystal, Crystals
+from stages.records.peaklist import Hit, PeakList
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, overlap, random_rotation, simulate
-from stages.solution_file import solution_lines
 
 TRICLINIC = CELLS["triclinic"]
 

@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from stages.index._known import contest as known_contest
-from stages.index._known.search import pattern_of
-from stages.index._known.tuples import Room
-from stages.index._spots import N_COUNTS
+from stages.index._kernels.known import contest as known_contest
+from stages.index._kernels.known.search import pattern_of
+from stages.index._kernels.known.tuples import Room
+from stages.index._kernels.spots import N_COUNTS
 from stages.index._target import make_target
 from stages.index._twins import MISFIT, shared, twins
-from stages.lattice import metric_rotations, misorientation, primitive, rotations
+from stages.lattices.cell import metric_rotations, misorientation, primitive, rotations
 from stages.simulation.spot_lists import CELLS, XRAYS, random_rotation, simulate
 
 K0, PX = 1 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import Context
-from stages.crystal import CONSENSUS, Crystal, Crystals
-from stages.geometry import DetGeom
 from stages.index._attempts import Solution
 from stages.index._verify import EVERY, FIRST, Verifier
 from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, _Running
-from stages.lattice import DEFAULT_TOLERANCE, Lattice, UnitCell
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import DEFAULT_TOLERANCE, Lattice, UnitCell
+from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 from stages.simulation.spot_lists import Setup
 
 RIGHT = math.pi / 2

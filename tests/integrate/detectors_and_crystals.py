@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from stages.crystal import Crystal
-from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice
+from stages.lattices.cell import Lattice
+from stages.records.crystal import Crystal
+from stages.records.geometry import DetGeom, Panel
 
 
 def turned(rng):

@@ -9,12 +9,12 @@ from detectors_and_crystals import detector
 
 from pipeline import Context
 from pipeline.frame import Frame
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.diagnosis import BAD, CIRCLE, CLAIMED, OUTSIDE, RING
-from stages.image import Image
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
 from stages.live.int_diag import IntDiag
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.diagnosis import BAD, CIRCLE, CLAIMED, OUTSIDE, RING
+from stages.records.image import Image
 
 PLACES = [(0, 20.5, 30.5), (0, 50.2, 30.7), (0, 56.5, 30.5), (0, 80.5, 30.5), (0, 3.5, 30.5)]
 """One strong, two that overlap, one in a hole, one whose box leaves the panel."""

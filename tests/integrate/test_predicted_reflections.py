@@ -11,12 +11,9 @@ from detectors_and_crystals import allowed, crystal, detector, predicted_slowly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import _kernel_predict as kernel
-from stages.crystal import Crystal
-from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice
-from stages.peaklist import PeakList
-from stages.prediction import (
+from stages.lattices.cell import Lattice
+from stages.prediction._kernels import predict as kernel
+from stages.prediction.predict import (
     DEFAULT_PROFILE_RADIUS,
     PanelFinder,
     pair_peaks,
@@ -25,6 +22,9 @@ from stages.prediction import (
     resolution_limit,
     shortest_reciprocal_vector,
 )
+from stages.records.crystal import Crystal
+from stages.records.geometry import DetGeom, Panel
+from stages.records.peaklist import PeakList
 
 
 def as_dict(reflections):

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context
-from stages.crystal import Crystals, Reflections
-from stages.image import Image
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
-from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, predict
+from stages.prediction.predict import PanelFinder, predict
+from stages.records.crystal import Crystals, Reflections
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 
 def made_up(places):

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.image import Image
 from stages.integrate._containment import LEAST_CAUGHT
 from stages.integrate.none import NoIntegration
 from stages.integrate.predict_only import PredictOnly
 from stages.integrate.rings import Rings
-from stages.lattice import Lattice
-from stages.peaklist import PeakList
-from stages.prediction import REACH_OF_PAIRS, PanelFinder, predict, resolution_limit
+from stages.lattices.cell import Lattice
+from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict, resolution_limit
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 NO_PEAKS = PeakList.make([], [], [], [])
 DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")

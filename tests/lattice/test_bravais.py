@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.bravais import bravais_of, bravais_types
-from stages.lattice import primitive
+from stages.lattices.bravais import bravais_of, bravais_types
+from stages.lattices.cell import primitive
 from stages.simulation.spot_lists import cell, random_rotation
 
 FOURTEEN = {

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.cell_file import cell_text, read_cell
-from stages.lattice import LATTICE_TYPES, Lattice, UnitCell
+from stages.files.cell import cell_text, read_cell
+from stages.lattices.cell import LATTICE_TYPES, Lattice, UnitCell
 
 LYSOZYME = """CrystFEL unit cell file version 1.0
 

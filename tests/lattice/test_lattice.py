@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.lattice import (
+from stages.lattices.cell import (
     LATTICE_TYPES,
     Lattice,
     UnitCell,

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Rejected, UserError
-from stages.cell_file import cell_text, read_cell
-from stages.crystal import CONSENSUS, Crystal, Crystals
-from stages.lattice import Lattice, UnitCell
+from stages.files.cell import cell_text, read_cell
+from stages.lattices.cell import Lattice, UnitCell
+from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.live._clusters import Clusters, basis_of, parameters_of
 from stages.live.cells import Cells, CellsWriter
-from stages.peaklist import Hit
-from stages.setting import Setting, in_setting_of, reduced_primitive
+from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.peaklist import Hit
 
 
 def cell(a: float, b: float, c: float, al: float, be: float, ga: float, *lattice: str) -> UnitCell:

@@ -12,9 +12,9 @@ import pytest
 from pipeline import Context, Frame
 from pipeline.graph import Graph
 from pipeline.run import run
-from stages.crystal import Crystal, Crystals
-from stages.detector import Detector
+from stages.files.geom.detector import Detector
 from stages.live.detector_shift import DetectorShift, ShiftWriter
+from stages.records.crystal import Crystal, Crystals
 
 GEOM = """photon_energy = 9500 eV
 clen = 0.1

@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from pipeline import Context, Frame, Rejected
 from pipeline.graph import Graph, GraphError
 from pipeline.run import run
-from stages.crystal import Crystal, Crystals, Reflections
 from stages.decode.msgpack_map import MsgpackMap
-from stages.geometry import DetGeom
 from stages.geometry_map.map_panels import MapPanels
-from stages.lattice import Lattice
+from stages.lattices.cell import Lattice
 from stages.live.merge import Merge, MergeWriter, Until
 from stages.merging.crystals import Polarisation, observe
 from stages.merging.merger import Merger
 from stages.merging.point_group import point_group
 from stages.merging.shells import quality
 from stages.peaks.from_message import FromMessage
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.geometry import DetGeom
 from stages.sink.memory import Memory
 from stages.source.simulate import Simulate
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command import bodies_of, report_of, streamajig
 
-from stages.serving import FrameServer, serve_in_thread
-from stages.streamreader import read_stream
+from stages.files.stream import read_stream
+from stages.wire.serving import FrameServer, serve_in_thread
 
 pytestmark = pytest.mark.shared_data
 

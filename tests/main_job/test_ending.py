@@ -15,8 +15,8 @@ import pytest
 from command import PATIENCE_S, assert_nothing_lost, chunks_in, started, streamajig, wait_until
 from spots_as_messages import FLAT_GEOM, message
 
-from stages.serving import FrameServer, serve_in_thread
-from stages.streamreader import read_stream
+from stages.files.stream import read_stream
+from stages.wire.serving import FrameServer, serve_in_thread
 
 BODIES = [
     message([100.0, 200.5, 300.25], [50.0, 60.0, 70.0], [10, 20, 30], event=f"run // {n:04d}") for n in range(100_000)

@@ -13,19 +13,19 @@ from pipeline import Frame
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
-from stages.cell_file import read_cell
-from stages.crystal import Crystals
 from stages.decode.headers_only import HeadersOnly
+from stages.files.cell import read_cell
+from stages.files.stream import read_stream
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
-from stages.lattice import misorientation
+from stages.lattices.cell import misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
+from stages.records.crystal import Crystals
 from stages.refine.prediction import Prediction
-from stages.serving import FrameServer, serve_in_thread
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq
-from stages.streamreader import read_stream
+from stages.wire.serving import FrameServer, serve_in_thread
 
 pytestmark = pytest.mark.shared_data
 

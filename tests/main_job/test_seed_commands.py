@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from command import report_of, started, streamajig, wait_until
 
-from stages.cell_file import read_cell
-from stages.lattice import misorientation
+from stages.files.cell import read_cell
+from stages.files.stream import read_stream
+from stages.lattices.cell import misorientation
 from stages.simulation.truth import read_truth
-from stages.streamreader import read_stream
 
 FRAMES = 40
 

@@ -16,18 +16,18 @@ import numpy as np
 import pytest
 from command import streamajig
 
-from pipeline.indexamajig import graph_from_options
 from pipeline.report import Report
 from pipeline.run import run
-from stages.cell_file import cell_text, read_cell
-from stages.lattice import Lattice, UnitCell, misorientation
-from stages.peaklist import PeakList
-from stages.serving import FrameServer, serve_in_thread
-from stages.setting import in_setting_of
+from stages.commands.index.graph import graph_from_options
+from stages.files.cell import cell_text, read_cell
+from stages.files.stream import Stream, read_stream
+from stages.lattices.cell import Lattice, UnitCell, misorientation
+from stages.lattices.setting import in_setting_of
+from stages.records.peaklist import PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import Settings
-from stages.streamreader import Stream, read_stream
+from stages.wire.serving import FrameServer, serve_in_thread
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 RIGHT = math.pi / 2

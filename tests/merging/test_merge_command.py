@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from pipeline import UserError
 from pipeline.cli import app
 from pipeline.cli import run as run_command
-from stages.merging import _kernel_parse as kernel
+from stages.files.stream import read_stream
+from stages.merging._kernels import parse as kernel
 from stages.merging.stream_crystals import StreamCrystals
-from stages.streamreader import read_stream
 
 LYSOZYME = (79.1, 79.1, 37.9, 90.0, 90.0, 90.0)
 TRICLINIC = (50.0, 60.0, 70.0, 80.0, 85.0, 95.0)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline import Context
-from stages.geometry import DetGeom, Panel
-from stages.image import Image
-from stages.peaklist import PeakList
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom, Panel
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 PIXEL_M = 1e-4
 

@@ -1,27 +1,22 @@
-"""What every peak search and filter promises: no lock held, no memory of a frame's size, tables cached by value."""
+"""What every peak search and filter promises: no memory of a frame's size, tables cached by value."""
 
 from __future__ import annotations
 
-import importlib
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 from peak_frames import add_spot, flat_detgeom, table
 
 from pipeline import Context
-from stages import peaks
-from stages.image import Image
 from stages.peaks import likelihood, peakfinder8
 from stages.peaks.likelihood import Likelihood
 from stages.peaks.peakfinder8 import PeakFinder8
 from stages.peaks.peakfinder9 import PeakFinder9
 from stages.peaks.zaef import Zaef
+from stages.records.image import Image
 
-KERNELS = sorted(path.stem for path in Path(peaks.__path__[0]).glob("_kernel_*.py"))
 SEARCHES = {
     "peakfinder8": PeakFinder8(threshold=20, min_snr=4),
     "peakfinder8 fast": PeakFinder8(threshold=20, min_snr=4, fast=True),
@@ -39,15 +34,6 @@ def spotty(seed: int = 0, height: int = 500) -> np.ndarray:
         fs, ss = rng.uniform(10, 590), rng.uniform(10, 490)
         add_spot(rate, fs, ss, 90.0, 1.2)
     return rng.poisson(rate).astype(np.int32)
-
-
-@pytest.mark.parametrize("name", KERNELS)
-def test_every_kernel_releases_the_interpreter_lock_and_is_cached(name: str) -> None:
-    module = importlib.import_module(f"stages.peaks.{name}")
-    kernels = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
-    assert kernels
-    assert all(kernel.targetoptions.get("nogil") for kernel in kernels)
-    assert all(type(kernel._cache).__name__ != "NullCache" for kernel in kernels)
 
 
 @every_search

@@ -11,9 +11,6 @@ from peak_frames import add_spot, detgeom, flat_detgeom, search, table
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
 from stages.peaks.bin import Bin
 from stages.peaks.likelihood import Likelihood
 from stages.peaks.median_filter import MedianFilter
@@ -21,7 +18,10 @@ from stages.peaks.noise_filter import NoiseFilter
 from stages.peaks.peakfinder8 import PeakFinder8
 from stages.peaks.restore import Restore
 from stages.peaks.zaef import Zaef
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 FILTERS = [MedianFilter(radius=2), NoiseFilter(), Bin(bin=2)]
 

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from pipeline import Context
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
-from stages.peaks._likelihood import groups, squares, summit_search
+from stages.peaks._kernels.likelihood import groups, squares, summit_search
 from stages.peaks._polar_cells import PolarCells
 from stages.peaks.likelihood import Likelihood
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 SPOTS = ((30.2, 20.9), (61.7, 44.4), (15.5, 50.1), (70.3, 12.6))
 

@@ -13,12 +13,12 @@ from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, 
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
 from stages.peaks import peakfinder8 as module
 from stages.peaks.peakfinder8 import PeakFinder8
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 
 def assert_same(found: PeakList, reference: np.ndarray) -> None:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
 from stages.peaks.peakfinder9 import PeakFinder9
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 EAGER = {"min_sig": 1.0, "min_snr_biggest_pix": 5.0, "min_snr_peak_pix": 3.0}
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from peak_frames import flat_detgeom, peakfinder8_reference, search, table
 
-from stages.peaklist import PeakList
 from stages.peaks.peakfinder8 import PeakFinder8
 from stages.peaks.validate import Validate
 from stages.peaks.zaef import Zaef
+from stages.records.peaklist import PeakList
 
 pytestmark = pytest.mark.shared_data
 

@@ -10,11 +10,11 @@ from peak_frames import add_spot, detgeom, flat_detgeom, measured, search
 from pydantic import ValidationError
 
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import Hit, PeakList
 from stages.peaks.hit import HitFinder
 from stages.peaks.validate import Validate
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import Hit, PeakList
 
 
 def frame() -> np.ndarray:

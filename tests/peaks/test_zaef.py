@@ -10,11 +10,11 @@ from peak_frames import add_spot, detgeom, flat_detgeom, search, small_panel, ta
 from pydantic import ValidationError
 
 from pipeline.stage import contract_of
-from stages.geometry import DetGeom
-from stages.image import Image
-from stages.peaklist import PeakList
 from stages.peaks.zaef import Zaef
-from stages.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 EAGER = {"threshold": 20.0, "min_sq_gradient": 100.0, "min_snr": 3.0}
 

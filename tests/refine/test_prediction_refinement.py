@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
-from stages.crystal import Crystal, Crystals
-from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice, UnitCell, impose_bravais, lattice_rotations, misorientation
-from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, predict
-from stages.refine import _kernel as kernel
+from stages.lattices.cell import Lattice, UnitCell, impose_bravais, lattice_rotations, misorientation
+from stages.prediction.predict import PanelFinder, predict
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom, Panel
+from stages.records.peaklist import PeakList
+from stages.refine._kernels import fit as kernel
 from stages.refine.prediction import Prediction, _symmetry
 
 CELLS = {

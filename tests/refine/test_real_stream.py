@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from pipeline import Context
-from stages.crystal import Crystal, Crystals
-from stages.detector import Detector
-from stages.geometry import DetGeom
-from stages.header import Header
-from stages.lattice import Lattice, impose_bravais, lattice_rotations, misorientation
-from stages.peaklist import PeakList
-from stages.prediction import PanelFinder, predict, resolution_limit
+from stages.files.geom.detector import Detector
+from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations, misorientation
+from stages.prediction.predict import PanelFinder, predict, resolution_limit
+from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.peaklist import PeakList
 from stages.refine.prediction import Prediction
 
 pytestmark = pytest.mark.shared_data

@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
 from pipeline.run import run as run_graph
-from stages.cell_file import read_cell
-from stages.crystal import Crystals
+from stages.commands.picture import Marks, assemble, draw, plane
+from stages.commands.score import score
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
+from stages.files.cell import read_cell
+from stages.files.stream import Chunk, StreamCrystal, read_stream
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
-from stages.lattice import Lattice, misorientation
+from stages.lattices.cell import Lattice, misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
+from stages.records.crystal import Crystals
 from stages.simulation.apparatus import Apparatus
-from stages.simulation.picture import Marks, assemble, draw, plane
-from stages.simulation.score import score
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME
 from stages.simulation.truth import Truth, read_truth
 from stages.sink.memory import Memory
 from stages.source.simulate import Simulate
-from stages.streamreader import Chunk, StreamCrystal, read_stream
 
 
 def turned(basis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:

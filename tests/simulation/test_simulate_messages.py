@@ -19,14 +19,14 @@ import zmq
 
 from pipeline import Context, EndOfStream, Message, UserError
 from pipeline.cli import run as command_line
-from stages.cell_file import read_cell
+from stages.commands.simulate import simulate
 from stages.decode.msgpack_map import MsgpackMap
-from stages.detector import Detector
-from stages.header import Header
-from stages.image import Image
+from stages.files.cell import read_cell
+from stages.files.geom.detector import Detector
 from stages.peaks.from_message import FromMessage
+from stages.records.header import Header
+from stages.records.image import Image
 from stages.simulation.apparatus import Apparatus, flat_geometry, header_values, parse_size
-from stages.simulation.commands import simulate
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME
 from stages.simulation.truth import read_truth

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.geometry import DetGeom, Panel
-from stages.lattice import Lattice, UnitCell
-from stages.simulation import _kernel
+from stages.lattices.cell import Lattice, UnitCell
+from stages.records.geometry import DetGeom, Panel
+from stages.simulation._kernels import photons as kernel
 from stages.simulation.background import Background
 from stages.simulation.experiment import FEWEST_PHOTONS, Simulation
 from stages.simulation.settings import Settings
@@ -96,7 +96,7 @@ def test_the_reflections_near_the_ewald_sphere_are_those_of_a_loop_over_all_indi
         reciprocal = np.ascontiguousarray(np.linalg.inv(real).T)
         k, width, q_max = 0.77, 1e-3, 0.35
         hkl, error = np.empty((5000, 3), np.int32), np.empty(5000)
-        found = _kernel.near_ewald_sphere(reciprocal, k, width, q_max, hkl, error)
+        found = kernel.near_ewald_sphere(reciprocal, k, width, q_max, hkl, error)
         grid = np.stack(np.meshgrid(*[np.arange(-30, 31)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         g = grid @ reciprocal
         slow_error = np.linalg.norm(g + np.array([0, 0, k]), axis=1) - k
@@ -110,7 +110,7 @@ def test_the_reflections_near_the_ewald_sphere_are_those_of_a_loop_over_all_indi
 def test_too_little_room_for_reflections_is_told_and_not_overrun() -> None:
     reciprocal = np.ascontiguousarray(np.linalg.inv(LYSOZYME.cell.real_space_angstrom).T)
     hkl, error = np.full((5, 3), 99, np.int32), np.empty(5)
-    assert _kernel.near_ewald_sphere(reciprocal, 0.77, 1e-3, 0.35, hkl[:3], error[:3]) > 3
+    assert kernel.near_ewald_sphere(reciprocal, 0.77, 1e-3, 0.35, hkl[:3], error[:3]) > 3
     assert (hkl[3:] == 99).all()
 
 
@@ -312,7 +312,7 @@ def test_two_panels_leave_their_gap_empty() -> None:
 def test_a_spot_beside_the_edge_does_not_leak_into_the_next_panel() -> None:
     out = np.zeros(20 * 10, np.int32)
     one = np.ones(1, np.int64)
-    _kernel.scatter_photons(
+    kernel.scatter_photons(
         one * 10_000,
         np.array([9.9]),
         np.array([5.0]),

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import Context, Frame
-from stages.crystal import Crystal, Crystals, Reflections
-from stages.geometry import DetGeom, Panel
-from stages.header import Header
-from stages.lattice import Lattice
-from stages.peaklist import Hit, PeakList
+from stages.lattices.cell import Lattice
+from stages.records.crystal import Crystal, Crystals, Reflections
+from stages.records.geometry import DetGeom, Panel
+from stages.records.header import Header
+from stages.records.peaklist import Hit, PeakList
 from stages.sink.stream_file import StreamFile
 
 GEOMETRY = """; two panels side by side

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.geometry import Panel
-from stages.sink._kernel_format import LIMIT, LONGEST_LINE
+from stages.records.geometry import Panel
+from stages.sink._kernels.text import LIMIT, LONGEST_LINE
 from stages.sink._lines import LONGEST_TEXT, PanelNames, one_line, peak_lines, reflection_lines
 
 NAMES = PanelNames((Panel("p0"), Panel("q1a15"), Panel("detector/über")))

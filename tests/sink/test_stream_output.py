@@ -17,11 +17,11 @@ from sink_frames import CELL, GEOMETRY, context, make_frame, write_stream
 from pipeline import UserError
 from pipeline.registry import load
 from pipeline.stage import role_of
+from stages.files.stream import read_stream
 from stages.sink._output import AUDIT_BYTES, GEOMETRY_BYTES
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.memory import Memory
 from stages.sink.stream_file import StreamFile
-from stages.streamreader import read_stream
 
 SINKS = [StreamFile, HeadersOnly]
 CHUNK = b"----- Begin chunk -----\nEvent: //1\n----- End chunk -----\n"

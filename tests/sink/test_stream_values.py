@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from sink_frames import GEOMETRY, context, make_crystal, make_frame, make_geom, with_reflections, write_stream
 
 from pipeline import Frame, Rejected, RejectFrame
-from stages.crystal import Crystals
-from stages.detector import Detector
-from stages.geometry import DetGeom, Panel
-from stages.header import Header
-from stages.peaklist import PeakList
+from stages.files.geom.detector import Detector
+from stages.files.stream import parse_stream, read_stream
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom, Panel
+from stages.records.header import Header
+from stages.records.peaklist import PeakList
 from stages.sink._chunk import ChunkEncoder, peak_resolution_per_nm
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
-from stages.streamreader import parse_stream, read_stream
 
 SINKS = [StreamFile, HeadersOnly]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sink_frames import CELL, COMMAND_LINE, GEOMETRY, make_frame, write_stream
 
 from pipeline import UserError
-from stages.streamreader import parse_stream, read_stream
+from stages.files.stream import parse_stream, read_stream
 
 
 @pytest.mark.shared_data

@@ -11,10 +11,10 @@ import pytest
 from pipeline import Context, EndOfStream, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
-from stages.geometry import DetGeom, Panel
 from stages.peaks.from_message import FromMessage
+from stages.records.geometry import DetGeom, Panel
 from stages.source.replay import Replay
-from stages.wire import split_maps
+from stages.wire.message import split_maps
 
 pytestmark = pytest.mark.shared_data
 

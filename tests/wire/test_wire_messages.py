@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline import Context, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
-from stages.encoded import decode_value
-from stages.wire import read_map, split_maps, split_parts, stand_in
+from stages.wire.encoded import decode_value
+from stages.wire.message import read_map, split_maps, split_parts, stand_in
 
 DECODE = MsgpackMap().open(Context())
 HEADERS = HeadersOnly().open(Context())

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from pipeline import Context, Message, RejectFrame, UserError
 from stages.decode.headers_only import HeadersOnly
-from stages.geometry import DetGeom, Panel
 from stages.geometry_map.map_panels import MapPanels
-from stages.header import Header
-from stages.peaklist import PeakList
-from stages.peaks import _kernel_locate
+from stages.peaks._kernels import locate as kernel
 from stages.peaks.from_message import FromMessage, RunningFromMessage
+from stages.records.geometry import DetGeom, Panel
+from stages.records.header import Header
+from stages.records.peaklist import PeakList
 
 HEADERS = HeadersOnly().open(Context())
 FIND = FromMessage().open(Context())
@@ -254,5 +254,5 @@ def test_the_kernel_agrees_with_plain_comparisons(seed: int, num_panels: int) ->
     count = inside.sum(axis=1)
     wanted = np.where(count == 0, -1, np.where(count > 1, -2, inside.argmax(axis=1) if num_panels else -1))
     got = np.empty(30, np.int32)
-    _kernel_locate.locate(fs, ss, ranges, got)
+    kernel.locate(fs, ss, ranges, got)
     assert got.tolist() == wanted.tolist()

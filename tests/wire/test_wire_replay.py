@@ -15,10 +15,10 @@ import zmq
 from typer.testing import CliRunner
 
 from pipeline import Context, EndOfStream, Message, RejectFrame, UserError
-from stages.replaying import replay
+from stages.commands.replay import replay
 from stages.source.replay import Replay
 from stages.source.zmq_req import ZmqReq
-from stages.wire import read_map
+from stages.wire.message import read_map
 
 
 def numbered(n: int) -> bytes:
@@ -121,7 +121,7 @@ def test_the_command_says_which_address_is_taken(recorded: Path) -> None:
     assert f"cannot serve at tcp://127.0.0.1:{port}" in str(result.exception)
 
 
-COMMAND = "import typer; from stages.replaying import replay; typer.run(replay)"
+COMMAND = "import typer; from stages.commands.replay import replay; typer.run(replay)"
 
 
 def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:

@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from pipeline import UserError
-from stages.serving import FrameServer, serve_in_thread
+from stages.wire.serving import FrameServer, serve_in_thread
 
 WAIT_MS = 20_000
 

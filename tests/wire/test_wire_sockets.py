@@ -17,10 +17,10 @@ import zmq
 
 from pipeline import Context, EndOfStream, Message, RejectFrame
 from pipeline.stage import RunningSource
-from stages.serving import FrameServer, serve_in_thread
 from stages.source.zmq_req import RunningZmqReq, ZmqReq
 from stages.source.zmq_sub import RunningZmqSub, ZmqSub
-from stages.wire import read_map
+from stages.wire.message import read_map
+from stages.wire.serving import FrameServer, serve_in_thread
 
 WAIT_S = 20.0
 """Far longer than anything here takes."""

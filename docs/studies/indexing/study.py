@@ -35,13 +35,13 @@ from pipeline import Context, registry
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from pipeline.run import run
-from stages.cell_file import cell_text, read_cell
-from stages.crystal import Crystals
-from stages.geometry import DetGeom
+from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import primitive_basis
-from stages.lattice import UnitCell, misorientation, primitive, rotations
-from stages.peaklist import Hit, PeakList
-from stages.setting import in_setting_of
+from stages.lattices.cell import UnitCell, misorientation, primitive, rotations
+from stages.lattices.setting import in_setting_of
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import Simulation
 from stages.simulation.settings import Settings

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import Context
-from stages.crystal import Crystal, Crystals
-from stages.image import Image
 from stages.index.pairs import Pairs
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings, RunningRings
-from stages.peaklist import PeakList
 from stages.peaks.hit import HitFinder
 from stages.peaks.peakfinder8 import PeakFinder8
-from stages.prediction import REACH_OF_PAIRS, PanelFinder, predict
+from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict
+from stages.records.crystal import Crystal, Crystals
+from stages.records.image import Image
+from stages.records.peaklist import PeakList
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import SimulatedFrame

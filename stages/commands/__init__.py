@@ -1,0 +1,1 @@
+"""Commands of ``streamajig`` that know crystallography; each module is one command, or what one of them is made of."""

@@ -1,0 +1,1 @@
+"""``streamajig index``: indexamajig's options, and the graph that they ask for."""

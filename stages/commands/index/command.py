@@ -1,0 +1,73 @@
+"""``streamajig index``: indexamajig's options, for frames that come over ZeroMQ. Its options are made from the table."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from stages.commands.index.options import Option, Status
+from stages.commands.index.table import OPTIONS
+
+
+def index_with(options: dict[str, Any]) -> None:
+    """Run (or print) the graph that these options ask for, by their names in the table."""
+    import shlex
+
+    from stages.commands.index.graph import graph_from_options
+
+    graph = graph_from_options(options)
+    if options.get("print_graph"):
+        graph.check()
+        sys.stdout.write(graph.to_yaml())
+        return
+    from pipeline.commands_execute import execute
+
+    status = execute(
+        graph,
+        shlex.join(["streamajig", *sys.argv[1:]]),
+        profile=bool(options.get("profile")),
+        as_json=bool(options.get("json")),
+    )
+    raise typer.Exit(status)
+
+
+def _parameter(row: Option) -> inspect.Parameter:
+    kind: Any = row.kind
+    annotation: Any
+    default: Any
+    if row.repeatable:
+        annotation, default = list[kind] | None, None
+    elif kind is bool:
+        annotation, default = kind, False
+    else:
+        annotation, default = kind | None, None
+    text = row.help if not row.default else f"{row.help} Default: {row.default}."
+    declared = typer.Option(
+        *row.flags,
+        help=text,
+        metavar=row.metavar or ("" if kind is bool else None),
+        rich_help_panel=row.panel,
+        hidden=row.status is not Status.SUPPORTED,
+        show_default=False,
+    )
+    return inspect.Parameter(
+        row.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, declared]
+    )
+
+
+def index(**options: Any) -> None:
+    """Index frames that come over ZeroMQ, and write a CrystFEL stream.
+
+    The options are indexamajig's and mean the same; an option that is not supported is refused, never ignored.
+    docs/reference-options.md lists them all.
+    """
+    index_with(options)
+
+
+_PARAMETERS = [_parameter(row) for row in OPTIONS]
+# the command line is made from the signature: one parameter for each row of the table
+index.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
+index.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}

@@ -1,0 +1,317 @@
+"""The table of indexamajig's options: what each one does here. The command line, its help and its manual are made from it.
+
+Every option of indexamajig 0.12 stands here once, and so do streamajig's own; :mod:`stages.commands.index.options` says
+what a row holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import UserError
+from stages.commands.index.options import (
+    Option,
+    conditions,
+    negated,
+    noted,
+    only_msgpack,
+    own,
+    radii,
+    recorded,
+    refused,
+    threads,
+    tolerance,
+)
+
+INPUT = "Input"
+OUTPUT = "Output"
+PEAKS = "Peak search"
+INDEXING = "Indexing"
+INTEGRATION = "Integration"
+RUNNING = "Running"
+OTHER_INDEXERS = "Options of other indexing programs"
+PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, RUNNING, OTHER_INDEXERS)
+
+_NO_FILES = "it concerns image files, and streamajig reads messages"
+_ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
+_MILLE = "data for detector refinement are not written yet"
+_INTERNAL = "it is internal to indexamajig's worker processes"
+
+# one row of the table in one line or a few
+# fmt: off
+_INPUT = (
+    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, also .gz), a folder of them, or a list of them. "
+        "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
+    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
+    Option(("--zmq-subscribe",), INPUT,
+        "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
+        sets=("source.subscribe",)),
+    Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
+        sets=("source.request",)),
+    Option(("--data-format",), INPUT, "Format of the data received.", str, "FORMAT", "msgpack", value=only_msgpack,
+        shapes=True),
+    Option(("--no-image-data",), INPUT,
+        "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
+    Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
+        sets=("geometry_map.geometry",)),
+    own("--outstanding", panel=INPUT, help="Requests sent and not yet answered, at most (with --zmq-request).", kind=int,
+        metavar="N", sets=("source.outstanding",)),
+    own("--sockets", panel=INPUT, help="Connections over which requests are spread (with --zmq-request).", kind=int,
+        metavar="N", sets=("source.sockets",)),
+    own("--request-timeout", panel=INPUT,
+        help="Ask again on a new socket when a request has not been answered for this long (with --zmq-request).",
+        kind=float, metavar="SECONDS", sets=("source.timeout_s",)),
+    own("--when-full", panel=INPUT,
+        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe): block, "
+        "drop_newest or drop_oldest; what is dropped is counted.", kind=str, metavar="HOW", sets=("source.when_full",)),
+    own("--first-map-only", panel=INPUT,
+        help="Of a message that holds several maps use the first alone, as indexamajig does.", sets=("source.first_only",)),
+    own("--max-message-bytes", panel=INPUT, help="Reject messages larger than this.", kind=int, metavar="N",
+        sets=("source.max_message_bytes", "decode.max_message_bytes")),
+    refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
+    refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),
+    noted("--no-check-prefix", panel=INPUT, help="Leave the prefix of file names as it is.",
+        why="no file names are read, so none has a prefix to correct"),
+    refused("--wait-for-file", panel=INPUT, help="Wait for each image file.", why=_NO_FILES, kind=str, metavar="SECONDS"),
+    refused("-v", panel=INPUT, help="Print the version.", why="'streamajig --version' prints the version"),
+    refused("--spectrum-file", panel=INPUT, help="File with the spectrum.", why="indexamajig no longer uses it either",
+        kind=str),
+    *(
+        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO, kind=str)
+        for name in ("endpoint", "token", "beamtime", "group", "source", "stream", "consumer-timeout")
+    ),
+    *(
+        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO)
+        for name in ("wait-for-stream", "output-stream", "acks")
+    ),
+)
+
+_OUTPUT = (
+    Option(("-o", "--output"), OUTPUT, "Stream file to write.", Path, "FILE.stream", sets=("sink.path",)),
+    Option(("--no-non-hits-in-stream",), OUTPUT, "Leave frames that are not hits out of the stream.",
+        sets=("sink.no_non_hits",)),
+    Option(("--no-peaks-in-stream",), OUTPUT, "Leave peak lists out of the stream.", sets=("sink.no_peaks",)),
+    Option(("--no-refls-in-stream",), OUTPUT, "Leave reflections out of the stream.", sets=("sink.no_reflections",)),
+    Option(("--copy-header", "--copy-hdf5-field"), OUTPUT,
+        "Copy this entry of each message to the stream; can be given several times.", str, "KEY", repeatable=True,
+        sets=("sink.copy_headers",)),
+    Option(("--serial-start", "--serial-offset"), OUTPUT, "Serial number of the first frame.", int, "N", "1",
+        sets=("run.serial_offset",)),
+    own("--in-order", panel=OUTPUT, help="Write chunks in the order of their serials.", sets=("sink.in_order",)),
+    refused("--harvest-file", panel=OUTPUT, help="Write the parameters as JSON.",
+        why="--print-graph prints all parameters, as YAML that 'streamajig run' reads", kind=str, metavar="FILE"),
+)
+
+_PEAKS = (
+    Option(("--peaks",), PEAKS,
+        "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
+        "peakfinder9, likelihood.", str,
+        "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
+    Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed.", int, "N", "0",
+        sets=("hit.min_peaks",)),
+    Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
+        sets=("peaks.threshold",)),
+    Option(("--min-squared-gradient", "--min-sq-gradient", "--min-gradient"), PEAKS,
+        "Least squared gradient of a peak (zaef).", float, "N", "100000", sets=("peaks.min_sq_gradient",)),
+    Option(("--min-snr",), PEAKS, "Least signal to noise ratio of a peak (all searches; --check-hdf5-snr).", float,
+        "N", "5", sets=("peaks.min_snr", "validate.min_snr")),
+    Option(("--min-pix-count",), PEAKS, "Least number of pixels of a peak (peakfinder8).", int, "N", "2",
+        sets=("peaks.min_pix_count",)),
+    Option(("--max-pix-count",), PEAKS, "Greatest number of pixels of a peak (peakfinder8).", int, "N", "200",
+        sets=("peaks.max_pix_count",)),
+    Option(("--local-bg-radius",), PEAKS, "Radius in pixels in which the background of a peak is taken (peakfinder8, 9).", int,
+        "N", "3", sets=("peaks.local_bg_radius",)),
+    Option(("--min-res",), PEAKS, "Peaks are farther than this from the beam, in pixels (peakfinder8, likelihood).", int,
+        "PX", "0", sets=("peaks.min_res",)),
+    Option(("--max-res",), PEAKS, "Peaks are nearer than this to the beam, in pixels; 0 is no limit (peakfinder8, likelihood).",
+        int, "PX", "0", sets=("peaks.max_res",)),
+    Option(("--peakfinder8-fast",), PEAKS, "Take ring statistics from a sample of the pixels (peakfinder8).",
+        sets=("peaks.fast",)),
+    Option(("--peak-radius",), PEAKS, "Inner, middle and outer radius for peaks, in pixels.", str, "R1,R2,R3",
+        "as --int-radius", value=radii, sets=("peaks.peak_radius", "validate.peak_radius")),
+    Option(("--no-use-saturated",), PEAKS, "Leave peaks with saturated pixels out.", value=negated,
+        sets=("peaks.use_saturated", "validate.use_saturated")),
+    noted("--use-saturated", panel=PEAKS, help="Use peaks with saturated pixels.", why="it is the default"),
+    Option(("--no-revalidate",), PEAKS, "Take the message's peaks as they are (msgpack).", shapes=True),
+    Option(("--no-half-pixel-shift",), PEAKS, "Do not add 0.5 to the message's peak positions (msgpack).", value=negated,
+        sets=("peaks.half_pixel_shift",)),
+    Option(("--check-hdf5-snr",), PEAKS, "Check the message's peaks against --min-snr too (msgpack).",
+        sets=("validate.check_snr",)),
+    Option(("--min-snr-biggest-pix",), PEAKS,
+        "Least height of a peak's highest pixel, in standard deviations of the background (peakfinder9).", float, "N", "7",
+        sets=("peaks.min_snr_biggest_pix",)),
+    Option(("--min-snr-peak-pix",), PEAKS,
+        "Least height of a peak's pixels, in standard deviations of the background (peakfinder9).", float, "N", "6",
+        sets=("peaks.min_snr_peak_pix",)),
+    Option(("--min-sig",), PEAKS, "Least standard deviation of the background, in ADU (peakfinder9).", float, "ADU", "11",
+        sets=("peaks.min_sig",)),
+    Option(("--min-peak-over-neighbour",), PEAKS,
+        "By how much a peak's highest pixel exceeds the border of its window, in ADU (peakfinder9).", float, "ADU",
+        "not asked", sets=("peaks.min_peak_over_neighbour",)),
+    Option(("--median-filter",), PEAKS,
+        "Subtract the median of the square that reaches N pixels to each side, before peaks are searched.", int, "N",
+        "no filter", sets=("median_filter.radius",)),
+    Option(("--filter-noise", "--noise-filter"), PEAKS,
+        "Set pixels beside negative ones to zero, before peaks are searched (after --median-filter).", shapes=True),
+    own("--bin", panel=PEAKS, help="Average blocks of N x N pixels before peaks are searched (after all filters).", kind=int,
+        metavar="N", sets=("bin.bin",)),
+    refused("--hdf5-peaks", panel=PEAKS, help="Path of the peak list.",
+        why="give the key of the peak list as 'peak_list' in the geometry file, as for indexamajig", kind=str,
+        metavar="PATH"),
+    refused("--no-sat-corr", panel=PEAKS, help="Historical.", why="indexamajig 0.12 no longer has it either"),
+)
+
+_INDEXING = (
+    Option(("--indexing", "-z"), INDEXING, "Indexing method: pairs (a known cell), lattice (without one), file, auto, none, or "
+        "several with commas between them, which are tried in turn.", str, "METHOD",
+        "auto: pairs if there is a unit cell, else lattice until the cell is known", shapes=True),
+    Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file.", Path, "FILE.cell",
+        sets=("index.cell",)),
+    Option(("--tolerance",), INDEXING, "Tolerances for the cell in percent (a,b,c) and degrees (al,be,ga).", str,
+        "A,B,C,AL,BE,GA", "5,5,5,1.5,1.5,1.5", value=tolerance, sets=("index.tolerance",),
+        needs="pdb"),
+    Option(("--no-refine",), INDEXING, "Leave prediction refinement out.", shapes=True),
+    noted("--refine", panel=INDEXING, help="Refine the prediction.", why="it is the default"),
+    own("--refine-detector-shift", panel=INDEXING, help="Refine the detector's shift for each crystal too, and say in the "
+        "report what to put into the geometry file.", sets=("refine.refine_detector_shift",)),
+    Option(("--no-check-cell",), INDEXING, "Accept lattices whose cell is out of --tolerance.", value=negated,
+        sets=("index.check_cell",), needs="pdb"),
+    noted("--check-cell", panel=INDEXING, help="Compare with the given cell.", why="it is the default"),
+    Option(("--multi",), INDEXING, "Look for further lattices in the peaks that are not explained yet.",
+        sets=("index.multi",)),
+    noted("--no-multi", panel=INDEXING, help="Look for one lattice.", why="it is the default"),
+    Option(("--no-retry",), INDEXING, "Do not try again without the weakest peaks.", value=negated, sets=("index.retry",)),
+    noted("--retry", panel=INDEXING, help="Try again without the weakest peaks.", why="it is the default"),
+    Option(("--no-check-peaks",), INDEXING, "Accept lattices that explain few of the peaks.", value=negated,
+        sets=("index.check_peaks",)),
+    noted("--check-peaks", panel=INDEXING, help="Check that a lattice explains the peaks.", why="it is the default"),
+    own("--no-verify-cell", panel=INDEXING, help="With -p: do not look, in some of the hits that are not indexed, for lattices "
+        "that fit better than the given cell.", value=negated, sets=("index.verify",)),
+    own("--found-cell", panel=INDEXING, help="Write the cell on which the crystals agree to this .cell file.", kind=Path,
+        metavar="FILE.cell", default="without -p the output's name with .cell", sets=("cells.path",)),
+    Option(("--fromfile-input-file",), INDEXING, "Solution file for --indexing=file.", Path, "FILE.sol", sets=("index.file",)),
+    refused("--help-fromfile", panel=INDEXING, help="Options of the method file.",
+        why="'streamajig stages index/file' prints its manual"),
+    noted("--no-cell-combinations", panel=INDEXING, help="Historical.", why="indexamajig no longer uses it either"),
+    noted("--wavelength-estimate", panel=INDEXING, help="Wavelength in metres, for tables made in advance.",
+        why="no table depends on it here", kind=float, metavar="M"),
+    noted("--camera-length-estimate", panel=INDEXING, help="Camera length in metres, for tables made in advance.",
+        why="no table depends on it here", kind=float, metavar="M"),
+    noted("--max-indexer-threads", panel=INDEXING, help="Threads of one indexer, at most.",
+        why="each frame is indexed by one thread here (-j sets how many frames at once)", kind=int, metavar="N"),
+    refused("--mille", panel=INDEXING, help="Write Millepede data.", why=_MILLE),
+    refused("--mille-dir", panel=INDEXING, help="Folder for Millepede data.", why=_MILLE, kind=str),
+    refused("--mille-file", panel=INDEXING, help="File for Millepede data.", why=_MILLE, kind=str),
+    refused("--max-mille-level", panel=INDEXING, help="Depth of Millepede data.", why=_MILLE, kind=str),
+)
+
+_INTEGRATION = (
+    Option(("--integration",), INTEGRATION,
+        "Integration method: none, or rings or prof2d with -cen -sat -grad or -nocen -nosat -nograd.", str, "METHOD",
+        "rings-nocen-nosat-nograd", shapes=True),
+    Option(("--int-radius",), INTEGRATION, "Inner, middle and outer radius of the rings, in pixels.", str, "R1,R2,R3",
+        "4,5,7", value=radii, sets=("integrate.int_radius",), also=("peaks.peak_radius", "validate.peak_radius")),
+    Option(("--push-res",), INTEGRATION, "Integrate this far beyond each crystal's resolution limit, in nm^-1.", float,
+        "NM^-1", "infinity", sets=("integrate.push_res",)),
+    Option(("--highres",), INTEGRATION, "Use no pixel beyond this resolution, in Angstrom.", float, "ANGSTROM", "no limit",
+        sets=("resolution.highres",)),
+    Option(("--fix-profile-radius",), INTEGRATION,
+        "Predict with this profile radius in m^-1, instead of one for each crystal.", float, "M^-1",
+        "found for each crystal", sets=("integrate.fix_profile_radius",)),
+    Option(("--cell-parameters-only",), INTEGRATION, "Predict and integrate nothing.",
+        sets=("integrate.cell_parameters_only",)),
+    Option(("--overpredict",), INTEGRATION, "Predict more reflections than are likely to be there.",
+        sets=("integrate.overpredict",)),
+    own("--no-tail-correction", panel=INTEGRATION,
+        help="Leave intensities as the sums in the circle; do not divide them by the part of a spot that lies in it.",
+        value=negated, sets=("integrate.correct_tails",)),
+    Option(("--fix-divergence",), INTEGRATION, "Predict with this divergence of the beam (full angle) in radians.", float,
+        "RAD", "0", sets=("integrate.fix_divergence",)),
+    refused("--fix-bandwidth", panel=INTEGRATION, help="Bandwidth for the prediction.",
+        why="give 'bandwidth' in the geometry file, as for indexamajig", kind=str),
+    Option(("--int-diag",), INTEGRATION, "Show in the report how reflections were integrated: none, all, random, strong, "
+        "negative, implausible, or indices such as 3,-4,5.", str, "CONDITION", "none",
+        sets=("integrate.int_diag",)),
+)
+
+_RUNNING = (
+    Option(("-j",), RUNNING, "Process this many frames at once.", int, "N", "1", sets=("run.backend",), value=threads),
+    own("--backend", panel=RUNNING, help="Where frames are processed: serial or threads:N.", kind=str, metavar="NAME:N",
+        sets=("run.backend",)),
+    own("--max-frames", panel=RUNNING, help="End after this many frames.", kind=int, metavar="N", sets=("run.max_frames",)),
+    Option(("--no-data-timeout",), RUNNING, "End when nothing has arrived for this long.", float, "SECONDS",
+        "never (indexamajig: 60 s, for ASAP::O only)", sets=("run.no_data_timeout_s",)),
+    own("--in-flight", panel=RUNNING, help="Frames received and not yet finished, at most.", kind=int, metavar="N",
+        sets=("run.in_flight",)),
+    own("--dead-letters", panel=RUNNING, help="Folder for the reasons of rejected frames.", kind=Path, metavar="FOLDER",
+        sets=("run.dead_letters",)),
+    own("--keep-messages", panel=RUNNING, help="Keep the messages of rejected frames there too.",
+        sets=("run.keep_messages",)),
+    own("--live-merge", panel=RUNNING,
+        help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
+        metavar="GROUP", sets=("merge.symmetry",)),
+    own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
+        "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell.", kind=str,
+        metavar="CONDITIONS", sets=("merge.until",), value=conditions),
+    Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
+    own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),
+    own("--print-graph", panel=RUNNING, help="Print the graph as YAML for 'streamajig run', and run nothing.", shapes=True),
+    own("--module", panel=RUNNING, help="Load stages of your own from this .py file or module; can be given several times.",
+        kind=str, metavar="FILE.py", repeatable=True, shapes=True),
+    noted("--temp-dir", panel=RUNNING, help="Place for temporary files.", why="streamajig makes no temporary files",
+        kind=str, metavar="PATH"),
+    refused("--cpu-pin", panel=RUNNING, help="Pin workers to processors.",
+        why="it is not supported; 'taskset' does it for the whole program"),
+    refused("--no-mask-data", panel=RUNNING, help="Do not load masks.", why="it is not supported yet"),
+    *(
+        refused(flag, panel=RUNNING, help="Internal.", why=_INTERNAL, kind=str)
+        for flag in ("--fd-stream", "--shm-name", "--fd-mille", "--worker-id", "--worker-tmpdir", "--queue-semaphore")
+    ),
+)
+# fmt: on
+
+_OTHER = {
+    "taketwo": "member-threshold len-tolerance angle-tolerance trace-tolerance",
+    "felix": "tthrange-min tthrange-max min-visits min-completeness max-uniqueness num-voxels fraction-max-visits sigma domega "
+    "max-internal-angle",
+    "xgandalf": "sampling-pitch sps grad-desc-iterations gdis tolerance tol no-deviation-from-provided-cell! ndfpc! "
+    "min-lattice-vector-length min-lvl max-lattice-vector-length max-lvl fast-execution! max-peaks",
+    "pinkIndexer": "considered-peaks-count cpc angle-resolution ar refinement-type rt thread-count tc tolerance tol multi! "
+    "max-resolution-for-indexing mrfi no-check-indexed! reflection-radius override-photon-energy override-bandwidth "
+    "override-visible-energy-range max-refinement-disbalance",
+    "asdf": "fast!",
+    "ffbidx": "max-spots ifssr-min-spots output-cells num-candidate-vectors redundant-computations! no-redundant-computations! "
+    "ifssr-max-dist ifssr-max-iter ifssr-threshold-contraction length-threshold triml trimh delta dist1 dist3 "
+    "num-halfsphere-points num-angle-points min-spots",
+    "smallcell": "",
+}
+"""Options of indexing programs that are not here, by program; a ``!`` marks those that take no value."""
+
+
+def _other_indexers() -> tuple[Option, ...]:
+    rows = []
+    for program, names in _OTHER.items():
+        why = (
+            f"it belongs to the indexing method {program}, which is not here ('streamajig stages' lists those that are)"
+        )
+        rows.append(refused(f"--help-{program.lower()}", panel=OTHER_INDEXERS, help=f"Options of {program}.", why=why))
+        for name in names.split():
+            kind = bool if name.endswith("!") else str
+            flag = f"--{program}-{name.rstrip('!')}"
+            rows.append(refused(flag, panel=OTHER_INDEXERS, help=f"Concerns {program}.", why=why, kind=kind))
+    return tuple(rows)
+
+
+OPTIONS: tuple[Option, ...] = (*_INPUT, *_OUTPUT, *_PEAKS, *_INDEXING, *_INTEGRATION, *_RUNNING, *_other_indexers())
+"""The whole table, in the order of the help."""
+
+BY_NAME = {option.name: option for option in OPTIONS}
+"""The table by Python name."""
+
+
+def option(name: str) -> Option:
+    """Return the row of this Python name."""
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        raise UserError(f"there is no option --{name.replace('_', '-')}") from None

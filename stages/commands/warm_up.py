@@ -1,0 +1,138 @@
+"""``streamajig warm-up``: compile every kernel now, into the cache on disk, so that later runs start at once.
+
+Stages compile when they are opened. So the graphs that ``streamajig index`` makes are opened here, for a small detector and
+any unit cell, and closed again; a stage that has more to compile than opening does has ``warm_up()``, which is called too, side
+by side in processes of their own, one for each core, since a process compiles one thing at a time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
+
+_GEOMETRY = """\
+photon_energy = beam_energy eV
+clen = detector_distance mm
+res = 5814.0
+adu_per_photon = 1
+peak_list = peak_list
+panel/data = detector_data
+panel/min_fs = 0
+panel/max_fs = 63
+panel/min_ss = 0
+panel/max_ss = 63
+panel/corner_x = -32
+panel/corner_y = -32
+panel/fs = x
+panel/ss = y
+"""
+
+_CELL = """\
+CrystFEL unit cell file version 1.0
+
+lattice_type = tetragonal
+centering = P
+unique_axis = c
+a = 79.1 A
+b = 79.1 A
+c = 38.4 A
+al = 90 deg
+be = 90 deg
+ga = 90 deg
+"""
+
+_VARIANTS: tuple[dict[str, Any], ...] = (
+    {"peaks": "zaef"},
+    {"peaks": "peakfinder8"},
+    {"peaks": "msgpack"},
+    {"no_image_data": True},
+)
+
+
+def warm_up(
+    graphs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[GRAPH.yaml...]", help="Open these graphs too.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0: one for each core.")] = 0,
+) -> None:
+    """Compile all kernels now, so that later runs start at once."""
+    from pipeline import registry
+    from pipeline.graph import Graph
+
+    begin = time.perf_counter()
+    names = [name for name in registry.names() if hasattr(registry.load(name), "warm_up")]
+    # spawned, so that no process inherits the threads of this one
+    with ProcessPoolExecutor(
+        min(jobs or os.cpu_count() or 1, len(names)), mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        for name, seconds in zip(names, pool.map(_warm_up_stage, names), strict=True):
+            _say(name, seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        for title, graph in default_graphs(Path(folder)):
+            _timed(title, lambda graph=graph: _open(graph))
+    for file in graphs or ():
+        _timed(str(file), lambda file=file: _open(Graph.load(file)))
+    print(f"ready after {time.perf_counter() - begin:.1f} s")  # noqa: T201
+
+
+def _warm_up_stage(name: str) -> float:
+    """Compile what this stage needs; return the seconds it took. Runs in a process of its own."""
+    from pipeline import registry
+
+    begin = time.perf_counter()
+    registry.load(name).warm_up()
+    return time.perf_counter() - begin
+
+
+def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
+    """The graphs of ``streamajig index`` for a small detector, whose files are written into the folder."""
+    from stages.commands.index.graph import graph_from_options
+
+    (folder / "small.geom").write_text(_GEOMETRY)
+    (folder / "any.cell").write_text(_CELL)
+    for variant in _VARIANTS:
+        title = "index " + " ".join(
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}") for key, value in variant.items()
+        )
+        yield (
+            title,
+            graph_from_options(
+                {
+                    "zmq_input": "tcp://127.0.0.1:1",
+                    "zmq_request": "next",
+                    "geometry": folder / "small.geom",
+                    "pdb": folder / "any.cell",
+                    "output": folder / "none.stream",
+                    **variant,
+                }
+            ),
+        )
+
+
+def _open(graph: Graph) -> None:
+    """Open everything that runs in a replica, and close it again; no socket and no output file is opened."""
+    from pipeline.wiring import Replica, Setup
+
+    graph.check()
+    Replica(Setup(graph)).close()
+
+
+def _timed(title: str, work: Any) -> None:
+    begin = time.perf_counter()
+    work()
+    _say(title, time.perf_counter() - begin)
+
+
+def _say(title: str, seconds: float) -> None:
+    print(f"{seconds:6.1f} s  {title}", flush=True)  # noqa: T201

@@ -1,0 +1,1 @@
+"""How kernels are compiled, and the small algebra that they share."""

@@ -1,0 +1,1 @@
+"""Files that CrystFEL's users keep: geometries, cells, solutions, streams."""

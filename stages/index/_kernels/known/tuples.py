@@ -1,0 +1,147 @@
+"""What the kernels of a search with a known cell hand each other: the cell, its tables, the pattern, what has been found."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.compute.kernel import kernel
+from stages.index._kernels.spots import N_COUNTS
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+MAX_SOLUTIONS = 320
+# places in the state of a search
+N_FOUND, N_HYPOTHESES, N_POLISHED, IS_SURE, ENOUGH, N_STATE = range(6)
+
+
+class Cell(NamedTuple):
+    """The target.
+
+    Attributes
+    ----------
+    basis
+        (3, 3) primitive reduced basis in any orientation, shortest first.
+    n_sym
+        Number of its proper rotations.
+    volume, longest
+        In Angstrom^3; the longest axis in Angstrom.
+    variants
+        (k, 3, 3), the identity first: changes of basis that leave the metric nearly, but not exactly, as it is.
+    twins
+        (t, 3, 3): changes of basis to orientations that share many lattice points (:func:`stages.index._twins.twins`).
+    """
+
+    basis: Floats
+    n_sym: int
+    volume: float
+    longest: float
+    variants: Floats
+    twins: Floats
+
+
+class Tables(NamedTuple):
+    """What is prepared for a cell.
+
+    Attributes
+    ----------
+    table, table_length, canonical, canonical_length
+        Reciprocal vectors (3, m) sorted by length, and those of them that are unique under the cell's rotations.
+    axes, signs
+        Rows of the basis to scan for, and for each 1 if a rotation of the lattice reverses it, else 2.
+    directions
+        float32 (3, d) unit vectors on a half sphere.
+    cosine, sine
+        float32 circle of MAX_STEPS steps.
+    """
+
+    table: Floats
+    table_length: Floats
+    canonical: Floats
+    canonical_length: Floats
+    axes: Integers
+    signs: Integers
+    directions: Singles
+    cosine: Singles
+    sine: Singles
+
+
+class Pattern(NamedTuple):
+    """The spots of one pattern.
+
+    Attributes
+    ----------
+    spots, length, ones
+        (3, n) sorted by |q|; (n) their |q|, and weights of 1.
+    subset, n_start
+        (3, m) of them, evenly spread, for the search; so many of these are of low resolution.
+    sample
+        (3, s) of low resolution in mixed order, for the sequential test.
+    k0, px
+        1 / wavelength; what one pixel is in q, at the centre of the detector.
+    q_rms, log_trials
+        The root mean square of |q|; the logarithm of the number of orientations that can be told apart by misfits.
+    reach_px
+        How far the spots may have been moved, in pixels, by a shift that was chosen to suit them; 0 if they were not.
+    """
+
+    spots: Floats
+    length: Floats
+    ones: Floats
+    subset: Floats
+    n_start: int
+    sample: Floats
+    k0: float
+    px: float
+    q_rms: float
+    log_trials: float
+    reach_px: float
+
+
+class Found(NamedTuple):
+    """The bases polished so far, (MAX_SOLUTIONS, ...), and the state of the search.
+
+    Attributes
+    ----------
+    basis, inverse, score, counts
+        The bases, their inverses, their S, and how many spots lie within each threshold.
+    state
+        int64 (N_STATE): see the constants N_FOUND ...
+    """
+
+    basis: Floats
+    inverse: Floats
+    score: Floats
+    counts: Integers
+    state: Integers
+
+
+class Room(NamedTuple):
+    """Arrays that are filled anew and again.
+
+    Attributes
+    ----------
+    sums, scratch
+        (22); (3, 3, 3).
+    scores
+        float32, for as many numbers as there are directions, and MAX_STEPS at least.
+    """
+
+    sums: Floats
+    scratch: Floats
+    scores: Singles
+
+
+@kernel
+def room_for_bases() -> Found:
+    """Return an empty list."""
+    return Found(
+        np.empty((MAX_SOLUTIONS, 3, 3)),
+        np.empty((MAX_SOLUTIONS, 3, 3)),
+        np.empty(MAX_SOLUTIONS),
+        np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64),
+        np.zeros(N_STATE, np.int64),
+    )

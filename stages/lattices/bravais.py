@@ -1,0 +1,277 @@
+"""From a primitive cell with errors to its Bravais type and the conventional cell.
+
+A lattice's rotations map its reduced basis onto bases with the same metric, and are integer matrices W of elements -1, 0, 1:
+``W @ basis`` is the basis turned. A measured cell has a rotation if its metric changes under W by less than its error
+(Le Page, 1982, https://doi.org/10.1107/S0021889882011959, does the same with two-fold axes alone). The rotations without
+inversion of a lattice are 1, 2, 4, 6, 8, 12 or 24, which names the lattice type; their axes are the conventional axes, integer
+combinations of the reduced basis (``u W = u``), and the volume of the conventional cell in primitive cells, with what lies
+inside it, names the centring. Settings are those of CrystFEL's cell files and the International Tables, A, 3.1: unique axis
+b, C or I, whichever is less oblique, for monoclinic; unique axis c, P or I, for tetragonal; C, a < b, for a one-face-centred
+orthorhombic lattice, a < b < c otherwise; hexagonal axes, obverse, H, for rhombohedral.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lattices.cell import (
+    Lattice,
+    Matrix,
+    UnitCell,
+    impose_bravais,
+    metric_rotations,
+    near_rotations,
+    reduce_basis,
+)
+
+Integers = NDArray[np.int64]
+
+TOLERANCE = 0.02
+"""How far the metric may be off, as a fraction of the lengths' product: 1 % of a length, or 0.6 degrees."""
+PSEUDO = 0.05
+"""Beyond that no symmetry of a still is thought of: 2.5 % of a length, or 1.4 degrees."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bravais:
+    """A lattice type that a cell may have.
+
+    Attributes
+    ----------
+    lattice
+        Lattice type, centring and unique axis.
+    to_conventional
+        int64 (3, 3): ``to_conventional @ basis`` is the conventional basis, for the basis that was asked about.
+    real_space_angstrom
+        float64 (3, 3), the conventional basis, right-handed, as measured.
+    misfit
+        The largest change of an element of the conventional metric that the lattice type asks for, as a fraction of the
+        product of the two lengths.
+    """
+
+    lattice: Lattice
+    to_conventional: Integers
+    real_space_angstrom: Matrix
+    misfit: float
+
+    @property
+    def cell(self) -> UnitCell:
+        """The conventional cell with the lattice type's restrictions imposed."""
+        return UnitCell.from_vectors(impose_bravais(self.real_space_angstrom, self.lattice), self.lattice)
+
+
+def bravais_of(real_space_angstrom: Matrix, tolerance: float = TOLERANCE) -> Bravais:
+    """Return the highest symmetry that a primitive cell has within a tolerance.
+
+    Parameters
+    ----------
+    real_space_angstrom
+        (3, 3), rows are any primitive basis of the lattice.
+    tolerance
+        How far the metric may be off. For a cell with standard errors of s of each length and angle (radians), 6 s.
+
+    >>> body_centred = 39 * np.array([[-1.0, 1, 1], [1, -1, 1], [1, 1, -1.01]])
+    >>> found = bravais_of(body_centred)
+    >>> found.lattice.lattice_type, found.lattice.centering, round(found.cell.a, 1)
+    ('cubic', 'I', 78.0)
+    """
+    reduced, change = reduce_basis(np.asarray(real_space_angstrom, np.float64))
+    return _bravais(reduced, change, metric_rotations(reduced, tolerance))
+
+
+def bravais_types(real_space_angstrom: Matrix, tolerance: float = PSEUDO) -> Iterator[Bravais]:
+    """Yield the lattice types that a primitive cell may have, each once, the highest symmetry first, triclinic last.
+
+    >>> [b.lattice.lattice_type for b in bravais_types(np.diag([50.0, 50.3, 80.0]))]
+    ['tetragonal', 'orthorhombic', 'monoclinic', 'triclinic']
+    """
+    reduced, change = reduce_basis(np.asarray(real_space_angstrom, np.float64))
+    candidates = near_rotations(reduced, tolerance)
+    for n in (24, 12, 8, 6, 4, 2, 1):
+        group = candidates[:n]
+        if len(group) == n and is_group(group):
+            yield _bravais(reduced, change, group)
+
+
+def is_group(matrices: Integers) -> bool:
+    """Whether the product of any two of the matrices is among them."""
+    known = {matrix.tobytes() for matrix in matrices}
+    products = matrices[:, None] @ matrices[None]
+    return all(product.tobytes() in known for product in products.reshape(-1, 3, 3))
+
+
+def _bravais(reduced: Matrix, change: Integers, group: Integers) -> Bravais:
+    """Return the lattice type of a reduced basis with these rotations."""
+    axes, lattice = _CONVENTIONAL[len(group)](reduced, group)
+    if np.linalg.det(axes @ reduced) < 0:
+        axes = -axes
+    real = axes @ reduced
+    metric, ideal = real @ real.T, impose_bravais(real, lattice)
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    misfit = float((np.abs(ideal @ ideal.T - metric) / scale).max())
+    return Bravais(lattice, np.asarray(axes @ change, np.int64), real, misfit)
+
+
+# --- conventional axes, as integer combinations of the reduced basis ------------------------------------------------
+
+
+def _axes_of_order(group: Integers, order: int) -> list[Integers]:
+    """Return the axes of the rotations of an order (2, 3, 4, 6; of trace -1, 0, 1, 2): the shortest integer u with u W = u."""
+    found: list[Integers] = []
+    for matrix in group:
+        if round(float(np.trace(matrix))) == {2: -1, 3: 0, 4: 1, 6: 2}[order]:
+            u = _primitive_solution(matrix)
+            if not any((u == v).all() or (u == -v).all() for v in found):
+                found.append(u)
+    return found
+
+
+def _primitive_solution(matrix: Integers) -> Integers:
+    """Return the shortest integer u with u W = u, for a rotation W: a row of the sum of W's powers (each row is along u)."""
+    total, power = np.zeros((3, 3), np.int64), np.eye(3, dtype=np.int64)
+    for _ in range(12):
+        total += power
+        power = power @ matrix
+    u = total[int(np.argmax(np.abs(total).max(axis=1)))]
+    return np.asarray(u // np.gcd.reduce(u), np.int64)
+
+
+def _across(reduced: Matrix, matrix: Integers) -> list[Integers]:
+    """Return the integer vectors that a two-fold rotation turns over (v W = -v), of small indices, shortest first."""
+    small = np.array(list(itertools.product(range(-3, 4), repeat=3)), np.int64)
+    across = small[(small @ matrix == -small).all(axis=1) & small.any(axis=1)]
+    across = across[np.gcd.reduce(across, axis=1) == 1]
+    return list(across[np.argsort(np.linalg.norm(across @ reduced, axis=1), kind="stable")])
+
+
+def _by_length(reduced: Matrix, axes: list[Integers]) -> list[Integers]:
+    return sorted(axes, key=lambda u: float(np.linalg.norm(u @ reduced)))
+
+
+def _contains(axes: Integers, fraction: tuple[float, float, float]) -> bool:
+    """Whether a fraction of the conventional axes is a lattice vector."""
+    vector = np.array(fraction) @ axes
+    return bool(np.abs(vector - np.rint(vector)).max() < 1e-6)
+
+
+_CENTRED = {"A": (0, 0.5, 0.5), "B": (0.5, 0, 0.5), "C": (0.5, 0.5, 0), "I": (0.5, 0.5, 0.5)}
+
+
+def _centring(axes: Integers) -> str:
+    """Return P, A, B, C, I or F, by what lies within the cell."""
+    inside = [letter for letter, fraction in _CENTRED.items() if _contains(axes, fraction)]
+    return inside[0] if len(inside) == 1 else ("F" if set(inside) >= set("ABC") else "P")
+
+
+def _triclinic(reduced: Matrix, _group: Integers) -> tuple[Integers, Lattice]:
+    """The reduced basis, its angles all acute or none (the two types of Niggli's cells)."""
+    signs = np.array(list(itertools.product((1, -1), repeat=3)), np.int64)
+    b_c, a_c, a_b = (reduced @ reduced.T)[[1, 0, 0], [2, 2, 1]]
+    products = np.stack(
+        [signs[:, 1] * signs[:, 2] * b_c, signs[:, 0] * signs[:, 2] * a_c, signs[:, 0] * signs[:, 1] * a_b]
+    )
+    fits = (products > 0).all(axis=0) | (products <= 0).all(axis=0)
+    return np.diag(signs[int(np.argmax(fits))]), Lattice("triclinic", "P")
+
+
+def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    """Unique axis b; of the bases of the net across it the least oblique one, in which a centred cell is C or I."""
+    (b,) = _axes_of_order(group, 2)
+    net = _across(reduced, group[1])[:16]
+    vectors = np.array(net) @ reduced
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ vectors.T / np.outer(lengths, lengths)
+    volumes = np.rint(np.array([[u @ v for v in net] for u in np.cross(net, b)]))
+    best: tuple[float, Integers, str] | None = None
+    for i, j in np.argwhere((np.isin(np.abs(volumes), (1, 2))) & (cosines <= 0)):  # beta is obtuse
+        if best is not None and -cosines[i, j] >= best[0] - 1e-9:
+            continue
+        axes = np.array([net[i], b, net[j]])
+        centring = _centring(axes)
+        if abs(volumes[i, j]) != (1 if centring == "P" else 2) or centring not in "PCI":
+            continue
+        if centring != "C" and lengths[i] > lengths[j]:
+            continue  # a is the shorter one where the choice is free
+        oblique = -float(cosines[i, j]) + (1e-3 if centring == "I" else 0.0)
+        if best is None or oblique < best[0] - 1e-9:
+            best = (oblique, axes, centring)
+    if best is None:
+        raise ValueError(f"no basis of small indices across the two-fold axis of {reduced}; is the cell reduced?")
+    axes = best[1]
+    if np.linalg.det(axes @ reduced) < 0:
+        axes = axes * np.array([[1], [-1], [1]])
+    return axes, Lattice("monoclinic", best[2], "b")
+
+
+def _orthorhombic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    axes = np.array(_by_length(reduced, _axes_of_order(group, 2)))
+    centring = _centring(axes)
+    if centring in "AB":  # the axis across the centred face becomes c
+        unique = "AB".index(centring)
+        axes = np.array([*(axes[i] for i in range(3) if i != unique), axes[unique]])
+        centring = "C"
+    return axes, Lattice("orthorhombic", centring)
+
+
+def _tetragonal(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    (c,) = _axes_of_order(group, 4)
+    a, b = _right_angle(reduced, _across_axis(reduced, group, c))
+    axes = np.array([a, b, c])
+    return axes, Lattice("tetragonal", _centring(axes), "c")
+
+
+def _across_axis(reduced: Matrix, group: Integers, c: Integers) -> list[Integers]:
+    """Return the two-fold axes that are not c, shortest first."""
+    twofold = [u for u in _axes_of_order(group, 2) if not ((u == c).all() or (u == -c).all())]
+    return _by_length(reduced, twofold)
+
+
+def _right_angle(reduced: Matrix, axes: list[Integers]) -> tuple[Integers, Integers]:
+    """Return the first axis, and the one that is nearest to a right angle with it."""
+    first = axes[0] @ reduced
+    second = min(axes[1:], key=lambda u: abs(float(first @ (u @ reduced))) / float(np.linalg.norm(u @ reduced)))
+    return axes[0], second
+
+
+def _three_or_sixfold(reduced: Matrix, group: Integers, c: Integers) -> Integers:
+    """Return axes a, b at 120 degrees, and c, right-handed."""
+    across = _across_axis(reduced, group, c)[:3]
+    a, b = across[0], across[1]
+    if float((a @ reduced) @ (b @ reduced)) > 0:
+        b = -b
+    axes = np.array([a, b, c])
+    return axes if np.linalg.det(axes @ reduced) > 0 else np.array([a, b, -c])
+
+
+def _rhombohedral(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    (c,) = _axes_of_order(group, 3)
+    axes = _three_or_sixfold(reduced, group, c)
+    if not _contains(axes, (2 / 3, 1 / 3, 1 / 3)):  # reverse setting: turn by 180 degrees about c
+        axes = axes * np.array([[-1], [-1], [1]])
+    return axes, Lattice("hexagonal", "H", "c")
+
+
+def _hexagonal(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    (c,) = _axes_of_order(group, 6)
+    return _three_or_sixfold(reduced, group, c), Lattice("hexagonal", "P", "c")
+
+
+def _cubic(_reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
+    axes = np.array(_axes_of_order(group, 4))
+    return axes, Lattice("cubic", _centring(axes))
+
+
+_CONVENTIONAL = {
+    1: _triclinic,
+    2: _monoclinic,
+    4: _orthorhombic,
+    6: _rhombohedral,
+    8: _tetragonal,
+    12: _hexagonal,
+    24: _cubic,
+}

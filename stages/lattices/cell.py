@@ -1,0 +1,369 @@
+"""Unit cells: what they are, how they reduce, and what a lattice type restricts.
+
+A basis is a float64 (3, 3) array whose **rows** are a, b, c in Angstrom, in the laboratory or in the standard setting (a along
+x, b in the xy plane, c towards +z). Another basis of the same lattice is ``M @ basis``; a rotation R takes a basis to
+``basis @ R.T``. Files that hold a cell are read in :mod:`stages.files.cell`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Rotations = NDArray[np.float64]
+"""(n, 3, 3): matrices W such that ``W @ basis`` is the same basis, rotated."""
+
+LATTICE_TYPES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "rhombohedral", "hexagonal", "cubic")
+CENTERINGS = "PABCIFRH"
+WITH_UNIQUE_AXIS = ("monoclinic", "tetragonal", "hexagonal")
+DEFAULT_TOLERANCE = (5.0, 5.0, 5.0, 1.5, 1.5, 1.5)
+"""indexamajig's --tolerance: a, b, c in percent, alpha, beta, gamma in degrees."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The lattice type in CrystFEL's words.
+
+    Attributes
+    ----------
+    lattice_type
+        triclinic, monoclinic, orthorhombic, tetragonal, rhombohedral, hexagonal or cubic.
+    centering
+        P, A, B, C, I, F, R or H.
+    unique_axis
+        a, b, c, or ``*`` where there is none.
+    """
+
+    lattice_type: str = "triclinic"
+    centering: str = "P"
+    unique_axis: str = "*"
+
+
+@dataclass(frozen=True)
+class UnitCell:
+    """A unit cell: lengths in Angstrom, angles in radians, and its lattice type.
+
+    >>> cell = UnitCell(79.1, 79.1, 37.9, *3 * [math.pi / 2], Lattice("tetragonal", "P", "c"))
+    >>> round(cell.volume), len(rotations(cell))
+    (237133, 8)
+    """
+
+    a: float
+    b: float
+    c: float
+    alpha: float
+    beta: float
+    gamma: float
+    lattice: Lattice = field(default_factory=Lattice)
+
+    @property
+    def parameters(self) -> tuple[float, float, float, float, float, float]:
+        """a, b, c in Angstrom, alpha, beta, gamma in radians."""
+        return self.a, self.b, self.c, self.alpha, self.beta, self.gamma
+
+    @property
+    def volume(self) -> float:
+        """Volume in cubic Angstrom."""
+        return float(np.linalg.det(self.real_space_angstrom))
+
+    @property
+    def real_space_angstrom(self) -> Matrix:
+        """Rows a, b, c in the standard setting: a along x, b in the xy plane, c towards +z."""
+        cos_a, cos_b, cos_g = math.cos(self.alpha), math.cos(self.beta), math.cos(self.gamma)
+        sin_g = math.sin(self.gamma)
+        y = (cos_a - cos_b * cos_g) / sin_g
+        z = math.sqrt(max(0.0, 1 - cos_b * cos_b - y * y))
+        rows = ((self.a, 0, 0), (self.b * cos_g, self.b * sin_g, 0), (self.c * cos_b, self.c * y, self.c * z))
+        return np.array(rows, np.float64)
+
+    @staticmethod
+    def from_vectors(real_space_angstrom: Matrix, lattice: Lattice | None = None) -> UnitCell:
+        """Return the cell of a basis, rows a, b, c."""
+        a, b, c = np.linalg.norm(real_space_angstrom, axis=1)
+        unit = real_space_angstrom / np.array([[a], [b], [c]])
+        cosines = np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)
+        alpha, beta, gamma = np.arccos(cosines)
+        return UnitCell(float(a), float(b), float(c), float(alpha), float(beta), float(gamma), lattice or Lattice())
+
+    def __str__(self) -> str:
+        lengths = " ".join(f"{x:.2f}" for x in self.parameters[:3])
+        angles = " ".join(f"{math.degrees(x):.2f}" for x in self.parameters[3:])
+        return f"{self.lattice.lattice_type} {self.lattice.centering}, {lengths} A, {angles} deg"
+
+
+# --- the primitive, reduced cell ------------------------------------------------------------------------------------
+
+_PRIMITIVE = {
+    "P": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "A": ((1, 0, 0), (0, 1 / 2, -1 / 2), (0, 1 / 2, 1 / 2)),
+    "B": ((1 / 2, 0, -1 / 2), (0, 1, 0), (1 / 2, 0, 1 / 2)),
+    "C": ((1 / 2, -1 / 2, 0), (1 / 2, 1 / 2, 0), (0, 0, 1)),
+    "I": ((-1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (1 / 2, 1 / 2, -1 / 2)),
+    "F": ((0, 1 / 2, 1 / 2), (1 / 2, 0, 1 / 2), (1 / 2, 1 / 2, 0)),
+    "R": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "H": ((2 / 3, 1 / 3, 1 / 3), (-1 / 3, 1 / 3, 1 / 3), (-1 / 3, -2 / 3, 1 / 3)),
+}
+"""Rows: a primitive basis in terms of the conventional one (H: obverse setting)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """The reduced primitive cell of a lattice.
+
+    Attributes
+    ----------
+    real_space_angstrom
+        (3, 3), right-handed, shortest vectors first, in the standard setting of the conventional cell.
+    to_conventional
+        Integer (3, 3): ``to_conventional @ primitive_basis`` is the conventional basis.
+    """
+
+    real_space_angstrom: Matrix
+    to_conventional: NDArray[np.int64]
+
+
+@lru_cache(maxsize=256)
+def primitive(cell: UnitCell) -> Primitive:
+    """Return the reduced primitive cell of a (perhaps centred) cell.
+
+    >>> body = UnitCell(10, 10, 10, *3 * [math.pi / 2], Lattice("cubic", "I"))
+    >>> reduced = primitive(body)
+    >>> np.linalg.norm(reduced.real_space_angstrom, axis=1).round(3)
+    array([8.66, 8.66, 8.66])
+    >>> int(np.linalg.det(reduced.to_conventional).round())
+    2
+    """
+    conventional = cell.real_space_angstrom
+    reduced, _ = reduce_basis(np.array(_PRIMITIVE[cell.lattice.centering]) @ conventional)
+    to_conventional = np.rint(conventional @ np.linalg.inv(reduced)).astype(np.int64)
+    reduced = (np.linalg.inv(to_conventional) @ conventional).astype(np.float64)
+    for array in (reduced, to_conventional):
+        array.setflags(write=False)
+    return Primitive(reduced, to_conventional)
+
+
+def reduce_basis(basis: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
+    """Return a basis of the shortest vectors of the same lattice, and the unimodular matrix M that leads there.
+
+    Minkowski's reduction in three dimensions (Semaev, 2001, https://doi.org/10.1007/3-540-44670-2_13): sort by length,
+    reduce the second by the first (Gauss), then the third by the nearest point of the plane of the first two, until
+    nothing becomes shorter. ``reduced == M @ basis``, det M = 1 if `basis` is right-handed, else -1.
+    """
+    change = np.eye(3, dtype=np.int64)
+    small = np.array(list(itertools.product((-1, 0, 1), repeat=2)), np.int64)
+    for _ in range(200):
+        order = np.argsort(np.linalg.norm(change @ basis, axis=1), kind="stable")
+        change = change[order]
+        a, b, c = change @ basis
+        k = round(float(a @ b) / float(a @ a))
+        if k and np.linalg.norm(b - k * a) < np.linalg.norm(b) * (1 - 1e-9):
+            change[1] -= k * change[0]
+            continue
+        x, y = np.linalg.lstsq(np.array([a, b]).T, c, rcond=None)[0]
+        near = np.rint([x, y]).astype(np.int64) + small
+        rest = np.linalg.norm(c - near @ np.array([a, b]), axis=1)
+        best = int(np.argmin(rest))
+        if rest[best] < np.linalg.norm(c) * (1 - 1e-9):
+            change[2] -= near[best] @ change[:2]
+            continue
+        break
+    if np.linalg.det(change @ basis) < 0:
+        change = -change
+    return change @ basis, change
+
+
+# --- symmetry -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def rotations(cell: UnitCell, tolerance: float = 0.02) -> Rotations:
+    """Return the proper rotations of the lattice in the conventional basis: (n, 3, 3), the identity first.
+
+    ``W @ basis`` is the same lattice's basis, turned. All W are found whose metric agrees with the cell's to `tolerance`
+    (of the lengths' product): the holohedry without inversion, of order 1, 2, 4, 6, 8, 12 or 24. Pseudo-symmetry within the
+    tolerance counts.
+    """
+    reduced = primitive(cell)
+    within = metric_rotations(reduced.real_space_angstrom, tolerance)
+    to_conventional = reduced.to_conventional.astype(np.float64)
+    parts = round(float(np.linalg.det(to_conventional)))  # the elements are multiples of 1 / parts
+    found: Rotations = np.rint(parts * (to_conventional @ within @ np.linalg.inv(to_conventional))) / parts
+    found.setflags(write=False)
+    return found
+
+
+def metric_rotations(reduced: Matrix, tolerance: float = 0.02) -> NDArray[np.int64]:
+    """Return the integer matrices of determinant 1 that leave a reduced basis' metric unchanged within `tolerance`.
+
+    Where the matrices within the tolerance are no group (a borderline pseudo-symmetry), the tolerance is lowered until
+    they are.
+    """
+    candidates = near_rotations(reduced, tolerance)
+    for n in range(len(candidates), 1, -1):
+        group = {matrix.tobytes() for matrix in candidates[:n]}
+        if n in (2, 4, 6, 8, 12, 24) and all(
+            (x @ y).tobytes() in group for x, y in itertools.product(candidates[:n], repeat=2)
+        ):
+            return _identity_first(candidates[:n])
+    return np.eye(3, dtype=np.int64)[None]
+
+
+def near_rotations(reduced: Matrix, tolerance: float) -> NDArray[np.int64]:
+    """Return the integer matrices that turn a reduced basis into one with nearly its metric, nearest first; no group.
+
+    In a reduced basis their elements are -1, 0, 1. The misfit is the largest change of an element of the metric, as a
+    fraction of the product of the two lengths.
+    """
+    metric = reduced @ reduced.T
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    candidates = _unimodular()
+    upper = np.triu_indices(3)
+    misfit = np.abs((_metric_changes() @ metric[upper]).reshape(-1, 6) / scale[upper]).max(axis=1)
+    misfit[(candidates == np.eye(3)).all(axis=(1, 2))] = -1.0  # the identity is first
+    order = np.argsort(misfit, kind="stable")
+    return candidates[order[: int(np.searchsorted(misfit[order], tolerance, side="right"))]]
+
+
+def _identity_first(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    order = np.argsort(-np.trace(group, axis1=1, axis2=2), kind="stable")
+    return np.ascontiguousarray(group[order])
+
+
+@lru_cache(maxsize=1)
+def _unimodular() -> NDArray[np.int64]:
+    """All matrices of -1, 0, 1 with determinant 1 whose trace is that of a rotation of order 1, 2, 3, 4 or 6 (-1 to 3)."""
+    every = np.array(list(itertools.product((-1, 0, 1), repeat=9)), np.int64).reshape(-1, 3, 3)
+    trace = np.trace(every, axis1=1, axis2=2)
+    found: NDArray[np.int64] = every[(np.rint(np.linalg.det(every)) == 1) & (trace >= -1)]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _metric_changes() -> Matrix:
+    """For each of those and each element on and above the diagonal: how W G W^T - G follows from the elements of G."""
+    rows, columns = np.triu_indices(3)
+    units = np.zeros((6, 3, 3))
+    units[range(6), rows, columns] = units[range(6), columns, rows] = 1.0
+    every = _unimodular().astype(np.float64)[:, None]
+    changes = every @ units @ every.transpose(0, 1, 3, 2) - units
+    return np.ascontiguousarray(changes[:, :, rows, columns].transpose(0, 2, 1)).reshape(-1, 6)
+
+
+# --- Bravais restrictions -------------------------------------------------------------------------------------------
+
+_TWO_A = ((1, 0, 0), (0, -1, 0), (0, 0, -1))
+_TWO_B = ((-1, 0, 0), (0, 1, 0), (0, 0, -1))
+_THREE_DIAGONAL = ((0, 1, 0), (0, 0, 1), (1, 0, 0))
+_TWO_DIAGONAL = ((0, -1, 0), (-1, 0, 0), (0, 0, -1))
+_FOUR_C = ((0, 1, 0), (-1, 0, 0), (0, 0, 1))
+_SIX_C = ((1, 1, 0), (-1, 0, 0), (0, 0, 1))
+_GENERATORS = {
+    "triclinic": (),
+    "monoclinic": (((-1, 0, 0), (0, -1, 0), (0, 0, 1)),),  # about c; turned to the unique axis below
+    "orthorhombic": (_TWO_A, _TWO_B),
+    "tetragonal": (_FOUR_C, _TWO_A),
+    "rhombohedral": (_THREE_DIAGONAL, _TWO_DIAGONAL),
+    "hexagonal": (_SIX_C, _TWO_DIAGONAL),
+    "cubic": (_THREE_DIAGONAL, _FOUR_C),
+}
+
+
+@lru_cache(maxsize=64)
+def lattice_rotations(lattice: Lattice) -> Rotations:
+    """Return the proper rotations that the metric of this lattice type has, in the conventional basis: (n, 3, 3).
+
+    >>> [len(lattice_rotations(Lattice(t, "P", "c"))) for t in LATTICE_TYPES]
+    [1, 2, 4, 8, 6, 12, 24]
+    """
+    shift = {"a": 1, "b": 2}.get(lattice.unique_axis, 0)  # cyclic: axis c becomes axis a, or b
+    generators = [np.array(g, np.int64) for g in _GENERATORS[lattice.lattice_type]]
+    generators = [np.roll(g, (shift, shift), (0, 1)) for g in generators]
+    group = {np.eye(3, dtype=np.int64).tobytes(): np.eye(3, dtype=np.int64)}
+    fresh = list(group.values())
+    while fresh:
+        made = {(x @ g).tobytes(): x @ g for x in fresh for g in generators}
+        fresh = [matrix for key, matrix in made.items() if key not in group]
+        group.update(made)
+    found: Rotations = _identity_first(np.array(list(group.values()), np.int64)).astype(np.float64)
+    found.setflags(write=False)
+    return found
+
+
+def impose_bravais(real_space_angstrom: Matrix, lattice: Lattice) -> Matrix:
+    """Return the nearest basis in the same orientation whose cell obeys the lattice type (a = b, angles of 90 ...).
+
+    The metric tensor G = A A^T is averaged over the lattice type's rotations, ``mean(W G W^T)``: the projection on the
+    metrics with that symmetry. The symmetric square root takes A there without turning it.
+
+    >>> real = np.diag([50.0, 52.0, 70.0])
+    >>> impose_bravais(real, Lattice("tetragonal", "P", "c")).round(3).diagonal()
+    array([51.01, 51.01, 70.  ])
+    """
+    group = lattice_rotations(lattice)
+    metric = real_space_angstrom @ real_space_angstrom.T
+    averaged = np.mean(group @ metric @ group.transpose(0, 2, 1), axis=0)
+    # any basis with the averaged metric, then turned onto the given one
+    return nearest_rotation(np.linalg.cholesky(averaged), real_space_angstrom)[0]
+
+
+def nearest_rotation(basis: Matrix, onto: Matrix) -> tuple[Matrix, Matrix]:
+    """Turn a basis as near to another as it goes: return ``basis @ R.T`` and R, the proper rotation.
+
+    R is the orthogonal factor of the strain ``basis^-1 @ onto``, so that long and short axes count alike.
+    """
+    u, _, vt = np.linalg.svd(np.linalg.solve(basis, onto))
+    middle = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation_t = u @ middle @ vt
+    return basis @ rotation_t, rotation_t.T
+
+
+# --- comparison -----------------------------------------------------------------------------------------------------
+
+
+def misorientation(real_a: Matrix, real_b: Matrix, cell: UnitCell | Rotations) -> float:
+    """Return the angle in radians between two orientations of one lattice, up to the lattice's proper rotations.
+
+    Parameters
+    ----------
+    real_a, real_b
+        (3, 3), rows a, b, c in the same setting; small differences of the cells do not matter.
+    cell
+        The cell, whose :func:`rotations` are taken, or those rotations.
+
+    >>> cell = UnitCell(79.1, 79.1, 37.9, *3 * [math.pi / 2], Lattice("tetragonal", "P", "c"))
+    >>> real = cell.real_space_angstrom
+    >>> turned = real @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    >>> round(misorientation(real, turned, cell), 9)
+    0.0
+    """
+    group = rotations(cell) if isinstance(cell, UnitCell) else np.asarray(cell, np.float64)
+    strain = np.linalg.solve(group @ real_a, np.broadcast_to(real_b, group.shape))
+    u, _, vt = np.linalg.svd(strain)
+    turned = u @ vt
+    # |R - 1|^2 = 8 sin^2(angle / 2); an improper R is no rotation between the two
+    sine = np.linalg.norm(turned - np.eye(3), axis=(1, 2)) / math.sqrt(8)
+    angles = 2 * np.arcsin(np.clip(sine, 0, 1))
+    angles[np.linalg.det(turned) < 0] = math.pi
+    return float(angles.min())
+
+
+def agree(found: UnitCell, reference: UnitCell, tolerance: tuple[float, ...] = DEFAULT_TOLERANCE) -> bool:
+    """Tell whether a cell agrees with a reference as indexamajig's ``--tolerance`` asks: percent and degrees.
+
+    >>> lysozyme = UnitCell(79.1, 79.1, 37.9, *3 * [math.pi / 2])
+    >>> agree(UnitCell(79.9, 78.0, 38.2, *3 * [math.radians(90.5)]), lysozyme)
+    True
+    >>> agree(UnitCell(85.0, 78.0, 38.2, *3 * [math.radians(90.5)]), lysozyme)
+    False
+    """
+    lengths = zip(found.parameters[:3], reference.parameters[:3], tolerance[:3], strict=True)
+    angles = zip(found.parameters[3:], reference.parameters[3:], tolerance[3:6], strict=True)
+    return all(abs(x - y) <= percent / 100 * y for x, y, percent in lengths) and all(
+        abs(x - y) <= math.radians(degrees) for x, y, degrees in angles
+    )

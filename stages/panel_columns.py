@@ -1,4 +1,0 @@
-"""Columns of a table of panels, as kernels read it; see :mod:`stages.tables`."""
-
-OFFSET, STRIDE_SS, STRIDE_FS, WIDTH, HEIGHT, START = range(6)
-"""First pixel and steps in the flat array (in pixels), size, and place in packed order."""

@@ -1,0 +1,280 @@
+"""Kernels of peakfinder9: highest pixels that stand out from the border of the window around them.
+
+Rows of a panel pass through a small buffer as float32, with a margin around the panel; bad pixels, pixels that are not finite
+and the margin are NaN there, and no comparison with NaN is ever true, so that they take no part wherever they are met.
+
+:func:`screen` lets through all pixels that can be peaks and a few more, many at a time. With k = min_snr_biggest_pix, mean
+m and standard deviation s of the n border pixels, and mean a of any four of them, ``|a - m| <= g s`` with
+``g = sqrt((n - 4) / 4)``, and n s^2 is at least the four's sum of squares q from their mean. So ``v - m > k s`` needs::
+
+    v - a > (k - g) max(s, min_sig) >= (k - g) max(sqrt(q / n), min_sig)        if k > g
+
+:func:`measure` then decides about each of them, by the conditions themselves.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.compute.kernel import kernel
+from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
+
+LARGEST = np.float32(np.finfo(np.float32).max)
+MISSING = np.float32(np.nan)
+ROUNDING = np.float32(1e-5)
+"""What float32 sums may be off by, relative to the largest term; the screen is that much too kind."""
+WORD = 8
+
+FS, SS, INTENSITY, SNR, HIGHEST, NUM_PIXELS = range(6)
+"""Columns of the table of peaks."""
+
+Array = NDArray[Any]
+
+
+@kernel
+def load(flat: Array, where: Array, bad: Array, ss: int, radius: int, out: Array) -> None:
+    """Put one row of a panel into the buffer, NaN where it is bad, and everywhere if it is beyond the panel."""
+    width = where[WIDTH]
+    if ss < 0 or ss >= where[HEIGHT]:
+        out[:] = MISSING
+        return
+    first = where[OFFSET] + ss * where[STRIDE_SS]
+    step = where[STRIDE_FS]
+    masked = bad[where[START] + ss * width : where[START] + (ss + 1) * width]
+    inner = out[radius : radius + width]
+    if step == 1:
+        pixels = flat[first : first + width]
+        for x in range(np.uint64(width)):
+            value = np.float32(pixels[x])
+            good = (masked[x] == 0) & (abs(value) <= LARGEST)
+            inner[x] = value if good else MISSING
+    else:
+        for x in range(width):
+            value = np.float32(flat[first + x * step])
+            good = (masked[x] == 0) & (abs(value) <= LARGEST)
+            inner[x] = value if good else MISSING
+
+
+@kernel
+def screen(
+    before: Array,
+    here: Array,
+    after: Array,
+    top: Array,
+    bottom: Array,
+    radius: int,
+    least: np.float32,
+    factor: np.float32,
+    out: Array,
+) -> None:
+    """Set ``out[x]`` to 1 where a pixel is not below its neighbours and may stand out from its window's border.
+
+    `least` is (k - g) min_sig and `factor` (k - g)^2 / n, see above.
+    """
+    width = out.size
+    centre = here[radius : radius + width]
+    left = here[radius - 1 : radius - 1 + width]
+    right = here[radius + 1 : radius + 1 + width]
+    over = before[radius : radius + width]
+    under = after[radius : radius + width]
+    x0 = here[:width]
+    x1 = here[2 * radius : 2 * radius + width]
+    x2 = top[radius : radius + width]
+    x3 = bottom[radius : radius + width]
+    for x in range(np.uint64(width)):
+        v = centre[x]
+        mean = np.float32(0.25) * ((x0[x] + x1[x]) + (x2[x] + x3[x]))
+        size = (abs(x0[x]) + abs(x1[x])) + (abs(x2[x]) + abs(x3[x])) + abs(v)
+        above = v - mean + ROUNDING * size
+        d0 = x0[x] - mean
+        d1 = x1[x] - mean
+        d2 = x2[x] - mean
+        d3 = x3[x] - mean
+        squares = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+        too_low = (v < left[x]) | (v < right[x]) | (v < over[x]) | (v < under[x]) | (above < least)
+        out[x] = not (too_low | (above * above < factor * squares) | (not (abs(v) <= LARGEST)))
+
+
+@kernel
+def measure(
+    rows: Array,
+    slot: Array,
+    x: int,
+    radius: int,
+    min_over_neighbour: float,
+    min_snr_biggest_pix: float,
+    min_snr_peak_pix: float,
+    min_snr: float,
+    min_sig: float,
+    seen: Array,
+    stack: Array,
+    out: Array,
+) -> bool:
+    """Decide whether the pixel in column `x` of the buffer's middle row is a peak's highest; fill the row `out` of its table.
+
+    ``rows[slot[k]]`` is the k-th row of the window. FS and SS are counted from that pixel. `seen` and `stack` are work space.
+    """
+    v = rows[slot[radius], x]
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            other = rows[slot[radius + dy], x + dx]
+            earlier = dy < 0 or (dy == 0 and dx < 0)
+            if other > v or (earlier and other == v):
+                return False
+    n = 0
+    total = 0.0
+    total_sq = 0.0
+    highest = -np.inf
+    for dy in range(-radius, radius + 1):
+        step = 1 if abs(dy) == radius else 2 * radius
+        row = rows[slot[radius + dy]]
+        for dx in range(-radius, radius + 1, step):
+            value = np.float64(row[x + dx])
+            if not math.isnan(value):
+                n += 1
+                total += value
+                total_sq += value * value
+                highest = max(highest, value)
+    if n < 4 * radius:
+        return False
+    mean = total / n
+    sigma = max(math.sqrt(max(total_sq / n - mean * mean, 0.0)), min_sig)
+    if not v > highest + min_over_neighbour or not v - mean > min_snr_biggest_pix * sigma:
+        return False
+    seen[:] = 0
+    side = 2 * radius + 1
+    stack[0] = radius * side + radius
+    seen[stack[0]] = 1
+    size = 1
+    num_pixels = 0
+    intensity = 0.0
+    sum_fs = 0.0
+    sum_ss = 0.0
+    while size > 0:
+        size -= 1
+        place = stack[size]
+        dy = place // side - radius
+        dx = place % side - radius
+        above = np.float64(rows[slot[radius + dy], x + dx]) - mean
+        num_pixels += 1
+        intensity += above
+        sum_fs += above * dx
+        sum_ss += above * dy
+        for ny in range(max(dy - 1, 1 - radius), min(dy + 2, radius)):
+            for nx in range(max(dx - 1, 1 - radius), min(dx + 2, radius)):
+                place = (ny + radius) * side + nx + radius
+                other = rows[slot[radius + ny], x + nx]
+                if seen[place] or not other - mean > min_snr_peak_pix * sigma:
+                    continue
+                if other > v or (other == v and (ny < 0 or (ny == 0 and nx < 0))):
+                    return False
+                seen[place] = 1
+                stack[size] = place
+                size += 1
+    if not intensity > min_snr * sigma or intensity <= 0.0:
+        return False
+    out[FS] = sum_fs / intensity
+    out[SS] = sum_ss / intensity
+    out[INTENSITY] = intensity
+    out[SNR] = intensity / sigma if sigma > 0.0 else np.inf
+    out[HIGHEST] = v
+    out[NUM_PIXELS] = num_pixels
+    return True
+
+
+@kernel
+def distance_from_beam(vectors: Array, fs: int, ss: int) -> float:
+    """Return a pixel's distance from the beam in pixels; x and y are cut down to whole pixels first, as for peakfinder8."""
+    x = int(vectors[0] + fs * vectors[2] + ss * vectors[4])
+    y = int(vectors[1] + fs * vectors[3] + ss * vectors[5])
+    return math.sqrt(x * x + y * y)
+
+
+@kernel
+def find_peaks(
+    flat: Array,
+    where: Array,
+    bad: Array,
+    vectors: Array,
+    radius: int,
+    min_over_neighbour: float,
+    min_snr_biggest_pix: float,
+    min_snr_peak_pix: float,
+    min_snr: float,
+    min_sig: float,
+    min_res: float,
+    max_res: float,
+    highest_allowed: float,
+    buffer: Array,
+    flags: Array,
+    found: Array,
+) -> int:
+    """Search one panel; fill rows of `found` (positions of pixel centres are whole numbers) and return how many.
+
+    Stops when `found` is full. `buffer` has room for 2 radius + 1 rows, as wide as the panel with a margin of `radius` on
+    either side; `flags` (uint8) is as wide as the panel, rounded up to WORD.
+    """
+    width = where[WIDTH]
+    side = 2 * radius + 1
+    rows = buffer[: side * (width + 2 * radius)].reshape(side, width + 2 * radius)
+    rows[:] = MISSING
+    possible = flags[:width]
+    words = flags[: (width + WORD - 1) // WORD * WORD].view(np.uint64)
+    flags[width:] = 0
+    seen = np.zeros(side * side, np.uint8)
+    stack = np.empty(side * side, np.int64)
+    slot = np.empty(side, np.int64)
+    spare = min_snr_biggest_pix - math.sqrt(2.0 * radius - 1.0)
+    least = np.float32(spare * min_sig) if spare > 0 else np.float32(-np.inf)
+    factor = np.float32(max(spare, 0.0) ** 2 / (8.0 * radius) * 0.999)
+    for ss in range(radius):
+        load(flat, where, bad, ss, radius, rows[ss % side])
+    n = 0
+    for ss in range(where[HEIGHT]):
+        load(flat, where, bad, ss + radius, radius, rows[(ss + radius) % side])
+        for k in range(side):
+            slot[k] = (ss - radius + k + side) % side
+        screen(
+            rows[slot[radius - 1]],
+            rows[slot[radius]],
+            rows[slot[radius + 1]],
+            rows[slot[0]],
+            rows[slot[2 * radius]],
+            radius,
+            least,
+            factor,
+            possible,
+        )
+        for w in range(words.size):
+            if words[w] == 0:
+                continue
+            for fs in range(w * WORD, min((w + 1) * WORD, width)):
+                if not possible[fs] or not measure(
+                    rows,
+                    slot,
+                    fs + radius,
+                    radius,
+                    min_over_neighbour,
+                    min_snr_biggest_pix,
+                    min_snr_peak_pix,
+                    min_snr,
+                    min_sig,
+                    seen,
+                    stack,
+                    found[n],
+                ):
+                    continue
+                if found[n, HIGHEST] > highest_allowed:
+                    continue
+                if min_res > 0 or max_res > 0:
+                    distance = distance_from_beam(vectors, fs, ss)
+                    if not distance > min_res or (max_res > 0 and not distance < max_res):
+                        continue
+                found[n, FS] += fs
+                found[n, SS] += ss
+                n += 1
+                if n == found.shape[0]:
+                    return n
+    return n

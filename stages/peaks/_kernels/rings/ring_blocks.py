@@ -1,0 +1,84 @@
+"""Where the rings are: the map of rings, its blocks, and the bounds that a block's rings have in common."""
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from stages.compute.kernel import kernel
+
+Array = NDArray[Any]
+
+BLOCK = 256
+FIRST_RING, LAST_RING, LEVEL = range(3)
+"""Columns of the table of blocks: the range of rings, and the power of two that fits in it; LEVEL -1: all masked."""
+
+
+@kernel
+def radii(vectors: Array, width: int, height: int, out: Array) -> None:
+    """Fill `out` (height * width) with the distance of one panel's pixels from the beam, float32, in pixels.
+
+    `vectors` is cnx, cny, fsx, fsy, ssx, ssy in pixels. As in CrystFEL, x and y are cut down to whole pixels first.
+    """
+    for ss in range(height):
+        for fs in range(width):
+            x = int(vectors[0] + fs * vectors[2] + ss * vectors[4])
+            y = int(vectors[1] + fs * vectors[3] + ss * vectors[5])
+            out[ss * width + fs] = math.sqrt(x * x + y * y)
+
+
+@kernel
+def fold_mask(ring: Array, bad: Array, out: Array, count: Array) -> None:
+    """Put bad pixels in the last ring (`out`), and count the pixels of each ring."""
+    masked = count.size - 1
+    count[:] = 0
+    for i in range(ring.size):
+        r = masked if bad[i] else ring[i]
+        out[i] = r
+        count[r] += 1
+
+
+@kernel
+def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked: int, block: Array) -> int:
+    """Fill the table of blocks, panel by panel and row by row; return how many levels the range tables need."""
+    n = 0
+    levels = 1
+    for p in range(width.size):
+        if width[p] == 0:
+            continue
+        for row in range(start[p], start[p + 1], width[p]):
+            for first in range(row, row + width[p], BLOCK):
+                lowest = masked
+                highest = -1
+                for i in range(first, min(first + BLOCK, row + width[p])):
+                    r = int(ring[i])
+                    if r != masked and not bad[i]:
+                        lowest = min(lowest, r)
+                        highest = max(highest, r)
+                level = -1
+                span = highest - lowest + 1
+                while span > 0:
+                    level += 1
+                    span >>= 1
+                block[n, FIRST_RING] = lowest
+                block[n, LAST_RING] = highest
+                block[n, LEVEL] = level
+                levels = max(levels, level + 1)
+                n += 1
+    return levels
+
+
+@kernel
+def range_tables(bound: Array, sign: float, out: Array) -> None:
+    """Set ``out[k, r]`` to the least (`sign` 1; the greatest: -1) of ``bound[r : r + 2**k]``, as far as there are rings."""
+    rings = out.shape[1]
+    for r in range(rings):
+        out[0, r] = bound[r]
+    for k in range(1, out.shape[0]):
+        half = 1 << (k - 1)
+        for r in range(rings):
+            other = min(r + half, rings - 1)
+            if sign > 0:
+                out[k, r] = min(out[k - 1, r], out[k - 1, other])
+            else:
+                out[k, r] = max(out[k - 1, r], out[k - 1, other])

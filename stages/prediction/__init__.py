@@ -1,0 +1,1 @@
+"""Which reflections of a crystal light up, and where they fall on the detector."""

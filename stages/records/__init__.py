@@ -1,0 +1,1 @@
+"""What stages hand each other: header, image, geometry, peaks, crystals, and how a reflection was integrated."""

@@ -1,0 +1,140 @@
+"""Crystals found in one frame, and their reflections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.lattices.cell import Lattice, UnitCell
+from stages.records.diagnosis import Diagnosis
+
+CONSENSUS = "cell"
+"""Key of the run's noticeboard under which the cell stands on which crystals agree, a UnitCell: live/cells posts it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reflections:
+    """Predicted (and, if there are pixels, integrated) reflections as parallel arrays, all of length n.
+
+    Attributes
+    ----------
+    hkl
+        int32 (n, 3).
+    panel
+        int32, index into the geometry's panels.
+    fs, ss
+        float64, pixels from the panel's corner, first pixel's centre at 0.5.
+    intensity, sigma
+        float64, background-subtracted sum and its standard deviation in ADU; 0 where there are no pixels.
+    peak, background
+        float64, highest pixel in ADU; mean background per pixel in ADU.
+    excitation_error_per_angstrom, partiality
+        float64, k - |k0 + g|: distance of the lattice point g from the Ewald sphere, positive inside; modelled
+        partiality 0..1.
+    num_saturated, num_implausible
+        How many had pixels above max_adu, and how many were left out because I < -5 sigma.
+    diagnoses
+        How some were integrated, where that was asked for; also of reflections that were left out.
+    """
+
+    hkl: NDArray[np.int32]
+    panel: NDArray[np.int32]
+    fs: NDArray[np.float64]
+    ss: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    background: NDArray[np.float64]
+    excitation_error_per_angstrom: NDArray[np.float64]
+    partiality: NDArray[np.float64]
+    num_saturated: int = 0
+    num_implausible: int = 0
+    diagnoses: tuple[Diagnosis, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.hkl)
+
+    def select(self, which: NDArray[Any]) -> Reflections:
+        """Return the reflections of a boolean mask or an index array, in that order; counts and diagnoses stay."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: a[which] for name, a in arrays.items() if isinstance(a, np.ndarray)})
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """One lattice found in a frame.
+
+    Attributes
+    ----------
+    real_space_angstrom
+        float64 (3, 3), rows are a, b, c in the laboratory frame (z along the beam, y up); conventional cell.
+    lattice
+        Lattice type, centring, unique axis.
+    indexed_by
+        The method's name as it stands in the stream.
+    profile_radius_per_angstrom
+        98th percentile of the excitation errors of the paired peaks; NaN until known.
+    det_shift_m
+        Refined shift of the detector (x, y); 0, 0 if not refined.
+    initial_residual, final_residual
+        Of prediction refinement; NaN if not refined.
+    resolution_limit_per_angstrom
+        diffraction_resolution_limit as 1/d; NaN until known.
+    reflections
+        None until predicted.
+    """
+
+    real_space_angstrom: NDArray[np.float64]
+    lattice: Lattice = field(default_factory=Lattice)
+    indexed_by: str = "none"
+    profile_radius_per_angstrom: float = math.nan
+    det_shift_m: tuple[float, float] = (0.0, 0.0)
+    initial_residual: float = math.nan
+    final_residual: float = math.nan
+    resolution_limit_per_angstrom: float = math.nan
+    reflections: Reflections | None = None
+
+    @property
+    def reciprocal_per_angstrom(self) -> NDArray[np.float64]:
+        """float64 (3, 3), rows are a*, b*, c* (without 2 pi): ``real @ reciprocal.T`` is the identity."""
+        return np.asarray(np.linalg.inv(self.real_space_angstrom).T, np.float64)
+
+
+@dataclass(frozen=True)
+class Crystals:
+    """All crystals of a frame (none, one or several), and how they were looked for.
+
+    Attributes
+    ----------
+    found
+        The crystals.
+    num_tries
+        How often a search was run for them, all methods together.
+    num_verified
+        How often a search without cell has looked whether another lattice fits better than the given cell.
+    elsewhere
+        Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    """
+
+    found: tuple[Crystal, ...] = ()
+    num_tries: int = 0
+    num_verified: int = 0
+    elsewhere: tuple[UnitCell, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __iter__(self) -> Iterator[Crystal]:
+        return iter(self.found)
+
+    def counts(self) -> Mapping[str, int]:
+        """Add to the run's indexed frames and crystals, and to the frames that are of another cell than the given one."""
+        counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
+        if self.elsewhere:
+            counts["not_this_cell"] = 1
+        return counts

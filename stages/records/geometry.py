@@ -1,0 +1,238 @@
+"""The detector in the laboratory: panels, and the way between pixels and directions.
+
+Laboratory frame: +z along the beam, +y up, right-handed; lengths in metres. A position (fs, ss) on a panel counts pixels
+from the corner of the panel's first pixel (its centre is at 0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import RejectFrame
+from stages.records.image import Image
+
+HC_EV_ANGSTROM = 12398.419843320026
+"""Planck's constant times the speed of light in eV Angstrom (CODATA 2018, exact)."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Where one panel's pixels stand in the data, and what their values mean. Numbers that do not change per frame.
+
+    Attributes
+    ----------
+    name
+        As in the geometry file.
+    data
+        Key of the message's map under which the panel's array comes; "" where the file does not say.
+    dims
+        For each dimension of that array, slowest first: ``"ss"``, ``"fs"``, a fixed index, or ``"%"`` (the frame number
+        of a multi-event file; absent from streamed arrays).
+    min_fs, max_fs, min_ss, max_ss
+        Inclusive range of the panel in the array.
+    adu_per_photon
+        ADU for one photon at the frame's energy is ``adu_per_photon``, or ``adu_per_ev * photon_energy_ev`` where that is set.
+    adu_per_ev
+        NaN where the file gives adu_per_photon.
+    max_adu
+        Saturation value, inf where there is none.
+    no_index
+        Whole panel is bad: no peaks, no reflections.
+    flag_lessthan, flag_morethan, flag_equal
+        Values that mark bad pixels: strictly less, strictly more, equal; -inf, inf, NaN where unset.
+    """
+
+    name: str
+    data: str = ""
+    dims: tuple[str | int, ...] = ("ss", "fs")
+    min_fs: int = 0
+    max_fs: int = 0
+    min_ss: int = 0
+    max_ss: int = 0
+    adu_per_photon: float = 1.0
+    adu_per_ev: float = float("nan")
+    max_adu: float = float("inf")
+    no_index: bool = False
+    flag_lessthan: float = float("-inf")
+    flag_morethan: float = float("inf")
+    flag_equal: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Pixels along fast scan."""
+        return self.max_fs - self.min_fs + 1
+
+    @property
+    def height(self) -> int:
+        """Pixels along slow scan."""
+        return self.max_ss - self.min_ss + 1
+
+    def view(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return this panel's pixels as a (height, width) view of the whole array; rejects one that is too small.
+
+        >>> Panel("p1", dims=("%", 1, "ss", "fs"), max_fs=3, max_ss=2).view(np.zeros((2, 5, 4))).shape
+        (3, 4)
+        """
+        dims = [d for d in self.dims if d != "%"]
+        if array.ndim == len(self.dims) != len(dims):
+            array = self._first_frame(array)
+        if array.ndim != len(dims):
+            raise RejectFrame(
+                "wrong_dimensions",
+                f"panel {self.name!r} wants {self.data!r} with {len(dims)} dimensions ({', '.join(map(str, dims))}), "
+                f"and it has shape {array.shape}",
+            )
+        index: list[slice | int] = []
+        needed: list[int] = []
+        for dim in dims:
+            if dim == "ss":
+                index.append(slice(self.min_ss, self.max_ss + 1))
+                needed.append(self.max_ss + 1)
+            elif dim == "fs":
+                index.append(slice(self.min_fs, self.max_fs + 1))
+                needed.append(self.max_fs + 1)
+            else:
+                index.append(int(dim))
+                needed.append(int(dim) + 1)
+        if any(have < need for have, need in zip(array.shape, needed, strict=True)):
+            raise RejectFrame(
+                "image_too_small",
+                f"panel {self.name!r} needs {self.data!r} to be at least {tuple(needed)}, and it is {array.shape}",
+            )
+        view = array[tuple(index)]
+        return view.T if dims.index("fs") < dims.index("ss") else view
+
+    def _first_frame(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Take the frame axes (``%``) off an array that came with them, of length 1 each."""
+        sizes = [size for size, dim in zip(array.shape, self.dims, strict=True) if dim == "%"]
+        if any(size != 1 for size in sizes):
+            raise RejectFrame(
+                "wrong_dimensions",
+                f"panel {self.name!r} wants one frame in {self.data!r}, and its shape {array.shape} "
+                f"holds {max(sizes)} along a '%' dimension",
+            )
+        return array.reshape([size for size, dim in zip(array.shape, self.dims, strict=True) if dim != "%"])
+
+
+@dataclass(frozen=True, eq=False)
+class DetGeom:
+    """The geometry as it holds for one frame: everything numeric, no reference to a header left.
+
+    The point (fs, ss) of panel p lies at ``origin_m[p] + fs * fs_m[p] + ss * ss_m[p]``.
+
+    Attributes
+    ----------
+    panels
+        Static facts of each panel, P of them.
+    origin_m, fs_m, ss_m
+        float64 (P, 3): the panel's corner, and one pixel step along fast and slow scan, in the laboratory, metres.
+        Camera length, coffset, resolution and detector shift are all contained.
+    photon_energy_ev
+        Of this frame.
+    bandwidth
+        Relative (delta E / E).
+    clen_m
+        float64 (P,), camera length of each panel without coffset.
+    shift_m
+        Detector shift (x, y) contained in `origin_m`.
+    bad
+        One uint8 array (height, width) per panel: 1 where a pixel must not be used (bad regions, mask files, no_index,
+        masked edges and, where the frame's own values count, its flags). Shared between frames unless flags are in use.
+    peak_list
+        Key of the peak list in the message's map; "" where the file has no ``peak_list``.
+    static_key
+        Hashable; equal for two frames whose panels, vectors and static masks are equal, so that tables can be kept.
+        It does not cover what the frame's own values flag: keep `static_bad` in tables, and look at `bad` if it is another.
+    static_bad
+        The masks that `static_key` stands for; the very same tuple as `bad` unless pixels are flagged by this frame's
+        values. Empty where the geometry was made without one.
+    """
+
+    panels: tuple[Panel, ...]
+    origin_m: NDArray[np.float64]
+    fs_m: NDArray[np.float64]
+    ss_m: NDArray[np.float64]
+    photon_energy_ev: float
+    clen_m: NDArray[np.float64]
+    bad: tuple[NDArray[np.uint8], ...]
+    bandwidth: float = 0.0
+    shift_m: tuple[float, float] = (0.0, 0.0)
+    peak_list: str = ""
+    static_key: Any = field(default=None, repr=False)
+    static_bad: tuple[NDArray[np.uint8], ...] = field(default=(), repr=False)
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """hc / E."""
+        return HC_EV_ANGSTROM / self.photon_energy_ev
+
+    @property
+    def mean_clen_m(self) -> float:
+        """CrystFEL's average_camera_length: mean over panels of clen + coffset, i.e. of the corner's z."""
+        return float(np.mean(self.origin_m[:, 2]))
+
+    def adu_per_photon(self, panel: int) -> float:
+        """ADU per photon on a panel at this frame's energy."""
+        p = self.panels[panel]
+        return p.adu_per_photon if np.isnan(p.adu_per_ev) else p.adu_per_ev * self.photon_energy_ev
+
+    def views(self, image: Image) -> list[NDArray[Any]]:
+        """Return each panel's pixels, (height, width) views in the panels' order, never copies."""
+        return [panel.view(image.array(panel.data)) for panel in self.panels]
+
+    def lab_m(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
+        """Laboratory position in metres, (n, 3), of points on panels (all arrays of length n)."""
+        lab: NDArray[np.float64] = (
+            self.origin_m[panel] + fs[:, None] * self.fs_m[panel] + ss[:, None] * self.ss_m[panel]
+        )
+        return lab
+
+    def q_per_angstrom(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
+        """Scattering vector q = (k_out - k_in) in 1/Angstrom (without 2 pi), (n, 3); |q| = 1/d.
+
+        >>> geom = DetGeom((Panel("p", max_fs=9, max_ss=9),), np.array([[-5e-4, 0, 0.1]]), np.array([[1e-4, 0, 0]]),
+        ...                np.array([[0, 1e-4, 0]]), 12398.419843320026, np.array([0.1]), (np.zeros((10, 10), "u1"),))
+        >>> np.round(geom.q_per_angstrom(np.array([0]), np.array([15.0]), np.array([0.0])), 6)
+        array([[ 1.e-02,  0.e+00, -5.e-05]])
+        """
+        lab = self.lab_m(panel, fs, ss)
+        q: NDArray[np.float64] = lab / np.linalg.norm(lab, axis=1)[:, None]
+        q[:, 2] -= 1.0
+        q /= self.wavelength_angstrom
+        return q
+
+    def locate(
+        self, q_per_angstrom: NDArray[Any]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+        """Return panel, fs and ss where the scattered rays of these vectors, (n, 3), hit the detector.
+
+        The ray has the direction of q + k_in, which for q on the Ewald sphere is exact and the inverse of
+        :meth:`q_per_angstrom`. Panel is -1 and fs, ss are NaN for rays that hit none; of panels that overlap the nearer
+        one is hit.
+
+        >>> geom = DetGeom((Panel("p", max_fs=9, max_ss=9),), np.array([[-5e-4, 0, 0.1]]), np.array([[1e-4, 0, 0]]),
+        ...                np.array([[0, 1e-4, 0]]), 12398.419843320026, np.array([0.1]), (np.zeros((10, 10), "u1"),))
+        >>> panel, fs, ss = geom.locate(geom.q_per_angstrom(np.array([0]), np.array([2.5]), np.array([7.0])))
+        >>> panel, np.round(fs, 6), np.round(ss, 6)
+        (array([0], dtype=int32), array([2.5]), array([7.]))
+        """
+        direction = np.asarray(q_per_angstrom, np.float64) * self.wavelength_angstrom
+        direction = direction + np.array([0.0, 0.0, 1.0])
+        n = len(direction)
+        found, fs, ss = np.full(n, -1, np.int32), np.full(n, np.nan), np.full(n, np.nan)
+        nearest = np.full(n, np.inf)
+        for i, panel in enumerate(self.panels):
+            # t * direction = origin + fs * fs_m + ss * ss_m, solved for fs/t, ss/t, 1/t
+            basis = np.stack([self.fs_m[i], self.ss_m[i], self.origin_m[i]], axis=1)
+            if abs(np.linalg.det(basis)) < 1e-12 * np.prod(np.linalg.norm(basis, axis=0)):
+                continue
+            solved = np.linalg.solve(basis, direction.T)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                t, at_fs, at_ss = 1 / solved[2], solved[0] / solved[2], solved[1] / solved[2]
+            hit = (t > 0) & (t < nearest) & (at_fs >= 0) & (at_fs < panel.width) & (at_ss >= 0) & (at_ss < panel.height)
+            found[hit], fs[hit], ss[hit], nearest[hit] = i, at_fs[hit], at_ss[hit], t[hit]
+        return found, fs, ss

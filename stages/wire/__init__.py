@@ -1,0 +1,1 @@
+"""What comes over the socket: messages, encoded values, recorded messages, and a server of frames."""

@@ -1,0 +1,261 @@
+"""Reading what comes off the network: where the maps of a message are, and what it is if it holds none.
+
+Nobody can be trusted here. Everything is checked before anything is allocated, pixels stay where ZeroMQ put them, no pickle
+is ever opened, and whatever cannot be read is rejected with a sentence that says what it looks like. What the maps hold is
+the business of :mod:`stages.wire.encoded`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline import Message, RejectFrame
+from stages.wire._kernels import msgpack as kernel
+from stages.wire.encoded import declared_length, is_array, is_map, key_text, kind_of, octets
+
+DEFAULT_MAX_NESTING = 32
+"""Levels of maps and arrays within a message; OM uses three."""
+
+DEFAULT_MAX_MESSAGE_BYTES = 1 << 30
+"""Larger messages are rejected; a 16 Mpixel frame of float64 has an eighth of this."""
+
+MAX_KEYS = 4096
+"""Entries of a map in which keys are looked up."""
+
+MAX_MAPS = 65536
+"""Maps of one message."""
+
+_STAND_IN = b"\xc1streamajig "
+"""Begins a message that stands for one that is not passed on; 0xc1 is the one byte that MessagePack never uses."""
+
+_STAND_IN_FORM = re.compile(re.escape(_STAND_IN) + rb"([a-z_]{1,40}) (.{10,1000})", re.DOTALL)
+"""A sender could make one up as well, and gets it rejected."""
+
+
+# --- the message as a whole -----------------------------------------------------------------------------------------
+
+
+def body_of(message: Message) -> memoryview:
+    """Return the part of a message that holds its map: the last one that is not empty."""
+    for part in reversed(message.parts):
+        if len(part):
+            return memoryview(part).toreadonly().cast("B")
+    return memoryview(b"")
+
+
+def stand_in(reason: str, detail: str) -> bytes:
+    """Return a message body that is rejected with this reason and detail, in place of one that cannot be passed on."""
+    return _STAND_IN + reason.encode() + b" " + detail.encode("utf-8", "backslashreplace")
+
+
+def split_parts(parts: Sequence[memoryview]) -> tuple[bytes, list[memoryview]]:
+    """Tell the tag of a message from its bodies, by position and never by length.
+
+    One part is a body. Of several the first is the tag and the last that is not empty is the body; where there are more
+    in between, each that holds MessagePack maps is a body of its own, so that none is lost. Empty parts are delimiters.
+
+    >>> split_parts([memoryview(b"tag"), memoryview(b""), memoryview(bytes([0x80]))])[0]
+    b'tag'
+    """
+    if parts and not len(parts[0]):  # the envelope of a reply
+        parts = [part for part in parts if len(part)]
+    if len(parts) <= 1:
+        return b"", list(parts) or [memoryview(b"")]
+    rest = [part for part in parts[1:] if len(part)]
+    if not rest:
+        return (b"", [parts[0]]) if is_well_formed(parts[0]) else (bytes(parts[0][:256]), [memoryview(b"")])
+    if len(rest) > 1:
+        rest = [part for part in rest if is_well_formed(part)] or rest[-1:]
+    return bytes(parts[0][:256]), rest
+
+
+def is_map_or_array(body: memoryview) -> bool:
+    """Whether the first byte is that of a MessagePack map or array."""
+    return is_map(body) or is_array(body)
+
+
+def is_well_formed(body: memoryview) -> bool:
+    """Whether this is one complete MessagePack map or array, with nothing behind it."""
+    if not is_map_or_array(body):
+        return False
+    after, _, status = kernel.skip(octets(body), 0, len(body), DEFAULT_MAX_NESTING)
+    return bool(status == kernel.OK and after == len(body))
+
+
+def split_maps(
+    body: memoryview, *, first_only: bool = False, max_nesting: int = DEFAULT_MAX_NESTING
+) -> list[memoryview]:
+    """Return the maps of a message as slices of it: itself if it is one map, each element if it is an array of maps.
+
+    With `first_only` the first map alone, as CrystFEL does. What is not an array with a map in it comes back whole, for the
+    decoder to say what is wrong with it.
+
+    >>> [part.hex() for part in split_maps(memoryview(bytes.fromhex("92 81a16101 80")))]
+    ['81a16101', '80']
+    """
+    if not is_array(body):
+        return [body]
+    rows = np.empty((min(declared_length(body), MAX_MAPS, len(body)), 4), np.int64)
+    count, after, status = kernel.entries(octets(body), 0, len(body), max_nesting, False, rows)
+    if status != kernel.OK or after != len(body):
+        return [body]
+    parts = [body[start:end] for start, end in rows[:count, 1:3].tolist()]
+    maps = [is_map(part) for part in parts]
+    if not any(maps):
+        return [body]
+    return [parts[maps.index(True)]] if first_only else parts
+
+
+def read_map(
+    body: memoryview,
+    *,
+    max_nesting: int = DEFAULT_MAX_NESTING,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+) -> dict[str, memoryview]:
+    """Return the still encoded value of each key of a message that is one map (or an array of one map).
+
+    Raises RejectFrame with what the message looks like if it is anything else.
+    """
+    if stands_for := _STAND_IN_FORM.match(bytes(body[:2000])):
+        detail = str(stands_for[2], "utf-8", "backslashreplace")
+        raise RejectFrame(str(stands_for[1], "ascii"), "".join(c if c.isprintable() else " " for c in detail))
+    if len(body) > max_message_bytes:
+        raise RejectFrame(
+            "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"
+        )
+    if not is_map_or_array(body) or looks_like_pickle(body) or _magic(body):
+        raise what_it_is(body)
+    start = 0 if is_map(body) else _start_of_single_map(body, max_nesting)
+    rows = np.empty((min(declared_length(body[start:]), MAX_KEYS, len(body)), 4), np.int64)
+    count, after, status = kernel.entries(octets(body), start, len(body), max_nesting, True, rows)
+    if status != kernel.OK:
+        raise _trouble(body, status, after, max_nesting, count)
+    if after != len(body):
+        raise _trailing(body, after)
+    return {key_text(body[key:value]): body[value:end] for key, value, end, _ in rows[:count].tolist()}
+
+
+def _start_of_single_map(body: memoryview, max_nesting: int) -> int:
+    """Return where the one map of an array begins; rejects every other array."""
+    declared = declared_length(body)
+    if declared == 0 and len(body) == 1:
+        raise RejectFrame("empty_array", "the message is an empty array; a map, or an array of maps, was wanted")
+    if declared != 1:
+        after, _, status = kernel.skip(octets(body), 0, len(body), max_nesting)
+        if status != kernel.OK:
+            raise _trouble(body, status, after, max_nesting)
+        if after != len(body):
+            raise _trailing(body, after)
+        if declared > MAX_MAPS:
+            raise RejectFrame(
+                "too_many_maps", f"the message is an array of {declared} values; at most {MAX_MAPS} are taken"
+            )
+        if not any(is_map(part) for part in split_maps(body, max_nesting=max_nesting)):
+            raise RejectFrame("not_a_map", f"the message is an array of {declared} values, none of which is a map")
+        raise RejectFrame(
+            "several_maps",
+            f"the message is an array of {declared} maps; the source splits such a message into one per map: "
+            "take zmq_sub, zmq_req or replay as the source",
+        )
+    start = 1 if body[0] == 0x91 else (3 if body[0] == 0xDC else 5)
+    if not is_map(body[start:]):
+        raise RejectFrame("not_a_map", f"the message is an array that holds {kind_of(body[start:])}; a map was wanted")
+    return start
+
+
+def _trailing(body: memoryview, after: int) -> RejectFrame:
+    return RejectFrame(
+        "trailing_bytes",
+        f"the message's value ends at byte {after} and {len(body) - after} further bytes follow "
+        f"({_excerpt(body[after:])}); a message holds one map or one array of maps",
+    )
+
+
+def _trouble(body: memoryview, status: int, where: int, max_nesting: int, count: int = 0) -> RejectFrame:
+    if status == kernel.TRUNCATED:
+        return RejectFrame(
+            "truncated", f"the message has {len(body)} bytes, and what begins at byte {where} declares more than that"
+        )
+    if status == kernel.TOO_DEEP:
+        return RejectFrame("too_deep", f"the message is nested deeper than max_nesting = {max_nesting} at byte {where}")
+    if status == kernel.RESERVED:
+        return RejectFrame("not_msgpack", f"the message holds the byte 0xc1 at {where}, which MessagePack never uses")
+    return RejectFrame("too_many_keys", f"the message's map has {count} keys, and at most {MAX_KEYS} are taken")
+
+
+# --- what else it may be --------------------------------------------------------------------------------------------
+
+
+def looks_like_pickle(body: memoryview) -> bool:
+    """Whether this is a Python pickle of protocol 2 to 5 (never opened: opening one runs the sender's code).
+
+    Its first byte is also MessagePack's empty map, which a naive reader therefore takes it for.
+    """
+    return len(body) > 2 and body[0] == 0x80 and 2 <= body[1] <= 5 and (body[2] == 0x95 or body[-1] == ord("."))
+
+
+def what_it_is(body: memoryview) -> RejectFrame:
+    """Say what a message that is no MessagePack map looks like."""
+    head = bytes(body[:256])
+    text = head.strip()
+    wanted = "a MessagePack map, or an array of maps, was wanted"
+    if not head:
+        return RejectFrame("empty_message", f"the message is empty; {wanted}")
+    if looks_like_pickle(body):
+        return RejectFrame(
+            "pickle",
+            f"the message is a Python pickle ({len(body)} bytes), as OM's PUB socket sends them to its GUI; pickles are "
+            "never opened, since that runs the sender's code. Ask OM's REQ socket instead: --zmq-request=next",
+        )
+    if text in (b"What?", b"Ok"):
+        return RejectFrame(
+            "error_reply",
+            f"the server answered {text.decode()!r}, which is what OM says to a request that asks for no frame; "
+            "ask with --zmq-request=next",
+        )
+    if re.match(rb"HTTP/\d|(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT) \S", text):
+        return RejectFrame("http", f"the message is HTTP ({_excerpt(body)}): this is no ZeroMQ producer; {wanted}")
+    if re.match(rb'\{\s*(}|")|\[\s*(]|[\[{"\d-])', text):
+        what = "a part of a DECTRIS SIMPLON stream" if b'"htype"' in head else "JSON"
+        return RejectFrame("json", f"the message is {what} ({_excerpt(body)}); {wanted}")
+    if what := _magic(body):
+        return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}")
+    if head[0] == 0xC1:
+        return RejectFrame(
+            "not_msgpack",
+            f"the message begins with the byte 0xc1, which MessagePack never uses ({_excerpt(body)}); {wanted}",
+        )
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) and len(body) > 1:
+        return RejectFrame("not_msgpack", f"the message is text ({_excerpt(body)}); {wanted}")
+    after, _, status = kernel.skip(octets(body), 0, len(body), DEFAULT_MAX_NESTING)
+    if status == kernel.OK and after == len(body):
+        return RejectFrame("not_a_map", f"the message is {kind_of(body)} ({_excerpt(body)}); {wanted}")
+    return RejectFrame("not_msgpack", f"the message is not MessagePack ({len(body)} bytes: {_excerpt(body)}); {wanted}")
+
+
+def _magic(body: memoryview) -> str:
+    """Name the file format that the message begins like; "" if none."""
+    head = bytes(body[:8])
+    return next((what for magic, what in _MAGIC if head.startswith(magic)), "")
+
+
+_MAGIC = (
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"(\xb5/\xfd", "compressed with zstd"),
+    (b"###CBF", "a CBF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"\x93NUMPY", "a .npy file"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xd9\xd9\xf7", "CBOR"),
+    (b"<", "XML or HTML"),
+)
+
+
+def _excerpt(body: memoryview, length: int = 24) -> str:
+    text = repr(bytes(body[:length]))[1:]
+    return text if len(body) <= length else f"{text}..."
