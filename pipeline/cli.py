@@ -82,7 +82,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="streamajig",
-    help="Real-time serial crystallography: frames over ZeroMQ become an indexed CrystFEL stream.",
+    help=importlib.metadata.metadata("streamajig")["Summary"] + ".",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -50,12 +50,12 @@ class Event(str):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One diffraction frame on its way: who it is, and what is known of it so far.
+    """One frame on its way: who it is, and what is known of it so far.
 
     Attributes
     ----------
     serial
-        CrystFEL's image serial number, stamped at ingest.
+        The frame's number in the run, stamped at ingest.
     event
         The event's name; empty until a stage has read it from the message.
     received_ns

@@ -1,7 +1,8 @@
 """From a stage's name to its class: built-ins, installed packages, the user's own modules.
 
-The built-in stage ``kind/which`` lies in module ``stages.kind.which``. Other packages name theirs as entry points of group
-``streamajig.stages`` (``"kind/which" = "package.module:Class"``). A user's own file is loaded with :func:`load_module`.
+The built-in stage ``kind/which`` lies in module ``stages.kind.which``; ``stages.KINDS`` says which kinds there are. Other
+packages name theirs as entry points of group ``streamajig.stages`` (``"kind/which" = "package.module:Class"``). A user's own
+file is loaded with :func:`load_module`.
 """
 
 from __future__ import annotations
@@ -119,10 +120,8 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 
 
 def _built_in_modules() -> Iterable[tuple[str, str]]:
-    package = importlib.import_module(_BUILT_IN_PACKAGE)
-    for kind in pkgutil.iter_modules(package.__path__):
-        if kind.ispkg:
-            found = importlib.util.find_spec(f"{_BUILT_IN_PACKAGE}.{kind.name}")
-            for module in pkgutil.iter_modules(found.submodule_search_locations if found else None):
-                if not module.name.startswith("_"):
-                    yield kind.name, module.name
+    for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS:
+        found = importlib.util.find_spec(f"{_BUILT_IN_PACKAGE}.{kind}")
+        for module in pkgutil.iter_modules(found.submodule_search_locations if found else None):
+            if not module.name.startswith("_"):
+                yield kind, module.name

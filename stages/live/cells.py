@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
-from stages.files.cell import cell_text, parse_cell
+from stages.files.cell import TargetCell, cell_text
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.setting import Setting, is_reduced, reduced_primitive
 from stages.live._clusters import Cluster, Clusters, Mean
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
-from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.crystal import Crystal, Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import AgreedCell
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""
@@ -43,7 +44,7 @@ _ELSEWHERE_LOUD = (5, 0.2)
 _NAMES = ("a", "b", "c", "al", "be", "ga")
 
 
-@stage("live/cells")
+@stage("live/cells", uses=(TargetCell,), posts=(AgreedCell,))
 class Cells:
     """Gather the cells of all crystals, and say on which they agree: mean, spread, Bravais type, and what else there is.
 
@@ -250,7 +251,7 @@ class CellsWriter:
         if last is not None and last.lattice == cell.lattice and agree(cell, last, _CHANGE):
             return
         self._posted = cell
-        self._board.post(CONSENSUS, cell)
+        self._board.post(AgreedCell(cell))
         self._log.info(
             "%d of %d crystals agree on the cell %s", consensus.mean.num_crystals, self._found.num_crystals, cell
         )
@@ -359,8 +360,8 @@ class CellsWriter:
 
 def _target(context: Context) -> UnitCell | None:
     """The target cell that a stage upstream has published."""
-    text = context.upstream.get("cell")
-    return parse_cell(str(text), "the target cell") if text else None
+    target = context.upstream.get(TargetCell)
+    return target.cell if target is not None else None
 
 
 def _check_path(path: Path) -> None:

@@ -19,7 +19,7 @@ _FEWEST = 3
 """Shifts without which there is no spread to speak of."""
 
 
-@stage("live/detector_shift")
+@stage("live/detector_shift", uses=(Detector,))
 class DetectorShift:
     """Average the detector shifts that prediction refinement finds, and say what to put into the geometry file.
 
@@ -49,8 +49,7 @@ class DetectorShift:
 
     def open_writer(self, context: Context) -> ShiftWriter:
         """Return what averages."""
-        detector = context.upstream.get("detector")
-        return ShiftWriter(self.outliers, detector if isinstance(detector, Detector) else None)
+        return ShiftWriter(self.outliers, context.upstream.get(Detector))
 
 
 class ExtractShifts:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, UserError, stage
+from stages.files.geom.detector import Detector
 from stages.peaks._kernels import locate as kernel
 from stages.records.geometry import DetGeom, Panel
 from stages.records.header import Header
@@ -17,7 +18,7 @@ from stages.records.peaklist import PeakList
 from stages.wire.encoded import as_bytes, dtype_of
 
 
-@stage("peaks/from_message")
+@stage("peaks/from_message", uses=(Detector,))
 class FromMessage:
     """Take the peaks from the message (``--peaks=msgpack``).
 
@@ -37,14 +38,14 @@ class FromMessage:
 
     def open(self, context: Context) -> RunningFromMessage:
         """Check that the geometry can go with peaks from the message."""
-        detector = context.upstream.get("detector")
+        detector = context.upstream.get(Detector)
         if detector is not None:
-            if not getattr(detector, "peak_list", ""):
+            if not detector.peak_list:
                 raise UserError(
                     "peaks are to come from the message (--peaks=msgpack), and the geometry file does not say under which "
                     "key: add a line such as 'peak_list = peak_list' to it, or choose another --peaks method"
                 )
-            if trouble := _why_ambiguous(detector.static_panels):  # type: ignore[attr-defined]
+            if trouble := _why_ambiguous(detector.static_panels):
                 raise UserError(f"{trouble}; choose another --peaks method")
         return RunningFromMessage(self)
 

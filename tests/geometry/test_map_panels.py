@@ -10,12 +10,14 @@ import pytest
 from geom_texts import HEAD, panel
 
 from pipeline import Context, RejectFrame, UserError
+from pipeline.by_type import ByType
 from pipeline.stage import contract_of
 from stages.files.geom.detector import Detector
 from stages.geometry_map.map_panels import MapPanels, MappedPanels
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
 from stages.records.image import Image
+from stages.records.told import PixelsDecoded
 
 BY_HEADER = HEAD.replace("photon_energy = 10000 eV", "photon_energy = beam_energy eV").replace("0.1 m", "distance mm")
 GOOD = Header({"beam_energy": 10000, "distance": 100})
@@ -43,9 +45,8 @@ def test_the_text_and_the_detector_are_published_and_replicas_share_one(geom_fil
     other = Context(tables=context.tables)
     MapPanels(geometry=geom_file).open(context)
     MapPanels(geometry=geom_file).open(other)
-    assert context.published["geometry"] == geom_file.read_text()
-    assert isinstance(context.published["detector"], Detector)
-    assert other.published["detector"] is context.published["detector"]
+    assert context.published[Detector].text == geom_file.read_text()
+    assert other.published[Detector] is context.published[Detector]
 
 
 def test_frames_with_the_same_header_share_vectors_masks_and_key(mapped: MappedPanels) -> None:
@@ -176,7 +177,7 @@ def test_a_file_without_data_serves_frames_without_pixels_only(tmp_path: Path) -
     with pytest.raises(
         UserError, match=r"x\.geom: panel 'p0' has no directive 'data'.*expected 'data = detector_data'"
     ):
-        MapPanels(geometry=path).open(Context(upstream={"has_image": True}))
+        MapPanels(geometry=path).open(Context(upstream=ByType([PixelsDecoded(True)])))
 
 
 def test_a_file_that_is_absent_a_folder_binary_or_something_else_is_a_users_error(tmp_path: Path) -> None:

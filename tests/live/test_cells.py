@@ -19,8 +19,9 @@ from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.live._clusters import Clusters, basis_of, parameters_of
 from stages.live.cells import Cells, CellsWriter
-from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.crystal import Crystal, Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import AgreedCell
 
 
 def cell(a: float, b: float, c: float, al: float, be: float, ga: float, *lattice: str) -> UnitCell:
@@ -240,16 +241,21 @@ def test_the_order_of_the_frames_hardly_matters_and_the_same_order_gives_the_sam
 # --- notices and files --------------------------------------------------------------------------------------------------
 
 
-def test_a_stable_consensus_is_posted_once_and_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stable_consensus_is_posted_once_and_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(18)
     context, path = Context(), tmp_path / "found.cell"
+    posts: list[object] = []
+    post = context.board.post
+    monkeypatch.setattr(context.board, "post", lambda value: posts.append(value) or post(value))
     with caplog.at_level(logging.INFO, "streamajig"):
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 24), context)
-        assert context.board.read(CONSENSUS) == (0, None)
+        assert context.board.get(AgreedCell) is None
         assert not path.exists()
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 100), context)
-    version, posted = context.board.read(CONSENSUS)
-    assert version == 1
+    assert len(posts) == 1
+    posted = context.board[AgreedCell].cell
     assert posted.lattice == CELLS["tP"].lattice
     assert posted.parameters[:3] == pytest.approx(CELLS["tP"].parameters[:3], rel=5e-3)
     assert path.exists(), "it is there before the run ends"
@@ -262,7 +268,7 @@ def test_crystals_of_which_no_half_agrees_give_no_stable_consensus(tmp_path: Pat
     rng.shuffle(crystals)  # type: ignore[arg-type]
     context = Context()
     found = gathered(Cells(), crystals, context).findings()
-    assert context.board.read(CONSENSUS) == (0, None)
+    assert context.board.get(AgreedCell) is None
     assert not found.figures["is_stable"]
     assert found.figures["consensus"]["crystals"] == 40
 

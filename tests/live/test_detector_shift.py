@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import Context, Frame
 from pipeline.graph import Graph
-from pipeline.run import run
+from pipeline.job import run
 from stages.files.geom.detector import Detector
 from stages.live.detector_shift import DetectorShift, ShiftWriter
 from stages.records.crystal import Crystal, Crystals

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline import Context, Frame, Rejected
 from pipeline.graph import Graph, GraphError
-from pipeline.run import run
+from pipeline.job import run
 from stages.decode.msgpack_map import MsgpackMap
 from stages.geometry_map.map_panels import MapPanels
 from stages.lattices.cell import Lattice

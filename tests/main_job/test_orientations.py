@@ -7,8 +7,8 @@ import math
 import pytest
 
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.geometry_map.map_panels import MapPanels

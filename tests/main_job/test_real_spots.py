@@ -11,8 +11,8 @@ from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_
 
 from pipeline import Frame
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.files.stream import read_stream

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
-from pipeline.run import run as run_graph
+from pipeline.job import run as run_graph
 from stages.commands.picture import Marks, assemble, draw, plane
 from stages.commands.score import score
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode

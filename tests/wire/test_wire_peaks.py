@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import Context, Message, RejectFrame, UserError
+from pipeline.by_type import ByType
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks._kernels import locate as kernel
@@ -201,7 +202,7 @@ def opened_with(tmp_path: Path) -> Callable[..., RunningFromMessage]:
         file.write_text("\n".join([GEOM, *lines]) + "\n")
         context = Context()
         MapPanels(geometry=file).open(context)
-        return FromMessage().open(Context(upstream=context.published))
+        return FromMessage().open(Context(upstream=ByType(context.published.values())))
 
     return open_one
 

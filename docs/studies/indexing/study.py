@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from pipeline import Context, registry
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import primitive_basis
 from stages.lattices.cell import UnitCell, misorientation, primitive, rotations
