@@ -2,9 +2,9 @@
 
 >>> from pipeline.counts import FRAMES, Count
 >>> from pipeline.report import Progress
->>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"hits": 120}, shown=(Count("hits", FRAMES),),
+>>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"words": 120}, shown=(Count("words", FRAMES),),
 ...               frames_per_s=41.5, latency_ms=23.4, elapsed_s=5.0, status=""))
-'200 frames, hits 61.2 %, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
+'200 frames, words 61.2 %, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
 """
 
 from __future__ import annotations

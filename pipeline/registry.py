@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.stage import _DECLARED
+from pipeline.stage import DECLARED
 
 ENTRY_POINTS = "streamajig.stages"
 _BUILT_IN_PACKAGE = "stages"
@@ -37,11 +37,11 @@ def load(name: str) -> Any:
     Traceback (most recent call last):
     pipeline.registry.UnknownStageError: there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
-    if name not in _DECLARED:
+    if name not in DECLARED:
         _import_for(name)
-    if name not in _DECLARED:
+    if name not in DECLARED:
         raise UnknownStageError(f"there is no stage {name!r}" + did_you_mean(name, names()))
-    return _DECLARED[name]
+    return DECLARED[name]
 
 
 def exists(name: str) -> bool:
@@ -58,7 +58,7 @@ def names() -> list[str]:
     for kind, which in _built_in_modules():
         importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}.{which}")
     importlib.import_module("pipeline.join")
-    return sorted({*_DECLARED, *(point.name for point in _entry_points())})
+    return sorted({*DECLARED, *(point.name for point in _entry_points())})
 
 
 def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> None:

@@ -102,7 +102,7 @@ def stage(
     tells = Tells(publishes, needs, uses, posts, awaits)
 
     def decorate(cls: C) -> C:
-        earlier = _DECLARED.get(name)
+        earlier = DECLARED.get(name)
         if earlier is not None and earlier.__module__ != cls.__module__:  # within a module: a notebook's cell run again
             raise TypeError(
                 f"{cls.__module__} declares the stage {name!r}, which {earlier.__module__} has declared already"
@@ -118,13 +118,13 @@ def stage(
             frozen = pydantic_dataclass(frozen=True, config=config)(cls)
         frozen.stage_name = name
         frozen.tells = tells
-        _DECLARED[name] = frozen
+        DECLARED[name] = frozen
         return frozen  # type: ignore[no-any-return]
 
     return decorate
 
 
-_DECLARED: dict[str, type] = {}
+DECLARED: dict[str, type] = {}
 """Every stage class that has been declared in this process, by name; the registry imports modules to fill it."""
 
 

@@ -7,7 +7,7 @@
     nodes:
       source: {stage: source/zmq_req, address: "tcp://127.0.0.1:5002", request: next}
       decode: {stage: decode/msgpack_map}
-      bright: {stage: peaks/brightest, n: 30, after: decode}
+      longest: {stage: words/longest, n: 30, after: decode}
 
 A node comes after the one that stands before it in the file unless ``after`` says otherwise (a name, or a list of names
 for ``graph/join``). Parameters that are not given have the stage's defaults; only those that differ are written.

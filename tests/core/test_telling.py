@@ -1,4 +1,4 @@
-"""What stages tell each other outside frames is declared, checked, and all that they see; what they count is said as they say."""
+"""What stages tell each other outside frames is declared and checked; what they count is said as they say."""
 
 from __future__ import annotations
 
