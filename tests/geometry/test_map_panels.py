@@ -68,7 +68,7 @@ def test_another_camera_length_has_another_key_and_coming_back_has_the_first(map
 def test_placements_that_are_not_used_any_more_are_let_go(mapped: MappedPanels) -> None:
     keys = {mapped(Header({"beam_energy": 10000, "distance": 100 + i}), None).static_key for i in range(50)}
     assert len(keys) == 50
-    assert len(mapped.detector._placements._kept) <= 16
+    assert len(mapped.detector._placements) <= 16
 
 
 @pytest.mark.parametrize("key", ["beam_energy", "distance"])

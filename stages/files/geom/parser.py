@@ -1,4 +1,4 @@
-"""From the text of a geometry file to a Detector, with every problem of the file named by line and directive.
+"""From the text of a geometry file to what it says, with every problem of the file named by line and directive.
 
 The order of lines counts: a directive without a panel's name is the default of those panels that are first mentioned
 after it. Groups alone may stand anywhere, as they are looked at last.
@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from pipeline import UserError
 from stages.files.geom.bad_regions import REGION_DIRECTIVES, RegionDraft
-from stages.files.geom.detector import Detector
 from stages.files.geom.directives import PANEL_DIRECTIVES, REQUIRED, PanelDraft, UnknownDirective
-from stages.files.geom.model import Group, Note, PlacedPanel
+from stages.files.geom.model import GeometryFile, Group, Note, PlacedPanel
 from stages.files.geom.text import BadValue, leading_number, suggestion
 from stages.files.geom.units import ENERGY_UNITS, Quantity, energy_of, length_of
 
@@ -24,7 +23,7 @@ TOP_LEVEL = (*ENERGY_UNITS, "clen", "detector_shift_x", "detector_shift_y", "ban
 """Directives of the whole file; every one of a panel may stand there besides, and group_..., rigid_group..."""
 
 
-def parse(text: str, filename: str = "geometry") -> Detector:
+def parse(text: str, filename: str = "geometry") -> GeometryFile:
     """Read the text of a geometry file; raises UserError with every problem (file, line, directive, what was wanted)."""
     reading = _Reading(filename)
     lines = text.replace("\r", "\n").split("\n")
@@ -158,8 +157,8 @@ class _Reading:
         """Keep what the file's author should know of a line."""
         self.notes.setdefault(text, []).append(number)
 
-    def finish(self, text: str) -> Detector:
-        """Check the file as a whole and make the detector of it."""
+    def finish(self, text: str) -> GeometryFile:
+        """Check the file as a whole and return what it says."""
         if not self.understood:
             first = next((found for _, found in self.problems), "it is empty but for comments")
             raise UserError(f"{self.filename}: this is not a geometry file: {first}")
@@ -190,7 +189,7 @@ class _Reading:
         if self.problems:
             raise UserError(self._complaint())
         assert clen is not None
-        return Detector(
+        return GeometryFile(
             text=text,
             filename=self.filename,
             panels=panels,
