@@ -25,6 +25,20 @@ TOP_LEVEL = (*ENERGY_UNITS, "clen", "detector_shift_x", "detector_shift_y", "ban
 
 def parse(text: str, filename: str = "geometry") -> GeometryFile:
     """Read the text of a geometry file; raises UserError with every problem (file, line, directive, what was wanted)."""
+    return _read(text, filename).finish(text)
+
+
+def peak_list_of(text: str) -> str:
+    r"""Return the key of the peak list, "" if there is none; also of a file that :func:`parse` refuses for other directives.
+
+    >>> peak_list_of("clen = 0.1 m ; no panels yet\npeak_list = found_peaks")
+    'found_peaks'
+    """
+    return _read(text, "geometry").peak_list
+
+
+def _read(text: str, filename: str) -> _Reading:
+    """Take all lines of a file."""
     reading = _Reading(filename)
     lines = text.replace("\r", "\n").split("\n")
     if text.startswith("CrystFEL stream format"):
@@ -42,7 +56,7 @@ def parse(text: str, filename: str = "geometry") -> GeometryFile:
         content = line.split(";", 1)[0].strip()
         if content:
             reading.line(number, content)
-    return reading.finish(text)
+    return reading
 
 
 @dataclass
