@@ -13,9 +13,7 @@ from pipeline import Context, RejectFrame, UserError
 from pipeline.stage import contract_of
 from stages.files.geom.detector import Detector
 from stages.geometry_map.map_panels import MapPanels, MappedPanels
-from stages.records.geometry import DetGeom
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.records import DetGeom, Header, Image
 
 BY_HEADER = HEAD.replace("photon_energy = 10000 eV", "photon_energy = beam_energy eV").replace("0.1 m", "distance mm")
 GOOD = Header({"beam_energy": 10000, "distance": 100})

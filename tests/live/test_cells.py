@@ -19,8 +19,8 @@ from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.live._clusters import Clusters, basis_of, parameters_of
 from stages.live.cells import Cells, CellsWriter
+from stages.records import Hit
 from stages.records.crystal import CONSENSUS, Crystal, Crystals
-from stages.records.peaklist import Hit
 
 
 def cell(a: float, b: float, c: float, al: float, be: float, ga: float, *lattice: str) -> UnitCell:

@@ -14,7 +14,7 @@ from pipeline.graph import Graph
 from pipeline.run import run
 from stages.files.geom.detector import Detector
 from stages.live.detector_shift import DetectorShift, ShiftWriter
-from stages.records.crystal import Crystal, Crystals
+from stages.records import Crystal, Crystals
 
 GEOM = """photon_energy = 9500 eV
 clen = 0.1

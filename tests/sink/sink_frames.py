@@ -9,10 +9,7 @@ import numpy as np
 
 from pipeline import Context, Frame
 from stages.lattices.cell import Lattice
-from stages.records.crystal import Crystal, Crystals, Reflections
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import Hit, PeakList
+from stages.records import Crystal, Crystals, DetGeom, Header, Hit, Panel, PeakList, Reflections
 from stages.sink.stream_file import StreamFile
 
 GEOMETRY = """; two panels side by side
