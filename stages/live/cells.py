@@ -196,7 +196,7 @@ class CellsWriter:
         """The consensus in a few words."""
         if self._last is None:
             return ""
-        return f"cell {_short(self._last.cell)} of {self._last.mean.num_crystals} crystals"
+        return f"cell {_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
@@ -300,7 +300,7 @@ class CellsWriter:
     def _beside_target(self, consensus: Consensus) -> list[str]:
         if self._target is None or consensus.is_of_target:
             return []
-        return [f"this is NOT the given cell, {_short(self._target)}"]
+        return [f"this is NOT the given cell, {_in_words(self._target)}"]
 
     def _alternatives(self) -> list[str]:
         n = self._found.num_crystals
@@ -309,7 +309,7 @@ class CellsWriter:
         for cluster in others:
             found = self._consensus(cluster)
             assert found is not None
-            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_short(found.cell)}")
+            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_in_words(found.cell)}")
         main = self._main()
         scattered = n - sum(map(len, others)) - (len(main) if main is not None else 0)
         if scattered and main is not None:
@@ -323,7 +323,7 @@ class CellsWriter:
     def _not_this_cell(self) -> list[str]:
         if not self._num_elsewhere:
             return []
-        target = f", {_short(self._target)}" if self._target is not None else ""
+        target = f", {_in_words(self._target)}" if self._target is not None else ""
         line = (
             f"NOT THIS CELL: of {self._num_verified} hits in which another lattice was looked for, {self._num_elsewhere} do "
             f"not fit the given cell{target}, and fit another"
@@ -332,7 +332,7 @@ class CellsWriter:
         if ranked and len(ranked[0]) >= _FEWEST:
             found = self._consensus(ranked[0])
             assert found is not None
-            line += f"; {len(ranked[0])} of them fit {_short(found.cell)}"
+            line += f"; {len(ranked[0])} of them fit {_in_words(found.cell)}"
         return [line]
 
     def _figures(self, consensus: Consensus | None) -> dict[str, Any]:
@@ -388,7 +388,7 @@ def _words(cell: UnitCell) -> str:
     return f"{lattice.lattice_type} {lattice.centering}{axis}"
 
 
-def _short(cell: UnitCell) -> str:
+def _in_words(cell: UnitCell) -> str:
     lengths = " ".join(f"{x:.2f}" for x in cell.parameters[:3])
     angles = " ".join(f"{math.degrees(x):.1f}" for x in cell.parameters[3:])
     return f"{cell.lattice.lattice_type} {cell.lattice.centering} {lengths} A {angles} deg"

@@ -82,7 +82,7 @@ class _Reading:
         name, equals, value = (part.strip() for part in content.partition("="))
         if not equals:
             self.problems.append(
-                (number, f"expected 'directive = value' or 'panel/directive = value', found {_short(content)}")
+                (number, f"expected 'directive = value' or 'panel/directive = value', found {_quoted(content)}")
             )
             return
         if not value:
@@ -98,14 +98,14 @@ class _Reading:
                 self.problems.append(
                     (
                         number,
-                        f"{_short(name)}: a panel's name may not be empty or begin with 'bad', 'group' or 'rigid_group'",
+                        f"{_quoted(name)}: a panel's name may not be empty or begin with 'bad', 'group' or 'rigid_group'",
                     )
                 )
             else:
                 self._panel(number, owner, directive, value)
             self.understood += 1
         except BadValue as problem:
-            self.problems.append((number, f"directive {name!r}: the value {_short(value)} {problem}"))
+            self.problems.append((number, f"directive {name!r}: the value {_quoted(value)} {problem}"))
 
     def _top_level(self, number: int, name: str, value: str) -> None:
         if name in ENERGY_UNITS:
@@ -283,5 +283,5 @@ class _Reading:
         return "\n".join(shown)
 
 
-def _short(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text) if len(text) <= 60 else repr(text[:57] + "...")

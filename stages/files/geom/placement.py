@@ -14,7 +14,7 @@ from stages.files.geom._kernels import flag as kernel
 from stages.files.geom.bad_regions import paint_laboratory_region
 from stages.files.geom.masks import unshifted_bad
 from stages.files.geom.model import GeometryFile
-from stages.records.image import Image
+from stages.records.image import Image, as_message_buffer
 
 KEPT_PLACEMENTS = 16
 """Camera lengths and shifts for which vectors and masks are kept."""
@@ -68,7 +68,7 @@ class Placement:
         for i, panel in enumerate(self._panels):
             if not self._flagged[i]:
                 continue
-            pixels = panel.view(image.array(panel.data))
+            pixels = as_message_buffer(panel.view(image.array(panel.data)))
             rule = (panel.flag_lessthan, panel.flag_morethan, np.array(panel.flag_equal, np.float64))
             static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
             if kernel.flag(pixels, static, *rule, latest, False):
@@ -129,11 +129,9 @@ class Placements:
 
 
 def warm_up() -> None:
-    """Compile the flag kernels for the pixel types that come over the wire, read-only as they come."""
+    """Compile the flag kernels for the pixel types that come over the wire."""
     mask, equal = np.zeros((2, 2), np.uint8), np.empty(0)
     for dtype in _WARM_UP_TYPES:
         pixels = np.zeros((2, 3), dtype)
-        pixels.flags.writeable = False
         for view in (pixels[:, :2], np.ascontiguousarray(pixels[:, :2])):
-            view.flags.writeable = False
-            kernel.flag(view, mask, 0.0, 1.0, equal, mask, False)
+            kernel.flag(as_message_buffer(view), mask, 0.0, 1.0, equal, mask, False)
