@@ -275,7 +275,7 @@ class _NotBinary(str):
 
 def encoded_array(encoded: memoryview) -> EncodedArray | None:
     """Return the array that an encoded map stands for, without touching its data; None if the map is no array."""
-    rows = np.empty((16, 4), np.int64)
+    rows = np.empty((16, kernel.COLUMNS), np.int64)
     if declared_length(encoded) > len(rows):
         return None
     count, _, status = kernel.entries(octets(encoded), 0, len(encoded), MAX_NESTING, True, rows)
