@@ -13,7 +13,7 @@ from stages.records.header import Header
 from stages.records.image import Image
 
 
-class MappedPanels:
+class RunningMapPanels:
     """The geometry at work in one replica."""
 
     def __init__(self, detector: Detector) -> None:
@@ -60,7 +60,7 @@ class MapPanels:
 
     geometry: Path = Field(description="CrystFEL geometry file (*.geom)")
 
-    def open(self, context: Context) -> MappedPanels:
+    def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 
         def load() -> Detector:
@@ -80,4 +80,4 @@ class MapPanels:
             )
         context.publish("geometry", detector.text)
         context.publish("detector", detector)
-        return MappedPanels(detector)
+        return RunningMapPanels(detector)

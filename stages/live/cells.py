@@ -75,9 +75,9 @@ class Cells:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractCells:
+    def open(self, context: Context) -> RunningCells:
         """Return what takes the cells out of a frame."""
-        return ExtractCells(_target(context))
+        return RunningCells(_target(context))
 
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
@@ -108,7 +108,7 @@ class Seen:
     num_verified: int
 
 
-class ExtractCells:
+class RunningCells:
     """Takes the cells out of a frame; a crystal in the axes of the target needs no reduction."""
 
     def __init__(self, target: UnitCell | None) -> None:

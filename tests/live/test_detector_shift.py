@@ -13,7 +13,7 @@ from pipeline import Context, Frame
 from pipeline.graph import Graph
 from pipeline.run import run
 from stages.files.geom.detector import Detector
-from stages.live.detector_shift import DetectorShift, ShiftWriter
+from stages.live.detector_shift import DetectorShift, DetectorShiftWriter
 from stages.records import Crystal, Crystals
 
 GEOM = """photon_energy = 9500 eV
@@ -35,7 +35,7 @@ a/ss = y
 """
 
 
-def writer_of(shifts: list[tuple[float, float]], more: str | None = None, outliers: float = 4.0) -> ShiftWriter:
+def writer_of(shifts: list[tuple[float, float]], more: str | None = None, outliers: float = 4.0) -> DetectorShiftWriter:
     stage = DetectorShift(outliers=outliers)
     detector = Detector.parse(GEOM.format(more=more)) if more is not None else None
     upstream = {} if detector is None else {"detector": detector}
