@@ -188,6 +188,10 @@ class Context:
     program: str = "streamajig"
     stopping: threading.Event = field(default_factory=threading.Event)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.upstream, ByType):
+            raise TypeError(f"upstream is a ByType of what was published, and not {type(self.upstream).__name__}")
+
     def publish(self, value: object) -> None:
         """Let the stages downstream of this node know something when they open; TypeError if the stage has not declared it."""
         kind = type(value)

@@ -14,7 +14,7 @@ from stages.records.image import Image
 from stages.records.told import PixelsDecoded
 
 
-class MappedPanels:
+class RunningMapPanels:
     """The geometry at work in one replica."""
 
     def __init__(self, detector: Detector) -> None:
@@ -61,7 +61,7 @@ class MapPanels:
 
     geometry: Path = Field(description="CrystFEL geometry file (*.geom)")
 
-    def open(self, context: Context) -> MappedPanels:
+    def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 
         def load() -> Detector:
@@ -81,4 +81,4 @@ class MapPanels:
                 "For frames without pixels use --no-image-data (decode/headers_only)"
             )
         context.publish(detector)
-        return MappedPanels(detector)
+        return RunningMapPanels(detector)

@@ -76,9 +76,9 @@ class Cells:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractCells:
+    def open(self, context: Context) -> RunningCells:
         """Return what takes the cells out of a frame."""
-        return ExtractCells(_target(context))
+        return RunningCells(_target(context))
 
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
@@ -109,7 +109,7 @@ class Seen:
     num_verified: int
 
 
-class ExtractCells:
+class RunningCells:
     """Takes the cells out of a frame; a crystal in the axes of the target needs no reduction."""
 
     def __init__(self, target: UnitCell | None) -> None:
@@ -197,7 +197,7 @@ class CellsWriter:
         """The consensus in a few words."""
         if self._last is None:
             return ""
-        return f"cell {_short(self._last.cell)} of {self._last.mean.num_crystals} crystals"
+        return f"cell {_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
@@ -301,7 +301,7 @@ class CellsWriter:
     def _beside_target(self, consensus: Consensus) -> list[str]:
         if self._target is None or consensus.is_of_target:
             return []
-        return [f"this is NOT the given cell, {_short(self._target)}"]
+        return [f"this is NOT the given cell, {_in_words(self._target)}"]
 
     def _alternatives(self) -> list[str]:
         n = self._found.num_crystals
@@ -310,7 +310,7 @@ class CellsWriter:
         for cluster in others:
             found = self._consensus(cluster)
             assert found is not None
-            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_short(found.cell)}")
+            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_in_words(found.cell)}")
         main = self._main()
         scattered = n - sum(map(len, others)) - (len(main) if main is not None else 0)
         if scattered and main is not None:
@@ -324,7 +324,7 @@ class CellsWriter:
     def _not_this_cell(self) -> list[str]:
         if not self._num_elsewhere:
             return []
-        target = f", {_short(self._target)}" if self._target is not None else ""
+        target = f", {_in_words(self._target)}" if self._target is not None else ""
         line = (
             f"NOT THIS CELL: of {self._num_verified} hits in which another lattice was looked for, {self._num_elsewhere} do "
             f"not fit the given cell{target}, and fit another"
@@ -333,7 +333,7 @@ class CellsWriter:
         if ranked and len(ranked[0]) >= _FEWEST:
             found = self._consensus(ranked[0])
             assert found is not None
-            line += f"; {len(ranked[0])} of them fit {_short(found.cell)}"
+            line += f"; {len(ranked[0])} of them fit {_in_words(found.cell)}"
         return [line]
 
     def _figures(self, consensus: Consensus | None) -> dict[str, Any]:
@@ -389,7 +389,7 @@ def _words(cell: UnitCell) -> str:
     return f"{lattice.lattice_type} {lattice.centering}{axis}"
 
 
-def _short(cell: UnitCell) -> str:
+def _in_words(cell: UnitCell) -> str:
     lengths = " ".join(f"{x:.2f}" for x in cell.parameters[:3])
     angles = " ".join(f"{math.degrees(x):.1f}" for x in cell.parameters[3:])
     return f"{cell.lattice.lattice_type} {cell.lattice.centering} {lengths} A {angles} deg"

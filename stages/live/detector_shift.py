@@ -43,16 +43,16 @@ class DetectorShift:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractShifts:
+    def open(self, context: Context) -> RunningDetectorShift:
         """Return what takes the shifts out of a frame."""
-        return ExtractShifts()
+        return RunningDetectorShift()
 
-    def open_writer(self, context: Context) -> ShiftWriter:
+    def open_writer(self, context: Context) -> DetectorShiftWriter:
         """Return what averages."""
-        return ShiftWriter(self.outliers, context.upstream.get(Detector))
+        return DetectorShiftWriter(self.outliers, context.upstream.get(Detector))
 
 
-class ExtractShifts:
+class RunningDetectorShift:
     """Takes the shifts out of a frame."""
 
     def __call__(self, outcome: Outcome) -> tuple[tuple[float, float], ...] | None:
@@ -79,7 +79,7 @@ class Shift:
         return abs(self.mean_m) > 3 * self.error_m
 
 
-class ShiftWriter:
+class DetectorShiftWriter:
     """Keeps every shift, 16 bytes a crystal, and averages at the end."""
 
     def __init__(self, outliers: float, detector: Detector | None) -> None:

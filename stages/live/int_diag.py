@@ -28,16 +28,16 @@ class IntDiag:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractDiagnoses:
+    def open(self, context: Context) -> RunningIntDiag:
         """Return what takes the diagnoses out of a frame."""
-        return ExtractDiagnoses()
+        return RunningIntDiag()
 
     def open_writer(self, context: Context) -> IntDiagWriter:
         """Return what keeps them."""
         return IntDiagWriter(self.most)
 
 
-class ExtractDiagnoses:
+class RunningIntDiag:
     """Takes the diagnoses out of a frame."""
 
     def __call__(self, outcome: Outcome) -> Shown | None:

@@ -126,10 +126,10 @@ class Merge:
             raise ValueError(str(error)) from None
         return text
 
-    def open(self, context: Context) -> Extract:
+    def open(self, context: Context) -> RunningMerge:
         """Compile the kernels and return what takes the reflections out of a frame."""
         quality(warm_up().merged())
-        return Extract(point_group(self.symmetry), Polarisation.parse(self.polarisation))
+        return RunningMerge(point_group(self.symmetry), Polarisation.parse(self.polarisation))
 
     def open_writer(self, context: Context) -> MergeWriter:
         """Return what merges."""
@@ -142,7 +142,7 @@ class Merge:
         stream_crystals.warm_up()
 
 
-class Extract:
+class RunningMerge:
     """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
 
     def __init__(self, group: PointGroup, polarisation: Polarisation) -> None:

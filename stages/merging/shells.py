@@ -154,7 +154,7 @@ def _possible(group: PointGroup, metric: tuple[float, ...], centring: str, edges
         return tuple(counts.tolist())
     lengths = np.sqrt(np.diag(np.linalg.inv(reciprocal)))  # a, b, c: |h| <= a / d
     limits = np.ceil(lengths * edges[-1]).astype(np.int64)
-    if float(np.prod(2.0 * limits + 1)) > _MOST_INDICES or limits.max() >= kernel.OFFSET // 4:
+    if float(np.prod(2.0 * limits + 1)) > _MOST_INDICES or limits.max() >= kernel.LARGEST_INDEX:
         return tuple(counts.tolist())
     kernel.count_unique(
         reciprocal, np.square(np.array(edges)), limits, group.operations, centring_code(centring), counts

@@ -1,4 +1,4 @@
-"""The crystals of a stream, as merging needs them; reads some 100 MB a second, also of a stream that is being written."""
+"""The crystals of a stream, as merging needs them; a stream that is being written can be read too."""
 
 from __future__ import annotations
 

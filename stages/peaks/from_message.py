@@ -13,7 +13,7 @@ from pipeline import Context, RejectFrame, UserError, stage
 from stages.files.geom.detector import Detector
 from stages.peaks._kernels import locate as kernel
 from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
+from stages.records.header import Header, in_short
 from stages.records.peaklist import PeakList
 from stages.wire.encoded import as_bytes, dtype_of
 
@@ -69,7 +69,7 @@ class RunningFromMessage:
         found = header.required(key)
         if not isinstance(found, Mapping):
             raise RejectFrame(
-                "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {_short(found)}"
+                "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {in_short(found)}"
             )
         columns = {name: _column(found, key, name) for name in ("fs", "ss", "intensity")}
         columns |= {name: _column(found, key, name) for name in _OPTIONAL if found.get(name) is not None}
@@ -172,7 +172,7 @@ def _column(found: Mapping[str, Any], key: str, name: str) -> NDArray[np.float64
     if isinstance(values, list):
         values = _from_list(values, where)
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iuf":
-        raise RejectFrame("bad_peak_list", f"{where} should be a list of numbers, and is {_short(values)}")
+        raise RejectFrame("bad_peak_list", f"{where} should be a list of numbers, and is {in_short(values)}")
     return values.astype(np.float64, copy=False)
 
 
@@ -181,14 +181,9 @@ def _from_list(values: list[Any], where: str) -> NDArray[np.float64]:
         for k, value in enumerate(values):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
                 raise RejectFrame(
-                    "bad_peak_list", f"{where} should be a list of numbers, and its element {k} is {_short(value)}"
+                    "bad_peak_list", f"{where} should be a list of numbers, and its element {k} is {in_short(value)}"
                 )
     return np.array(values, np.float64)
 
 
 _NUMBERS = frozenset((int, float))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

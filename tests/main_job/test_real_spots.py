@@ -21,7 +21,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.records.crystal import Crystals
+from stages.records import Crystals
 from stages.refine.prediction import Prediction
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq

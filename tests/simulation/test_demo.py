@@ -24,7 +24,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import Lattice, misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.records.crystal import Crystals
+from stages.records import Crystals
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME

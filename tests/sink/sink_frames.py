@@ -13,10 +13,7 @@ from pipeline.by_type import ByType
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
 from stages.lattices.cell import Lattice, UnitCell
-from stages.records.crystal import Crystal, Crystals, Reflections
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import Hit, PeakList
+from stages.records import Crystal, Crystals, DetGeom, Header, Hit, Panel, PeakList, Reflections
 from stages.records.told import IndexingMethods
 from stages.sink.stream_file import StreamFile
 

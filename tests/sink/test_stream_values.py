@@ -17,10 +17,7 @@ from pipeline import Frame, Rejected, RejectFrame
 from pipeline.by_type import ByType
 from stages.files.geom.detector import Detector
 from stages.files.stream import parse_stream, read_stream
-from stages.records.crystal import Crystals
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import PeakList
+from stages.records import Crystals, DetGeom, Header, Panel, PeakList
 from stages.sink._chunk import ChunkEncoder, peak_resolution_per_nm
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile

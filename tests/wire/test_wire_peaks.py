@@ -18,9 +18,7 @@ from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks._kernels import locate as kernel
 from stages.peaks.from_message import FromMessage, RunningFromMessage
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import PeakList
+from stages.records import DetGeom, Header, Panel, PeakList
 
 HEADERS = HeadersOnly().open(Context())
 FIND = FromMessage().open(Context())

@@ -27,12 +27,14 @@ LIMIT = 1e12
 LONGEST_LINE = 160
 """No line is longer than this, without its panel's name: 3 integers of 11 places and 6 numbers of 16, with spaces."""
 
-_SPLITTER = 134217729.0  # 2^27 + 1
-_SPACE = 32
-_NEWLINE = 10
-_ZERO = 48
-_MINUS = 45
-_POINT = 46
+_SPLITTER = 2.0**27 + 1.0
+"""Splits the 53 bits of a number in two halves."""
+
+_SPACE = ord(" ")
+_NEWLINE = ord("\n")
+_ZERO = ord("0")
+_MINUS = ord("-")
+_POINT = ord(".")
 
 
 @kernel
@@ -93,6 +95,18 @@ def _put_fixed(out: Bytes, at: int, value: float, decimals: int, scale: float, w
 
 
 @kernel
+def _put_hundredths(out: Bytes, at: int, value: float, width: int) -> int:
+    """Write a number as ``%{width}.2f`` does."""
+    return _put_fixed(out, at, value, 2, 100.0, width)
+
+
+@kernel
+def _put_tenths(out: Bytes, at: int, value: float, width: int) -> int:
+    """Write a number as ``%{width}.1f`` does."""
+    return _put_fixed(out, at, value, 1, 10.0, width)
+
+
+@kernel
 def _put_integer(out: Bytes, at: int, value: int, width: int) -> int:
     """Write an integer as ``%{width}i`` does."""
     number = np.int64(value)
@@ -135,14 +149,14 @@ def peak_lines(
     """
     at = 0
     for n in range(fs.size):
-        at = _put_fixed(out, at, fs[n], 2, 100.0, 7)
+        at = _put_hundredths(out, at, fs[n], 7)
         out[at] = _SPACE
-        at = _put_fixed(out, at + 1, ss[n], 2, 100.0, 7)
+        at = _put_hundredths(out, at + 1, ss[n], 7)
         out[at] = _SPACE
-        at = _put_fixed(out, at + 1, inverse_d_per_nm[n], 2, 100.0, 10)
+        at = _put_hundredths(out, at + 1, inverse_d_per_nm[n], 10)
         out[at] = _SPACE
         out[at + 1] = _SPACE
-        at = _put_fixed(out, at + 2, intensity[n], 2, 100.0, 10)
+        at = _put_hundredths(out, at + 2, intensity[n], 10)
         out[at] = _SPACE
         out[at + 1] = _SPACE
         out[at + 2] = _SPACE
@@ -181,12 +195,12 @@ def reflection_lines(
             out[at] = _SPACE
             at += 1
         for column in range(4):
-            at = _put_fixed(out, at, values[column, n], 2, 100.0, 10)
+            at = _put_hundredths(out, at, values[column, n], 10)
             out[at] = _SPACE
             at += 1
-        at = _put_fixed(out, at, fs[n], 1, 10.0, 6)
+        at = _put_tenths(out, at, fs[n], 6)
         out[at] = _SPACE
-        at = _put_fixed(out, at + 1, ss[n], 1, 10.0, 6)
+        at = _put_tenths(out, at + 1, ss[n], 6)
         out[at] = _SPACE
         at = _put_name(out, at + 1, names, name_ends[panel[n]], name_ends[panel[n] + 1])
     return at
