@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.lattices.cell import CENTERINGS, Lattice
 from stages.records.crystal import Crystal
 
@@ -181,10 +182,7 @@ def _key(name: str) -> str:
 
 
 def _number(word: str, where: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
+    number = number_or_nan(word)
     if not math.isfinite(number):
         raise UserError(f"{where}: expected a number, found {word!r} (11 numbers stand before the lattice)")
     return number
