@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline import Frame, Rejected, RejectFrame
 from stages.files.geom.detector import Detector
 from stages.files.stream import parse_stream, read_stream
 from stages.records import Crystals, DetGeom, Header, Panel, PeakList
-from stages.sink._chunk import ChunkEncoder, peak_resolution_per_nm
+from stages.sink._chunk import peak_resolution_per_nm
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
 
@@ -180,7 +181,7 @@ def test_a_header_that_cannot_be_decoded_does_not_cost_the_chunk() -> None:
     assert "header/" not in encode(frame, copy_headers=("key",))
 
 
-def knowing_the_detector(**fields: object) -> ChunkEncoder:
+def knowing_the_detector(**fields: object) -> Callable[[Frame], bytes | None]:
     detector = Detector.parse(GEOMETRY)
     told = context(upstream={"geometry": GEOMETRY, "detector": detector})
     return StreamFile(path=Path("x"), **fields).open(told)
