@@ -14,6 +14,7 @@ from typing import NamedTuple
 import gemmi
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.lattices.cell import CENTERINGS, LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell, impose_bravais
 
 log = logging.getLogger("streamajig.cell_file")
@@ -105,10 +106,7 @@ def _quantity(words: list[str], where: str) -> float:
     key, _, text, *unit = words
     units = _LENGTHS_IN_ANGSTROM if key in "abc" else _ANGLES_IN_RADIANS
     wanted = " or ".join(units)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number_or_nan(text)
     if not math.isfinite(value):
         raise UserError(f"{where}: expected a number for {key!r}, found {text!r}")
     if not unit or unit[0] not in units:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.files.cell import TargetCell, cell_text
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.setting import Setting, is_reduced, reduced_primitive
-from stages.live._clusters import Cluster, Clusters, Mean
+from stages.live._clusters import Cluster, Clusters
+from stages.live._consensus import Consensus, cell_in_words, figures, lattice_in_words, numbers, off, rounded
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.records.crystal import Crystal, Crystals
@@ -139,25 +139,6 @@ class RunningCells:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Consensus:
-    """The cell of a cluster.
-
-    Attributes
-    ----------
-    cell
-        The mean, with its lattice type imposed.
-    mean
-        Mean, spread and so on in the same axes, without restrictions.
-    is_of_target
-        Whether it is in the axes of the target cell.
-    """
-
-    cell: UnitCell
-    mean: Mean
-    is_of_target: bool
-
-
 class CellsWriter:
     """Gathers cells, and looks at them now and then."""
 
@@ -197,7 +178,7 @@ class CellsWriter:
         """The consensus in a few words."""
         if self._last is None:
             return ""
-        return f"cell {_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
+        return f"cell {cell_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
@@ -277,7 +258,9 @@ class CellsWriter:
             lines = [f"{n} crystals, too few that agree to speak of a cell"]
         else:
             share = percent(consensus.mean.num_crystals / n)
-            lines = [f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {_words(consensus.cell)}"]
+            lines = [
+                f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {lattice_in_words(consensus.cell)}"
+            ]
             lines += self._table(consensus)
             lines += self._beside_target(consensus)
         lines += self._alternatives()
@@ -290,18 +273,18 @@ class CellsWriter:
 
     def _table(self, consensus: Consensus) -> list[str]:
         rows = [
-            ("cell", *_numbers(consensus.cell, 3)),
-            ("error", *_rounded(consensus.mean.error)),
-            ("spread", *_rounded(consensus.mean.spread)),
+            ("cell", *numbers(consensus.cell, 3)),
+            ("error", *rounded(consensus.mean.error)),
+            ("spread", *rounded(consensus.mean.spread)),
         ]
         if consensus.is_of_target and self._target is not None:
-            rows.append(("off", *_off(consensus.cell, self._target)))
+            rows.append(("off", *off(consensus.cell, self._target)))
         return text_table(("", *_NAMES), rows)
 
     def _beside_target(self, consensus: Consensus) -> list[str]:
         if self._target is None or consensus.is_of_target:
             return []
-        return [f"this is NOT the given cell, {_in_words(self._target)}"]
+        return [f"this is NOT the given cell, {cell_in_words(self._target)}"]
 
     def _alternatives(self) -> list[str]:
         n = self._found.num_crystals
@@ -310,7 +293,7 @@ class CellsWriter:
         for cluster in others:
             found = self._consensus(cluster)
             assert found is not None
-            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_in_words(found.cell)}")
+            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {cell_in_words(found.cell)}")
         main = self._main()
         scattered = n - sum(map(len, others)) - (len(main) if main is not None else 0)
         if scattered and main is not None:
@@ -324,7 +307,7 @@ class CellsWriter:
     def _not_this_cell(self) -> list[str]:
         if not self._num_elsewhere:
             return []
-        target = f", {_in_words(self._target)}" if self._target is not None else ""
+        target = f", {cell_in_words(self._target)}" if self._target is not None else ""
         line = (
             f"NOT THIS CELL: of {self._num_verified} hits in which another lattice was looked for, {self._num_elsewhere} do "
             f"not fit the given cell{target}, and fit another"
@@ -333,7 +316,7 @@ class CellsWriter:
         if ranked and len(ranked[0]) >= _FEWEST:
             found = self._consensus(ranked[0])
             assert found is not None
-            line += f"; {len(ranked[0])} of them fit {_in_words(found.cell)}"
+            line += f"; {len(ranked[0])} of them fit {cell_in_words(found.cell)}"
         return [line]
 
     def _figures(self, consensus: Consensus | None) -> dict[str, Any]:
@@ -342,17 +325,15 @@ class CellsWriter:
             "indexed": self._num_indexed,
             "crystals": self._found.num_crystals,
             "methods": dict(self._methods),
-            "consensus": _figures(consensus),
+            "consensus": figures(consensus),
             "is_stable": self._posted is not None,
             "alternatives": [
-                _figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
+                figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
             ],
             "verified": self._num_verified,
             "elsewhere": self._num_elsewhere,
             "elsewhere_cells": [
-                _figures(self._consensus(cluster))
-                for cluster in self._elsewhere.ranked()[:5]
-                if len(cluster) >= _FEWEST
+                figures(self._consensus(cluster)) for cluster in self._elsewhere.ranked()[:5] if len(cluster) >= _FEWEST
             ],
             "path": str(self._stage.path) if self._written else None,
         }
@@ -381,51 +362,3 @@ def _check_path(path: Path) -> None:
 
 def _cell(basis: NDArray[np.float64], like: UnitCell) -> UnitCell:
     return UnitCell.from_vectors(basis, like.lattice)
-
-
-def _words(cell: UnitCell) -> str:
-    lattice = cell.lattice
-    axis = f", unique axis {lattice.unique_axis}" if lattice.unique_axis != "*" else ""
-    return f"{lattice.lattice_type} {lattice.centering}{axis}"
-
-
-def _in_words(cell: UnitCell) -> str:
-    lengths = " ".join(f"{x:.2f}" for x in cell.parameters[:3])
-    angles = " ".join(f"{math.degrees(x):.1f}" for x in cell.parameters[3:])
-    return f"{cell.lattice.lattice_type} {cell.lattice.centering} {lengths} A {angles} deg"
-
-
-def _numbers(cell: UnitCell, digits: int) -> list[str]:
-    return _rounded([*cell.parameters[:3], *map(math.degrees, cell.parameters[3:])], digits)
-
-
-def _rounded(values: Any, digits: int = 3) -> list[str]:
-    return [f"{value:.{digits}f}" if math.isfinite(value) else "-" for value in values]
-
-
-def _off(cell: UnitCell, target: UnitCell) -> list[str]:
-    lengths = [
-        round(100 * (x / y - 1), 2) + 0.0 for x, y in zip(cell.parameters[:3], target.parameters[:3], strict=True)
-    ]
-    angles = [
-        round(math.degrees(x - y), 2) + 0.0 for x, y in zip(cell.parameters[3:], target.parameters[3:], strict=True)
-    ]
-    return [f"{x:+.2f} %" for x in lengths] + [f"{x:+.2f}" for x in angles]
-
-
-def _figures(consensus: Consensus | None) -> dict[str, Any] | None:
-    if consensus is None:
-        return None
-    cell, mean = consensus.cell, consensus.mean
-    return {
-        "lattice_type": cell.lattice.lattice_type,
-        "centering": cell.lattice.centering,
-        "unique_axis": cell.lattice.unique_axis,
-        "parameters": [*cell.parameters[:3], *map(math.degrees, cell.parameters[3:])],
-        "mean": mean.parameters.tolist(),
-        "error": mean.error.tolist(),
-        "spread": mean.spread.tolist(),
-        "crystals": mean.num_crystals,
-        "crystals_in_mean": mean.num_kept,
-        "is_given_cell": consensus.is_of_target,
-    }

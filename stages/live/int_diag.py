@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from pydantic import Field
+from toolz import concat
 
 from pipeline import Context, Findings, Frame, Outcome, stage
 from stages.records.crystal import Crystals
@@ -45,7 +46,7 @@ class RunningIntDiag:
         if not isinstance(outcome, Frame):
             return None
         found = [crystal.reflections.diagnoses for crystal in outcome[Crystals] if crystal.reflections is not None]
-        shown = tuple(one for some in found for one in some)
+        shown = tuple(concat(found))
         return (outcome.serial, outcome.event, shown) if shown else None
 
 

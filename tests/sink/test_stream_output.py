@@ -20,10 +20,12 @@ from pipeline.by_type import ByType
 from pipeline.registry import load
 from pipeline.stage import role_of
 from stages.files.stream import read_stream
-from stages.sink._output import AUDIT_BYTES, GEOMETRY_BYTES
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.memory import Memory
 from stages.sink.stream_file import StreamFile
+
+AUDIT_BYTES, GEOMETRY_BYTES = 4090, 1024 * 1024 - 1
+"""What CrystFEL's reader takes before the geometry block, and within it."""
 
 SINKS = [StreamFile, HeadersOnly]
 CHUNK = b"----- Begin chunk -----\nEvent: //1\n----- End chunk -----\n"

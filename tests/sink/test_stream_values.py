@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.by_type import ByType
 from stages.files.geom.detector import Detector
 from stages.files.stream import parse_stream, read_stream
 from stages.records import Crystals, DetGeom, Header, Panel, PeakList
-from stages.sink._chunk import ChunkEncoder, peak_resolution_per_nm
+from stages.sink._chunk import peak_resolution_per_nm
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
 
@@ -181,7 +182,7 @@ def test_a_header_that_cannot_be_decoded_does_not_cost_the_chunk() -> None:
     assert "header/" not in encode(frame, copy_headers=("key",))
 
 
-def knowing_the_detector(**fields: object) -> ChunkEncoder:
+def knowing_the_detector(**fields: object) -> Callable[[Frame], bytes | None]:
     return StreamFile(path=Path("x"), **fields).open(context(upstream=told()))
 
 

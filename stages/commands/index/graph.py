@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
+from toolz import valfilter
 
 from pipeline import registry
 from pipeline.errors import UserError, in_words
@@ -124,7 +125,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
         Options that are refused, contradict each other, are missing, or have a value that the stage refuses; the text
         speaks of the options as they are typed.
     """
-    values = {name: value for name, value in options.items() if _is_given(value)}
+    values = valfilter(_is_given, options)
     if values.get("peaks") == "peakfinder8-fast":
         values.update(peaks="peakfinder8", peakfinder8_fast=True)
     given = Given(values)

@@ -95,18 +95,6 @@ def _put_fixed(out: Bytes, at: int, value: float, decimals: int, scale: float, w
 
 
 @kernel
-def _put_hundredths(out: Bytes, at: int, value: float, width: int) -> int:
-    """Write a number as ``%{width}.2f`` does."""
-    return _put_fixed(out, at, value, 2, 100.0, width)
-
-
-@kernel
-def _put_tenths(out: Bytes, at: int, value: float, width: int) -> int:
-    """Write a number as ``%{width}.1f`` does."""
-    return _put_fixed(out, at, value, 1, 10.0, width)
-
-
-@kernel
 def _put_integer(out: Bytes, at: int, value: int, width: int) -> int:
     """Write an integer as ``%{width}i`` does."""
     number = np.int64(value)
@@ -149,14 +137,14 @@ def peak_lines(
     """
     at = 0
     for n in range(fs.size):
-        at = _put_hundredths(out, at, fs[n], 7)
+        at = _put_fixed(out, at, fs[n], 2, 100.0, 7)
         out[at] = _SPACE
-        at = _put_hundredths(out, at + 1, ss[n], 7)
+        at = _put_fixed(out, at + 1, ss[n], 2, 100.0, 7)
         out[at] = _SPACE
-        at = _put_hundredths(out, at + 1, inverse_d_per_nm[n], 10)
+        at = _put_fixed(out, at + 1, inverse_d_per_nm[n], 2, 100.0, 10)
         out[at] = _SPACE
         out[at + 1] = _SPACE
-        at = _put_hundredths(out, at + 2, intensity[n], 10)
+        at = _put_fixed(out, at + 2, intensity[n], 2, 100.0, 10)
         out[at] = _SPACE
         out[at + 1] = _SPACE
         out[at + 2] = _SPACE
@@ -195,12 +183,12 @@ def reflection_lines(
             out[at] = _SPACE
             at += 1
         for column in range(4):
-            at = _put_hundredths(out, at, values[column, n], 10)
+            at = _put_fixed(out, at, values[column, n], 2, 100.0, 10)
             out[at] = _SPACE
             at += 1
-        at = _put_tenths(out, at, fs[n], 6)
+        at = _put_fixed(out, at, fs[n], 1, 10.0, 6)
         out[at] = _SPACE
-        at = _put_tenths(out, at + 1, ss[n], 6)
+        at = _put_fixed(out, at + 1, ss[n], 1, 10.0, 6)
         out[at] = _SPACE
         at = _put_name(out, at + 1, names, name_ends[panel[n]], name_ends[panel[n] + 1])
     return at
