@@ -30,10 +30,10 @@ class Bin:
 
     bin: int = Field(default=2, ge=1, le=64, description="Pixels along each side of a block.")
 
-    def open(self, context: Context) -> Binning:
+    def open(self, context: Context) -> RunningBin:
         """Compile the kernel."""
         _compile()
-        return Binning(self.bin)
+        return RunningBin(self.bin)
 
     @staticmethod
     def warm_up() -> None:
@@ -41,7 +41,7 @@ class Bin:
         _compile()
 
 
-class Binning:
+class RunningBin:
     """The averaging at work; remembers the masks that it made last."""
 
     def __init__(self, size: int) -> None:
@@ -109,4 +109,4 @@ def _whole_blocks(bad: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
 @cache
 def _compile() -> None:
     for image, geom in _warm_up.frames((np.float32,)):
-        Binning(2)(image, geom)
+        RunningBin(2)(image, geom)

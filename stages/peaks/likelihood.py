@@ -91,10 +91,10 @@ class Likelihood:
             raise ValueError(f"spot_sigma should be least,greatest with 0.2 <= least < greatest <= 6; found {widths}")
         return widths
 
-    def open(self, context: Context) -> LikelihoodSearch:
+    def open(self, context: Context) -> RunningLikelihood:
         """Return the search of one replica; maps of cells are shared between replicas."""
         _compile()
-        return LikelihoodSearch(self, context.tables.get("peaks/likelihood", RecentTables))
+        return RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
 
     @staticmethod
     def warm_up() -> None:
@@ -102,7 +102,7 @@ class Likelihood:
         _compile()
 
 
-class LikelihoodSearch:
+class RunningLikelihood:
     """The search at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Likelihood, cells: RecentTables) -> None:
@@ -333,6 +333,6 @@ def _bytes_of(flat: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
 
 @cache
 def _compile() -> None:
-    search = LikelihoodSearch(Likelihood(), RecentTables())
+    search = RunningLikelihood(Likelihood(), RecentTables())
     for image, geom in _warm_up.frames(PIXEL_TYPES):
         search(image, geom)

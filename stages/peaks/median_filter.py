@@ -32,10 +32,10 @@ class MedianFilter:
 
     radius: int = Field(default=3, ge=1, le=50, description="The square reaches so far to each side, pixels.")
 
-    def open(self, context: Context) -> MedianFiltering:
+    def open(self, context: Context) -> RunningMedianFilter:
         """Compile the kernel."""
         _compile()
-        return MedianFiltering(self.radius)
+        return RunningMedianFilter(self.radius)
 
     @staticmethod
     def warm_up() -> None:
@@ -43,7 +43,7 @@ class MedianFilter:
         _compile()
 
 
-class MedianFiltering:
+class RunningMedianFilter:
     """The filter at work."""
 
     def __init__(self, radius: int) -> None:
@@ -61,4 +61,4 @@ def _subtract_median(pixels: np.ndarray, bad: np.ndarray, out: np.ndarray, radiu
 @cache
 def _compile() -> None:
     for image, geom in _warm_up.frames((np.float32,)):
-        MedianFiltering(2)(image, geom)
+        RunningMedianFilter(2)(image, geom)

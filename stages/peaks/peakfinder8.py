@@ -37,7 +37,7 @@ Arrays = list[tuple[PanelTable, NDArray[Any]]]
 
 
 @stage("peaks/peakfinder8")
-class PeakFinder8:
+class Peakfinder8:
     """Find peaks above a threshold that depends on the distance from the beam (peakfinder8, from Cheetah).
 
     Pixels at the same distance from the beam (rounded to whole pixels; all panels together) form a ring. Its mean m and
@@ -77,10 +77,10 @@ class PeakFinder8:
     use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
     fast: bool = Field(default=False, description="Take thresholds from a sample of each ring (--peakfinder8-fast).")
 
-    def open(self, context: Context) -> PeakFinder8Search:
+    def open(self, context: Context) -> RunningPeakfinder8:
         """Return the search of one replica; ring maps are shared between replicas."""
         _compile()
-        return PeakFinder8Search(self, context.tables.get("peaks/peakfinder8", RecentTables))
+        return RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables))
 
     @staticmethod
     def warm_up() -> None:
@@ -140,10 +140,10 @@ def vectors_in_pixels(geom: DetGeom) -> NDArray[np.float64]:
     return np.hstack([corner, np.round(geom.fs_m[:, :2] / pixel, 9), np.round(geom.ss_m[:, :2] / pixel, 9)])
 
 
-class PeakFinder8Search:
+class RunningPeakfinder8:
     """The search at work: holds the buffers of one replica."""
 
-    def __init__(self, stage: PeakFinder8, ring_maps: RecentTables) -> None:
+    def __init__(self, stage: Peakfinder8, ring_maps: RecentTables) -> None:
         self._stage = stage
         self._ring_maps = ring_maps
         self._flatten = Flattener()
@@ -492,7 +492,7 @@ def as_message_buffer(pixels: NDArray[Any]) -> NDArray[Any]:
 @cache
 def _compile() -> None:
     for fast in (False, True):
-        search = PeakFinder8Search(PeakFinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
+        search = RunningPeakfinder8(Peakfinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
         for image, geom in _warm_up.frames(_warm_up.COMMON_TYPES):
             search(image, geom)
             if not fast:

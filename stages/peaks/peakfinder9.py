@@ -24,7 +24,7 @@ MAX_PEAKS_PER_PANEL = 10000
 
 
 @stage("peaks/peakfinder9")
-class PeakFinder9:
+class Peakfinder9:
     """Find peaks that stand out from the pixels around them (peakfinder9).
 
     Around each pixel v lies a square window that reaches `local_bg_radius` pixels to every side; mean m and standard
@@ -63,10 +63,10 @@ class PeakFinder9:
     max_res: int = Field(default=0, ge=0, description="Greatest distance from the beam, pixels; 0 for no limit.")
     use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
 
-    def open(self, context: Context) -> PeakFinder9Search:
+    def open(self, context: Context) -> RunningPeakfinder9:
         """Return the search of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return PeakFinder9Search(self)
+        return RunningPeakfinder9(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -75,10 +75,10 @@ class PeakFinder9:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class PeakFinder9Search:
+class RunningPeakfinder9:
     """The search at work: holds the buffers of one replica."""
 
-    def __init__(self, stage: PeakFinder9) -> None:
+    def __init__(self, stage: Peakfinder9) -> None:
         self._stage = stage
         self._flatten = Flattener()
         self._mask = PackedMask()
@@ -139,6 +139,6 @@ class PeakFinder9Search:
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    search = PeakFinder9Search(PeakFinder9())
+    search = RunningPeakfinder9(Peakfinder9())
     for image, geom in _warm_up.frames(dtypes):
         search(image, geom)

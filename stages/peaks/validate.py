@@ -42,10 +42,10 @@ class Validate:
 
     _radii = field_validator("peak_radius")(checked_radii)
 
-    def open(self, context: Context) -> Validation:
+    def open(self, context: Context) -> RunningValidate:
         """Return the validation of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return Validation(self)
+        return RunningValidate(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -54,7 +54,7 @@ class Validate:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class Validation:
+class RunningValidate:
     """The validation at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Validate) -> None:
@@ -100,6 +100,6 @@ class Validation:
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    validation = Validation(Validate())
+    validation = RunningValidate(Validate())
     for image, geom in _warm_up.frames(dtypes):
         validation(PeakList.make([0], [12.5], [12.5], [1.0]), image, geom)

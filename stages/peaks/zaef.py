@@ -65,10 +65,10 @@ class Zaef:
 
     _radii = field_validator("peak_radius")(checked_radii)
 
-    def open(self, context: Context) -> ZaefSearch:
+    def open(self, context: Context) -> RunningZaef:
         """Return the search of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return ZaefSearch(self)
+        return RunningZaef(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -77,7 +77,7 @@ class Zaef:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class ZaefSearch:
+class RunningZaef:
     """The search at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Zaef) -> None:
@@ -117,6 +117,6 @@ class ZaefSearch:
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    search = ZaefSearch(Zaef(threshold=_warm_up.THRESHOLD, min_sq_gradient=0.0))
+    search = RunningZaef(Zaef(threshold=_warm_up.THRESHOLD, min_sq_gradient=0.0))
     for image, geom in _warm_up.frames(dtypes):
         search(image, geom)

@@ -12,15 +12,15 @@ from peak_frames import add_spot, flat_detgeom, table
 from pipeline import Context
 from stages.peaks import likelihood, peakfinder8
 from stages.peaks.likelihood import Likelihood
-from stages.peaks.peakfinder8 import PeakFinder8
-from stages.peaks.peakfinder9 import PeakFinder9
+from stages.peaks.peakfinder8 import Peakfinder8
+from stages.peaks.peakfinder9 import Peakfinder9
 from stages.peaks.zaef import Zaef
 from stages.records.image import Image
 
 SEARCHES = {
-    "peakfinder8": PeakFinder8(threshold=20, min_snr=4),
-    "peakfinder8 fast": PeakFinder8(threshold=20, min_snr=4, fast=True),
-    "peakfinder9": PeakFinder9(min_sig=1.0, min_snr_biggest_pix=5.0, min_snr_peak_pix=3.0),
+    "peakfinder8": Peakfinder8(threshold=20, min_snr=4),
+    "peakfinder8 fast": Peakfinder8(threshold=20, min_snr=4, fast=True),
+    "peakfinder9": Peakfinder9(min_sig=1.0, min_snr_biggest_pix=5.0, min_snr_peak_pix=3.0),
     "zaef": Zaef(threshold=20, min_sq_gradient=100),
     "likelihood": Likelihood(),
 }
@@ -55,7 +55,7 @@ def test_no_memory_of_a_frames_size_is_taken_for_a_frame(search) -> None:
 
 @pytest.mark.parametrize(
     ("search", "module", "maker"),
-    [(PeakFinder8(threshold=20), peakfinder8, "RingMap"), (Likelihood(), likelihood, "PolarCells")],
+    [(Peakfinder8(threshold=20), peakfinder8, "RingMap"), (Likelihood(), likelihood, "PolarCells")],
     ids=["peakfinder8", "likelihood"],
 )
 def test_tables_are_made_once_for_geometries_that_are_equal(search, module, maker, monkeypatch) -> None:
