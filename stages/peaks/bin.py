@@ -14,6 +14,7 @@ from pipeline import Context, stage
 from stages.peaks import _warm_up
 from stages.peaks._filtering import numbers_of
 from stages.peaks._kernels import filters as kernel
+from stages.pixels.tables import are_the_same
 from stages.records.geometry import DetGeom
 from stages.records.image import Before, Image
 
@@ -80,7 +81,7 @@ class RunningBin:
                 )
                 for number, panel in enumerate(geom.panels)
             )
-        if len(self._bad_of) != len(geom.bad) or any(a is not b for a, b in zip(self._bad_of, geom.bad, strict=True)):
+        if not are_the_same(self._bad_of, geom.bad):
             self._bad_of = geom.bad
             self._bad = tuple(_whole_blocks(bad, n) for bad in geom.bad)
         return replace(

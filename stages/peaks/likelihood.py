@@ -13,9 +13,17 @@ from pydantic import Field, field_validator
 from pipeline import Context, stage
 from stages.peaks import _warm_up
 from stages.peaks._kernels.likelihood import background_cells, columns, groups, measuring, squares, summit_search
-from stages.peaks._kernels.rings import ring_samples
 from stages.peaks._polar_cells import PolarCells
-from stages.pixels.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.peaks._samples import GroupedSamples
+from stages.pixels.tables import (
+    PIXEL_TYPES,
+    Flattener,
+    PackedMask,
+    PanelTable,
+    RecentTables,
+    are_the_same,
+    packed_starts,
+)
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -115,6 +123,7 @@ class RunningLikelihood:
         self._mask_version = -1
         self._sampled_of = -1
         self._tables: list[PanelTable] = []
+        self._samples = GroupedSamples()
         self._candidate = np.empty(1 << 15, np.int32)
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
@@ -127,10 +136,9 @@ class RunningLikelihood:
         cells, gain = self._cells, np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
         least = float(gain.min())
         significance = -NormalDist().inv_cdf(min(self._stage.false_per_frame / self._good, 0.5))
-        for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
-            ring_samples.take_samples(flat, source, to, self._sampled)
+        self._samples.take([flat for _, flat in arrays])
         background_cells.describe_cells(
-            self._sampled, self._first, cells.inner, cells.outer, least, self._mean, self._variance
+            self._samples.value, self._samples.first, cells.inner, cells.outer, least, self._mean, self._variance
         )
         background_cells.square_thresholds(
             self._mean,
@@ -181,18 +189,9 @@ class RunningLikelihood:
             self._mask_version = self._mask.version
             self._take_mask(mask, geom)
             self._tables = []
-        if len(tables) != len(self._tables) or any(a is not b for a, b in zip(tables, self._tables, strict=True)):
-            self._locate(tables)
+        if not are_the_same(tables, self._tables):
+            self._samples.locate(tables, self._bad, 1)
             self._tables = tables
-
-    def _locate(self, tables: list[PanelTable]) -> None:
-        """Find the samples in the arrays as they are laid out now."""
-        self._sampled[:] = np.nan
-        self._sources = []
-        for table in tables:
-            source, to = np.empty((2, len(self._sample)), np.int32)
-            n = ring_samples.locate_samples(table.where, self._bad, self._sample, self._slot, 1, source, to)
-            self._sources.append((source[:n].copy(), to[:n].copy()))
 
     def _make_buffers(self, geom: DetGeom, cells: PolarCells) -> None:
         self._mean, self._variance = np.empty((2, cells.num_cells))
@@ -227,12 +226,8 @@ class RunningLikelihood:
         good_in = np.empty(cells.num_cells, np.int64)
         sample = np.empty(min(cells.num_cells * (SAMPLES_PER_CELL + 1), len(bad)), np.int32)
         n = background_cells.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
-        self._sample = sample[:n].copy()
-        of_cell = cells.cell[self._sample]
-        self._slot = np.empty(n, np.int32)
-        self._slot[np.argsort(of_cell, kind="stable")] = np.arange(n, dtype=np.int32)
-        self._first = np.concatenate([[0], np.cumsum(np.bincount(of_cell, minlength=cells.num_cells))])
-        self._sampled = np.empty(n, np.float32)
+        places = sample[:n].copy()
+        self._samples.choose(places, cells.cell[places], cells.num_cells)
 
     def _find(
         self, table: PanelTable, flat: NDArray[Any], gain: NDArray[np.float64], least: float, significance: float

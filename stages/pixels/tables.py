@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,6 +73,11 @@ class PanelTable:
     where: NDArray[np.int64]
 
 
+def are_the_same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Return whether two sequences hold the very same objects."""
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
 def packed_starts(panels: tuple[Panel, ...]) -> NDArray[np.int64]:
     """Return each panel's first place in packed order, int64 (P + 1,); the last is the number of pixels."""
     starts = np.zeros(len(panels) + 1, np.int64)
@@ -111,7 +116,7 @@ class Flattener:
         if not (known and shapes == self._shapes):
             self._tables = _tables(geom, Image(arrays, {}))
             self._panels, self._shapes = panels, shapes
-        return [(table, _flat(arrays[table.key])) for table in self._tables]
+        return [(table, as_message_buffer(arrays[table.key].reshape(-1))) for table in self._tables]
 
 
 class PackedMask:
@@ -124,8 +129,7 @@ class PackedMask:
 
     def __call__(self, geom: DetGeom) -> NDArray[np.uint8]:
         """Return uint8, 1 = bad; `version` grows by one whenever it is another mask than that of the frame before."""
-        same = len(geom.bad) == len(self._of) and all(new is old for new, old in zip(geom.bad, self._of, strict=True))
-        if not (same and self.version):
+        if not (are_the_same(geom.bad, self._of) and self.version):
             self._packed = np.concatenate([bad.reshape(-1) for bad in geom.bad]) if geom.bad else np.zeros(0, np.uint8)
             self._of = geom.bad
             self.version += 1
@@ -148,9 +152,9 @@ def _tables(geom: DetGeom, image: Image) -> list[PanelTable]:
     ]
 
 
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return all pixels in a row. The flags are always those of a message's buffer: one compiled kernel serves all."""
-    flat = array.reshape(-1).view()
-    flat.flags.writeable = False
-    flat.flags.aligned = False
-    return flat
+def as_message_buffer(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a view with the flags that a message's buffer has: one compiled kernel serves all."""
+    view = pixels.view()
+    view.flags.writeable = False
+    view.flags.aligned = False
+    return view

@@ -10,11 +10,11 @@ import pytest
 from peak_frames import add_spot, flat_detgeom, table
 
 from pipeline import Context
-from stages.peaks import likelihood, peakfinder8
 from stages.peaks.likelihood import Likelihood
 from stages.peaks.peakfinder8 import Peakfinder8
 from stages.peaks.peakfinder9 import Peakfinder9
 from stages.peaks.zaef import Zaef
+from stages.pixels.tables import RecentTables
 from stages.records.image import Image
 
 SEARCHES = {
@@ -53,15 +53,13 @@ def test_no_memory_of_a_frames_size_is_taken_for_a_frame(search) -> None:
     assert most < images[0].array("data").nbytes / 8
 
 
-@pytest.mark.parametrize(
-    ("search", "module", "maker"),
-    [(Peakfinder8(threshold=20), peakfinder8, "RingMap"), (Likelihood(), likelihood, "PolarCells")],
-    ids=["peakfinder8", "likelihood"],
-)
-def test_tables_are_made_once_for_geometries_that_are_equal(search, module, maker, monkeypatch) -> None:
-    make, made = getattr(module, maker).make, []
+@pytest.mark.parametrize("search", [Peakfinder8(threshold=20), Likelihood()], ids=["peakfinder8", "likelihood"])
+def test_tables_are_made_once_for_geometries_that_are_equal(search, monkeypatch) -> None:
+    get, made = RecentTables.get, []
     running = search.open(Context())
-    monkeypatch.setattr(getattr(module, maker), "make", lambda *given: made.append(1) or make(*given))
+    monkeypatch.setattr(
+        RecentTables, "get", lambda tables, key, make: get(tables, key, lambda: made.append(1) or make())
+    )
     for _ in range(3):
         for corner in ((-300, -250), (-290, -240)):
             running(Image.of(data=spotty()), flat_detgeom(500, 600, corner=corner))

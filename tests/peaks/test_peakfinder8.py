@@ -13,9 +13,9 @@ from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, 
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.peaks import peakfinder8 as module
+from stages.peaks._kernels.rings import ring_samples
 from stages.peaks.peakfinder8 import Peakfinder8
-from stages.pixels.tables import PIXEL_TYPES
+from stages.pixels.tables import PIXEL_TYPES, Flattener
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -78,7 +78,7 @@ def test_every_pixel_type_gives_the_peaks_of_the_reference(dtype):
 @pytest.mark.parametrize("samples", [1, 2, 4, 16, 128])
 @pytest.mark.parametrize("background", [0.0, 0.02, 0.3, 6.0, 300.0])
 def test_the_number_of_samples_from_which_thresholds_are_guessed_changes_nothing(samples, background, monkeypatch):
-    monkeypatch.setattr(module, "SAMPLES_PER_RING", samples)
+    monkeypatch.setattr(ring_samples, "SAMPLES_PER_RING", samples)
     pixels = spotty(2, background=background).astype(np.float32)
     geom = two_panels()
     options = {"threshold": 3.0, "min_snr": 3.0, "min_pix_count": 1}
@@ -88,14 +88,14 @@ def test_the_number_of_samples_from_which_thresholds_are_guessed_changes_nothing
 
 def test_rings_whose_thresholds_cut_into_the_guessed_core_are_done_anew(monkeypatch):
     """One sample in sixteen leads the guess astray; without the plain rounds the thresholds would be wrong."""
-    monkeypatch.setattr(module, "SAMPLES_PER_RING", 3)
+    monkeypatch.setattr(ring_samples, "SAMPLES_PER_RING", 3)
     rng = np.random.default_rng(3)
     pixels = rng.choice([0.0, 1.0, 40.0, 41.0], p=[0.45, 0.45, 0.05, 0.05], size=(90, 110)).astype(np.float32)
     geom = flat_detgeom(90, 110)
     options = {"threshold": 2.0, "min_snr": 2.0, "min_pix_count": 1}
     running = Peakfinder8(**options).open(Context())
     found = running(Image.of(data=pixels), geom)
-    assert running._cut.any()
+    assert running.thresholds.cut.any()
     assert len(found) > 100
     assert_same(found, peakfinder8_reference([pixels], geom, **options))
 
@@ -222,7 +222,7 @@ def test_two_searches_share_ring_maps_and_disturb_each_other_in_nothing():
     geom = two_panels()
     first = table(one(Image.of(data=spotty(11)), geom))
     other(Image.of(data=spotty(12)), geom)
-    assert one._map is other._map
+    assert one.thresholds.layout.ring_map is other.thresholds.layout.ring_map
     assert np.array_equal(table(one(Image.of(data=spotty(11)), geom)), first)
 
 
@@ -322,7 +322,7 @@ def test_pixels_are_neither_copied_nor_changed():
     pixels = spotty(1).astype(np.uint16)
     message = np.frombuffer(b"?" + pixels.tobytes(), np.uint16, offset=1).reshape(pixels.shape)
     running = Peakfinder8(threshold=15).open(Context())
-    (_, flat), *_ = running._flatten(Image.of(data=message), flat_detgeom(90, 110))
+    (_, flat), *_ = Flattener()(Image.of(data=message), flat_detgeom(90, 110))
     assert np.shares_memory(flat, message)
     assert np.array_equal(table(running(Image.of(data=message), flat_detgeom(90, 110))),
                           table(search(Peakfinder8(threshold=15), pixels, flat_detgeom(90, 110))))  # fmt: skip
