@@ -26,8 +26,8 @@ class MedianFilter:
 
     Values are counted up to one level after the other, in all squares at once; the levels are whole numbers if the pixels are,
     and lie between the smallest and the largest median of a tile. So the time hardly depends on `radius` and grows with the
-    spread of the background: tens of ms for 4.5 megapixels of photon counts. Pixels that are no whole numbers take some ten
-    times as long (more with a larger radius), because the median is selected from those between two levels.
+    spread of the background. Pixels that are no whole numbers take much longer, the more the larger the radius, because the
+    median is selected from those between two levels (times: ``docs/studies/peaks``).
     """
 
     radius: int = Field(default=3, ge=1, le=50, description="The square reaches so far to each side, pixels.")

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.pixels import columns
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image
 
 T = TypeVar("T")
 
-PIXEL_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)
+PIXEL_TYPES = columns.PIXEL_TYPES
 """What pixels may be."""
 
 

@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.panels import LARGEST, ArrayPixels
 from stages.peaks._kernels.rings.ring_blocks import BLOCK, LEVEL, PART, lowest_of, pixels_of
 from stages.peaks._kernels.rings.ring_tuples import Blocks, Listed
+from stages.peaks._kernels.screening import any_above
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
@@ -26,33 +25,6 @@ def pick(ring: Array, upper: Array, listed: Listed, out: Array) -> int:
             out[n] = place[k]
             n += 1
     return n
-
-
-def any_above(pixels: Array, limit: np.float32) -> bool:
-    """Return whether a pixel is above the limit."""
-    return bool((pixels.astype(np.float32) > limit).any())
-
-
-@overload(any_above)
-def any_above_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
-    """Give integers a maximum in their own type, which takes half the time; NaN would spoil that of floats."""
-    if isinstance(pixels.dtype, types.Integer):
-
-        def integers(pixels: Any, limit: np.float32) -> Any:
-            highest = pixels[0]
-            for x in range(np.uint64(pixels.size)):
-                highest = pixels[x] if pixels[x] > highest else highest
-            return bool(np.float32(highest) > limit)
-
-        return integers
-
-    def floats(pixels: Any, limit: np.float32) -> Any:
-        above = False
-        for x in range(np.uint64(pixels.size)):
-            above |= bool(np.float32(pixels[x]) > limit)
-        return above
-
-    return floats
 
 
 @kernel
