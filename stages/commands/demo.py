@@ -158,7 +158,7 @@ def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, 
     from stages.integrate.rings import Rings
     from stages.peaks.from_message import FromMessage
     from stages.peaks.hit import HitFinder
-    from stages.peaks.peakfinder8 import PeakFinder8
+    from stages.peaks.peakfinder8 import Peakfinder8
     from stages.refine.prediction import Prediction
     from stages.sink.stream_file import StreamFile
     from stages.source.zmq_req import ZmqReq
@@ -167,7 +167,7 @@ def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, 
         ZmqReq(address=address, request="next", outstanding=4),
         MsgpackMap(),
         MapPanels(geometry=files["demo.geom"]),
-        FromMessage() if peaks == "msgpack" else PeakFinder8(threshold=5.0, min_snr=5.0),
+        FromMessage() if peaks == "msgpack" else Peakfinder8(threshold=5.0, min_snr=5.0),
         options=RunOptions(backend=f"threads:{workers}", max_frames=frames, no_data_timeout_s=60.0),
     )
     indexed = before.add(HitFinder(min_peaks=10), name="hit").add(Pairs(cell=files["lysozyme.cell"]))

@@ -10,10 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.integrate._kernels import integrate as kernel
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate.rings import RunningRings
-from stages.pixels.tables import PIXEL_TYPES
 
 
 @stage("integrate/prof2d")

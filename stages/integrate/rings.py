@@ -11,12 +11,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.integrate._containment import Containment
 from stages.integrate._diagnose import Condition, Diagnostician, Looking
 from stages.integrate._kernels import integrate as kernel
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate._prediction import Predictor, without_reflections
-from stages.pixels.tables import PIXEL_TYPES, Flattener, PackedMask, packed_starts
+from stages.pixels.tables import Flattener, PackedMask, packed_starts
 from stages.records.crystal import Crystals, Reflections
 from stages.records.diagnosis import Diagnosis
 from stages.records.geometry import DetGeom, Panel

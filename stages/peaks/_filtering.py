@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
-from stages.pixels.tables import PIXEL_TYPES
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.geometry import DetGeom
 from stages.records.image import Before, Image
 

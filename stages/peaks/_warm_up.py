@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.pixels.tables import PIXEL_TYPES
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image
 

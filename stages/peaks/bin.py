@@ -14,6 +14,7 @@ from pipeline import Context, stage
 from stages.peaks import _warm_up
 from stages.peaks._filtering import numbers_of
 from stages.peaks._kernels import filters as kernel
+from stages.pixels.tables import are_the_same
 from stages.records.geometry import DetGeom
 from stages.records.image import Before, Image
 
@@ -30,10 +31,10 @@ class Bin:
 
     bin: int = Field(default=2, ge=1, le=64, description="Pixels along each side of a block.")
 
-    def open(self, context: Context) -> Binning:
+    def open(self, context: Context) -> RunningBin:
         """Compile the kernel."""
         _compile()
-        return Binning(self.bin)
+        return RunningBin(self.bin)
 
     @staticmethod
     def warm_up() -> None:
@@ -41,7 +42,7 @@ class Bin:
         _compile()
 
 
-class Binning:
+class RunningBin:
     """The averaging at work; remembers the masks that it made last."""
 
     def __init__(self, size: int) -> None:
@@ -80,7 +81,7 @@ class Binning:
                 )
                 for number, panel in enumerate(geom.panels)
             )
-        if len(self._bad_of) != len(geom.bad) or any(a is not b for a, b in zip(self._bad_of, geom.bad, strict=True)):
+        if not are_the_same(self._bad_of, geom.bad):
             self._bad_of = geom.bad
             self._bad = tuple(_whole_blocks(bad, n) for bad in geom.bad)
         return replace(
@@ -109,4 +110,4 @@ def _whole_blocks(bad: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
 @cache
 def _compile() -> None:
     for image, geom in _warm_up.frames((np.float32,)):
-        Binning(2)(image, geom)
+        RunningBin(2)(image, geom)

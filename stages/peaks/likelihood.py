@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from functools import cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks import _warm_up
 from stages.peaks._kernels.likelihood import background_cells, columns, groups, measuring, squares, summit_search
-from stages.peaks._kernels.rings import ring_samples
+from stages.peaks._kernels.likelihood.tuples import (
+    Background,
+    BadPixels,
+    Candidates,
+    RawPixels,
+    SquareLimits,
+    Widths,
+)
 from stages.peaks._polar_cells import PolarCells
-from stages.pixels.tables import PIXEL_TYPES, Flattener, PackedMask, PanelTable, RecentTables, packed_starts
+from stages.peaks._samples import GroupedSamples
+from stages.pixels.tables import Flattener, PackedMask, PanelTable, RecentTables, are_the_same, packed_starts
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -26,6 +35,10 @@ EAGERNESS = 1.0
 """By how much a square may be less significant than a peak and still be looked at."""
 TRUSTED = 12.0
 """Peaks of this significance tell the usual width of the frame's peaks."""
+FEWEST_WIDTHS = 5
+"""With fewer such peaks there is no usual width."""
+MUCH = 0.1
+"""Samples are chosen anew when the number of good pixels has changed by more than this part."""
 LEAST_SEEN = 0.5
 """Part of a peak within the circle in which it is measured that must fall on good pixels."""
 
@@ -91,10 +104,10 @@ class Likelihood:
             raise ValueError(f"spot_sigma should be least,greatest with 0.2 <= least < greatest <= 6; found {widths}")
         return widths
 
-    def open(self, context: Context) -> LikelihoodSearch:
+    def open(self, context: Context) -> RunningLikelihood:
         """Return the search of one replica; maps of cells are shared between replicas."""
         _compile()
-        return LikelihoodSearch(self, context.tables.get("peaks/likelihood", RecentTables))
+        return RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
 
     @staticmethod
     def warm_up() -> None:
@@ -102,7 +115,15 @@ class Likelihood:
         _compile()
 
 
-class LikelihoodSearch:
+class Found(NamedTuple):
+    """The peaks of one array: rows of their table, the candidates' numbers of their summits, and the candidates."""
+
+    rows: NDArray[np.float64]
+    summits: NDArray[np.int64]
+    candidates: Candidates
+
+
+class RunningLikelihood:
     """The search at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Likelihood, cells: RecentTables) -> None:
@@ -115,6 +136,7 @@ class LikelihoodSearch:
         self._mask_version = -1
         self._sampled_of = -1
         self._tables: list[PanelTable] = []
+        self._samples = GroupedSamples()
         self._candidate = np.empty(1 << 15, np.int32)
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
@@ -127,44 +149,32 @@ class LikelihoodSearch:
         cells, gain = self._cells, np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
         least = float(gain.min())
         significance = -NormalDist().inv_cdf(min(self._stage.false_per_frame / self._good, 0.5))
-        for (_, flat), (source, to) in zip(arrays, self._sources, strict=True):
-            ring_samples.take_samples(flat, source, to, self._sampled)
+        self._samples.take([flat for _, flat in arrays])
         background_cells.describe_cells(
-            self._sampled, self._first, cells.inner, cells.outer, least, self._mean, self._variance
+            self._samples.value, self._samples.first, cells.inner, cells.outer, least, self._background
         )
         background_cells.square_thresholds(
-            self._mean,
-            self._variance,
+            self._background,
             least,
             max(significance - EAGERNESS, 0.0),
             cells.tile_first,
             cells.tile_cells,
-            self._cell_limit,
-            self._tile_limit,
+            self._limits,
         )
-        found = [self._find(table, flat, gain[table.panel], least, significance) for table, flat in arrays]
-        sigma = np.concatenate([rows[rows[:, columns.SIGNIFICANCE] > TRUSTED, columns.SIGMA] for rows, _, _ in found])
-        usual = float(np.median(sigma)) if len(sigma) >= 5 else np.nan
-        for (table, flat), (rows, summits, workspace) in zip(arrays, found, strict=True):
-            candidate, panel, parent = workspace
-            measuring.measure(
-                *_bytes_of(flat),
-                table.where,
-                self._bad,
-                gain[table.panel],
-                panel,
-                self._label,
-                parent,
-                summits,
-                usual,
-                *self._stage.spot_sigma,
-                rows,
-            )
-            measuring.wipe(candidate, self._label)
-        panels = [
-            table.panel[panel[summits]] for (table, _), (_, summits, (_, panel, _)) in zip(arrays, found, strict=True)
+        each = [self._raw(table, flat) for table, flat in arrays]
+        found = [
+            self._find(table, pixels, gain[table.panel], least, significance)
+            for (table, _), pixels in zip(arrays, each, strict=True)
         ]
-        return self._peak_list(np.concatenate(panels), np.concatenate([rows for rows, _, _ in found]), geom)
+        rows = np.concatenate([one.rows for one in found])
+        sigma = rows[rows[:, columns.SIGNIFICANCE] > TRUSTED, columns.SIGMA]
+        usual = float(np.median(sigma)) if len(sigma) >= FEWEST_WIDTHS else np.nan
+        widths = Widths(usual, *self._stage.spot_sigma)
+        for (table, _), pixels, one in zip(arrays, each, found, strict=True):
+            measuring.measure(pixels, gain[table.panel], one.candidates, one.summits, widths, one.rows)
+            measuring.wipe(one.candidates)
+        panels = [table.panel[one.candidates.panel[one.summits]] for (table, _), one in zip(arrays, found, strict=True)]
+        return self._peak_list(np.concatenate(panels), np.concatenate([one.rows for one in found]), geom)
 
     def _prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
         """Bring cells, mask and buffers up to date with the frame's geometry."""
@@ -181,26 +191,19 @@ class LikelihoodSearch:
             self._mask_version = self._mask.version
             self._take_mask(mask, geom)
             self._tables = []
-        if len(tables) != len(self._tables) or any(a is not b for a, b in zip(tables, self._tables, strict=True)):
-            self._locate(tables)
+        if not are_the_same(tables, self._tables):
+            self._samples.locate(tables, self._bad, 1)
             self._tables = tables
 
-    def _locate(self, tables: list[PanelTable]) -> None:
-        """Find the samples in the arrays as they are laid out now."""
-        self._sampled[:] = np.nan
-        self._sources = []
-        for table in tables:
-            source, to = np.empty((2, len(self._sample)), np.int32)
-            n = ring_samples.locate_samples(table.where, self._bad, self._sample, self._slot, 1, source, to)
-            self._sources.append((source[:n].copy(), to[:n].copy()))
-
     def _make_buffers(self, geom: DetGeom, cells: PolarCells) -> None:
-        self._mean, self._variance = np.empty((2, cells.num_cells))
-        self._cell_limit = np.empty(cells.num_cells, np.float32)
-        self._tile_limit = np.empty(len(cells.tile_first) - 1, np.float32)
+        self._background = Background(cells.cell, *np.empty((2, cells.num_cells)))
+        tiles = len(cells.tile_first) - 1
+        self._limits = SquareLimits(
+            np.empty(cells.num_cells, np.float32), np.empty(tiles, np.float32), cells.first_tile
+        )
         self._label = np.zeros(len(cells.cell), np.int32)
         widest = max(panel.width for panel in geom.panels)
-        self._rows = np.empty(7 * (widest + 4), np.float32)
+        self._lines = np.empty(squares.N_LINES * (widest + 4), np.float32)
         self._mask_version = self._sampled_of = -1
 
     def _take_mask(self, mask: NDArray[np.uint8], geom: DetGeom) -> None:
@@ -217,76 +220,46 @@ class LikelihoodSearch:
         if s.max_res:
             bad |= cells.radius_px >= s.max_res
         self._bad = bad.astype(np.uint8)
-        self._bad_places = np.flatnonzero(bad).astype(np.int32)
-        self._bad_cell = cells.cell[self._bad_places]
-        self._good = len(bad) - len(self._bad_places)
+        bad_places = np.flatnonzero(bad).astype(np.int32)
+        self._bad_pixels = BadPixels(bad_places, cells.cell[bad_places])
+        self._good = len(bad) - len(bad_places)
         widths = np.array([panel.width for panel in geom.panels])
-        if self._sampled_of >= 0 and abs(self._good - self._sampled_of) <= 0.1 * self._sampled_of:
+        if self._sampled_of >= 0 and abs(self._good - self._sampled_of) <= MUCH * self._sampled_of:
             return
         self._sampled_of = self._good
         good_in = np.empty(cells.num_cells, np.int64)
         sample = np.empty(min(cells.num_cells * (SAMPLES_PER_CELL + 1), len(bad)), np.int32)
         n = background_cells.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
-        self._sample = sample[:n].copy()
-        of_cell = cells.cell[self._sample]
-        self._slot = np.empty(n, np.int32)
-        self._slot[np.argsort(of_cell, kind="stable")] = np.arange(n, dtype=np.int32)
-        self._first = np.concatenate([[0], np.cumsum(np.bincount(of_cell, minlength=cells.num_cells))])
-        self._sampled = np.empty(n, np.float32)
+        places = sample[:n].copy()
+        self._samples.choose(places, cells.cell[places], cells.num_cells)
+
+    def _raw(self, table: PanelTable, flat: NDArray[Any]) -> RawPixels:
+        """Return an array as the kernels want it."""
+        return RawPixels(flat.view(np.uint8), PIXEL_TYPES.index(flat.dtype.type), table.where, self._bad)
 
     def _find(
-        self, table: PanelTable, flat: NDArray[Any], gain: NDArray[np.float64], least: float, significance: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]]:
-        """Find the peaks of one array: their rows, their summits' numbers, and what of the candidates is needed later."""
-        assert self._cells is not None
-        cells = self._cells
-        n = self._screen(table, flat)
+        self, table: PanelTable, pixels: RawPixels, gain: NDArray[np.float64], least: float, significance: float
+    ) -> Found:
+        """Find the peaks of one array; `least` is the least size of a photon."""
+        n = self._screen(table, pixels)
         if n > len(self._candidate):
             self._candidate = np.empty(n + n // 4, np.int32)
-            self._screen(table, flat)
-        candidate = self._candidate[:n].copy()
+            self._screen(table, pixels)
+        place = self._candidate[:n].copy()
         level, panel, parent = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
-        squares.smooth(*_bytes_of(flat), table.where, self._bad, cells.cell, self._mean, candidate, level, panel)
-        groups.join(table.where, cells.cell, self._variance, least, candidate, level, panel, self._label, parent)
+        candidates = Candidates(place, level, panel, parent, self._label)
+        squares.smooth(pixels, self._background, candidates)
+        groups.join(table.where, self._background, least, candidates)
         summits = int((parent == np.arange(n)).sum())
-        rows, summit_of = np.zeros((summits + 1, 13)), np.empty(summits + 1, np.int64)
+        rows, summit_of = np.zeros((summits + 1, columns.N_COLUMNS)), np.empty(summits + 1, np.int64)
         n = summit_search.examine(
-            *_bytes_of(flat),
-            table.where,
-            self._bad,
-            cells.cell,
-            self._mean,
-            self._variance,
-            gain,
-            candidate,
-            panel,
-            self._label,
-            parent,
-            significance,
-            self._stage.spot_sigma[1],
-            rows,
-            summit_of,
+            pixels, self._background, gain, candidates, significance, self._stage.spot_sigma[1], rows, summit_of
         )
-        return rows[:n], summit_of[:n], (candidate, panel, parent)
+        return Found(rows[:n], summit_of[:n], candidates)
 
-    def _screen(self, table: PanelTable, flat: NDArray[Any]) -> int:
-        assert self._cells is not None
-        return int(
-            squares.screen(
-                *_bytes_of(flat),
-                table.where,
-                self._cells.first_tile[table.panel],
-                self._bad_places,
-                self._bad_cell,
-                self._bad,
-                self._cells.cell,
-                self._mean,
-                self._cell_limit,
-                self._tile_limit,
-                self._rows,
-                self._candidate,
-            )
-        )
+    def _screen(self, table: PanelTable, pixels: RawPixels) -> int:
+        limits = self._limits._replace(first_tile=self._limits.first_tile[table.panel])
+        return int(squares.screen(pixels, self._bad_pixels, self._background, limits, self._lines, self._candidate))
 
     def _peak_list(self, panel: NDArray[np.int64], row: NDArray[np.float64], geom: DetGeom) -> PeakList:
         """Keep what can be a peak, in the panels' order, and count from the corner."""
@@ -326,13 +299,8 @@ class LikelihoodSearch:
         return within
 
 
-def _bytes_of(flat: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
-    """Return pixels as the kernels want them: bytes, and the number of their type."""
-    return flat.view(np.uint8), PIXEL_TYPES.index(flat.dtype.type)
-
-
 @cache
 def _compile() -> None:
-    search = LikelihoodSearch(Likelihood(), RecentTables())
+    search = RunningLikelihood(Likelihood(), RecentTables())
     for image, geom in _warm_up.frames(PIXEL_TYPES):
         search(image, geom)

@@ -26,16 +26,16 @@ class MedianFilter:
 
     Values are counted up to one level after the other, in all squares at once; the levels are whole numbers if the pixels are,
     and lie between the smallest and the largest median of a tile. So the time hardly depends on `radius` and grows with the
-    spread of the background: tens of ms for 4.5 megapixels of photon counts. Pixels that are no whole numbers take some ten
-    times as long (more with a larger radius), because the median is selected from those between two levels.
+    spread of the background. Pixels that are no whole numbers take much longer, the more the larger the radius, because the
+    median is selected from those between two levels (times: ``docs/studies/peaks``).
     """
 
     radius: int = Field(default=3, ge=1, le=50, description="The square reaches so far to each side, pixels.")
 
-    def open(self, context: Context) -> MedianFiltering:
+    def open(self, context: Context) -> RunningMedianFilter:
         """Compile the kernel."""
         _compile()
-        return MedianFiltering(self.radius)
+        return RunningMedianFilter(self.radius)
 
     @staticmethod
     def warm_up() -> None:
@@ -43,7 +43,7 @@ class MedianFilter:
         _compile()
 
 
-class MedianFiltering:
+class RunningMedianFilter:
     """The filter at work."""
 
     def __init__(self, radius: int) -> None:
@@ -61,4 +61,4 @@ def _subtract_median(pixels: np.ndarray, bad: np.ndarray, out: np.ndarray, radiu
 @cache
 def _compile() -> None:
     for image, geom in _warm_up.frames((np.float32,)):
-        MedianFiltering(2)(image, geom)
+        RunningMedianFilter(2)(image, geom)

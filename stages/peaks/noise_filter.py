@@ -24,10 +24,10 @@ class NoiseFilter:
     a neighbour which is not zero, and so leaves nothing to be found.
     """
 
-    def open(self, context: Context) -> NoiseFiltering:
+    def open(self, context: Context) -> RunningNoiseFilter:
         """Compile the kernel."""
         _compile()
-        return NoiseFiltering()
+        return RunningNoiseFilter()
 
     @staticmethod
     def warm_up() -> None:
@@ -35,7 +35,7 @@ class NoiseFilter:
         _compile()
 
 
-class NoiseFiltering:
+class RunningNoiseFilter:
     """The filter at work."""
 
     def __call__(self, image: Image, geom: DetGeom) -> Image:
@@ -50,4 +50,4 @@ def _clear_noise(pixels: np.ndarray, bad: np.ndarray, out: np.ndarray) -> None: 
 @cache
 def _compile() -> None:
     for image, geom in _warm_up.frames((np.float32,)):
-        NoiseFiltering()(image, geom)
+        RunningNoiseFilter()(image, geom)

@@ -13,7 +13,8 @@ from pydantic import Field
 from pipeline import Context, stage
 from stages.peaks import _warm_up
 from stages.peaks._kernels import peakfinder9 as kernel
-from stages.peaks.peakfinder8 import vectors_in_pixels
+from stages.peaks._kernels.panels import PanelPixels
+from stages.peaks._ring_map import vectors_in_pixels
 from stages.pixels.tables import Flattener, PackedMask
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
@@ -24,7 +25,7 @@ MAX_PEAKS_PER_PANEL = 10000
 
 
 @stage("peaks/peakfinder9")
-class PeakFinder9:
+class Peakfinder9:
     """Find peaks that stand out from the pixels around them (peakfinder9).
 
     Around each pixel v lies a square window that reaches `local_bg_radius` pixels to every side; mean m and standard
@@ -63,10 +64,10 @@ class PeakFinder9:
     max_res: int = Field(default=0, ge=0, description="Greatest distance from the beam, pixels; 0 for no limit.")
     use_saturated: bool = Field(default=True, description="Keep peaks with pixels above max_adu.")
 
-    def open(self, context: Context) -> PeakFinder9Search:
+    def open(self, context: Context) -> RunningPeakfinder9:
         """Return the search of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return PeakFinder9Search(self)
+        return RunningPeakfinder9(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -75,16 +76,23 @@ class PeakFinder9:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class PeakFinder9Search:
+class RunningPeakfinder9:
     """The search at work: holds the buffers of one replica."""
 
-    def __init__(self, stage: PeakFinder9) -> None:
-        self._stage = stage
+    def __init__(self, stage: Peakfinder9) -> None:
+        s = self._stage = stage
+        self._conditions = kernel.Conditions(
+            s.local_bg_radius,
+            s.min_peak_over_neighbour,
+            s.min_snr_biggest_pix,
+            s.min_snr_peak_pix,
+            s.min_snr,
+            s.min_sig,
+        )
         self._flatten = Flattener()
         self._mask = PackedMask()
-        self._buffer: NDArray[np.float32] = np.empty(0, np.float32)
-        self._flags: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._found = np.empty((MAX_PEAKS_PER_PANEL, 6))
+        self._workspace = kernel.Workspace(np.empty(0, np.float32), np.empty(0, np.uint8))
+        self._found = np.empty((MAX_PEAKS_PER_PANEL, kernel.N_COLUMNS))
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
@@ -100,21 +108,11 @@ class PeakFinder9Search:
                 if panel.no_index:
                     continue
                 n = kernel.find_peaks(
-                    flat,
-                    where,
-                    mask,
+                    PanelPixels(flat, where, mask),
                     vectors[number],
-                    s.local_bg_radius,
-                    s.min_peak_over_neighbour,
-                    s.min_snr_biggest_pix,
-                    s.min_snr_peak_pix,
-                    s.min_snr,
-                    s.min_sig,
-                    float(s.min_res),
-                    float(s.max_res),
-                    math.inf if s.use_saturated else panel.max_adu,
-                    self._buffer,
-                    self._flags,
+                    self._conditions,
+                    kernel.Limits(float(s.min_res), float(s.max_res), math.inf if s.use_saturated else panel.max_adu),
+                    self._workspace,
                     self._found,
                 )
                 rows[number] = self._found[:n].copy()
@@ -131,14 +129,16 @@ class PeakFinder9Search:
         )
 
     def _make_room(self, width: int) -> None:
-        if width > len(self._flags) - kernel.WORD:
+        if width > len(self._workspace.flags) - kernel.WORD:
             radius = self._stage.local_bg_radius
-            self._buffer = np.empty((2 * radius + 1) * (width + 2 * radius), np.float32)
-            self._flags = np.zeros((width // kernel.WORD + 2) * kernel.WORD, np.uint8)
+            self._workspace = kernel.Workspace(
+                np.empty((2 * radius + 1) * (width + 2 * radius), np.float32),
+                np.zeros((width // kernel.WORD + 2) * kernel.WORD, np.uint8),
+            )
 
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    search = PeakFinder9Search(PeakFinder9())
+    search = RunningPeakfinder9(Peakfinder9())
     for image, geom in _warm_up.frames(dtypes):
         search(image, geom)

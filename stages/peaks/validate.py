@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.peaks import _warm_up
-from stages.peaks._kernels import zaef as kernel
+from stages.peaks._kernels import circles as kernel
+from stages.peaks._kernels.panels import PanelPixels
 from stages.peaks.zaef import checked_radii
 from stages.pixels.tables import Flattener, PackedMask
 from stages.records.geometry import DetGeom
@@ -42,10 +43,10 @@ class Validate:
 
     _radii = field_validator("peak_radius")(checked_radii)
 
-    def open(self, context: Context) -> Validation:
+    def open(self, context: Context) -> RunningValidate:
         """Return the validation of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return Validation(self)
+        return RunningValidate(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -54,21 +55,20 @@ class Validate:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class Validation:
+class RunningValidate:
     """The validation at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Validate) -> None:
-        self._stage = stage
         self._flatten = Flattener()
         self._mask = PackedMask()
-        self._inner, self._middle, self._outer = (float(int(r)) for r in stage.peak_radius)
+        self._circles = kernel.Circles(*(float(int(r)) for r in stage.peak_radius))
+        self._acceptance = kernel.Acceptance(stage.min_snr if stage.check_snr else -np.inf, stage.use_saturated)
 
     def __call__(self, found: PeakList, image: Image, geom: DetGeom) -> PeakList:
         """Measure each peak and keep those that pass, in their order."""
-        s = self._stage
         flattened = self._flatten(image, geom)
         mask = self._mask(geom)
-        measured = np.full((len(found), 3), np.nan)
+        measured = np.full((len(found), kernel.N_MEASURED), np.nan)
         order = np.argsort(found.panel, kind="stable")
         ends = np.searchsorted(found.panel[order], np.arange(len(geom.panels) + 1))
         for table, flat in flattened:
@@ -76,30 +76,29 @@ class Validation:
                 mine = order[ends[number] : ends[number + 1]]
                 if not len(mine):
                     continue
-                out = np.empty((len(mine), 3))
+                out = np.empty((len(mine), kernel.N_MEASURED))
                 kernel.validate(
-                    flat,
-                    where,
-                    mask,
+                    PanelPixels(flat, where, mask),
                     found.fs[mine],
                     found.ss[mine],
-                    self._inner,
-                    self._middle,
-                    self._outer,
-                    s.min_snr if s.check_snr else -np.inf,
-                    s.use_saturated,
-                    geom.adu_per_photon(number),
-                    geom.panels[number].max_adu,
+                    self._circles,
+                    self._acceptance,
+                    kernel.Detection(geom.adu_per_photon(number), geom.panels[number].max_adu),
                     out,
                 )
                 measured[mine] = out
-        good = np.isfinite(measured[:, 0])
-        intensity, snr, highest = measured[good].T
-        return replace(found.select(good), intensity=intensity, snr=snr, max_pixel=highest)
+        good = np.isfinite(measured[:, kernel.INTENSITY])
+        kept = measured[good]
+        return replace(
+            found.select(good),
+            intensity=kept[:, kernel.INTENSITY],
+            snr=kept[:, kernel.SNR],
+            max_pixel=kept[:, kernel.HIGHEST],
+        )
 
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    validation = Validation(Validate())
+    validation = RunningValidate(Validate())
     for image, geom in _warm_up.frames(dtypes):
         validation(PeakList.make([0], [12.5], [12.5], [1.0]), image, geom)

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.peaks import _warm_up
+from stages.peaks._kernels import circles
 from stages.peaks._kernels import zaef as kernel
+from stages.peaks._kernels.panels import PanelPixels
 from stages.pixels.tables import Flattener, PackedMask
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
@@ -65,10 +67,10 @@ class Zaef:
 
     _radii = field_validator("peak_radius")(checked_radii)
 
-    def open(self, context: Context) -> ZaefSearch:
+    def open(self, context: Context) -> RunningZaef:
         """Return the search of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return ZaefSearch(self)
+        return RunningZaef(self)
 
     @staticmethod
     def warm_up() -> None:
@@ -77,18 +79,19 @@ class Zaef:
         _compile(_warm_up.OTHER_TYPES)
 
 
-class ZaefSearch:
+class RunningZaef:
     """The search at work: holds the buffers of one replica."""
 
     def __init__(self, stage: Zaef) -> None:
-        self._stage = stage
         self._flatten = Flattener()
         self._mask = PackedMask()
-        self._found = np.empty((MAX_PEAKS_PER_PANEL, 5))
+        self._found = np.empty((MAX_PEAKS_PER_PANEL, circles.N_COLUMNS))
+        self._foot = kernel.Foot(stage.threshold, stage.min_sq_gradient)
+        self._circles = circles.Circles(*stage.peak_radius)
+        self._acceptance = circles.Acceptance(stage.min_snr, stage.use_saturated)
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
-        s = self._stage
         mask = self._mask(geom)
         rows: list[np.ndarray] = [self._found[:0].copy() for _ in geom.panels]
         for table, flat in self._flatten(image, geom):
@@ -97,26 +100,28 @@ class ZaefSearch:
                 if panel.no_index:
                     continue
                 n = kernel.search(
-                    flat,
-                    where,
-                    mask,
-                    s.threshold,
-                    s.min_sq_gradient,
-                    s.min_snr,
-                    *s.peak_radius,
-                    s.use_saturated,
-                    geom.adu_per_photon(number),
-                    panel.max_adu,
+                    PanelPixels(flat, where, mask),
+                    self._foot,
+                    self._circles,
+                    self._acceptance,
+                    circles.Detection(geom.adu_per_photon(number), panel.max_adu),
                     self._found,
                 )
                 rows[number] = self._found[:n].copy()
         panels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        fs, ss, intensity, snr, highest = np.concatenate(rows).T
-        return PeakList.make(panels, fs, ss, intensity, snr=snr, max_pixel=highest)
+        row = np.concatenate(rows)
+        return PeakList.make(
+            panels,
+            row[:, circles.FS],
+            row[:, circles.SS],
+            row[:, circles.INTENSITY],
+            snr=row[:, circles.SNR],
+            max_pixel=row[:, circles.HIGHEST],
+        )
 
 
 @cache
 def _compile(dtypes: tuple[Any, ...]) -> None:
-    search = ZaefSearch(Zaef(threshold=_warm_up.THRESHOLD, min_sq_gradient=0.0))
+    search = RunningZaef(Zaef(threshold=_warm_up.THRESHOLD, min_sq_gradient=0.0))
     for image, geom in _warm_up.frames(dtypes):
         search(image, geom)

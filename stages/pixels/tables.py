@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
-from stages.records import image as image_record
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image, as_message_buffer
 
 T = TypeVar("T")
-
-PIXEL_TYPES = image_record.PIXEL_TYPES  # handed on to those who walk over pixels
 
 
 class RecentTables:
@@ -73,6 +71,11 @@ class PanelTable:
     where: NDArray[np.int64]
 
 
+def are_the_same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Return whether two sequences hold the very same objects."""
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
 def packed_starts(panels: tuple[Panel, ...]) -> NDArray[np.int64]:
     """Return each panel's first place in packed order, int64 (P + 1,); the last is the number of pixels."""
     starts = np.zeros(len(panels) + 1, np.int64)
@@ -111,7 +114,7 @@ class Flattener:
         if not (known and shapes == self._shapes):
             self._tables = _tables(geom, Image(arrays, {}))
             self._panels, self._shapes = panels, shapes
-        return [(table, _flat(arrays[table.key])) for table in self._tables]
+        return [(table, as_message_buffer(arrays[table.key].reshape(-1))) for table in self._tables]
 
 
 class PackedMask:
@@ -124,8 +127,7 @@ class PackedMask:
 
     def __call__(self, geom: DetGeom) -> NDArray[np.uint8]:
         """Return uint8, 1 = bad; `version` grows by one whenever it is another mask than that of the frame before."""
-        same = len(geom.bad) == len(self._of) and all(new is old for new, old in zip(geom.bad, self._of, strict=True))
-        if not (same and self.version):
+        if not (are_the_same(geom.bad, self._of) and self.version):
             self._packed = np.concatenate([bad.reshape(-1) for bad in geom.bad]) if geom.bad else np.zeros(0, np.uint8)
             self._of = geom.bad
             self.version += 1
@@ -146,8 +148,3 @@ def _tables(geom: DetGeom, image: Image) -> list[PanelTable]:
         PanelTable(key, np.array([n for n, _ in found], np.int64), np.array([row for _, row in found], np.int64))
         for key, found in rows.items()
     ]
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return all pixels in a row."""
-    return as_message_buffer(array.reshape(-1))

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from pipeline import RejectFrame
 
-PIXEL_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)
-"""What pixels may be, in native byte order."""
-
 
 @dataclass(frozen=True, eq=False)
 class Image:

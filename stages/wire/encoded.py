@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.header import in_short
-from stages.records.image import PIXEL_TYPES
 from stages.wire._kernels import msgpack as kernel
 
 MAX_VALUES = 500_000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline import Context
-from stages.pixels.tables import PIXEL_TYPES
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image
 from stages.records.peaklist import PeakList

@@ -10,17 +10,17 @@ import pytest
 from peak_frames import add_spot, flat_detgeom, table
 
 from pipeline import Context
-from stages.peaks import likelihood, peakfinder8
 from stages.peaks.likelihood import Likelihood
-from stages.peaks.peakfinder8 import PeakFinder8
-from stages.peaks.peakfinder9 import PeakFinder9
+from stages.peaks.peakfinder8 import Peakfinder8
+from stages.peaks.peakfinder9 import Peakfinder9
 from stages.peaks.zaef import Zaef
+from stages.pixels.tables import RecentTables
 from stages.records.image import Image
 
 SEARCHES = {
-    "peakfinder8": PeakFinder8(threshold=20, min_snr=4),
-    "peakfinder8 fast": PeakFinder8(threshold=20, min_snr=4, fast=True),
-    "peakfinder9": PeakFinder9(min_sig=1.0, min_snr_biggest_pix=5.0, min_snr_peak_pix=3.0),
+    "peakfinder8": Peakfinder8(threshold=20, min_snr=4),
+    "peakfinder8 fast": Peakfinder8(threshold=20, min_snr=4, fast=True),
+    "peakfinder9": Peakfinder9(min_sig=1.0, min_snr_biggest_pix=5.0, min_snr_peak_pix=3.0),
     "zaef": Zaef(threshold=20, min_sq_gradient=100),
     "likelihood": Likelihood(),
 }
@@ -53,15 +53,13 @@ def test_no_memory_of_a_frames_size_is_taken_for_a_frame(search) -> None:
     assert most < images[0].array("data").nbytes / 8
 
 
-@pytest.mark.parametrize(
-    ("search", "module", "maker"),
-    [(PeakFinder8(threshold=20), peakfinder8, "RingMap"), (Likelihood(), likelihood, "PolarCells")],
-    ids=["peakfinder8", "likelihood"],
-)
-def test_tables_are_made_once_for_geometries_that_are_equal(search, module, maker, monkeypatch) -> None:
-    make, made = getattr(module, maker).make, []
+@pytest.mark.parametrize("search", [Peakfinder8(threshold=20), Likelihood()], ids=["peakfinder8", "likelihood"])
+def test_tables_are_made_once_for_geometries_that_are_equal(search, monkeypatch) -> None:
+    get, made = RecentTables.get, []
     running = search.open(Context())
-    monkeypatch.setattr(getattr(module, maker), "make", lambda *given: made.append(1) or make(*given))
+    monkeypatch.setattr(
+        RecentTables, "get", lambda tables, key, make: get(tables, key, lambda: made.append(1) or make())
+    )
     for _ in range(3):
         for corner in ((-300, -250), (-290, -240)):
             running(Image.of(data=spotty()), flat_detgeom(500, 600, corner=corner))

@@ -11,14 +11,14 @@ from peak_frames import add_spot, detgeom, flat_detgeom, search, table
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks.bin import Bin
 from stages.peaks.likelihood import Likelihood
 from stages.peaks.median_filter import MedianFilter
 from stages.peaks.noise_filter import NoiseFilter
-from stages.peaks.peakfinder8 import PeakFinder8
+from stages.peaks.peakfinder8 import Peakfinder8
 from stages.peaks.restore import Restore
 from stages.peaks.zaef import Zaef
-from stages.pixels.tables import PIXEL_TYPES
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -93,7 +93,7 @@ def through(filters, finder, pixels, geom):
 
 @pytest.mark.parametrize(
     "finder",
-    [Zaef(threshold=25, min_sq_gradient=100), PeakFinder8(threshold=25), Likelihood()],
+    [Zaef(threshold=25, min_sq_gradient=100), Peakfinder8(threshold=25), Likelihood()],
     ids=lambda f: f.stage_name,
 )
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from pipeline import Context
 from pipeline.stage import contract_of
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks._kernels.likelihood import groups, squares, summit_search
+from stages.peaks._kernels.likelihood.tuples import Background, BadPixels, Candidates, RawPixels, SquareLimits
 from stages.peaks._polar_cells import PolarCells
 from stages.peaks.likelihood import Likelihood
-from stages.pixels.tables import PIXEL_TYPES
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -62,18 +63,16 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
     )
     out = np.empty(pixels.size, np.int32)
     n = squares.screen(
-        pixels.reshape(-1).view(np.uint8),
-        PIXEL_TYPES.index(dtype.type),
-        np.array([[0, width, 1, width, height, 0]]),
-        np.array([0]),
-        np.flatnonzero(bad).astype(np.int32),
-        cells.cell[np.flatnonzero(bad)],
-        bad.reshape(-1).astype(np.uint8),
-        cells.cell,
-        mean,
-        limit,
-        tile_limit,
-        np.empty(7 * (width + 4), np.float32),
+        RawPixels(
+            pixels.reshape(-1).view(np.uint8),
+            PIXEL_TYPES.index(dtype.type),
+            np.array([[0, width, 1, width, height, 0]]),
+            bad.reshape(-1).astype(np.uint8),
+        ),
+        BadPixels(np.flatnonzero(bad).astype(np.int32), cells.cell[np.flatnonzero(bad)]),
+        Background(cells.cell, mean, mean),
+        SquareLimits(limit, tile_limit, np.array([0])),
+        np.empty(squares.N_LINES * (width + 4), np.float32),
         out,
     )
     cell = cells.cell.reshape(height, width)
@@ -90,6 +89,7 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
     assert np.array_equal(expected[sure], (above & ~bad)[sure])
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 500), st.floats(0.01, 5000), st.floats(0.01, 5))
 def test_the_significance_is_the_likelihood_ratio_of_two_poisson_means(on, off, ratio):
     def log_likelihood(mean_on, mean_off):
@@ -112,8 +112,8 @@ def test_summits_of_the_joined_candidates_stand_out_from_every_pass_to_a_higher_
     heights = level.reshape(-1)[places] + 1e-6 * np.arange(n)
     label, parent = np.zeros(42, np.int32), np.empty(n, np.int64)
     where = np.array([[0, 7, 1, 7, 6, 0]])
-    variance = np.array([4.0])
-    groups.join(where, np.zeros(42, np.int32), variance, 1.0, places, heights, np.zeros(n, np.int64), label, parent)
+    background = Background(np.zeros(42, np.int32), np.zeros(1), np.array([4.0]))
+    groups.join(where, background, 1.0, Candidates(places, heights, np.zeros(n, np.int64), parent, label))
     height_at = dict(zip(places.tolist(), heights.tolist(), strict=True))
 
     def depth(k):

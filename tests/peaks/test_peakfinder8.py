@@ -13,9 +13,10 @@ from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, 
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.peaks import peakfinder8 as module
-from stages.peaks.peakfinder8 import PeakFinder8
-from stages.pixels.tables import PIXEL_TYPES
+from stages.compute.pixel_types import PIXEL_TYPES
+from stages.peaks._kernels.rings import ring_samples
+from stages.peaks.peakfinder8 import Peakfinder8
+from stages.pixels.tables import Flattener
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -58,7 +59,7 @@ def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
         "min_res": data.draw(st.sampled_from([0, 2])),
         "max_res": data.draw(st.sampled_from([0, 8])),
     }
-    assert_same(search(PeakFinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
+    assert_same(search(Peakfinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
 
 
 @pytest.mark.parametrize("dtype", PIXEL_TYPES, ids=lambda t: np.dtype(t).name)
@@ -66,7 +67,7 @@ def test_every_pixel_type_gives_the_peaks_of_the_reference(dtype):
     pixels = np.minimum(spotty(1), 120).astype(dtype)
     geom = two_panels()
     options = {"threshold": 15.0, "min_snr": 4.0, "max_pix_count": 40}
-    found = search(PeakFinder8(**options), pixels, geom)
+    found = search(Peakfinder8(**options), pixels, geom)
     reference = peakfinder8_reference([pixels[:, :55], pixels[:, 55:]], geom, **options)
     assert len(found) > 3
     assert_same(found, reference)
@@ -78,24 +79,24 @@ def test_every_pixel_type_gives_the_peaks_of_the_reference(dtype):
 @pytest.mark.parametrize("samples", [1, 2, 4, 16, 128])
 @pytest.mark.parametrize("background", [0.0, 0.02, 0.3, 6.0, 300.0])
 def test_the_number_of_samples_from_which_thresholds_are_guessed_changes_nothing(samples, background, monkeypatch):
-    monkeypatch.setattr(module, "SAMPLES_PER_RING", samples)
+    monkeypatch.setattr(ring_samples, "SAMPLES_PER_RING", samples)
     pixels = spotty(2, background=background).astype(np.float32)
     geom = two_panels()
     options = {"threshold": 3.0, "min_snr": 3.0, "min_pix_count": 1}
     reference = peakfinder8_reference([pixels[:, :55], pixels[:, 55:]], geom, **options)
-    assert_same(search(PeakFinder8(**options), pixels, geom), reference)
+    assert_same(search(Peakfinder8(**options), pixels, geom), reference)
 
 
 def test_rings_whose_thresholds_cut_into_the_guessed_core_are_done_anew(monkeypatch):
     """One sample in sixteen leads the guess astray; without the plain rounds the thresholds would be wrong."""
-    monkeypatch.setattr(module, "SAMPLES_PER_RING", 3)
+    monkeypatch.setattr(ring_samples, "SAMPLES_PER_RING", 3)
     rng = np.random.default_rng(3)
     pixels = rng.choice([0.0, 1.0, 40.0, 41.0], p=[0.45, 0.45, 0.05, 0.05], size=(90, 110)).astype(np.float32)
     geom = flat_detgeom(90, 110)
     options = {"threshold": 2.0, "min_snr": 2.0, "min_pix_count": 1}
-    running = PeakFinder8(**options).open(Context())
+    running = Peakfinder8(**options).open(Context())
     found = running(Image.of(data=pixels), geom)
-    assert running._cut.any()
+    assert running.thresholds.cut.any()
     assert len(found) > 100
     assert_same(found, peakfinder8_reference([pixels], geom, **options))
 
@@ -105,12 +106,12 @@ def test_more_outliers_than_the_list_holds_change_nothing():
     pixels = np.where(rng.random((120, 130)) < 0.3, rng.integers(1, 90, (120, 130)), 0).astype(np.int32)
     geom = flat_detgeom(120, 130)
     options = {"threshold": 1.0, "min_snr": 0.5, "min_pix_count": 1}
-    assert_same(search(PeakFinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
+    assert_same(search(Peakfinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
 
 
 def test_integers_and_floats_give_the_same_peaks():
     pixels, geom = np.minimum(spotty(5), 120), two_panels()
-    found = [table(search(PeakFinder8(threshold=15, min_snr=4), pixels.astype(t), geom)) for t in PIXEL_TYPES]
+    found = [table(search(Peakfinder8(threshold=15, min_snr=4), pixels.astype(t), geom)) for t in PIXEL_TYPES]
     assert len(found[0]) > 3
     assert all(np.array_equal(other, found[0]) for other in found)
 
@@ -126,8 +127,8 @@ def test_the_order_of_panels_changes_nothing_but_their_numbers():
         geom.clen_m,
         geom.bad[::-1],
     )
-    one = search(PeakFinder8(threshold=15, min_snr=4), pixels, geom)
-    other = search(PeakFinder8(threshold=15, min_snr=4), pixels, swapped)
+    one = search(Peakfinder8(threshold=15, min_snr=4), pixels, geom)
+    other = search(Peakfinder8(threshold=15, min_snr=4), pixels, swapped)
     assert {*one.panel} == {0, 1}
     other = PeakList.make(1 - other.panel, other.fs, other.ss, other.intensity)
     assert np.array_equal(table(one), table(other))
@@ -138,9 +139,9 @@ def test_panels_from_several_arrays_and_types_share_their_rings():
     left, right = {"shape": (90, 55), "corner": (-55, -45)}, {"shape": (90, 55), "corner": (0, -45)}
     together = detgeom([{**right, "place": (0, 55)}, left])
     apart = detgeom([{**right, "data": "right"}, {**left, "data": "left"}])
-    one = search(PeakFinder8(threshold=15, min_snr=4), pixels, together)
+    one = search(Peakfinder8(threshold=15, min_snr=4), pixels, together)
     other = search(
-        PeakFinder8(threshold=15, min_snr=4), {"left": pixels[:, :55].astype("f4"), "right": pixels[:, 55:]}, apart
+        Peakfinder8(threshold=15, min_snr=4), {"left": pixels[:, :55].astype("f4"), "right": pixels[:, 55:]}, apart
     )
     assert len(one) > 3
     assert np.array_equal(table(one), table(other))
@@ -148,8 +149,8 @@ def test_panels_from_several_arrays_and_types_share_their_rings():
 
 def test_a_panel_whose_fast_scan_is_the_slower_dimension_gives_the_same_peaks():
     pixels = spotty(8)
-    one = search(PeakFinder8(threshold=15, min_snr=4), pixels, flat_detgeom(90, 110))
-    other = search(PeakFinder8(threshold=15, min_snr=4), pixels.T.copy(), flat_detgeom(90, 110, dims=("fs", "ss")))
+    one = search(Peakfinder8(threshold=15, min_snr=4), pixels, flat_detgeom(90, 110))
+    other = search(Peakfinder8(threshold=15, min_snr=4), pixels.T.copy(), flat_detgeom(90, 110, dims=("fs", "ss")))
     assert len(one) > 3
     assert np.array_equal(table(one), table(other))
 
@@ -161,7 +162,7 @@ def frame_with_one_spot(height: float = 400.0, fs: float = 30.5, ss: float = 20.
 
 
 def test_the_centre_of_the_first_pixel_is_at_one_half():
-    found = search(PeakFinder8(threshold=60), frame_with_one_spot(), flat_detgeom(60, 80))
+    found = search(Peakfinder8(threshold=60), frame_with_one_spot(), flat_detgeom(60, 80))
     assert len(found) == 1
     assert found.fs[0] == pytest.approx(30.5, abs=0.05)
     assert found.ss[0] == pytest.approx(20.5, abs=0.05)
@@ -172,9 +173,9 @@ def test_the_centre_of_the_first_pixel_is_at_one_half():
 def test_a_masked_spot_is_not_found_and_one_masked_pixel_is_left_out():
     pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
     bad[20, 30] = 1
-    without_top = search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
+    without_top = search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
     bad[14:27, 24:37] = 1
-    none = search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
+    none = search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
     assert len(none) == 0
     assert without_top.max_pixel[0] == np.sort(pixels.ravel())[-2]
 
@@ -182,27 +183,27 @@ def test_a_masked_spot_is_not_found_and_one_masked_pixel_is_left_out():
 def test_values_under_the_mask_change_nothing():
     pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
     bad[18, 33] = bad[5] = 1
-    one = search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
+    one = search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
     for value in (np.nan, np.inf, -np.inf, 1e9, -1e9):
         pixels[bad == 1] = value
         assert np.array_equal(
-            table(search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))), table(one)
+            table(search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))), table(one)
         )
 
 
 def test_pixels_that_are_not_finite_are_as_good_as_masked():
     pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
     bad[18, 33] = bad[19, 30] = 1
-    masked = search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
+    masked = search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80, bad=bad))
     for value in (np.nan, np.inf, -np.inf):
         pixels[bad == 1] = value
-        assert np.array_equal(table(search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80))), table(masked))
+        assert np.array_equal(table(search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80))), table(masked))
 
 
 def test_a_mask_that_changes_from_frame_to_frame_is_followed():
     pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
     bad[14:27, 24:37] = 1
-    running = PeakFinder8(threshold=60).open(Context())
+    running = Peakfinder8(threshold=60).open(Context())
     frames = [flat_detgeom(60, 80), flat_detgeom(60, 80, bad=bad), flat_detgeom(60, 80), flat_detgeom(60, 80, bad=bad)]
     assert [len(running(Image.of(data=pixels), geom)) for geom in frames] == [1, 0, 1, 0]
 
@@ -210,7 +211,7 @@ def test_a_mask_that_changes_from_frame_to_frame_is_followed():
 def test_a_geometry_that_changes_from_frame_to_frame_is_followed():
     pixels = spotty(10)
     geoms = [detgeom([{"shape": (90, 110), "corner": (x, -45)}], static_key=x) for x in (-55, -20, -55, 4)]
-    running = PeakFinder8(threshold=8, min_snr=3).open(Context())
+    running = Peakfinder8(threshold=8, min_snr=3).open(Context())
     for geom in geoms:
         reference = peakfinder8_reference([pixels], geom, threshold=8, min_snr=3)
         assert_same(running(Image.of(data=pixels), geom), reference)
@@ -218,36 +219,36 @@ def test_a_geometry_that_changes_from_frame_to_frame_is_followed():
 
 def test_two_searches_share_ring_maps_and_disturb_each_other_in_nothing():
     context = Context()
-    one, other = (PeakFinder8(threshold=15, min_snr=4).open(context) for _ in range(2))
+    one, other = (Peakfinder8(threshold=15, min_snr=4).open(context) for _ in range(2))
     geom = two_panels()
     first = table(one(Image.of(data=spotty(11)), geom))
     other(Image.of(data=spotty(12)), geom)
-    assert one._map is other._map
+    assert one.thresholds.layout.ring_map is other.thresholds.layout.ring_map
     assert np.array_equal(table(one(Image.of(data=spotty(11)), geom)), first)
 
 
 @pytest.mark.parametrize("value", [0, 1, -3, 1000, 2e9, np.nan])
 def test_a_frame_of_one_value_has_no_peaks(value):
-    assert len(search(PeakFinder8(threshold=5), np.full((30, 40), value, "f8"), flat_detgeom(30, 40))) == 0
+    assert len(search(Peakfinder8(threshold=5), np.full((30, 40), value, "f8"), flat_detgeom(30, 40))) == 0
 
 
 def test_a_frame_that_is_all_masked_has_no_peaks():
-    assert len(search(PeakFinder8(threshold=5), spotty(1), flat_detgeom(90, 110, bad=np.ones((90, 110))))) == 0
+    assert len(search(Peakfinder8(threshold=5), spotty(1), flat_detgeom(90, 110, bad=np.ones((90, 110))))) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (3, 3)])
 def test_the_smallest_panels_do_no_harm(shape):
     pixels = np.zeros(shape, np.uint16)
     pixels[-1, -1] = 999
-    assert len(search(PeakFinder8(threshold=5), pixels, flat_detgeom(*shape))) == 0
+    assert len(search(Peakfinder8(threshold=5), pixels, flat_detgeom(*shape))) == 0
 
 
 def test_a_spot_on_the_outermost_pixels_starts_no_peak():
     pixels = np.random.default_rng(1).poisson(5, (60, 80))
     pixels[0, 30:33] = pixels[20:23, 79] = 500
-    assert len(search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80))) == 0
+    assert len(search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80))) == 0
     pixels[1, 31] = 500
-    found = search(PeakFinder8(threshold=60), pixels, flat_detgeom(60, 80))
+    found = search(Peakfinder8(threshold=60), pixels, flat_detgeom(60, 80))
     assert found.num_pixels.tolist() == [4]
 
 
@@ -255,22 +256,22 @@ def test_a_peak_of_min_or_max_pix_count_counts():
     pixels = np.random.default_rng(2).poisson(5, (60, 80))
     pixels[20:22, 65:68] = 500  # far out, where rings are long
     for low, high, n in ((6, 6, 1), (7, 9, 0), (1, 5, 0)):
-        stage = PeakFinder8(threshold=60, min_pix_count=low, max_pix_count=high)
+        stage = Peakfinder8(threshold=60, min_pix_count=low, max_pix_count=high)
         assert len(search(stage, pixels, flat_detgeom(60, 80))) == n
 
 
 def test_resolution_limits_are_kept():
     pixels = frame_with_one_spot(fs=60.5, ss=30.5)
     for low, high, n in ((0, 0, 1), (0, 30, 1), (10, 30, 1), (30, 0, 0), (0, 15, 0)):
-        stage = PeakFinder8(threshold=60, min_res=low, max_res=high)
+        stage = Peakfinder8(threshold=60, min_res=low, max_res=high)
         assert len(search(stage, pixels, flat_detgeom(60, 80))) == n
 
 
 def test_saturated_peaks_are_kept_unless_told_otherwise():
     pixels, geom = frame_with_one_spot(), flat_detgeom(60, 80, max_adu=300.0)
-    assert len(search(PeakFinder8(threshold=60), pixels, geom)) == 1
-    assert len(search(PeakFinder8(threshold=60, use_saturated=False), pixels, geom)) == 0
-    assert len(search(PeakFinder8(threshold=60, use_saturated=False), pixels, flat_detgeom(60, 80))) == 1
+    assert len(search(Peakfinder8(threshold=60), pixels, geom)) == 1
+    assert len(search(Peakfinder8(threshold=60, use_saturated=False), pixels, geom)) == 0
+    assert len(search(Peakfinder8(threshold=60, use_saturated=False), pixels, flat_detgeom(60, 80))) == 1
 
 
 def test_the_search_ends_after_max_peaks():
@@ -278,8 +279,8 @@ def test_the_search_ends_after_max_peaks():
     pixels[10:95:20, 10:95:20] += 500
     pixels[10:95:20, 11:95:20] += 500
     geom = flat_detgeom(100, 100, corner=(400, 300))
-    every = search(PeakFinder8(threshold=60), pixels, geom)
-    some = search(PeakFinder8(threshold=60, max_peaks=7), pixels, geom)
+    every = search(Peakfinder8(threshold=60), pixels, geom)
+    some = search(Peakfinder8(threshold=60, max_peaks=7), pixels, geom)
     assert len(every) > 10
     assert len(some) == 7
     assert np.array_equal(some.fs, every.fs[:7])
@@ -289,16 +290,16 @@ def test_a_pixel_too_large_for_float32_counts_as_infinite():
     pixels, geom = frame_with_one_spot(), flat_detgeom(60, 80)
     pixels[5, 7], pixels[50, 60] = 1e300, -1e300
     infinite = np.where(np.abs(pixels) > 1e99, np.copysign(np.inf, pixels), pixels).astype(np.float32)
-    found, expected = (search(PeakFinder8(threshold=60), frame, geom) for frame in (pixels, infinite))
+    found, expected = (search(Peakfinder8(threshold=60), frame, geom) for frame in (pixels, infinite))
     assert len(found) == 1
     assert found.intensity == expected.intensity
 
 
 def test_one_search_serves_frames_of_all_types_in_turn():
-    running, geom = PeakFinder8(threshold=60).open(Context()), flat_detgeom(60, 80)
+    running, geom = Peakfinder8(threshold=60).open(Context()), flat_detgeom(60, 80)
     for height in (100.0, 60.0):
         pixels = np.minimum(frame_with_one_spot(height=height), 127)
-        expected = search(PeakFinder8(threshold=60), pixels.astype(np.int32), geom)
+        expected = search(Peakfinder8(threshold=60), pixels.astype(np.int32), geom)
         for dtype in PIXEL_TYPES:
             found = running(Image.of(data=pixels.astype(dtype)), geom)
             assert len(found) == len(expected)
@@ -314,25 +315,25 @@ def test_a_missing_or_foreign_array_rejects_the_frame():
         ({"data": np.zeros((10, 10), bool)}, "wrong_dtype"),
     ):
         with pytest.raises(RejectFrame) as rejection:
-            search(PeakFinder8(), pixels, geom)
+            search(Peakfinder8(), pixels, geom)
         assert rejection.value.reason == reason
 
 
 def test_pixels_are_neither_copied_nor_changed():
     pixels = spotty(1).astype(np.uint16)
     message = np.frombuffer(b"?" + pixels.tobytes(), np.uint16, offset=1).reshape(pixels.shape)
-    running = PeakFinder8(threshold=15).open(Context())
-    (_, flat), *_ = running._flatten(Image.of(data=message), flat_detgeom(90, 110))
+    running = Peakfinder8(threshold=15).open(Context())
+    (_, flat), *_ = Flattener()(Image.of(data=message), flat_detgeom(90, 110))
     assert np.shares_memory(flat, message)
     assert np.array_equal(table(running(Image.of(data=message), flat_detgeom(90, 110))),
-                          table(search(PeakFinder8(threshold=15), pixels, flat_detgeom(90, 110))))  # fmt: skip
+                          table(search(Peakfinder8(threshold=15), pixels, flat_detgeom(90, 110))))  # fmt: skip
     assert np.array_equal(message, pixels)
 
 
 def test_the_contract_and_the_defaults_are_those_of_indexamajig():
-    assert contract_of(PeakFinder8).reads == (Image, DetGeom)
-    assert contract_of(PeakFinder8).writes == (PeakList,)
-    s = PeakFinder8()
+    assert contract_of(Peakfinder8).reads == (Image, DetGeom)
+    assert contract_of(Peakfinder8).writes == (PeakList,)
+    s = Peakfinder8()
     assert (s.threshold, s.min_snr, s.min_pix_count, s.max_pix_count) == (800, 5, 2, 200)
     assert (s.local_bg_radius, s.min_res, s.max_res, s.use_saturated) == (3, 0, 0, True)
 
@@ -349,7 +350,7 @@ def big_frame(dtype: type = np.int32) -> tuple[np.ndarray, DetGeom]:
 def test_rings_with_many_pixels_give_the_peaks_of_the_reference(dtype):
     pixels, geom = big_frame(dtype)
     options = {"threshold": 6.0, "min_snr": 4.0}
-    found = search(PeakFinder8(**options), pixels, geom)
+    found = search(Peakfinder8(**options), pixels, geom)
     assert len(found) > 20
     assert_same(found, peakfinder8_reference([pixels], geom, **options))
 
@@ -357,9 +358,9 @@ def test_rings_with_many_pixels_give_the_peaks_of_the_reference(dtype):
 def test_values_that_do_not_fit_in_packed_sums_change_nothing():
     pixels, geom = big_frame()
     options = {"threshold": 6.0, "min_snr": 4.0}
-    found = search(PeakFinder8(**options), pixels, geom)
+    found = search(Peakfinder8(**options), pixels, geom)
     for factor, other in ((1000, pixels * 1000), (1_000_000, pixels.astype(np.int64) * 1_000_000)):
-        scaled = search(PeakFinder8(**{**options, "threshold": 6.0 * factor}), other, geom)
+        scaled = search(Peakfinder8(**{**options, "threshold": 6.0 * factor}), other, geom)
         assert len(scaled) == len(found)
         np.testing.assert_allclose(table(scaled)[:, :3], table(found)[:, :3], rtol=1e-5)
         np.testing.assert_allclose(table(scaled)[:, 3], factor * table(found)[:, 3], rtol=1e-5)
@@ -370,7 +371,7 @@ def test_extreme_integers_among_ordinary_ones_do_not_spoil_the_sums():
     pixels[100:130, 300:420:7] = np.iinfo(np.int32).min
     pixels[500:530, 300:420:7] = np.iinfo(np.int32).max
     options = {"threshold": 6.0, "min_snr": 4.0}
-    assert_same(search(PeakFinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
+    assert_same(search(Peakfinder8(**options), pixels, geom), peakfinder8_reference([pixels], geom, **options))
 
 
 @cache
@@ -388,7 +389,7 @@ def test_the_fast_search_agrees_with_the_exact_one_on_nearly_all_peaks(dtype, ba
         pixels = np.random.default_rng(60 + seed).poisson(background, (700, 720))
         pixels = (pixels + many_spots(30 + seed)).astype(dtype)
         exact, fast = (
-            search(PeakFinder8(threshold=6.0, min_snr=5.0, fast=fast), pixels, flat_detgeom(700, 720))
+            search(Peakfinder8(threshold=6.0, min_snr=5.0, fast=fast), pixels, flat_detgeom(700, 720))
             for fast in (False, True)
         )
         distance = np.hypot(exact.fs[:, None] - fast.fs, exact.ss[:, None] - fast.ss)
@@ -401,7 +402,7 @@ def test_the_fast_search_agrees_with_the_exact_one_on_nearly_all_peaks(dtype, ba
 
 def test_the_fast_search_is_exact_where_all_pixels_are_samples():
     pixels, geom = spotty(2), two_panels()
-    exact, fast = (search(PeakFinder8(threshold=8, min_snr=3, fast=fast), pixels, geom) for fast in (False, True))
+    exact, fast = (search(Peakfinder8(threshold=8, min_snr=3, fast=fast), pixels, geom) for fast in (False, True))
     assert len(exact) > 5
     np.testing.assert_allclose(table(fast), table(exact), rtol=1e-9)
 
@@ -409,13 +410,13 @@ def test_the_fast_search_is_exact_where_all_pixels_are_samples():
 def test_the_fast_search_follows_masks_and_leaves_out_what_is_not_finite():
     pixels, bad = frame_with_one_spot(), np.zeros((60, 80))
     bad[14:27, 24:37] = 1
-    running = PeakFinder8(threshold=60, fast=True).open(Context())
+    running = Peakfinder8(threshold=60, fast=True).open(Context())
     frames = [flat_detgeom(60, 80), flat_detgeom(60, 80, bad=bad), flat_detgeom(60, 80)]
     assert [len(running(Image.of(data=pixels), geom)) for geom in frames] == [1, 0, 1]
-    expected = table(search(PeakFinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80)))
+    expected = table(search(Peakfinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80)))
     for value in (np.nan, np.inf, -np.inf):
         pixels[40:50, 50:60] = value
-        found = search(PeakFinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80))
+        found = search(Peakfinder8(threshold=60, fast=True), pixels, flat_detgeom(60, 80))
         assert np.array_equal(table(found)[:, :3], expected[:, :3])
 
 
@@ -428,7 +429,7 @@ def test_pixels_that_only_some_frames_flag_are_left_out_of_those_alone():
         for bad in (static, (flagged,), static, (flagged,))
     ]
     for fast in (False, True):
-        running = PeakFinder8(threshold=60, fast=fast).open(Context())
+        running = Peakfinder8(threshold=60, fast=fast).open(Context())
         assert [len(running(Image.of(data=pixels), geom)) for geom in geoms] == [1, 0, 1, 0]
 
 
@@ -437,6 +438,6 @@ def test_256_panels_share_rings_and_give_the_peaks_of_the_reference():
     places = [(12 * i, 13 * j) for i in range(16) for j in range(16)]
     geom = detgeom([{"shape": (12, 13), "place": (y, x), "corner": (x - 104, y - 96)} for y, x in places])
     views = [pixels[y : y + 12, x : x + 13] for y, x in places]
-    found = search(PeakFinder8(threshold=10.0, min_snr=4.0), pixels, geom)
+    found = search(Peakfinder8(threshold=10.0, min_snr=4.0), pixels, geom)
     assert len(found) > 10
     assert_same(found, peakfinder8_reference(views, geom, threshold=10.0, min_snr=4.0))

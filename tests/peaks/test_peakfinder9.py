@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from pipeline import Context, RejectFrame
 from pipeline.stage import contract_of
-from stages.peaks.peakfinder9 import PeakFinder9
-from stages.pixels.tables import PIXEL_TYPES
+from stages.compute.pixel_types import PIXEL_TYPES
+from stages.peaks.peakfinder9 import Peakfinder9
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -48,7 +48,7 @@ def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
         "min_snr": data.draw(st.sampled_from([0.0, 5.0, 12.0])),
         "local_bg_radius": data.draw(st.integers(1, 4)),
     }
-    found = search(PeakFinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
+    found = search(Peakfinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
     assert_same(found, peakfinder9_reference(pixels, bad, **options))
 
 
@@ -57,7 +57,7 @@ def test_every_pixel_type_gives_the_peaks_of_the_reference(dtype):
     pixels = np.minimum(spotty(1), 120).astype(dtype)
     bad = np.random.default_rng(0).random(pixels.shape) < 0.02
     for options in (EAGER, {**EAGER, "min_sig": 0.0, "local_bg_radius": 2, "min_peak_over_neighbour": 3.0}):
-        found = search(PeakFinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
+        found = search(Peakfinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
         assert len(found) > 5
         assert_same(found, peakfinder9_reference(pixels, bad, **options))
 
@@ -66,7 +66,7 @@ def test_panels_are_searched_each_for_itself_in_any_order():
     pixels = spotty(2, (70, 180))
     for places in ((0, 90), (90, 0)):
         geom = detgeom([{"shape": (70, 90), "place": (0, x), "corner": (x - 90, -35)} for x in places])
-        found = search(PeakFinder9(**EAGER), pixels, geom)
+        found = search(Peakfinder9(**EAGER), pixels, geom)
         for number, x in enumerate(places):
             mine = found.select(found.panel == number)
             assert len(mine) > 5
@@ -80,7 +80,7 @@ def test_panels_of_different_sizes_share_buffers_without_harm():
     geom = detgeom(
         [{"shape": (70, w), "place": (0, x), "corner": (x, -35)} for x, w in zip(starts, widths, strict=False)]
     )
-    found = search(PeakFinder9(**EAGER), pixels, geom)
+    found = search(Peakfinder9(**EAGER), pixels, geom)
     for number, (x, w) in enumerate(zip(starts, widths, strict=False)):
         reference = peakfinder9_reference(pixels[:, x : x + w], np.zeros((70, w)), **EAGER)
         assert_same(found.select(found.panel == number), reference)
@@ -88,8 +88,8 @@ def test_panels_of_different_sizes_share_buffers_without_harm():
 
 def test_a_panel_whose_fast_scan_is_the_slower_dimension_gives_the_same_peaks():
     pixels = spotty(4)
-    one = search(PeakFinder9(**EAGER), pixels, flat_detgeom(70, 90))
-    other = search(PeakFinder9(**EAGER), pixels.T.copy(), flat_detgeom(70, 90, dims=("fs", "ss")))
+    one = search(Peakfinder9(**EAGER), pixels, flat_detgeom(70, 90))
+    other = search(Peakfinder9(**EAGER), pixels.T.copy(), flat_detgeom(70, 90, dims=("fs", "ss")))
     assert len(one) > 5
     assert np.array_equal(table(one), table(other))
 
@@ -98,7 +98,7 @@ def test_256_panels_in_one_array_give_the_peaks_of_the_reference():
     pixels = spotty(5, (16 * 12, 16 * 13), spots=150)
     places = [(12 * i, 13 * j) for i in range(16) for j in range(16)]
     geom = detgeom([{"shape": (12, 13), "place": at, "corner": at[::-1]} for at in places])
-    found = search(PeakFinder9(**EAGER), pixels, geom)
+    found = search(Peakfinder9(**EAGER), pixels, geom)
     assert len(found) > 20
     for number, (y, x) in enumerate(places):
         reference = peakfinder9_reference(pixels[y : y + 12, x : x + 13], np.zeros((12, 13)), **EAGER)
@@ -108,8 +108,8 @@ def test_256_panels_in_one_array_give_the_peaks_of_the_reference():
 @pytest.mark.parametrize("constant", [-1000, 7, 100000])
 def test_a_constant_added_to_all_pixels_changes_nothing(constant):
     pixels, geom = spotty(6).astype(np.int32), flat_detgeom(70, 90)
-    one = search(PeakFinder9(**EAGER), pixels, geom)
-    other = search(PeakFinder9(**EAGER), pixels + constant, geom)
+    one = search(Peakfinder9(**EAGER), pixels, geom)
+    other = search(Peakfinder9(**EAGER), pixels + constant, geom)
     assert len(one) > 5
     np.testing.assert_allclose(table(one), table(other), rtol=1e-6)
 
@@ -121,7 +121,7 @@ def one_spot(fs: float = 30.2, ss: float = 20.9, height: float = 400.0) -> np.nd
 
 
 def test_a_spot_is_found_where_it_is_and_as_strong_as_it_is():
-    found = search(PeakFinder9(min_sig=1.0, min_snr_peak_pix=2.0), one_spot(), flat_detgeom(60, 80))
+    found = search(Peakfinder9(min_sig=1.0, min_snr_peak_pix=2.0), one_spot(), flat_detgeom(60, 80))
     assert len(found) == 1
     assert found.fs[0] == pytest.approx(30.2, abs=0.05)
     assert found.ss[0] == pytest.approx(20.9, abs=0.05)
@@ -131,7 +131,7 @@ def test_a_spot_is_found_where_it_is_and_as_strong_as_it_is():
 
 @pytest.mark.parametrize(("fs", "ss"), [(0.5, 20.5), (79.5, 20.5), (30.5, 0.5), (30.5, 59.5)])
 def test_a_spot_on_an_edge_is_found_and_one_in_a_corner_is_not(fs, ss):
-    stage = PeakFinder9(min_sig=1.0)
+    stage = Peakfinder9(min_sig=1.0)
     assert len(search(stage, one_spot(fs, ss), flat_detgeom(60, 80))) == 1
     corner = one_spot(0.5 if fs < 40 else 79.5, 0.5 if ss < 30 else 59.5)
     assert len(search(stage, corner, flat_detgeom(60, 80))) == 0
@@ -140,42 +140,42 @@ def test_a_spot_on_an_edge_is_found_and_one_in_a_corner_is_not(fs, ss):
 def test_touching_spots_are_one_peak_and_spots_further_apart_are_two():
     pixels = np.full((40, 40), 5)
     pixels[10, 10], pixels[10, 11], pixels[10, 12] = 500, 300, 450
-    assert len(search(PeakFinder9(), pixels, flat_detgeom(40, 40))) == 1
+    assert len(search(Peakfinder9(), pixels, flat_detgeom(40, 40))) == 1
     pixels[10, 11] = 5
-    assert len(search(PeakFinder9(), pixels, flat_detgeom(40, 40))) == 2
+    assert len(search(Peakfinder9(), pixels, flat_detgeom(40, 40))) == 2
     pixels[10, 12], pixels[20, 20] = 5, 500
-    assert len(search(PeakFinder9(), pixels, flat_detgeom(40, 40))) == 2
+    assert len(search(Peakfinder9(), pixels, flat_detgeom(40, 40))) == 2
 
 
 def test_a_saturated_plateau_is_one_peak_and_can_be_left_out():
     pixels = np.full((40, 40), 5)
     pixels[10:13, 10:13] = 1000
     geom = flat_detgeom(40, 40, max_adu=900.0)
-    found = search(PeakFinder9(), pixels, geom)
+    found = search(Peakfinder9(), pixels, geom)
     assert (found.fs.tolist(), found.ss.tolist(), found.num_pixels.tolist()) == ([11.5], [11.5], [9])
-    assert len(search(PeakFinder9(use_saturated=False), pixels, geom)) == 0
-    assert len(search(PeakFinder9(use_saturated=False), pixels, flat_detgeom(40, 40))) == 1
+    assert len(search(Peakfinder9(use_saturated=False), pixels, geom)) == 0
+    assert len(search(Peakfinder9(use_saturated=False), pixels, flat_detgeom(40, 40))) == 1
 
 
 def test_bad_pixels_and_pixels_that_are_not_finite_take_no_part():
     pixels, bad = one_spot(), np.zeros((60, 80))
     bad[20, 31] = bad[18, 28] = bad[23, 30] = 1
-    masked = search(PeakFinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))
+    masked = search(Peakfinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))
     assert len(masked) == 1
     for value in (np.nan, np.inf, -np.inf, 1e9, -1e9):
         pixels[bad == 1] = value
-        again = search(PeakFinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))
+        again = search(Peakfinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))
         assert np.array_equal(table(again), table(masked))
         if not np.isfinite(value):
-            assert np.array_equal(table(search(PeakFinder9(min_sig=1.0), pixels, flat_detgeom(60, 80))), table(masked))
+            assert np.array_equal(table(search(Peakfinder9(min_sig=1.0), pixels, flat_detgeom(60, 80))), table(masked))
     bad[18:24, 28:34] = 1
-    assert len(search(PeakFinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))) == 0
+    assert len(search(Peakfinder9(min_sig=1.0), pixels, flat_detgeom(60, 80, bad=bad))) == 0
 
 
 def test_a_mask_that_changes_from_frame_to_frame_is_followed():
     pixels, bad = one_spot(), np.zeros((60, 80))
     bad[14:27, 24:37] = 1
-    running = PeakFinder9(min_sig=1.0).open(Context())
+    running = Peakfinder9(min_sig=1.0).open(Context())
     frames = [flat_detgeom(60, 80), flat_detgeom(60, 80, bad=bad), flat_detgeom(60, 80)]
     assert [len(running(Image.of(data=pixels), geom)) for geom in frames] == [1, 0, 1]
 
@@ -183,38 +183,38 @@ def test_a_mask_that_changes_from_frame_to_frame_is_followed():
 def test_resolution_limits_are_kept():
     pixels = one_spot(fs=60.5, ss=30.5)
     for low, high, n in ((0, 0, 1), (0, 30, 1), (10, 30, 1), (30, 0, 0), (0, 15, 0)):
-        assert len(search(PeakFinder9(min_sig=1.0, min_res=low, max_res=high), pixels, flat_detgeom(60, 80))) == n
+        assert len(search(Peakfinder9(min_sig=1.0, min_res=low, max_res=high), pixels, flat_detgeom(60, 80))) == n
 
 
 def test_no_index_panels_and_blank_frames_have_no_peaks():
-    assert len(search(PeakFinder9(), one_spot(), flat_detgeom(60, 80, no_index=True))) == 0
-    assert len(search(PeakFinder9(), one_spot(), flat_detgeom(60, 80, bad=np.ones((60, 80))))) == 0
+    assert len(search(Peakfinder9(), one_spot(), flat_detgeom(60, 80, no_index=True))) == 0
+    assert len(search(Peakfinder9(), one_spot(), flat_detgeom(60, 80, bad=np.ones((60, 80))))) == 0
     for value in (0, -5, 1e9, np.nan, np.inf):
         for min_sig in (0.0, 11.0):
             pixels = np.full((60, 80), value)
-            assert len(search(PeakFinder9(min_sig=min_sig), pixels, flat_detgeom(60, 80))) == 0
+            assert len(search(Peakfinder9(min_sig=min_sig), pixels, flat_detgeom(60, 80))) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2), (3, 3)])
 def test_the_smallest_panels_do_no_harm(shape):
     pixels = np.zeros(shape, np.uint16)
     pixels[-1, -1] = 999
-    assert len(search(PeakFinder9(), pixels, flat_detgeom(*shape))) == 0
+    assert len(search(Peakfinder9(), pixels, flat_detgeom(*shape))) == 0
 
 
 def test_a_missing_or_foreign_array_rejects_the_frame():
     for pixels, reason in (({"other": np.zeros((9, 9))}, "missing_key"), (np.zeros((9, 9), complex), "wrong_dtype")):
         with pytest.raises(RejectFrame) as rejection:
-            search(PeakFinder9(), pixels, flat_detgeom(9, 9))
+            search(Peakfinder9(), pixels, flat_detgeom(9, 9))
         assert rejection.value.reason == reason
 
 
 def test_the_contract_and_the_defaults_are_those_of_indexamajig():
-    assert contract_of(PeakFinder9).reads == (Image, DetGeom)
-    assert contract_of(PeakFinder9).writes == (PeakList,)
-    s = PeakFinder9()
+    assert contract_of(Peakfinder9).reads == (Image, DetGeom)
+    assert contract_of(Peakfinder9).writes == (PeakList,)
+    s = Peakfinder9()
     assert (s.min_snr_biggest_pix, s.min_snr_peak_pix, s.min_sig, s.min_snr) == (7, 6, 11, 5)
     assert (s.min_peak_over_neighbour, s.local_bg_radius, s.use_saturated) == (-math.inf, 3, True)
     for wrong in ({"min_sig": -1}, {"local_bg_radius": 0}, {"min_peak_over_neighbour": math.nan}):
         with pytest.raises(ValidationError):
-            PeakFinder9(**wrong)
+            Peakfinder9(**wrong)

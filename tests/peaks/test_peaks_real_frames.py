@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from peak_frames import flat_detgeom, peakfinder8_reference, search, table
 
-from stages.peaks.peakfinder8 import PeakFinder8
+from stages.peaks.peakfinder8 import Peakfinder8
 from stages.peaks.validate import Validate
 from stages.peaks.zaef import Zaef
 from stages.records.peaklist import PeakList
@@ -45,7 +45,7 @@ def near(found: PeakList, others: PeakList, pixels: float) -> np.ndarray:
 def test_both_searches_find_the_bragg_peaks_of_a_cspad_frame(cspad):
     geom = flat_detgeom(*cspad.shape)
     zaef = search(Zaef(threshold=200, min_sq_gradient=10000), cspad, geom)
-    pf8 = search(PeakFinder8(threshold=200), cspad, geom)
+    pf8 = search(Peakfinder8(threshold=200), cspad, geom)
     assert 5 <= len(zaef) <= 20
     assert 5 <= len(pf8) <= 20
     inside = (pf8.fs > 8) & (pf8.fs < 380) & (pf8.ss > 8) & (pf8.ss < 177)
@@ -56,7 +56,7 @@ def test_both_searches_find_the_bragg_peaks_of_a_cspad_frame(cspad):
 def test_peakfinder8_gives_the_peaks_of_the_reference_on_a_cspad_frame(cspad):
     geom = flat_detgeom(*cspad.shape)
     for options in ({"threshold": 300.0}, {"threshold": 100.0, "min_snr": 4.0}):
-        found = search(PeakFinder8(**options), cspad, geom)
+        found = search(Peakfinder8(**options), cspad, geom)
         expected = peakfinder8_reference([cspad], geom, **options)[:, :4]
         np.testing.assert_allclose(table(found), expected[np.lexsort((expected[:, 1], expected[:, 2]))], rtol=1e-5)
 
@@ -64,7 +64,7 @@ def test_peakfinder8_gives_the_peaks_of_the_reference_on_a_cspad_frame(cspad):
 def test_the_peaks_of_a_captured_frame_are_found_again(captured):
     pixels, sent = captured
     geom = flat_detgeom(*pixels.shape)
-    pf8 = search(PeakFinder8(threshold=30), pixels, geom)
+    pf8 = search(Peakfinder8(threshold=30), pixels, geom)
     assert near(pf8, sent, 1.0).mean() > 0.95
     strong = sent.select(sent.intensity > np.median(sent.intensity))
     assert near(strong, pf8, 1.0).mean() > 0.95

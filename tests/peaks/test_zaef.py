@@ -10,8 +10,8 @@ from peak_frames import add_spot, detgeom, flat_detgeom, search, small_panel, ta
 from pydantic import ValidationError
 
 from pipeline.stage import contract_of
+from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks.zaef import Zaef
-from stages.pixels.tables import PIXEL_TYPES
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList

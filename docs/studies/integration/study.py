@@ -24,7 +24,7 @@ from stages.index.pairs import Pairs
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings, RunningRings
 from stages.peaks.hit import HitFinder
-from stages.peaks.peakfinder8 import PeakFinder8
+from stages.peaks.peakfinder8 import Peakfinder8
 from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict
 from stages.records import Crystal, Crystals, Image, PeakList
 from stages.refine.prediction import Prediction
@@ -132,7 +132,7 @@ def chain(span: tuple[int, int]) -> dict[str, list[Measured]]:
         cell = Path(folder, "lysozyme.cell")
         cell.write_text(apparatus.cell_text)
         index = Pairs(cell=cell).open(Context())
-    search = PeakFinder8(threshold=15.0, min_snr=5.0).open(Context())
+    search = Peakfinder8(threshold=15.0, min_snr=5.0).open(Context())
     hit, refine = HitFinder(min_peaks=15), Prediction().open(Context())
     running = {name: stage.open(Context()) for name, stage in METHODS.items()}
     results: dict[str, list[Measured]] = {source: [] for source in PEAKS}

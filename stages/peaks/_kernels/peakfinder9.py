@@ -9,33 +9,82 @@ m and standard deviation s of the n border pixels, and mean a of any four of the
 
     v - a > (k - g) max(s, min_sig) >= (k - g) max(sqrt(q / n), min_sig)        if k > g
 
-:func:`measure` then decides about each of them, by the conditions themselves.
+:func:`examine` then decides about each of them, by the conditions themselves.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
+from stages.peaks._kernels.panels import LARGEST, PanelPixels
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
-LARGEST = np.float32(np.finfo(np.float32).max)
 MISSING = np.float32(np.nan)
 ROUNDING = np.float32(1e-5)
 """What float32 sums may be off by, relative to the largest term; the screen is that much too kind."""
+SAFE = 0.999
+"""By this factor the bound on squares is lowered, for the same reason."""
 WORD = 8
+"""Flags (bytes) that are looked at together, as one 64-bit number."""
 
-FS, SS, INTENSITY, SNR, HIGHEST, NUM_PIXELS = range(6)
-"""Columns of the table of peaks."""
+FS, SS, INTENSITY, SNR, HIGHEST, NUM_PIXELS, N_COLUMNS = range(7)
+"""Columns of the table of peaks, and their number."""
 
 Array = NDArray[Any]
 
 
+class Conditions(NamedTuple):
+    """What makes a peak; the parameters of the stage of the same names.
+
+    Attributes
+    ----------
+    radius
+        Reach of the window, pixels.
+    min_over_neighbour, min_sig
+        In ADU.
+    min_snr_biggest_pix, min_snr_peak_pix, min_snr
+        In standard deviations of the background.
+    """
+
+    radius: int
+    min_over_neighbour: float
+    min_snr_biggest_pix: float
+    min_snr_peak_pix: float
+    min_snr: float
+    min_sig: float
+
+
+class Limits(NamedTuple):
+    """Where and how high peaks may be: distance from the beam in pixels (`max_res` 0: any), highest pixel in ADU."""
+
+    min_res: float
+    max_res: float
+    highest_allowed: float
+
+
+class Workspace(NamedTuple):
+    """Room for 2 radius + 1 rows with their margins, float32, and flags (uint8): a panel's width rounded up to WORD."""
+
+    buffer: Array
+    flags: Array
+
+
+class Window(NamedTuple):
+    """The rows around a pixel: ``rows[slot[k]]`` is the k-th one of the window; work space for what lies within it."""
+
+    rows: Array
+    slot: Array
+    seen: Array
+    stack: Array
+
+
 @kernel
-def load(flat: Array, where: Array, bad: Array, ss: int, radius: int, out: Array) -> None:
+def load(panel: PanelPixels, ss: int, radius: int, out: Array) -> None:
     """Put one row of a panel into the buffer, NaN where it is bad, and everywhere if it is beyond the panel."""
+    flat, where, bad = panel
     width = where[WIDTH]
     if ss < 0 or ss >= where[HEIGHT]:
         out[:] = MISSING
@@ -98,31 +147,27 @@ def screen(
 
 
 @kernel
-def measure(
-    rows: Array,
-    slot: Array,
-    x: int,
-    radius: int,
-    min_over_neighbour: float,
-    min_snr_biggest_pix: float,
-    min_snr_peak_pix: float,
-    min_snr: float,
-    min_sig: float,
-    seen: Array,
-    stack: Array,
-    out: Array,
-) -> bool:
-    """Decide whether the pixel in column `x` of the buffer's middle row is a peak's highest; fill the row `out` of its table.
+def outranks(other: float, v: float, dx: int, dy: int) -> bool:
+    """Return whether a pixel, dx and dy away from another of value v, is higher, or as high and met earlier."""
+    return other > v or (other == v and (dy < 0 or (dy == 0 and dx < 0)))
 
-    ``rows[slot[k]]`` is the k-th row of the window. FS and SS are counted from that pixel. `seen` and `stack` are work space.
-    """
+
+@kernel
+def is_summit(window: Window, x: int, radius: int) -> bool:
+    """Return whether no neighbour outranks the pixel in column `x` of the window's middle row."""
+    rows, slot = window.rows, window.slot
     v = rows[slot[radius], x]
     for dy in range(-1, 2):
         for dx in range(-1, 2):
-            other = rows[slot[radius + dy], x + dx]
-            earlier = dy < 0 or (dy == 0 and dx < 0)
-            if other > v or (earlier and other == v):
+            if outranks(rows[slot[radius + dy], x + dx], v, dx, dy):
                 return False
+    return True
+
+
+@kernel
+def border_of(window: Window, x: int, radius: int) -> tuple[int, float, float, float]:
+    """Return number, mean, variance and highest value of the good pixels of the window's border."""
+    rows, slot = window.rows, window.slot
     n = 0
     total = 0.0
     total_sq = 0.0
@@ -137,12 +182,19 @@ def measure(
                 total += value
                 total_sq += value * value
                 highest = max(highest, value)
-    if n < 4 * radius:
-        return False
     mean = total / n
-    sigma = max(math.sqrt(max(total_sq / n - mean * mean, 0.0)), min_sig)
-    if not v > highest + min_over_neighbour or not v - mean > min_snr_biggest_pix * sigma:
-        return False
+    return n, mean, max(total_sq / n - mean * mean, 0.0), highest
+
+
+@kernel
+def grow(window: Window, x: int, radius: int, mean: float, height: float, out: Array) -> bool:
+    """Add up what hangs together with the pixel in column `x` of the middle row and is more than `height` above the mean.
+
+    Fills FS and SS, counted from that pixel, INTENSITY and NUM_PIXELS. Returns False if another pixel outranks it.
+    """
+    rows, slot = window.rows, window.slot
+    seen, stack = window.seen, window.stack
+    v = rows[slot[radius], x]
     seen[:] = 0
     side = 2 * radius + 1
     stack[0] = radius * side + radius
@@ -166,74 +218,93 @@ def measure(
             for nx in range(max(dx - 1, 1 - radius), min(dx + 2, radius)):
                 place = (ny + radius) * side + nx + radius
                 other = rows[slot[radius + ny], x + nx]
-                if seen[place] or not other - mean > min_snr_peak_pix * sigma:
+                if seen[place] or not other - mean > height:
                     continue
-                if other > v or (other == v and (ny < 0 or (ny == 0 and nx < 0))):
+                if outranks(other, v, nx, ny):
                     return False
                 seen[place] = 1
                 stack[size] = place
                 size += 1
-    if not intensity > min_snr * sigma or intensity <= 0.0:
-        return False
     out[FS] = sum_fs / intensity
     out[SS] = sum_ss / intensity
     out[INTENSITY] = intensity
-    out[SNR] = intensity / sigma if sigma > 0.0 else np.inf
-    out[HIGHEST] = v
     out[NUM_PIXELS] = num_pixels
     return True
 
 
 @kernel
+def examine(window: Window, x: int, conditions: Conditions, out: Array) -> bool:
+    """Decide whether the pixel in column `x` of the window's middle row is a peak's highest; fill the row `out` of its table.
+
+    FS and SS are counted from that pixel.
+    """
+    radius = conditions.radius
+    v = window.rows[window.slot[radius], x]
+    if not is_summit(window, x, radius):
+        return False
+    n, mean, variance, highest = border_of(window, x, radius)
+    if n < 4 * radius:
+        return False
+    sigma = max(math.sqrt(variance), conditions.min_sig)
+    if not v > highest + conditions.min_over_neighbour or not v - mean > conditions.min_snr_biggest_pix * sigma:
+        return False
+    if not grow(window, x, radius, mean, conditions.min_snr_peak_pix * sigma, out):
+        return False
+    intensity = out[INTENSITY]
+    if not intensity > conditions.min_snr * sigma or intensity <= 0.0:
+        return False
+    out[SNR] = intensity / sigma if sigma > 0.0 else np.inf
+    out[HIGHEST] = v
+    return True
+
+
+@kernel
 def distance_from_beam(vectors: Array, fs: int, ss: int) -> float:
-    """Return a pixel's distance from the beam in pixels; x and y are cut down to whole pixels first, as for peakfinder8."""
+    """Return a pixel's distance from the beam in pixels; x and y are cut down to whole pixels first, as for peakfinder8.
+
+    `vectors` is cnx, cny, fsx, fsy, ssx, ssy in pixels.
+    """
     x = int(vectors[0] + fs * vectors[2] + ss * vectors[4])
     y = int(vectors[1] + fs * vectors[3] + ss * vectors[5])
     return math.sqrt(x * x + y * y)
 
 
 @kernel
+def is_within(panel_vectors: Array, fs: int, ss: int, limits: Limits) -> bool:
+    """Return whether a pixel is within the limits of resolution."""
+    if not (limits.min_res > 0 or limits.max_res > 0):
+        return True
+    distance = distance_from_beam(panel_vectors, fs, ss)
+    return distance > limits.min_res and (not limits.max_res > 0 or distance < limits.max_res)
+
+
+@kernel
 def find_peaks(
-    flat: Array,
-    where: Array,
-    bad: Array,
-    vectors: Array,
-    radius: int,
-    min_over_neighbour: float,
-    min_snr_biggest_pix: float,
-    min_snr_peak_pix: float,
-    min_snr: float,
-    min_sig: float,
-    min_res: float,
-    max_res: float,
-    highest_allowed: float,
-    buffer: Array,
-    flags: Array,
-    found: Array,
+    panel: PanelPixels, vectors: Array, conditions: Conditions, limits: Limits, workspace: Workspace, found: Array
 ) -> int:
     """Search one panel; fill rows of `found` (positions of pixel centres are whole numbers) and return how many.
 
-    Stops when `found` is full. `buffer` has room for 2 radius + 1 rows, as wide as the panel with a margin of `radius` on
-    either side; `flags` (uint8) is as wide as the panel, rounded up to WORD.
+    `vectors` (6,) are the panel's corner and steps in pixels (:func:`distance_from_beam`). Stops when `found` is full.
     """
+    where, flags = panel.where, workspace.flags
     width = where[WIDTH]
+    radius = conditions.radius
     side = 2 * radius + 1
-    rows = buffer[: side * (width + 2 * radius)].reshape(side, width + 2 * radius)
+    rows = workspace.buffer[: side * (width + 2 * radius)].reshape(side, width + 2 * radius)
     rows[:] = MISSING
     possible = flags[:width]
     words = flags[: (width + WORD - 1) // WORD * WORD].view(np.uint64)
     flags[width:] = 0
-    seen = np.zeros(side * side, np.uint8)
-    stack = np.empty(side * side, np.int64)
     slot = np.empty(side, np.int64)
-    spare = min_snr_biggest_pix - math.sqrt(2.0 * radius - 1.0)
-    least = np.float32(spare * min_sig) if spare > 0 else np.float32(-np.inf)
-    factor = np.float32(max(spare, 0.0) ** 2 / (8.0 * radius) * 0.999)
+    window = Window(rows, slot, np.zeros(side * side, np.uint8), np.empty(side * side, np.int64))
+    spare = conditions.min_snr_biggest_pix - math.sqrt(2.0 * radius - 1.0)
+    least = np.float32(spare * conditions.min_sig) if spare > 0 else np.float32(-np.inf)
+    factor = np.float32(max(spare, 0.0) ** 2 / (8.0 * radius) * SAFE)
     for ss in range(radius):
-        load(flat, where, bad, ss, radius, rows[ss % side])
+        load(panel, ss, radius, rows[ss % side])
     n = 0
     for ss in range(where[HEIGHT]):
-        load(flat, where, bad, ss + radius, radius, rows[(ss + radius) % side])
+        load(panel, ss + radius, radius, rows[(ss + radius) % side])
         for k in range(side):
             slot[k] = (ss - radius + k + side) % side
         screen(
@@ -251,27 +322,10 @@ def find_peaks(
             if words[w] == 0:
                 continue
             for fs in range(w * WORD, min((w + 1) * WORD, width)):
-                if not possible[fs] or not measure(
-                    rows,
-                    slot,
-                    fs + radius,
-                    radius,
-                    min_over_neighbour,
-                    min_snr_biggest_pix,
-                    min_snr_peak_pix,
-                    min_snr,
-                    min_sig,
-                    seen,
-                    stack,
-                    found[n],
-                ):
+                if not possible[fs] or not examine(window, fs + radius, conditions, found[n]):
                     continue
-                if found[n, HIGHEST] > highest_allowed:
+                if found[n, HIGHEST] > limits.highest_allowed or not is_within(vectors, fs, ss, limits):
                     continue
-                if min_res > 0 or max_res > 0:
-                    distance = distance_from_beam(vectors, fs, ss)
-                    if not distance > min_res or (max_res > 0 and not distance < max_res):
-                        continue
                 found[n, FS] += fs
                 found[n, SS] += ss
                 n += 1

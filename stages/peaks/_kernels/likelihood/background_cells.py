@@ -7,16 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
+from stages.peaks._kernels.likelihood.tuples import Background, SquareLimits
+from stages.peaks._kernels.panels import ANY_ORDER, LARGEST
 
 Array = NDArray[Any]
 
 TILE_SS, TILE_FS = 16, 32
 SQUARE = 25.0
-LARGEST = np.float32(np.finfo(np.float32).max)
+"""Pixels of a square of 5 x 5."""
 ROUNDS = 3
 CLIP = 3.0
-ANY_ORDER = {"reassoc", "nsz", "contract"}
-"""Sums may be taken in any order; NaN stays NaN."""
+ROUNDING = 1e-6
+"""Bounds are so much wider, relative to the mean: samples that are one number are all kept, though the mean is rounded."""
+SUM_ROUNDING = 1e-5
+"""What the sum over a square, taken in float32, may be off by, relative to the background's."""
 
 
 @kernel
@@ -81,7 +85,7 @@ def choose_samples(cell: Array, bad: Array, width: Array, start: Array, per_cell
 
 @kernel(fastmath=ANY_ORDER)
 def describe_cells(
-    values: Array, first: Array, inner: Array, outer: Array, gain: float, mean: Array, variance: Array
+    values: Array, first: Array, inner: Array, outer: Array, gain: float, background: Background
 ) -> None:
     """Find each cell's mean and variance from its samples ``values[first[c]:first[c + 1]]``.
 
@@ -90,6 +94,7 @@ def describe_cells(
     cells next to it towards the beam (`inner`) and away from it (`outer`), half as much each; -1 where there is none. A
     cell without good samples gets what its neighbours have.
     """
+    mean, variance = background.mean, background.variance
     cells = first.size - 1
     n_of = np.zeros(cells)
     raw_mean = np.zeros(cells)
@@ -112,7 +117,7 @@ def describe_cells(
                 break
             raw_mean[c] = total / n
             raw_variance[c] = max(total_sq / n - raw_mean[c] * raw_mean[c], 0.0)
-            reach = CLIP * math.sqrt(raw_variance[c]) + 1e-6 * abs(raw_mean[c])
+            reach = CLIP * math.sqrt(raw_variance[c]) + ROUNDING * abs(raw_mean[c])
             if n_of[c] == n:
                 break
             n_of[c] = n
@@ -133,18 +138,19 @@ def describe_cells(
 
 @kernel
 def square_thresholds(
-    mean: Array, variance: Array, gain: float, significance: float, tile_first: Array, tile_cells: Array, cell_limit: Array,
-    tile_limit: Array,
-) -> None:  # fmt: skip
+    background: Background, gain: float, significance: float, tile_first: Array, tile_cells: Array, limits: SquareLimits
+) -> None:
     """Set what a square's sum must exceed in each cell, and the least of it in each tile.
 
     With M = 25 variance / gain^2 expected photons, a sum of M + d has the significance z where (nearly)
     d = z sqrt(M) + z^2 / 6.
     """
+    mean, variance = background.mean, background.variance
+    cell_limit, tile_limit = limits.of_cell, limits.of_tile
     for c in range(mean.size):
         expected = SQUARE * variance[c] / (gain * gain)
         excess = significance * math.sqrt(expected) + significance * significance / 6.0
-        cell_limit[c] = SQUARE * mean[c] + gain * excess + 1e-5 * SQUARE * abs(mean[c])
+        cell_limit[c] = SQUARE * mean[c] + gain * excess + SUM_ROUNDING * SQUARE * abs(mean[c])
     for t in range(tile_limit.size):
         least = LARGEST
         for k in range(tile_first[t], tile_first[t + 1]):

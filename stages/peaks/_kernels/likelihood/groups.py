@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
+from stages.peaks._kernels.likelihood.tuples import Background, Candidates
 from stages.pixels.columns import HEIGHT, START, WIDTH
 
 Array = NDArray[Any]
 
 DIP = 2.5
+NOISE = 2.0 / (4.0 * math.pi)
+"""Variance of a difference of two levels, in units of a pixel's: each is smoothed with a Gaussian g of one pixel, and the
+integral of g^2 is 1 / 4 pi."""
 MANY = 20000
 """Candidates from which an ordinary sort is as fast, and safe."""
 
@@ -55,18 +59,15 @@ def from_highest(level: Array, order: Array) -> None:
 
 
 @kernel
-def join(
-    where: Array, cell: Array, variance: Array, gain: float, candidate: Array, level: Array, panel: Array, label: Array,
-    parent: Array,
-) -> None:  # fmt: skip
-    """Put candidates together that belong to one peak: ``parent`` leads each to the highest of its peak.
+def join(where: Array, background: Background, gain: float, candidates: Candidates) -> None:
+    """Put candidates together that belong to one peak: `parent` leads each to the highest of its peak.
 
     The level is lowered from the highest candidate down. Where it uncovers the pass between two mountains, the lower one is a
     peak of its own only if its summit stands above the pass by more than DIP standard deviations of that difference (the
-    summit's persistence); else it becomes a part of the higher one. `label` is a map in packed order, all 0; it is left with
-    1 + the candidate's number at each candidate.
+    summit's persistence); else it becomes a part of the higher one. `label` is all 0 before.
     """
-    noise = 2.0 / (4.0 * math.pi)  # of a difference of two levels, in units of a pixel's variance
+    candidate, level, panel, parent, label = candidates
+    cell, variance = background.cell, background.variance
     if candidate.size < MANY:
         order = np.empty(candidate.size, np.int64)
         from_highest(level, order)
@@ -91,7 +92,7 @@ def join(
                     mine = summit
                 elif summit != mine:
                     high, low = (mine, summit) if level[mine] >= level[summit] else (summit, mine)
-                    scatter = noise * (variance[cell[candidate[low]]] + gain * max(level[low], 0.0))
+                    scatter = NOISE * (variance[cell[candidate[low]]] + gain * max(level[low], 0.0))
                     if level[low] - level[k] <= DIP * math.sqrt(scatter):
                         parent[low] = high
                         mine = high

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
+from stages.compute.pixel_types import PIXEL_TYPES
 
 Array = NDArray[Any]
 
-INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT32, FLOAT64 = range(10)
-"""Kinds of pixels, in the order of ``PIXEL_TYPES``."""
+FIRST_FLOAT = PIXEL_TYPES.index(np.float32)
+"""Kinds from here on may be infinite or not a number."""
+LAST = len(PIXEL_TYPES) - 1
 
 
 def _number_at(typing: Any, raw: Any, i: Any, dtype: Any) -> Any:  # noqa: ARG001
@@ -43,50 +45,61 @@ def copy_as(raw: Array, origin: int, dtype: Any, out: Array) -> None:
         out[x] = np.float32(number_at(raw, origin + np.int64(x), dtype))
 
 
+def copy_if(raw: Array, kind: int, origin: int, out: Array, number: int) -> None:
+    """In kernels: :func:`copy_as` with the type of that kind, if its number is `number` or more."""
+
+
+@overload(copy_if)
+def copy_if_compiled(raw: Any, kind: Any, origin: Any, out: Any, number: Any) -> Any:  # noqa: ARG001
+    """Try one type after the other: each number is a function of its own, which calls that of the next."""
+    if not isinstance(number, types.IntegerLiteral):
+        return None
+    this = number.literal_value
+    dtype, following = PIXEL_TYPES[this], this + 1
+
+    def last(raw: Any, kind: Any, origin: Any, out: Any, number: Any) -> Any:  # noqa: ARG001
+        copy_as(raw, origin, dtype, out)
+
+    def choose(raw: Any, kind: Any, origin: Any, out: Any, number: Any) -> Any:  # noqa: ARG001
+        if kind == this:
+            copy_as(raw, origin, dtype, out)
+        else:
+            copy_if(raw, kind, origin, out, following)
+
+    return last if this == LAST else choose
+
+
 @kernel
 def copy_pixels(raw: Array, kind: int, origin: int, out: Array) -> None:
     """Copy neighbouring pixels, from number `origin` on, to the float32 `out`."""
-    if kind == INT8:
-        copy_as(raw, origin, np.int8, out)
-    elif kind == INT16:
-        copy_as(raw, origin, np.int16, out)
-    elif kind == INT32:
-        copy_as(raw, origin, np.int32, out)
-    elif kind == INT64:
-        copy_as(raw, origin, np.int64, out)
-    elif kind == UINT8:
-        copy_as(raw, origin, np.uint8, out)
-    elif kind == UINT16:
-        copy_as(raw, origin, np.uint16, out)
-    elif kind == UINT32:
-        copy_as(raw, origin, np.uint32, out)
-    elif kind == UINT64:
-        copy_as(raw, origin, np.uint64, out)
-    elif kind == FLOAT32:
-        copy_as(raw, origin, np.float32, out)
-    else:
-        copy_as(raw, origin, np.float64, out)
+    copy_if(raw, kind, origin, out, 0)
+
+
+def pixel_if(raw: Array, kind: int, i: int, number: int) -> np.float32:  # noqa: ARG001
+    """In kernels: pixel number i as one of that kind, if its number is `number` or more."""
+    return np.float32(np.nan)
+
+
+@overload(pixel_if)
+def pixel_if_compiled(raw: Any, kind: Any, i: Any, number: Any) -> Any:  # noqa: ARG001
+    """Try one type after the other, as :func:`copy_if_compiled` does."""
+    if not isinstance(number, types.IntegerLiteral):
+        return None
+    this = number.literal_value
+    dtype, following = PIXEL_TYPES[this], this + 1
+
+    def last(raw: Any, kind: Any, i: Any, number: Any) -> Any:  # noqa: ARG001
+        return np.float32(number_at(raw, i, dtype))
+
+    def choose(raw: Any, kind: Any, i: Any, number: Any) -> Any:  # noqa: ARG001
+        if kind == this:
+            return np.float32(number_at(raw, i, dtype))
+        return pixel_if(raw, kind, i, following)
+
+    return last if this == LAST else choose
 
 
 @kernel
 def pixel(raw: Array, kind: int, i: int) -> np.float32:
     """Return one pixel, number i of its array."""
-    if kind == INT8:
-        return np.float32(number_at(raw, i, np.int8))
-    if kind == INT16:
-        return np.float32(number_at(raw, i, np.int16))
-    if kind == INT32:
-        return np.float32(number_at(raw, i, np.int32))
-    if kind == INT64:
-        return np.float32(number_at(raw, i, np.int64))
-    if kind == UINT8:
-        return np.float32(number_at(raw, i, np.uint8))
-    if kind == UINT16:
-        return np.float32(number_at(raw, i, np.uint16))
-    if kind == UINT32:
-        return np.float32(number_at(raw, i, np.uint32))
-    if kind == UINT64:
-        return np.float32(number_at(raw, i, np.uint64))
-    if kind == FLOAT32:
-        return np.float32(number_at(raw, i, np.float32))
-    return np.float32(number_at(raw, i, np.float64))
+    return pixel_if(raw, kind, i, 0)

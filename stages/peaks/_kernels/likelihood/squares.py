@@ -7,26 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.likelihood.background_cells import LARGEST, TILE_FS, TILE_SS
-from stages.peaks._kernels.likelihood.pixels import FLOAT32, copy_pixels, pixel
+from stages.peaks._kernels.likelihood.background_cells import TILE_FS, TILE_SS
+from stages.peaks._kernels.likelihood.pixels import FIRST_FLOAT, copy_pixels, pixel
+from stages.peaks._kernels.likelihood.tuples import Background, BadPixels, Candidates, RawPixels, SquareLimits
+from stages.peaks._kernels.panels import LARGEST
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
 
 WIDE = 4 * TILE_FS
 """Squares that are compared together, each with the limit of its tile."""
+N_LINES = 7
+"""Lines of the buffer of :func:`screen`: two rows of pixels, the sums over a square's columns, three sums of pairs, limits."""
 
 
 @kernel
-def load_row(
-    raw: Array, kind: int, origin: int, step: int, begin: int, width: int, bad: Array, bad_cell: Array, k: int,
-    cell: Array, mean: Array, out: Array,
-) -> int:  # fmt: skip
-    """Copy one row of pixels to ``out[2:width + 2]`` with the cell's mean for those that are bad or not finite.
+def load_row(pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, background: Background, out: Array) -> int:
+    """Copy row `ss` of panel `p` to ``out[2:width + 2]`` with the cell's mean for pixels that are bad or not finite.
 
-    The two places at either end repeat what is next to them. `k` is where the row's bad pixels begin in the list `bad` of
-    packed places (their cells: `bad_cell`); returns where they end.
+    The two places at either end repeat what is next to them. `k` is where the row's bad pixels begin in their list; returns
+    where they end.
     """
+    raw, kind, where, _ = pixels
+    cell, mean = background.cell, background.mean
+    width, step = where[p, WIDTH], where[p, STRIDE_FS]
+    origin = where[p, OFFSET] + ss * where[p, STRIDE_SS]
+    begin = where[p, START] + ss * width
     row = out[2 : width + 2]
     if step == 1:
         copy_pixels(raw, kind, origin, row)
@@ -34,11 +40,11 @@ def load_row(
         for x in range(width):
             row[x] = pixel(raw, kind, origin + x * step)
     finite = True
-    if kind >= FLOAT32:
+    if kind >= FIRST_FLOAT:
         for x in range(np.uint64(row.size)):
             finite &= abs(row[x]) <= LARGEST
-    while k < bad.size and bad[k] < begin + width:
-        row[bad[k] - begin] = mean[bad_cell[k]]
+    while k < bad.place.size and bad.place[k] < begin + width:
+        row[bad.place[k] - begin] = mean[bad.cell[k]]
         k += 1
     if not finite:
         for x in range(width):
@@ -46,6 +52,26 @@ def load_row(
                 row[x] = mean[cell[begin + x]]
     out[0] = out[1] = row[0]
     out[width + 2] = out[width + 3] = row[width - 1]
+    return k
+
+
+@kernel
+def load_pair(
+    pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, background: Background, upper: Array, lower: Array
+) -> int:
+    """Load rows `ss` and `ss` + 1 of panel `p`; of rows that there are not, the last one is taken again.
+
+    Before, `upper` and `lower` hold the two rows above. Returns where the rows' bad pixels end in their list.
+    """
+    height = pixels.where[p, HEIGHT]
+    for row in (ss, ss + 1):
+        line = upper if row == ss else lower
+        if row < height:
+            k = load_row(pixels, p, row, k, bad, background, line)
+        elif row == ss:
+            line[:] = lower
+        else:
+            line[:] = upper
     return k
 
 
@@ -61,20 +87,47 @@ def any_square_above(columns: Array, limits: Array) -> bool:
 
 
 @kernel
-def screen(
-    raw: Array,
-    kind: int,
-    where: Array,
-    first_tile: Array,
-    bad: Array,
-    bad_cell: Array,
-    is_bad: Array,
+def list_candidates(
+    pixels: RawPixels,
     cell: Array,
-    mean: Array,
     cell_limit: Array,
-    tile_limit: Array,
-    rows: Array,
+    columns: Array,
+    limits: Array,
+    begin: int,
+    rows: int,
+    n: int,
     out: Array,
+) -> int:
+    """List the good pixels of a row whose squares exceed their limits, and the pixels below them; return how many are listed.
+
+    `columns` are sums over the five pixels of each of a square's columns, `limits` those of the tiles, `begin` the row's first
+    packed place. `rows` is 1 if there is no row below, else 2. `n` are listed before; only those that fit are put in `out`.
+    """
+    is_bad = pixels.is_bad
+    width = limits.size
+    for left in range(0, width, WIDE):
+        right = min(left + WIDE, width)
+        if not any_square_above(columns[left : right + 4], limits[left:right]):
+            continue
+        for part in range(left, right, TILE_FS):
+            end = min(part + TILE_FS, right)
+            if not any_square_above(columns[part : end + 4], limits[part:end]):
+                continue
+            for x in range(part, end):
+                total = (columns[x] + columns[x + 4]) + (columns[x + 1] + columns[x + 3]) + columns[x + 2]
+                place = begin + x
+                if total > limits[x] and total > cell_limit[cell[place]]:
+                    for down in range(rows):
+                        if not is_bad[place + down * width]:
+                            if n < out.size:
+                                out[n] = place + down * width
+                            n += 1
+    return n
+
+
+@kernel
+def screen(
+    pixels: RawPixels, bad: BadPixels, background: Background, square_limits: SquareLimits, lines: Array, out: Array
 ) -> int:
     """List the candidates of one array's panels (packed places), panel by panel; return how many, also if `out` holds fewer.
 
@@ -82,48 +135,29 @@ def screen(
     the pixel below a candidate is one, too. Rows come in pairs, whose sums serve several squares: with the sums P of the
     pairs and the first row A of each, the columns' sums of pair j are ``P[j - 1] + P[j] + A[j + 1]``.
 
-    `rows` (7 (widest + 4), float32) is a buffer.
+    `lines` (N_LINES (widest + 4), float32) is a buffer.
     """
+    where, cell = pixels.where, background.cell
+    cell_limit, tile_limit, first_tile = square_limits
     n = 0
     for p in range(where.shape[0]):
         width, height, start = where[p, WIDTH], where[p, HEIGHT], where[p, START]
         tiles_across = (width + TILE_FS - 1) // TILE_FS
-        k = np.searchsorted(bad, start)
+        k = np.searchsorted(bad.place, start)
         room = width + 4
-        upper = rows[:room]
-        lower = rows[room : 2 * room]
-        columns = rows[2 * room : 3 * room]
-        limits = rows[6 * room : 6 * room + width]
+        upper = lines[:room]
+        lower = lines[room : 2 * room]
+        columns = lines[2 * room : 3 * room]
+        limits = lines[6 * room : 6 * room + width]
         for ss in range(-2, height, 2):
-            # the next pair: of rows that there are not, the last one is taken again
-            for row in (ss + 2, ss + 3):
-                line = upper if row == ss + 2 else lower
-                if row < height:
-                    k = load_row(
-                        raw,
-                        kind,
-                        where[p, OFFSET] + row * where[p, STRIDE_SS],
-                        where[p, STRIDE_FS],
-                        start + row * width,
-                        width,
-                        bad,
-                        bad_cell,
-                        k,
-                        cell,
-                        mean,
-                        line,
-                    )
-                elif row == ss + 2:
-                    line[:] = lower
-                else:
-                    line[:] = upper
+            k = load_pair(pixels, p, ss + 2, k, bad, background, upper, lower)
             # three sums of pairs go round
             begin = (3 + (ss // 2 + 1) % 3) * room
-            here = rows[begin : begin + room]
+            here = lines[begin : begin + room]
             begin = (3 + (ss // 2 + 2) % 3) * room
-            below = rows[begin : begin + room]
+            below = lines[begin : begin + room]
             begin = (3 + (ss // 2 + 3) % 3) * room
-            over = rows[begin : begin + room]
+            over = lines[begin : begin + room]
             # in loops of their own: with more arrays in one, the compiler gives up proving that they do not overlap
             for x in range(np.uint64(room)):
                 below[x] = upper[x] + lower[x]
@@ -138,42 +172,20 @@ def screen(
                 for left in range(0, width, TILE_FS):
                     limits[left : min(left + TILE_FS, width)] = tile_limit[tile]
                     tile += 1
-            for left in range(0, width, WIDE):
-                right = min(left + WIDE, width)
-                if not any_square_above(columns[left : right + 4], limits[left:right]):
-                    continue
-                for part in range(left, right, TILE_FS):
-                    end = min(part + TILE_FS, right)
-                    if not any_square_above(columns[part : end + 4], limits[part:end]):
-                        continue
-                    for x in range(part, end):
-                        total = (columns[x] + columns[x + 4]) + (columns[x + 1] + columns[x + 3]) + columns[x + 2]
-                        place = start + ss * width + x
-                        if total > limits[x] and total > cell_limit[cell[place]]:
-                            for down in range(min(2, height - ss)):
-                                if not is_bad[place + down * width]:
-                                    if n < out.size:
-                                        out[n] = place + down * width
-                                    n += 1
+            rows = min(2, height - ss)
+            n = list_candidates(pixels, cell, cell_limit, columns, limits, start + ss * width, rows, n, out)
     return n
 
 
 @kernel
-def smooth(
-    raw: Array,
-    kind: int,
-    where: Array,
-    is_bad: Array,
-    cell: Array,
-    mean: Array,
-    candidate: Array,
-    level: Array,
-    panel: Array,
-) -> None:
-    """Find the height of the smoothed image above the background at each candidate, and its row of `where`.
+def smooth(pixels: RawPixels, background: Background, candidates: Candidates) -> None:
+    """Set each candidate's panel and its level: the height of the smoothed image above the background.
 
     Smoothed with a Gaussian of one pixel over the good pixels of a square of 5 x 5.
     """
+    raw, kind, where, is_bad = pixels
+    cell, mean = background.cell, background.mean
+    candidate, level, panel = candidates.place, candidates.level, candidates.panel
     weight = np.empty(5)
     all_weights = 0.0
     for i in range(5):

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.likelihood.background_cells import LARGEST
 from stages.peaks._kernels.likelihood.columns import AROUND, BACKGROUND, FS, SIGMA, SIGNIFICANCE, SS, VARIANCE
 from stages.peaks._kernels.likelihood.pixels import pixel
+from stages.peaks._kernels.likelihood.tuples import Background, Candidates, RawPixels
+from stages.peaks._kernels.panels import LARGEST
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
@@ -32,38 +33,29 @@ OFF_CENTRE = 1.0
 
 
 @kernel
-def value_at(
-    raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int
-) -> float:
-    """Return a pixel's value; NaN if it is off the panel, bad, not finite or part of another peak."""
+def value_at(pixels: RawPixels, where: Array, candidates: Candidates, summit: int, fs: int, ss: int) -> float:
+    """Return a pixel's value; NaN if it is off the panel, bad, not finite or part of another peak. `where` is a panel's row."""
     if fs < 0 or ss < 0 or fs >= where[WIDTH] or ss >= where[HEIGHT]:
         return np.nan
     place = where[START] + ss * where[WIDTH] + fs
-    if is_bad[place]:
+    if pixels.is_bad[place]:
         return np.nan
-    if label[place] > 0 and parent[label[place] - 1] != summit:
+    label = candidates.label[place]
+    if label > 0 and candidates.parent[label - 1] != summit:
         return np.nan
-    value = pixel(raw, kind, where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS])
+    value = pixel(pixels.raw, pixels.kind, where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS])
     return np.float64(value) if abs(value) <= LARGEST else np.nan
 
 
 @kernel
 def background_around(
-    raw: Array,
-    kind: int,
-    where: Array,
-    is_bad: Array,
-    label: Array,
-    fs: int,
-    ss: int,
-    gain: float,
-    mean: float,
-    variance: float,
-) -> tuple[float, float, float]:  # fmt: skip
+    pixels: RawPixels, where: Array, label: Array, fs: int, ss: int, gain: float, mean: float, variance: float
+) -> tuple[float, float, float]:
     """Return mean, variance and number of background pixels around (fs, ss): good ones that are no candidates.
 
     Pixels that stand out are left out once. Fewer than FEWEST_AROUND are made up with the cell's own `mean` and `variance`.
     """
+    raw, kind, _, is_bad = pixels
     listed = np.empty(ANNULUS)
     found = 0
     for y in range(max(ss - FAR, 0), min(ss + FAR + 1, where[HEIGHT])):
@@ -122,10 +114,18 @@ def significance_of(on: float, off: float, ratio: float) -> float:
 
 @kernel
 def look_around(
-    raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int,
-    background: float, out: Array,
-) -> None:  # fmt: skip
+    pixels: RawPixels,
+    where: Array,
+    candidates: Candidates,
+    summit: int,
+    fs: int,
+    ss: int,
+    background: float,
+    out: Array,
+) -> None:
     """Fill the square `out` around (fs, ss) with what is above the background; NaN where :func:`value_at` says so."""
+    raw, kind, _, is_bad = pixels
+    label, parent = candidates.label, candidates.parent
     for y in range(out.shape[0]):
         row = ss - SEEN_AROUND + y
         if row < 0 or row >= where[HEIGHT]:
@@ -242,18 +242,10 @@ def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
 
 @kernel
 def examine(
-    raw: Array,
-    kind: int,
-    where: Array,
-    is_bad: Array,
-    cell: Array,
-    mean: Array,
-    variance: Array,
+    pixels: RawPixels,
+    background: Background,
     gain: Array,
-    candidate: Array,
-    panel: Array,
-    label: Array,
-    parent: Array,
+    candidates: Candidates,
     least_significance: float,
     widest: float,
     out: Array,
@@ -261,8 +253,11 @@ def examine(
 ) -> int:
     """Look at each summit among the candidates: background, position, width, significance; list those that are peaks.
 
-    Fills rows of `out` and the summits' numbers; returns how many.
+    `gain` is the size of a photon in ADU, for each panel. Fills rows of `out` and the summits' numbers; returns how many.
     """
+    where = pixels.where
+    cell, mean, variance = background
+    candidate, panel, parent = candidates.place, candidates.panel, candidates.parent
     seen = np.empty((2 * SEEN_AROUND + 1, 2 * SEEN_AROUND + 1))
     n = 0
     for k in range(candidate.size):
@@ -273,8 +268,8 @@ def examine(
         ss = (candidate[k] - here[START]) // here[WIDTH]
         fs = (candidate[k] - here[START]) - ss * here[WIDTH]
         c = cell[candidate[k]]
-        b, v, around = background_around(raw, kind, here, is_bad, label, fs, ss, g, mean[c], variance[c])
-        look_around(raw, kind, here, is_bad, label, parent, k, fs, ss, b, seen)
+        b, v, around = background_around(pixels, here, candidates.label, fs, ss, g, mean[c], variance[c])
+        look_around(pixels, here, candidates, k, fs, ss, b, seen)
         if best_significance(seen, SEEN_AROUND, SEEN_AROUND, g, v, around) < least_significance - OFF_CENTRE:
             continue
         row = out[n]

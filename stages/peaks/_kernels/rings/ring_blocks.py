@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
@@ -10,6 +11,8 @@ from stages.compute.kernel import kernel
 Array = NDArray[Any]
 
 BLOCK = 256
+PART = 32
+"""Pixels of a block that are looked at together, once the block has one that is beyond its bounds."""
 FIRST_RING, LAST_RING, LEVEL = range(3)
 """Columns of the table of blocks: the range of rings, and the power of two that fits in it; LEVEL -1: all masked."""
 
@@ -82,3 +85,29 @@ def range_tables(bound: Array, sign: float, out: Array) -> None:
                 out[k, r] = min(out[k - 1, r], out[k - 1, other])
             else:
                 out[k, r] = max(out[k - 1, r], out[k - 1, other])
+
+
+@kernel
+def pixels_of(flat: Array, first: int, step: int, buffer: Array) -> Array:
+    """Return as many pixels as `buffer` holds, from number `first` on; they are copied there if they are no neighbours."""
+    if step == 1:
+        pixels = flat[first : first + buffer.size]
+    else:
+        pixels = buffer
+        for x in range(buffer.size):
+            buffer[x] = flat[first + x * step]
+    return pixels
+
+
+@kernel
+def lowest_of(bounds: Array, block: Array) -> np.float32:
+    """Return the least upper bound of a block's rings, from a range table made with `sign` 1; `block` is its row."""
+    level = block[LEVEL]
+    return min(bounds[level, block[FIRST_RING]], bounds[level, block[LAST_RING] - (1 << level) + 1])
+
+
+@kernel
+def highest_of(bounds: Array, block: Array) -> np.float32:
+    """Return the greatest lower bound of a block's rings, from a range table made with `sign` -1; `block` is its row."""
+    level = block[LEVEL]
+    return max(bounds[level, block[FIRST_RING]], bounds[level, block[LAST_RING] - (1 << level) + 1])

@@ -6,18 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.rings.ring_blocks import BLOCK, FIRST_RING, LAST_RING, LEVEL
+from stages.peaks._kernels.panels import ArrayPixels
+from stages.peaks._kernels.rings.ring_blocks import BLOCK, LEVEL, PART, highest_of, lowest_of, pixels_of
+from stages.peaks._kernels.rings.ring_tuples import Blocks, Core, Listed
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
 
-PART = 32
-"""Pixels of a block that are looked at together, once the block has one that is beyond its bounds."""
-SQUARES = np.int64(36)
+BITS = 36
+SQUARES = np.int64(BITS)
 """Bits of a packed sum that hold the sum of squares; the sum stands above them."""
-SQUARES_MASK = np.int64((1 << 36) - 1)
-LARGEST_PACKED_SQUARES = float(1 << 36)
-LARGEST_PACKED_SUM = float(1 << 27)
+SQUARES_MASK = np.int64((1 << BITS) - 1)
+LARGEST_PACKED_SQUARES = float(1 << BITS)
+LARGEST_PACKED_SUM = float(1 << (63 - BITS))
+"""The sum, which may be negative, has the other bits of a 64-bit number, without its sign."""
 
 
 @kernel
@@ -49,21 +51,8 @@ def any_outside(pixels: Array, rings: Array, below: np.float32, above: np.float3
 
 
 @kernel
-def add_integers(
-    pixels: Array,
-    rings: Array,
-    low: Array,
-    high: Array,
-    lanes: Array,
-    below: np.float32,
-    above: np.float32,
-    outside: bool,
-    begin: int,
-    n: int,
-    place: Array,
-    value: Array,
-) -> int:
-    """Add a block's pixels to their rings; take off again, and list, those outside the core. Returns how many are listed."""
+def add_integers(pixels: Array, rings: Array, lanes: Array) -> None:
+    """Add a block's pixels to their rings, packed: neighbours in lanes of their own."""
     lane0 = lanes[0]
     lane1 = lanes[1]
     lane2 = lanes[2]
@@ -77,55 +66,51 @@ def add_integers(
         lane3[rings[x | np.uint64(3)]] += packed(pixels[x | np.uint64(3)])
     for rest in range(size & ~np.uint64(3), size):
         lane0[rings[rest]] += packed(pixels[rest])
-    if outside:
-        masked = np.uint16(low.size - 1)
-        for part in range(np.uint64(0), size, np.uint64(PART)):
-            if not any_outside(pixels[part : part + PART], rings[part : part + PART], below, above, masked):
-                continue
-            for one in range(part, min(part + np.uint64(PART), size)):
-                r = rings[one]
-                v = np.float32(pixels[one])
-                if not (v > low[r] and v < high[r]) and r != masked:
-                    lane0[r] -= packed(pixels[one])
-                    place[n] = begin + one
-                    value[n] = v
-                    n += 1
+
+
+@kernel
+def take_off(
+    pixels: Array,
+    rings: Array,
+    core: Core,
+    lanes: Array,
+    below: np.float32,
+    above: np.float32,
+    begin: int,
+    n: int,
+    listed: Listed,
+) -> int:
+    """Take those of a block's pixels off again that are outside their ring's core, and list them; return how many are listed.
+
+    `below` and `above` are bounds that all rings of the block have in common, `begin` is the block's first packed place.
+    """
+    low, high = core.low, core.high
+    place, value = listed.place, listed.value
+    lane = lanes[0]
+    size = np.uint64(rings.size)
+    masked = np.uint16(low.size - 1)
+    for part in range(np.uint64(0), size, np.uint64(PART)):
+        if not any_outside(pixels[part : part + PART], rings[part : part + PART], below, above, masked):
+            continue
+        for one in range(part, min(part + np.uint64(PART), size)):
+            r = rings[one]
+            v = np.float32(pixels[one])
+            if not (v > low[r] and v < high[r]) and r != masked:
+                lane[r] -= packed(pixels[one])
+                place[n] = begin + one
+                value[n] = v
+                n += 1
     return n
 
 
 @kernel
-def add_floats(
-    pixels: Array,
-    rings: Array,
-    low: Array,
-    high: Array,
-    lanes: Array,
-    outside: bool,
-    begin: int,
-    n: int,
-    place: Array,
-    value: Array,
-) -> int:
-    """Add a block's pixels that are in the core to their rings, and list the others; return how many are listed."""
+def add_floats(pixels: Array, rings: Array, lanes: Array) -> None:
+    """Add a block's pixels, all of which are in the core, to their rings: neighbours in lanes of their own."""
     lane0 = lanes[0]
     lane1 = lanes[1]
     lane2 = lanes[2]
     lane3 = lanes[3]
     size = np.uint64(rings.size)
-    masked = low.size - 1
-    if outside:
-        for one in range(size):
-            r = rings[one]
-            v = np.float32(pixels[one])
-            if v > low[r] and v < high[r]:
-                exact = np.float64(v)
-                lanes[one & np.uint64(3), r, 0] += exact
-                lanes[one & np.uint64(3), r, 1] += exact * exact
-            elif r != masked:
-                place[n] = begin + one
-                value[n] = v
-                n += 1
-        return n
     for quarter in range(size >> np.uint64(2)):
         x = quarter << np.uint64(2)
         r0 = rings[x]
@@ -148,115 +133,71 @@ def add_floats(
         exact = np.float64(np.float32(pixels[rest]))
         lane0[rings[rest], 0] += exact
         lane0[rings[rest], 1] += exact * exact
+
+
+@kernel
+def sort_out(pixels: Array, rings: Array, core: Core, lanes: Array, begin: int, n: int, listed: Listed) -> int:
+    """Add those of a block's pixels to their rings that are in the core, and list the others; return how many are listed."""
+    low, high = core.low, core.high
+    place, value = listed.place, listed.value
+    masked = low.size - 1
+    for one in range(np.uint64(rings.size)):
+        r = rings[one]
+        v = np.float32(pixels[one])
+        if v > low[r] and v < high[r]:
+            exact = np.float64(v)
+            lanes[one & np.uint64(3), r, 0] += exact
+            lanes[one & np.uint64(3), r, 1] += exact * exact
+        elif r != masked:
+            place[n] = begin + one
+            value[n] = v
+            n += 1
     return n
 
 
 @kernel
-def collect_integers(
-    flat: Array,
-    where: Array,
-    ring: Array,
-    low: Array,
-    high: Array,
-    block: Array,
-    block_of_panel: Array,
-    lows: Array,
-    highs: Array,
-    lanes: Array,
-    n: int,
-    place: Array,
-    value: Array,
-) -> int:
-    """Add up all pixels of each ring, list those outside its core (place and value, from number `n` on), and take them off.
+def collect(pixels: ArrayPixels, ring: Array, core: Core, blocks: Blocks, lanes: Array, n: int, listed: Listed) -> int:
+    """Add up the pixels within their ring's core, and list the others from number `n` on.
 
-    Sum and sum of squares of a ring are one 64-bit number, in four `lanes` (4, rings + 1) that add up, so that neighbouring
-    pixels, which often share a ring, need not wait for each other. What is taken off again may have been too large for that:
-    the arithmetic is modulo 2**64, so the rest is exact. Returns how many are listed now, or -1 if there are too many.
+    The sums stand in four `lanes` that add up, so that neighbouring pixels, which often share a ring, need not wait for each
+    other. ``lanes[:, r, 0]`` and ``lanes[:, r, 1]`` add up to the sum and the sum of squares, float64. Lanes (4, rings + 1) of
+    int64 take integers only: both sums are one number (:func:`packed`). Then all pixels are added, and those outside the core
+    are taken off again. They may have been too large for a packed sum: the arithmetic is modulo 2**64, so the rest is exact.
+    Returns how many are listed now, or -1 if there are too many.
     """
-    masked = np.uint16(low.size - 1)
+    flat, where = pixels.flat, pixels.where
+    lows, highs = core.lows, core.highs
+    table, first_block = blocks.table, blocks.first
+    room = listed.place.size
+    masked = np.uint16(core.low.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
-        b = block_of_panel[p] - 1
+        b = first_block[p] - 1
         for ss in range(where[p, HEIGHT]):
             begin = where[p, START] + ss * width
             row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
             for x0 in range(0, width, BLOCK):
                 b += 1
-                level = block[b, LEVEL]
-                if level < 0:
+                if table[b, LEVEL] < 0:
                     continue
-                if n + BLOCK > place.size:
+                if n + BLOCK > room:
                     return -1
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                first = block[b, FIRST_RING]
-                last = block[b, LAST_RING] - (1 << level) + 1
-                below = max(lows[level, first], lows[level, last])
-                above = min(highs[level, first], highs[level, last])
-                if step == 1:
-                    pixels = flat[row + x0 : row + x1]
+                some = pixels_of(flat, row + x0 * step, step, buffer[: x1 - x0])
+                below = highest_of(lows, table[b])
+                above = lowest_of(highs, table[b])
+                outside = any_outside(some, rings, below, above, masked)
+                if lanes.ndim == 2:
+                    add_integers(some, rings, lanes)
+                    if outside:
+                        n = take_off(some, rings, core, lanes, below, above, begin + x0, n, listed)
+                elif outside:
+                    n = sort_out(some, rings, core, lanes, begin + x0, n, listed)
                 else:
-                    pixels = buffer[: x1 - x0]
-                    for x in range(x0, x1):
-                        buffer[x - x0] = flat[row + x * step]
-                outside = any_outside(pixels, rings, below, above, masked)
-                n = add_integers(pixels, rings, low, high, lanes, below, above, outside, begin + x0, n, place, value)
-    return n
-
-
-@kernel
-def collect_floats(
-    flat: Array,
-    where: Array,
-    ring: Array,
-    low: Array,
-    high: Array,
-    block: Array,
-    block_of_panel: Array,
-    lows: Array,
-    highs: Array,
-    lanes: Array,
-    n: int,
-    place: Array,
-    value: Array,
-) -> int:
-    """Add up the pixels within their ring's core, and list the others: place and value, from number `n` on.
-
-    ``lanes[:, r, 0]`` and ``lanes[:, r, 1]`` add up to the sum and the sum of squares. Returns how many are listed now, or -1
-    if there are too many.
-    """
-    masked = np.uint16(low.size - 1)
-    buffer = np.empty(BLOCK, flat.dtype)
-    for p in range(where.shape[0]):
-        width = where[p, WIDTH]
-        step = where[p, STRIDE_FS]
-        b = block_of_panel[p] - 1
-        for ss in range(where[p, HEIGHT]):
-            begin = where[p, START] + ss * width
-            row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
-            for x0 in range(0, width, BLOCK):
-                b += 1
-                level = block[b, LEVEL]
-                if level < 0:
-                    continue
-                if n + BLOCK > place.size:
-                    return -1
-                x1 = min(x0 + BLOCK, width)
-                rings = ring[begin + x0 : begin + x1]
-                first = block[b, FIRST_RING]
-                last = block[b, LAST_RING] - (1 << level) + 1
-                below = max(lows[level, first], lows[level, last])
-                above = min(highs[level, first], highs[level, last])
-                if step == 1:
-                    pixels = flat[row + x0 : row + x1]
-                else:
-                    pixels = buffer[: x1 - x0]
-                    for x in range(x0, x1):
-                        buffer[x - x0] = flat[row + x * step]
-                outside = any_outside(pixels, rings, below, above, masked)
-                n = add_floats(pixels, rings, low, high, lanes, outside, begin + x0, n, place, value)
+                    add_floats(some, rings, lanes)
     return n
 
 

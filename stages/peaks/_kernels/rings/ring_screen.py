@@ -3,55 +3,28 @@
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.rings.ring_blocks import BLOCK, FIRST_RING, LAST_RING, LEVEL
-from stages.peaks._kernels.rings.ring_core import PART
-from stages.peaks._kernels.rings.ring_samples import LARGEST
+from stages.peaks._kernels.panels import LARGEST, ArrayPixels
+from stages.peaks._kernels.rings.ring_blocks import BLOCK, LEVEL, PART, lowest_of, pixels_of
+from stages.peaks._kernels.rings.ring_tuples import Blocks, Listed
+from stages.peaks._kernels.screening import any_above
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
 
 
 @kernel
-def pick(ring: Array, upper: Array, place: Array, value: Array, out: Array) -> int:
-    """Choose from the listed pixels those above their ring's threshold; return how many."""
+def pick(ring: Array, upper: Array, listed: Listed, out: Array) -> int:
+    """Choose from the listed pixels those above their ring's threshold (their places); return how many."""
+    place, value = listed.place, listed.value
     n = 0
     for k in range(place.size):
         if value[k] > upper[ring[place[k]]] and value[k] <= LARGEST:
             out[n] = place[k]
             n += 1
     return n
-
-
-def any_above(pixels: Array, limit: np.float32) -> bool:
-    """Return whether a pixel is above the limit."""
-    return bool((pixels.astype(np.float32) > limit).any())
-
-
-@overload(any_above)
-def any_above_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
-    """Give integers a maximum in their own type, which takes half the time; NaN would spoil that of floats."""
-    if isinstance(pixels.dtype, types.Integer):
-
-        def integers(pixels: Any, limit: np.float32) -> Any:
-            highest = pixels[0]
-            for x in range(np.uint64(pixels.size)):
-                highest = pixels[x] if pixels[x] > highest else highest
-            return bool(np.float32(highest) > limit)
-
-        return integers
-
-    def floats(pixels: Any, limit: np.float32) -> Any:
-        above = False
-        for x in range(np.uint64(pixels.size)):
-            above |= bool(np.float32(pixels[x]) > limit)
-        return above
-
-    return floats
 
 
 @kernel
@@ -64,10 +37,12 @@ def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.ui
 
 
 @kernel
-def list_above(
-    pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, place: Array, value: Array
-) -> int:
-    """List a block's pixels above their ring's threshold, from number `n` on; return how many are listed now."""
+def list_above(pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, listed: Listed) -> int:
+    """List a block's pixels above their ring's threshold, from number `n` on; return how many are listed now.
+
+    No ring of the block has a threshold below `limit`; `begin` is the block's first packed place.
+    """
+    place, value = listed.place, listed.value
     size = np.uint64(pixels.size)
     for part in range(np.uint64(0), size, np.uint64(PART)):
         if not any_above(pixels[part : part + PART], limit):
@@ -84,45 +59,31 @@ def list_above(
 
 @kernel
 def screen(
-    flat: Array,
-    where: Array,
-    ring: Array,
-    upper: Array,
-    block: Array,
-    block_of_panel: Array,
-    uppers: Array,
-    n: int,
-    place: Array,
-    value: Array,
+    pixels: ArrayPixels, ring: Array, upper: Array, uppers: Array, blocks: Blocks, n: int, listed: Listed
 ) -> int:
-    """List all pixels above their ring's threshold: place and value, from number `n` on.
+    """List all pixels above their ring's threshold `upper`, from number `n` on; `uppers` is its range table.
 
-    Returns how many are listed now; `place` and `value` may hold only the first of them.
+    Returns how many are listed now; `listed` may hold only the first of them.
     """
+    flat, where = pixels.flat, pixels.where
+    table, first_block = blocks.table, blocks.first
     masked = np.uint16(upper.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
-        b = block_of_panel[p] - 1
+        b = first_block[p] - 1
         for ss in range(where[p, HEIGHT]):
             begin = where[p, START] + ss * width
             row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
             for x0 in range(0, width, BLOCK):
                 b += 1
-                level = block[b, LEVEL]
-                if level < 0:
+                if table[b, LEVEL] < 0:
                     continue
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                last = block[b, LAST_RING] - (1 << level) + 1
-                limit = min(uppers[level, block[b, FIRST_RING]], uppers[level, last])
-                if step == 1:
-                    pixels = flat[row + x0 : row + x1]
-                else:
-                    pixels = buffer[: x1 - x0]
-                    for x in range(x0, x1):
-                        buffer[x - x0] = flat[row + x * step]
-                if any_above(pixels, limit) and any_good_above(pixels, rings, limit, masked):
-                    n = list_above(pixels, rings, upper, limit, begin + x0, n, place, value)
+                some = pixels_of(flat, row + x0 * step, step, buffer[: x1 - x0])
+                limit = lowest_of(uppers, table[b])
+                if any_above(some, limit) and any_good_above(some, rings, limit, masked):
+                    n = list_above(some, rings, upper, limit, begin + x0, n, listed)
     return n

@@ -1,0 +1,50 @@
+"""Samples of a frame's pixels: where they are in its arrays, and their values ring by ring, or cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.peaks._kernels import samples as kernel
+from stages.pixels.tables import PanelTable
+
+
+class GroupedSamples:
+    """Some pixels of each group (ring or cell), the same ones for every frame.
+
+    Attributes
+    ----------
+    value
+        float32: those of the frame looked at last, group by group; NaN where a pixel is masked or not finite.
+    first
+        int64 (groups + 1,): the samples of group g are ``value[first[g]:first[g + 1]]``.
+    """
+
+    value: NDArray[np.float32]
+    first: NDArray[np.int64]
+
+    def choose(self, places: NDArray[np.int32], group: NDArray[Any], groups: int) -> None:
+        """Take these pixels (packed places, ascending); `group` tells the group of each."""
+        n = len(places)
+        self._place = places
+        self._slot = np.empty(n, np.int32)
+        self._slot[np.argsort(group, kind="stable")] = np.arange(n, dtype=np.int32)
+        self.first = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))])
+        self.value = np.empty(n, np.float32)
+
+    def locate(self, tables: Sequence[PanelTable], flag: NDArray[Any], masked: int) -> None:
+        """Find them in the arrays as they are laid out now, but for pixels whose `flag` (packed order) says `masked`."""
+        self.value[:] = np.nan
+        self._sources = []
+        for table in tables:
+            source, to = np.empty((2, len(self._place)), np.int32)
+            n = kernel.locate_samples(table.where, flag, self._place, self._slot, masked, source, to)
+            self._sources.append((source[:n].copy(), to[:n].copy()))
+
+    def take(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Look up their values in the flat arrays of a frame."""
+        for flat, (source, to) in zip(arrays, self._sources, strict=True):
+            kernel.take_samples(flat, source, to, self.value)
