@@ -5,7 +5,7 @@ On the command line: ``streamajig stages peaks/brightest --module examples/brigh
 """
 
 from pipeline import stage
-from stages.records.peaklist import PeakList
+from stages.records import PeakList
 
 
 @stage("peaks/brightest")

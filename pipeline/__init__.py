@@ -1,22 +1,48 @@
-"""Graphs of stages over streams of frames: what runs streamajig, and knows no crystallography."""
+"""Graphs of stages over streams of frames: what runs streamajig, and knows nothing of what the frames show.
+
+What a stage needs is here at once; ``Graph``, ``RunOptions`` and ``run`` are imported when they are asked for, since a stage
+needs none of what they load.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from pipeline.board import Noticeboard
+from pipeline.by_type import ByType
+from pipeline.counts import FRAMES, Count
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected
 from pipeline.stage import Context, EndOfStream, Findings, stage
 
+if TYPE_CHECKING:
+    from pipeline.graph import Graph as Graph
+    from pipeline.job import run as run
+    from pipeline.options import RunOptions as RunOptions
+
 __all__ = [
+    "FRAMES",
+    "ByType",
     "Context",
+    "Count",
     "EndOfStream",
     "Event",
     "Findings",
     "Frame",
+    "Graph",
     "Joined",
     "Message",
     "Noticeboard",
     "Outcome",
     "RejectFrame",
     "Rejected",
+    "RunOptions",
     "UserError",
+    "run",
     "stage",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+    __getattr__ = lazy_loader.attach(
+        __name__, submod_attrs={"graph": ["Graph"], "job": ["run"], "options": ["RunOptions"]}
+    )[0]

@@ -9,39 +9,46 @@ from __future__ import annotations
 
 import pickle
 import threading
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Noticeboard:
-    """The latest value of each key, with a version that counts from 1; any thread may post and read.
+    """The latest value of each type; any thread may post and read.
 
     A value is kept as a copy made by pickling, so that it can cross to another process, and no one can change it afterwards for
-    the one who posted it. Readers share the copy and must not change it.
+    the one who posted it. Readers share the copy and must not change it. Until something new is posted they are given the
+    same object, so that ``is`` tells whether there is news.
 
     >>> board = Noticeboard()
-    >>> board.read("cell")
-    (0, None)
-    >>> board.post("cell", (79.1, 37.9)), board.post("cell", (79.2, 37.9))
-    (1, 2)
-    >>> board.read("cell")
-    (2, (79.2, 37.9))
+    >>> board.get(int) is None
+    True
+    >>> board.post(3), board.post(4)
+    (None, None)
+    >>> board[int], board.get(int) is board.get(int)
+    (4, True)
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._notices: dict[str, tuple[int, Any]] = {}
+        self._notices: dict[type, object] = {}
 
-    def post(self, key: str, value: object) -> int:
-        """Put a value up in the place of the last one of this key; return its version. TypeError if it cannot be pickled."""
+    def post(self, value: object) -> None:
+        """Put a value up in the place of the last one of its type. TypeError if it cannot be pickled."""
         try:
             copy = pickle.loads(pickle.dumps(value))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise TypeError(f"what is posted under {key!r} must be picklable: {error}") from error
+            raise TypeError(f"what is posted as {type(value).__name__} must be picklable: {error}") from error
         with self._lock:
-            version = self._notices.get(key, (0, None))[0] + 1
-            self._notices[key] = (version, copy)
-            return version
+            self._notices[type(value)] = copy
 
-    def read(self, key: str) -> tuple[int, Any]:
-        """Return version and value of a key; ``(0, None)`` as long as nothing has been posted. Cheap enough for each frame."""
-        return self._notices.get(key, (0, None))  # one look-up, which needs no lock
+    def get(self, kind: type[T]) -> T | None:
+        """Return the latest value of this type, None as long as nothing has been posted. Cheap enough for each frame."""
+        return self._notices.get(kind)  # type: ignore[return-value]  # one look-up, which needs no lock
+
+    def __getitem__(self, kind: type[T]) -> T:
+        value = self.get(kind)
+        if value is None:
+            raise KeyError(f"nothing of type {kind.__name__} has been posted")
+        return value

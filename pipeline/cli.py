@@ -82,7 +82,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="streamajig",
-    help="Real-time serial crystallography: frames over ZeroMQ become an indexed CrystFEL stream.",
+    help=importlib.metadata.metadata("streamajig")["Summary"] + ".",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -133,10 +133,10 @@ def main() -> None:
 
 
 def _split_short(word: str) -> list[str]:
-    """Let ``-g=FILE`` mean ``-g FILE``, and not the file ``=FILE``.
+    """Let ``-o=FILE`` mean ``-o FILE``, and not the file ``=FILE``.
 
-    >>> _split_short("-g=a.geom"), _split_short("--peaks=zaef"), _split_short("-j4")
-    (['-g', 'a.geom'], ['--peaks=zaef'], ['-j4'])
+    >>> _split_short("-o=a.txt"), _split_short("--name=x"), _split_short("-j4")
+    (['-o', 'a.txt'], ['--name=x'], ['-j4'])
     """
     return [word[:2], word[3:]] if re.match(r"-[A-Za-z]=", word) else [word]
 

@@ -35,7 +35,7 @@ ABANDONED = 130
 
 def execute(graph: Graph, command_line: str, *, profile: bool = False, as_json: bool = False) -> int:
     """Run the graph, print the report on stdout, and return the exit status."""
-    from pipeline.run import run
+    from pipeline.job import run
 
     stopping, abandon, opened = threading.Event(), threading.Event(), threading.Event()
     with ProgressLine() as progress, signals_end_the_run(stopping, abandon, opened):

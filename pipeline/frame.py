@@ -1,7 +1,7 @@
 """What travels along the edges of a graph: a Frame, or the reason why there is none.
 
 A frame is immutable: no stage changes one; the wiring makes a new one that holds the stage's results as well. Values
-are keyed by their domain type, so a frame holds at most one ``PeakList``, one ``DetGeom`` and so on:
+are keyed by their domain type, so a frame holds at most one of each type:
 
 >>> frame = Frame(serial=7, event="run 3 // 12", received_ns=0)
 >>> class Temperature(float): ...
@@ -50,12 +50,12 @@ class Event(str):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One diffraction frame on its way: who it is, and what is known of it so far.
+    """One frame on its way: who it is, and what is known of it so far.
 
     Attributes
     ----------
     serial
-        CrystFEL's image serial number, stamped at ingest.
+        The frame's number in the run, stamped at ingest.
     event
         The event's name; empty until a stage has read it from the message.
     received_ns

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolz import concat, unique
+
 from pipeline import registry
 from pipeline.backends import describe_backend
+from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
 from pipeline.frame import Event, Joined, Message
+from pipeline.node import Node
 from pipeline.options import RunOptions
-from pipeline.stage import Contract, contract_of, role_of
+from pipeline.stage import Contract, contract_of, role_of, tells_of
 
 
 class GraphError(UserError):
@@ -27,20 +31,6 @@ class GraphError(UserError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Node:
-    """One stage in its place: a name, the stage with its parameters, and the nodes it comes after."""
-
-    name: str
-    stage: Any
-    after: tuple[str, ...] = ()
-
-    @property
-    def role(self) -> str:
-        """source, stage, join or sink."""
-        return role_of(type(self.stage))
 
 
 @dataclass(frozen=True)
@@ -149,6 +139,7 @@ class Graph:
         if not problems:
             try:
                 problems += self._contract_problems(self.in_order())
+                problems += self._telling_problems()
             except GraphError as error:
                 problems += error.problems
         try:
@@ -160,16 +151,16 @@ class Graph:
 
     def to_yaml(self) -> str:
         """Write the graph as YAML; ``Graph.from_yaml`` gives it back."""
-        from pipeline.yaml_spec import dump
+        from pipeline.yaml_spec import Spec, dump
 
-        return dump(self)
+        return dump(Spec(self.nodes, self.options, self.modules))
 
     @staticmethod
     def from_yaml(text: str, filename: str | Path = "<yaml>") -> Graph:
         """Read a graph from YAML text; every error says file:line:column."""
         from pipeline.yaml_spec import parse
 
-        return parse(text, filename)
+        return Graph(*parse(text, filename))
 
     @staticmethod
     def load(path: str | Path) -> Graph:
@@ -200,7 +191,7 @@ class Graph:
         return "\n".join(lines)
 
     def _free_name(self, stage: Any) -> str:
-        """``peaks/zaef`` is called peaks; ``peaks/hit`` behind it hit; a third of the kind peaks_2."""
+        """``words/find`` is called words; ``words/sort`` behind it sort; a third of the kind words_2."""
         kind, _, which = str(getattr(stage, "stage_name", type(stage).__name__)).partition("/")
         taken, n = set(self.names), 2
         for name in (kind, which):
@@ -291,6 +282,33 @@ class Graph:
                         yield self._missing(node, kind)
             written[node.name] = here
 
+    def _telling_problems(self) -> Iterator[str]:
+        """Follow what stages tell each other outside frames: see :class:`pipeline.stage.Tells`."""
+        posted = {kind for node in self.nodes for kind in tells_of(type(node.stage)).posts}
+        for node in self.nodes:
+            tells = tells_of(type(node.stage))
+            upstream = self.upstream(node.name)
+            published = {kind for other in upstream for kind in tells_of(type(other.stage)).publishes}
+            where = f"node {node.name!r} ({node.stage.stage_name})"
+            for kind in tells.needs:
+                if kind not in published:
+                    yield (
+                        f"{where} needs {kind.__name__}, which nothing upstream publishes (route: "
+                        f"{self.route(node.name)})" + _told_by(kind, "publishes")
+                    )
+            for kind in tells.awaits:
+                if kind not in posted:
+                    yield (
+                        f"{where} waits for {kind.__name__} on the noticeboard, where no node posts it"
+                        + _told_by(kind, "posts")
+                    )
+
+    def counts_at(self, leaf: str) -> tuple[Count, ...]:
+        """How the totals at a leaf are said, by what the types of the values that arrive there have declared."""
+        stages = [type(node.stage) for node in self.upstream(leaf) if node.role == "stage"]
+        kinds = unique(concat(contract_of(cls).writes for cls in stages))
+        return in_place(concat(getattr(kind, "shown", ()) for kind in kinds))
+
     def _missing(self, node: Node, kind: type) -> str:
         makers = [name for name in registry.names() if _writes(name, kind)]
         text = (
@@ -305,6 +323,12 @@ class Graph:
         return (
             f"{text}; it is written by {', '.join(makers)}" if makers else f"{text}; no stage that is known writes it"
         )
+
+
+def _told_by(kind: type, how: str) -> str:
+    """Which stages would tell it: ``"; kind/which publishes it"``."""
+    tellers = [name for name in registry.names() if kind in getattr(tells_of(registry.load(name)), how)]
+    return f"; {' or '.join(tellers)} {how} it" if tellers else f"; no stage that is known {how} it"
 
 
 def _writes(name: str, kind: type) -> bool:

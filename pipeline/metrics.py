@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from toolz import merge_with
 
 _PER_OCTAVE = 8
 
@@ -63,16 +66,16 @@ class NodeMetrics:
     rejected: int = 0
     durations: Durations = field(default_factory=Durations)
 
-    def merge(self, other: NodeMetrics) -> None:
-        """Add another replica's figures."""
-        self.rejected += other.rejected
-        self.durations.merge(other.durations)
+    @staticmethod
+    def sum(parts: Iterable[NodeMetrics]) -> NodeMetrics:
+        """The figures of all these replicas together."""
+        total = NodeMetrics()
+        for part in parts:
+            total.rejected += part.rejected
+            total.durations.merge(part.durations)
+        return total
 
 
 def merge_metrics(parts: list[dict[str, NodeMetrics]]) -> dict[str, NodeMetrics]:
     """Merge the figures of several replicas, by node."""
-    merged: dict[str, NodeMetrics] = {}
-    for part in parts:
-        for name, metrics in part.items():
-            merged.setdefault(name, NodeMetrics()).merge(metrics)
-    return merged
+    return merge_with(NodeMetrics.sum, parts)  # type: ignore[no-any-return]

@@ -1,9 +1,10 @@
 """How a run goes, in one line on stderr: rewritten in place on a terminal, a new line now and then elsewhere.
 
+>>> from pipeline.counts import FRAMES, Count
 >>> from pipeline.report import Progress
->>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"hits": 120, "indexed": 90},
+>>> line(Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"words": 120}, shown=(Count("words", FRAMES),),
 ...               frames_per_s=41.5, latency_ms=23.4, elapsed_s=5.0, status=""))
-'200 frames, hits 61.2 %, indexed 75.0 % of hits, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
+'200 frames, words 61.2 %, 41.5 frames/s, latency 23 ms, 4 in flight, 2 rejected'
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipeline.counts import progress_parts
+
 if TYPE_CHECKING:
     from pipeline.report import Progress
 
 
 def line(progress: Progress) -> str:
-    """Say in one line how a run goes; hits are a share of the frames that are finished."""
-    finished = progress.received - progress.in_flight - progress.dropped
-    hits, indexed = progress.counts.get("hits", 0), progress.counts.get("indexed", 0)
+    """Say in one line how a run goes; shares are of the frames that are finished."""
     parts = [
         f"{progress.received} frames",
-        f"hits {_percent(hits, max(finished, hits))}",
-        f"indexed {_percent(indexed, hits)} of hits",
+        *progress_parts(
+            progress.shown, progress.counts, frames=progress.received - progress.in_flight - progress.dropped
+        ),
         f"{progress.frames_per_s:.1f} frames/s",
         "latency -" if math.isnan(progress.latency_ms) else f"latency {progress.latency_ms:.0f} ms",
     ]
@@ -41,10 +43,6 @@ def line(progress: Progress) -> str:
     ]
     parts += [said for said in (progress.live, progress.status) if said]
     return ", ".join(parts)
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 class ProgressLine:

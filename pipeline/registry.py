@@ -1,7 +1,8 @@
 """From a stage's name to its class: built-ins, installed packages, the user's own modules.
 
-The built-in stage ``kind/which`` lies in module ``stages.kind.which``. Other packages name theirs as entry points of group
-``streamajig.stages`` (``"kind/which" = "package.module:Class"``). A user's own file is loaded with :func:`load_module`.
+The built-in stage ``kind/which`` lies in module ``stages.kind.which``; ``stages.KINDS`` says which kinds there are. Other
+packages name theirs as entry points of group ``streamajig.stages`` (``"kind/which" = "package.module:Class"``). A user's own
+file is loaded with :func:`load_module`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.stage import _DECLARED
+from pipeline.stage import DECLARED
 
 ENTRY_POINTS = "streamajig.stages"
 _BUILT_IN_PACKAGE = "stages"
@@ -36,11 +37,11 @@ def load(name: str) -> Any:
     Traceback (most recent call last):
     pipeline.registry.UnknownStageError: there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
-    if name not in _DECLARED:
+    if name not in DECLARED:
         _import_for(name)
-    if name not in _DECLARED:
+    if name not in DECLARED:
         raise UnknownStageError(f"there is no stage {name!r}" + did_you_mean(name, names()))
-    return _DECLARED[name]
+    return DECLARED[name]
 
 
 def exists(name: str) -> bool:
@@ -57,7 +58,7 @@ def names() -> list[str]:
     for kind, which in _built_in_modules():
         importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}.{which}")
     importlib.import_module("pipeline.join")
-    return sorted({*_DECLARED, *(point.name for point in _entry_points())})
+    return sorted({*DECLARED, *(point.name for point in _entry_points())})
 
 
 def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> None:
@@ -119,10 +120,8 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 
 
 def _built_in_modules() -> Iterable[tuple[str, str]]:
-    package = importlib.import_module(_BUILT_IN_PACKAGE)
-    for kind in pkgutil.iter_modules(package.__path__):
-        if kind.ispkg:
-            found = importlib.util.find_spec(f"{_BUILT_IN_PACKAGE}.{kind.name}")
-            for module in pkgutil.iter_modules(found.submodule_search_locations if found else None):
-                if not module.name.startswith("_"):
-                    yield kind.name, module.name
+    for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS:
+        found = importlib.util.find_spec(f"{_BUILT_IN_PACKAGE}.{kind}")
+        for module in pkgutil.iter_modules(found.submodule_search_locations if found else None):
+            if not module.name.startswith("_"):
+                yield kind, module.name

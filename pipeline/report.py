@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolz import keymap, mapcat, valmap
+
 from pipeline.collect import LeafTally, RejectionTally
+from pipeline.counts import Count, in_place, report_line
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.stage import Findings
 
@@ -22,7 +25,9 @@ class Progress:
     received, in_flight, rejected, dropped
         Frames so far.
     counts
-        Totals such as ``hits`` and ``indexed``, of the first leaf.
+        Totals that values have counted, of the first leaf.
+    shown
+        How they are said.
     frames_per_s
         Frames finished per second, over the last seconds.
     latency_ms
@@ -43,6 +48,7 @@ class Progress:
     elapsed_s: float
     status: str
     live: str = ""
+    shown: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Report:
         Leaf name -> what its writer kept, for sinks that keep something (``sink/memory``: the outcomes).
     findings
         Leaf name -> what its analysis has to say.
+    shown
+        Leaf name -> how its totals are said.
     """
 
     received: int
@@ -71,10 +79,11 @@ class Report:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
     findings: Mapping[str, Findings] = field(default_factory=dict)
+    shown: Mapping[str, tuple[Count, ...]] = field(default_factory=dict)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Totals such as ``hits`` and ``indexed``, of the first leaf."""
+        """Totals that values have counted, of the first leaf."""
         return next(iter(self.leaves.values())).counts if self.leaves else {}
 
     @property
@@ -87,18 +96,18 @@ class Report:
 
         The leaves' names stand before it where not all have counted the same.
         """
-        lines = []
-        for before, tally in self._tallies():
-            lines.append(
-                f"{before}received {self.received} = delivered {tally.delivered} + rejected {tally.rejected} "
-                f"+ dropped {tally.dropped}"
-            )
-        return lines
+        return [
+            f"{before}received {self.received} = delivered {tally.delivered} + rejected {tally.rejected} "
+            f"+ dropped {tally.dropped}"
+            for before, tally, _ in self._tallies()
+        ]
 
     def text(self, *, profile: bool = False) -> str:
         """The report for people; with `profile`, a table of what each node cost."""
         lines = [*self.law_lines()]
-        lines += [before + self._rates(tally) for before, tally in self._tallies()]
+        for before, tally, shown in self._tallies():
+            totals = report_line(shown, tally.counts, frames=tally.delivered + tally.rejected)
+            lines += [before + totals] if totals else []
         per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else math.nan
         lines.append(
             f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
@@ -159,8 +168,8 @@ class Report:
             "findings": {name: _plain(found.figures) for name, found in self.findings.items()},
         }
 
-    def _tallies(self) -> list[tuple[str, LeafTally]]:
-        """Different tallies, each with the names of its leaves as a line begins with them."""
+    def _tallies(self) -> list[tuple[str, LeafTally, tuple[Count, ...]]]:
+        """Different tallies, each with the names of its leaves as a line begins with them, and how its totals are said."""
         groups: list[tuple[list[str], LeafTally]] = []
         for name, tally in self.leaves.items():
             same = next((names for names, other in groups if other == tally), None)
@@ -168,25 +177,14 @@ class Report:
                 groups.append(([name], tally))
             else:
                 same.append(name)
-        return [(f"{', '.join(names)}: " if len(groups) > 1 else "", tally) for names, tally in groups]
+        several = len(groups) > 1
+        return [
+            (f"{', '.join(names)}: " if several else "", tally, in_place(mapcat(self._shown_at, names)))
+            for names, tally in groups
+        ]
 
-    def _rates(self, tally: LeafTally) -> str:
-        frames = tally.delivered + tally.rejected
-        hits, indexed = tally.counts["hits"], tally.counts["indexed"]
-        return (
-            f"hits {hits} of {frames} ({_percent(hits, frames)}), indexed {indexed} ({_percent(indexed, hits)} of hits), "
-            f"crystals {tally.counts['crystals']}, peaks {tally.counts['peaks']}"
-            + (
-                f" ({tally.counts['peaks_dropped']} outside all panels dropped)"
-                if tally.counts["peaks_dropped"]
-                else ""
-            )
-            + "".join(
-                f", {what.replace('_', ' ')} {n}"
-                for what, n in sorted(tally.counts.items())
-                if n and what not in _SHOWN
-            )
-        )
+    def _shown_at(self, leaf: str) -> tuple[Count, ...]:
+        return self.shown.get(leaf, ())
 
     def _profile(self) -> str:
         from rich.console import Console
@@ -204,14 +202,10 @@ class Report:
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
 
 
-_SHOWN = {"hits", "indexed", "crystals", "peaks", "peaks_dropped"}
-"""Totals that have a place of their own in the report; whatever else a stage counts stands behind them."""
-
-
 def _plain(value: Any) -> Any:
     """Figures as JSON can hold them: numbers that are none become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return keymap(str, valmap(_plain, value))
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
@@ -225,7 +219,3 @@ def _finite(value: float) -> float | None:
 
 def _ms(ns: float) -> str:
     return "-" if math.isnan(ns) else f"{ns / 1e6:.1f} ms"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"

@@ -1,14 +1,14 @@
 """What a stage is: a frozen value whose fields are its parameters and whose signature is its contract.
 
->>> @stage("peaks/doctest_brightest")
-... class Brightest:
-...     '''Keep the n brightest.'''
+>>> @stage("numbers/doctest_largest")
+... class Largest:
+...     '''Keep the n largest.'''
 ...     n: int = 50
 ...     def __call__(self, found: list) -> list:
 ...         return sorted(found)[-self.n :]
->>> Brightest(n=2)([3, 1, 2])
+>>> Largest(n=2)([3, 1, 2])
 [2, 3]
->>> contract_of(Brightest)
+>>> contract_of(Largest)
 Contract(reads=(list,), optional=(), writes=(list,))
 
 ``@stage(name)`` makes the class a frozen pydantic dataclass (unless it is a dataclass already), refuses unknown
@@ -20,6 +20,17 @@ returns runs in one replica:
     must be the return annotation of ``open``), and may have ``close()``.
 
 Sources and sinks have contracts of their own: :class:`Source`, :class:`Sink`.
+
+What stages tell each other outside frames, when they open or by way of the noticeboard, goes by type too and is declared where
+the stage is (:class:`Tells`):
+
+>>> @stage("greetings/doctest_greeter", publishes=(str,))
+... class Greeter:
+...     '''Tell those downstream how to greet; its ``open`` has ``context.publish("good morning")``.'''
+...     def __call__(self, name: str) -> str:
+...         return f"good morning, {name}"
+>>> tells_of(Greeter).publishes
+(<class 'str'>,)
 """
 
 from __future__ import annotations
@@ -28,7 +39,7 @@ import logging
 import threading
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
@@ -36,25 +47,62 @@ import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from pipeline.board import Noticeboard
+from pipeline.by_type import ByType
 from pipeline.frame import Message, Outcome
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Tells:
+    """What a stage tells others, and asks of them, outside frames; all by type, and checked by ``graph.check()``.
+
+    Attributes
+    ----------
+    publishes
+        What it may publish to the stages downstream when it opens.
+    needs
+        What a stage upstream must publish.
+    uses
+        What it looks for there, and does without if need be.
+    posts
+        What it may put up on the noticeboard while frames run.
+    awaits
+        What it waits for there: some stage of the graph must post it.
+    """
+
+    publishes: tuple[type, ...] = ()
+    needs: tuple[type, ...] = ()
+    uses: tuple[type, ...] = ()
+    posts: tuple[type, ...] = ()
+    awaits: tuple[type, ...] = ()
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field, field))
-def stage(name: str) -> Callable[[C], C]:
+def stage(
+    name: str,
+    *,
+    publishes: tuple[type, ...] = (),
+    needs: tuple[type, ...] = (),
+    uses: tuple[type, ...] = (),
+    posts: tuple[type, ...] = (),
+    awaits: tuple[type, ...] = (),
+) -> Callable[[C], C]:
     """Register a class as the stage `name` (``kind/which``) and make it a frozen, validated dataclass.
+
+    The other arguments say what it tells other stages and asks of them: see :class:`Tells`.
 
     The docstring is the stage's manual: ``streamajig stages NAME`` prints it. Unknown parameters and values of the wrong
     type are refused with pydantic's ``ValidationError``.
     """
     kind, slash, which = name.partition("/")
     if not (kind and slash and which):
-        raise ValueError(f"a stage is named 'kind/which', e.g. 'peaks/zaef'; found {name!r}")
+        raise ValueError(f"a stage is named 'kind/which', e.g. 'graph/join'; found {name!r}")
+    tells = Tells(publishes, needs, uses, posts, awaits)
 
     def decorate(cls: C) -> C:
-        earlier = _DECLARED.get(name)
+        earlier = DECLARED.get(name)
         if earlier is not None and earlier.__module__ != cls.__module__:  # within a module: a notebook's cell run again
             raise TypeError(
                 f"{cls.__module__} declares the stage {name!r}, which {earlier.__module__} has declared already"
@@ -69,13 +117,14 @@ def stage(name: str) -> Callable[[C], C]:
         else:
             frozen = pydantic_dataclass(frozen=True, config=config)(cls)
         frozen.stage_name = name
-        _DECLARED[name] = frozen
+        frozen.tells = tells
+        DECLARED[name] = frozen
         return frozen  # type: ignore[no-any-return]
 
     return decorate
 
 
-_DECLARED: dict[str, type] = {}
+DECLARED: dict[str, type] = {}
 """Every stage class that has been declared in this process, by name; the registry imports modules to fill it."""
 
 
@@ -114,10 +163,14 @@ class Context:
     tables
         Read-only tables shared between the replicas of a process.
     upstream
-        What the stages upstream of this node have published, by key: ``geometry`` (text of the .geom file), ``detector``
-        (the object), ``cell`` (text of the cell file), ``indexing`` (method names), ``has_image`` (bool).
+        What the stages upstream of this node have published, by type: ``context.upstream[SomeType]``. In a run each stage sees
+        what it has declared (``needs``, ``uses``).
     published
         What this stage publishes to those downstream (use :meth:`publish`).
+    board
+        The run's noticeboard.
+    tells
+        What the stage has declared; None declares nothing and allows all.
     command_line, program
         For headers of output files: the command line as typed, and name and version.
     stopping
@@ -127,16 +180,24 @@ class Context:
     node: str = ""
     replica: int = 0
     tables: SharedTables = field(default_factory=SharedTables)
-    upstream: Mapping[str, object] = field(default_factory=dict)
-    published: dict[str, object] = field(default_factory=dict)
+    upstream: ByType = field(default_factory=ByType)
+    published: MutableMapping[type, object] = field(default_factory=dict)
     board: Noticeboard = field(default_factory=Noticeboard)
+    tells: Tells | None = None
     command_line: str = ""
     program: str = "streamajig"
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def publish(self, key: str, value: object) -> None:
-        """Let the stages downstream of this node know something when they open."""
-        self.published[key] = value
+    def __post_init__(self) -> None:
+        if not isinstance(self.upstream, ByType):
+            raise TypeError(f"upstream is a ByType of what was published, and not {type(self.upstream).__name__}")
+
+    def publish(self, value: object) -> None:
+        """Let the stages downstream of this node know something when they open; TypeError if the stage has not declared it."""
+        kind = type(value)
+        if self.tells is not None and kind not in self.tells.publishes:
+            raise TypeError(f"{kind.__name__} is not declared: name it in the stage's `publishes`")
+        self.published[kind] = value
 
     @property
     def log(self) -> logging.Logger:
@@ -146,7 +207,10 @@ class Context:
 
 @runtime_checkable
 class HasCounts(Protocol):
-    """A value that adds to the run's totals, e.g. ``{"hits": 1}``; the pipeline sums them without knowing what they are."""
+    """A value that adds to the run's totals, e.g. ``{"words": 1}``; the pipeline sums them without knowing what they are.
+
+    Its class may say in ``shown``, a tuple of :class:`~pipeline.counts.Count`, how the report and the progress line show them.
+    """
 
     def counts(self) -> Mapping[str, int]:
         """Return what this value adds to the totals of the run."""
@@ -281,6 +345,11 @@ class Contract:
             )
 
         return f"Contract(reads={names(self.reads)}, optional={names(self.optional)}, writes={names(self.writes)})"
+
+
+def tells_of(cls: type) -> Tells:
+    """Return what a stage class has declared to tell others and to ask of them."""
+    return getattr(cls, "tells", Tells())
 
 
 def role_of(cls: type) -> str:

@@ -7,7 +7,7 @@
     nodes:
       source: {stage: source/zmq_req, address: "tcp://127.0.0.1:5002", request: next}
       decode: {stage: decode/msgpack_map}
-      bright: {stage: peaks/brightest, n: 30, after: decode}
+      longest: {stage: words/longest, n: 30, after: decode}
 
 A node comes after the one that stands before it in the file unless ``after`` says otherwise (a name, or a list of names
 for ``graph/join``). Parameters that are not given have the stage's defaults; only those that differ are written.
@@ -19,20 +19,29 @@ import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from toolz import keyfilter, keymap, valmap
 
 from pipeline import registry
 from pipeline.errors import UserError, in_words
-from pipeline.graph import Graph, Node
+from pipeline.node import Node
 from pipeline.options import RunOptions
 
 _TOP = ("run", "modules", "nodes")
 _RESERVED = ("stage", "after")
+
+
+class Spec(NamedTuple):
+    """What the YAML of a graph says."""
+
+    nodes: tuple[Node, ...]
+    options: RunOptions
+    modules: tuple[str, ...]
 
 
 class SpecError(UserError):
@@ -43,8 +52,8 @@ class SpecError(UserError):
         super().__init__("\n".join(f"{filename}:{line}:{column}: {text}" for line, column, text in self.places))
 
 
-def parse(text: str, filename: str | Path = "<yaml>") -> Graph:
-    """Read a graph.
+def parse(text: str, filename: str | Path = "<yaml>") -> Spec:
+    """Read a graph's YAML.
 
     >>> parse("nodes: {a: {stage: graph/joim}}", "g.yaml")
     Traceback (most recent call last):
@@ -59,24 +68,24 @@ def parse(text: str, filename: str | Path = "<yaml>") -> Graph:
     except YAMLError as error:
         raise SpecError(filename, [(1, 1, f"this is not YAML: {error}")]) from error
     reader = _Reader(Path(str(filename)).parent)
-    graph = reader.graph(document)
+    spec = reader.spec(document)
     if reader.places:
         raise SpecError(filename, reader.places)
-    assert graph is not None
-    return graph
+    assert spec is not None
+    return spec
 
 
-def dump(graph: Graph) -> str:
-    """Write a graph; parameters that have their default value are left out."""
+def dump(spec: Spec) -> str:
+    """Write a graph's YAML; parameters that have their default value are left out."""
     document: dict[str, Any] = {}
-    run = _changed(graph.options)
+    run = _changed(spec.options)
     if run:
         document["run"] = run
-    if graph.modules:
-        document["modules"] = list(graph.modules)
+    if spec.modules:
+        document["modules"] = list(spec.modules)
     nodes = document["nodes"] = {}
     previous: tuple[str, ...] = ()
-    for node in graph.nodes:
+    for node in spec.nodes:
         entry: dict[str, Any] = {"stage": node.stage.stage_name}
         if node.after != previous:
             entry["after"] = node.after[0] if len(node.after) == 1 else list(node.after)
@@ -136,12 +145,9 @@ def schema(names: Sequence[str]) -> dict[str, Any]:
 
 def _changed(value: Any) -> dict[str, Any]:
     """The parameters that differ from their defaults, as plain YAML values."""
-    plain = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
-    changed = {}
-    for field in dataclasses.fields(value):
-        if getattr(value, field.name) != _default_of(field):
-            changed[field.name] = plain[field.name]
-    return changed
+    plain: dict[str, Any] = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+    changed = {field.name for field in dataclasses.fields(value) if getattr(value, field.name) != _default_of(field)}
+    return dict(keyfilter(changed.__contains__, plain))
 
 
 def _default_of(field: dataclasses.Field[Any]) -> Any:
@@ -161,7 +167,7 @@ class _Reader:
         self._folder = folder
         self.places: list[tuple[int, int, str]] = []
 
-    def graph(self, document: Any) -> Graph | None:
+    def spec(self, document: Any) -> Spec | None:
         if not isinstance(document, CommentedMap):
             self.places.append((1, 1, f"a graph is a map with the key 'nodes', and this is {_kind(document)}"))
             return None
@@ -179,7 +185,7 @@ class _Reader:
             self._wrong(*place, text) if place else self.places.append((1, 1, text))
             return None
         built = list(self._nodes(nodes))
-        return Graph(tuple(built), options, modules) if not self.places else None
+        return Spec(tuple(built), options, modules) if not self.places else None
 
     def _modules(self, document: CommentedMap) -> tuple[str, ...]:
         modules = document.get("modules") or []
@@ -279,7 +285,7 @@ def describe_problem(detail: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """Strip ruamel's types, which carry positions and styles."""
     if isinstance(value, CommentedMap):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return keymap(str, valmap(_plain, value))
     if isinstance(value, CommentedSeq):
         return [_plain(item) for item in value]
     for kind in (bool, int, float, str):

@@ -1,1 +1,14 @@
-"""Crystallography and wire formats, as stages: what each frame goes through."""
+"""Stages that know crystallography, and what they are made of; the folders are layers (``docs/architecture.md``)."""
+
+KINDS = (
+    "source",
+    "decode",
+    "geometry_map",
+    "peaks",
+    "index",
+    "refine",
+    "integrate",
+    "sink",
+    "live",
+)
+"""The folders that hold stages: in ``stages/KIND/WHICH.py`` lies the stage ``KIND/WHICH``, and nothing else that is public."""

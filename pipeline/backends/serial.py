@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.backends import BackendSpec
 
 if TYPE_CHECKING:
-    from pipeline.run import Job
+    from pipeline.job import Job
 
 
 def drive(job: Job, spec: BackendSpec) -> None:

@@ -47,8 +47,8 @@ def demo(
     """
     from pipeline import UserError
     from pipeline.commands_execute import signals_end_the_run
+    from pipeline.job import run
     from pipeline.progress import ProgressLine
-    from pipeline.run import run
     from stages.commands.score import score
     from stages.files.stream import read_stream
     from stages.simulation.truth import read_truth

@@ -6,12 +6,18 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from stages.merging.crystals import Polarisation
+    from stages.merging.merger import Merged, Merger
+    from stages.merging.point_group import PointGroup
+    from stages.merging.shells import Quality
 
-def merge(
+
+def merge(  # noqa: PLR0913 - one parameter for each option of the command line
     streams: Annotated[
         list[Path], typer.Argument(metavar="STREAM...", help="Streams, finished or still being written.")
     ],
@@ -59,8 +65,6 @@ def merge(
     written. It is a look, not a replacement for partialator.
     """
     from stages.merging.crystals import Polarisation
-    from stages.merging.output import mean_cell, space_group_of, write_mtz
-    from stages.merging.output import plot as draw
     from stages.merging.point_group import point_group
     from stages.merging.shells import quality
 
@@ -69,40 +73,56 @@ def merge(
     started = time.perf_counter()
     merger, counts = merge_streams(streams, group, how, scale=scale, partiality=partiality)
     merged = merger.merged()
-    found = quality(
-        merged,
-        d_min_angstrom=highres or None,
-        d_max_angstrom=lowres or None,
-        num_shells=shells,
-        min_measurements=min_measurements,
-    )
+    limits = {"d_min_angstrom": highres or None, "d_max_angstrom": lowres or None}
+    found = quality(merged, num_shells=shells, min_measurements=min_measurements, **limits)
     counts["seconds"] = time.perf_counter() - started
     if output is not None and found.overall.measured:
-        s = merged.inverse_d_per_angstrom
-        inside = (merged.count >= max(2, min_measurements)) & (s <= 1 / highres if highres else s > 0)
-        inside &= s >= 1 / lowres if lowres else s > 0
-        counts["written"] = write_mtz(output, merged, inside, space_group_of(merged, space_group))
+        counts["written"] = _write(output, merged, space_group, least=max(2, min_measurements), **limits)
     if plot is not None and found.overall.measured:
+        from stages.merging.output import plot as draw
+
         draw(plot, found, f"{', '.join(path.name for path in streams)}: {merger.num_crystals} crystals, {symmetry}")
-    cell = mean_cell(merged).parameters if merger.num_crystals else (math.nan,) * 6
+    cell = _mean_cell(merged)
     if as_json:
-        figures = {
-            **counts,
-            "symmetry": symmetry,
-            "scaled": scale,
-            "width_per_angstrom": merger.width,
-            "cell": list(cell),
-            "overall": found.overall.figures(),
-            "shells": [shell.figures() for shell in found.shells],
-        }
-        print(json.dumps(_plain(figures), indent=2, allow_nan=False))  # noqa: T201 - this is the command's output
-        return
-    _show(counts, found, f"{symmetry}, {merger.how if scale else 'not scaled'}", cell, output)
+        how_merged = {"symmetry": symmetry, "scaled": scale, "width_per_angstrom": merger.width, "cell": list(cell)}
+        print(_as_json(counts | how_merged, found))  # noqa: T201 - this is the command's output
+    else:
+        _show(counts, found, f"{symmetry}, {merger.how if scale else 'not scaled'}", cell, output)
+
+
+def _write(
+    path: Path,
+    merged: Merged,
+    space_group: str,
+    *,
+    least: int,
+    d_min_angstrom: float | None,
+    d_max_angstrom: float | None,
+) -> int:
+    """Write what has been measured at least so often between two resolutions; return how many reflections that are."""
+    from stages.merging.output import space_group_of, write_mtz
+
+    s = merged.inverse_d_per_angstrom
+    inside = (merged.count >= least) & (s <= 1 / d_min_angstrom if d_min_angstrom else s > 0)
+    inside &= s >= 1 / d_max_angstrom if d_max_angstrom else s > 0
+    return write_mtz(path, merged, inside, space_group_of(merged, space_group))
+
+
+def _mean_cell(merged: Merged) -> tuple[float, ...]:
+    """a, b, c in Angstrom, alpha, beta, gamma in degrees; NaN without crystals."""
+    from stages.merging.output import mean_cell
+
+    return tuple(mean_cell(merged).parameters) if merged.num_crystals else (math.nan,) * 6
+
+
+def _as_json(figures: dict[str, Any], found: Quality) -> str:
+    quality = {"overall": found.overall.figures(), "shells": [shell.figures() for shell in found.shells]}
+    return json.dumps(_plain(figures | quality), indent=2, allow_nan=False)
 
 
 def merge_streams(
-    streams: list[Path], group: Any, polarisation: Any, *, scale: bool, partiality: bool = True
-) -> tuple[Any, dict[str, Any]]:
+    streams: list[Path], group: PointGroup, polarisation: Polarisation, *, scale: bool, partiality: bool = True
+) -> tuple[Merger, dict[str, Any]]:
     """Merge all crystals of some streams; return the merger, and what was counted."""
     from stages.merging.crystals import observe
     from stages.merging.merger import Merger
@@ -142,7 +162,7 @@ def merge_streams(
     return merger, counts
 
 
-def _show(counts: dict[str, Any], found: Any, how: str, cell: Any, output: Path | None) -> None:
+def _show(counts: dict[str, Any], found: Quality, how: str, cell: tuple[float, ...], output: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -21,37 +21,6 @@ import typer
 if TYPE_CHECKING:
     from pipeline.graph import Graph
 
-_GEOMETRY = """\
-photon_energy = beam_energy eV
-clen = detector_distance mm
-res = 5814.0
-adu_per_photon = 1
-peak_list = peak_list
-panel/data = detector_data
-panel/min_fs = 0
-panel/max_fs = 63
-panel/min_ss = 0
-panel/max_ss = 63
-panel/corner_x = -32
-panel/corner_y = -32
-panel/fs = x
-panel/ss = y
-"""
-
-_CELL = """\
-CrystFEL unit cell file version 1.0
-
-lattice_type = tetragonal
-centering = P
-unique_axis = c
-a = 79.1 A
-b = 79.1 A
-c = 38.4 A
-al = 90 deg
-be = 90 deg
-ga = 90 deg
-"""
-
 _VARIANTS: tuple[dict[str, Any], ...] = (
     {"peaks": "zaef"},
     {"peaks": "peakfinder8"},
@@ -98,9 +67,13 @@ def _warm_up_stage(name: str) -> float:
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
     """The graphs of ``streamajig index`` for a small detector, whose files are written into the folder."""
     from stages.commands.index.graph import graph_from_options
+    from stages.files.cell import cell_text
+    from stages.simulation.apparatus import flat_geometry
+    from stages.simulation.settings import RES_PER_M
+    from stages.simulation.specimen import LYSOZYME
 
-    (folder / "small.geom").write_text(_GEOMETRY)
-    (folder / "any.cell").write_text(_CELL)
+    (folder / "small.geom").write_text(flat_geometry(64, 64, RES_PER_M))
+    (folder / "any.cell").write_text(cell_text(LYSOZYME))
     for variant in _VARIANTS:
         title = "index " + " ".join(
             f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}") for key, value in variant.items()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pipeline import Context, Event, Message, stage
 from stages.records.header import Header
+from stages.records.told import PixelsDecoded
 from stages.wire.encoded import encoded_array, is_map
 from stages.wire.received import MapReader, header_of
 
 
-@stage("decode/headers_only")
+@stage("decode/headers_only", publishes=(PixelsDecoded,))
 class HeadersOnly(MapReader):
     """Read a message as `decode/msgpack_map` does, but never touch its pixels (``--no-image-data``).
 
@@ -17,7 +18,7 @@ class HeadersOnly(MapReader):
 
     def open(self, context: Context) -> RunningHeadersOnly:
         """Compile the kernels, and let the stages downstream know that there are no images."""
-        context.publish("has_image", False)
+        context.publish(PixelsDecoded(False))
         self.compile()
         return RunningHeadersOnly(self)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.records.header import Header
 from stages.records.image import Image
+from stages.records.told import PixelsDecoded
 from stages.wire.encoded import encoded_array, is_map, kind_of
 from stages.wire.received import MapReader, header_of
 
 
-@stage("decode/msgpack_map")
+@stage("decode/msgpack_map", publishes=(PixelsDecoded,))
 class MsgpackMap(MapReader):
     """Read a message that holds a MessagePack map (or an array of one map): header, images and the event's name.
 
@@ -25,7 +26,7 @@ class MsgpackMap(MapReader):
 
     def open(self, context: Context) -> RunningMsgpackMap:
         """Compile the kernels, and let the stages downstream know that there are images."""
-        context.publish("has_image", True)
+        context.publish(PixelsDecoded(True))
         self.compile()
         return RunningMsgpackMap(self)
 

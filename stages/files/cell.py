@@ -9,10 +9,12 @@ import logging
 import math
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.lattices.cell import CENTERINGS, LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell, impose_bravais
 
 log = logging.getLogger("streamajig.cell_file")
@@ -23,7 +25,14 @@ _LENGTHS_IN_ANGSTROM = {"A": 1.0, "nm": 10.0}
 _ANGLES_IN_RADIANS = {"deg": math.pi / 180, "rad": 1.0}
 
 
-def read_cell(path: Path) -> tuple[UnitCell, str]:
+class TargetCell(NamedTuple):
+    """The cell that is looked for, and the text of its ``.cell`` file as it goes into streams."""
+
+    cell: UnitCell
+    text: str
+
+
+def read_cell(path: Path) -> TargetCell:
     """Read a CrystFEL unit cell file or the CRYST1 line of a PDB file; return the cell and the text of a .cell file.
 
     The text is the file's own, verbatim, or made by :func:`cell_text` if the file is a PDB file. Raises UserError, naming
@@ -36,11 +45,11 @@ def read_cell(path: Path) -> tuple[UnitCell, str]:
     text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
     lines = text.splitlines()
     if lines and lines[0].strip() == VERSION_LINE:
-        return _parse_cell(lines, path), text
+        return TargetCell(_parse_cell(lines, path), text)
     for number, line in enumerate(lines, start=1):
         if line.startswith("CRYST1"):
             cell = _parse_cryst1(line, f"{path}:{number}")
-            return cell, cell_text(cell)
+            return TargetCell(cell, cell_text(cell))
     first = repr(lines[0][:60]) if lines else "nothing: it is empty"
     looks = any(re.match(r"\s*(a|lattice_type)\s*=", line) for line in lines[:100])
     hint = " It looks like a cell file whose first line is missing: add that line." if looks else ""
@@ -48,11 +57,6 @@ def read_cell(path: Path) -> tuple[UnitCell, str]:
         f"{path} is no unit cell file: expected the first line {VERSION_LINE!r}, or a PDB file with a CRYST1 line; "
         f"its first line is {first}.{hint}"
     )
-
-
-def parse_cell(text: str, name: str = "cell") -> UnitCell:
-    """Read the text of a unit cell file, as stages publish it; `name` begins the messages."""
-    return _parse_cell(text.splitlines(), Path(name))
 
 
 def _parse_cell(lines: list[str], path: Path) -> UnitCell:
@@ -102,10 +106,7 @@ def _quantity(words: list[str], where: str) -> float:
     key, _, text, *unit = words
     units = _LENGTHS_IN_ANGSTROM if key in "abc" else _ANGLES_IN_RADIANS
     wanted = " or ".join(units)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number_or_nan(text)
     if not math.isfinite(value):
         raise UserError(f"{where}: expected a number for {key!r}, found {text!r}")
     if not unit or unit[0] not in units:

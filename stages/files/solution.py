@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from toolz import groupby, valmap
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.lattices.cell import CENTERINGS, Lattice
 from stages.records.crystal import Crystal
 
@@ -63,14 +65,15 @@ def read_solutions(path: Path) -> dict[str, tuple[Crystal, ...]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot read the solution file {path}: {error.strerror or error}") from error
-    found: dict[str, list[Crystal]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and line.lstrip()[0] not in "#;":
-            solution = parse_line(line, f"{path}:{number}")
-            found.setdefault(solution.frame, []).append(solution.crystal)
-    if not found:
+    solutions = [
+        parse_line(line, f"{path}:{number}")
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and line.lstrip()[0] not in "#;"
+    ]
+    if not solutions:
         raise UserError(f"{path} holds no solution: expected lines 'filename frameID', 9 + 2 numbers and e.g. tPc")
-    return {frame: tuple(crystals) for frame, crystals in found.items()}
+    by_frame = groupby(lambda solution: solution.frame, solutions)
+    return dict(valmap(lambda found: tuple(solution.crystal for solution in found), by_frame))
 
 
 def parse_line(line: str, where: str = "line") -> Solution:
@@ -181,10 +184,7 @@ def _key(name: str) -> str:
 
 
 def _number(word: str, where: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
+    number = number_or_nan(word)
     if not math.isfinite(number):
         raise UserError(f"{where}: expected a number, found {word!r} (11 numbers stand before the lattice)")
     return number

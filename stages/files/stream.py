@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.lattices.cell import Lattice
 
 _VERSION = "CrystFEL stream format 2.3"
@@ -208,7 +209,7 @@ class _Keys(dict[str, str]):
 
     def number(self, key: str) -> float:
         """Return the number with which a value begins, NaN where there is none."""
-        return _number(self.get(key, "nan").split(" ")[0])
+        return number_or_nan(self.get(key, "nan").split(" ")[0])
 
 
 def _chunk(lines: list[str], unreadable: _Count) -> Chunk:
@@ -247,14 +248,14 @@ def _crystal(lines: list[str], unreadable: _Count) -> StreamCrystal:
         if line == _BEGIN_REFLECTIONS:
             reflections = _reflections(_until(rest, _END_REFLECTIONS), unreadable)
         elif line.startswith("Cell parameters "):
-            numbers = [_number(word) for word in line.replace(",", " ").split()]
+            numbers = [number_or_nan(word) for word in line.replace(",", " ").split()]
             cell = tuple(number for number in numbers if math.isfinite(number)) or cell
         elif line.startswith("predict_refine/det_shift "):
             words = line.split()
-            shift = (_number(words[3]), _number(words[6])) if len(words) > 6 else shift
+            shift = (number_or_nan(words[3]), number_or_nan(words[6])) if len(words) > 6 else shift
         else:
             keys.add(line)
-    stars = [[_number(word) for word in keys.get(f"{axis}star", "").split()[:3]] for axis in "abc"]
+    stars = [[number_or_nan(word) for word in keys.get(f"{axis}star", "").split()[:3]] for axis in "abc"]
     return StreamCrystal(
         reciprocal_per_nm=np.array([star if len(star) == 3 else [math.nan] * 3 for star in stars]),
         cell_nm_deg=cell,
@@ -312,10 +313,3 @@ def _block(lines: Iterable[str], begin: str, end: str) -> str:
         if line == begin:
             return "".join(f"{taken}\n" for taken in _until(rest, end))
     return ""
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return math.nan

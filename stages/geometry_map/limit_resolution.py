@@ -30,12 +30,12 @@ class LimitResolution:
 
     highres: float = Field(gt=0, description="Highest resolution that is used, Angstrom.")
 
-    def open(self, context: Context) -> LimitedResolution:
+    def open(self, context: Context) -> RunningLimitResolution:
         """Return the stage at work."""
-        return LimitedResolution(self.highres)
+        return RunningLimitResolution(self.highres)
 
 
-class LimitedResolution:
+class RunningLimitResolution:
     """`LimitResolution` in one replica, with the masks it made last."""
 
     def __init__(self, highres: float) -> None:

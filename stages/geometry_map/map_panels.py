@@ -11,9 +11,10 @@ from stages.files.geom.detector import Detector
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
 from stages.records.image import Image
+from stages.records.told import PixelsDecoded
 
 
-class MappedPanels:
+class RunningMapPanels:
     """The geometry at work in one replica."""
 
     def __init__(self, detector: Detector) -> None:
@@ -41,7 +42,7 @@ class MappedPanels:
                 self._fitting.add(shapes)
 
 
-@stage("geometry_map/map_panels")
+@stage("geometry_map/map_panels", publishes=(Detector,), uses=(PixelsDecoded,))
 class MapPanels:
     """Work out where every panel stands in the laboratory, for each frame, from a CrystFEL geometry file.
 
@@ -55,12 +56,12 @@ class MapPanels:
     ``docs/reference-geometry.md``, the format itself in crystfel_geometry(5); White et al., J. Appl. Cryst. 45 (2012) 335,
     doi:10.1107/S0021889812002312.
 
-    Publishes ``geometry`` (verbatim text of the file) and ``detector`` (the parsed file).
+    Publishes the parsed file, which keeps its verbatim text, as ``Detector``.
     """
 
     geometry: Path = Field(description="CrystFEL geometry file (*.geom)")
 
-    def open(self, context: Context) -> MappedPanels:
+    def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 
         def load() -> Detector:
@@ -72,12 +73,12 @@ class MapPanels:
 
         detector = context.tables.get(("geometry_map/map_panels", str(self.geometry)), load)
         lacking = [panel.name for panel in detector.static_panels if not panel.data]
-        if lacking and context.upstream.get("has_image"):
+        decoded = context.upstream.get(PixelsDecoded)
+        if lacking and decoded is not None and decoded.wanted:
             raise UserError(
                 f"{detector.filename}: panel {lacking[0]!r} has no directive 'data', which says under which key of the "
                 f"message its pixels come; expected 'data = detector_data' before the panels, or '{lacking[0]}/data = ...'. "
                 "For frames without pixels use --no-image-data (decode/headers_only)"
             )
-        context.publish("geometry", detector.text)
-        context.publish("detector", detector)
-        return MappedPanels(detector)
+        context.publish(detector)
+        return RunningMapPanels(detector)

@@ -29,6 +29,7 @@ from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingMethods
 
 Floats = NDArray[np.float64]
 
@@ -189,8 +190,8 @@ class Attempts:
 
 def publish_method(context: Context, method: str) -> None:
     """Publish what stands in the stream's header: the methods upstream, and this one."""
-    upstream = context.upstream.get("indexing", "none")
-    context.publish("indexing", method if upstream == "none" else f"{upstream},{method}")
+    upstream = context.upstream.get(IndexingMethods, IndexingMethods())
+    context.publish(upstream.and_then(method))
 
 
 def px_per_angstrom(geom: DetGeom) -> float:

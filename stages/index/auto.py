@@ -12,9 +12,10 @@ from stages.index._parameters import CellParameters, SearchParameters
 from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
 from stages.lattices.cell import UnitCell
-from stages.records.crystal import CONSENSUS, Crystals
+from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import AgreedCell, IndexingMethods
 
 FREE_FIRST, FREE_EVERY = 20, 4
 """Of the hits that the consensus cell does not explain, the first so many and then one in so many are searched without it."""
@@ -36,15 +37,15 @@ class _Running:
         self._context = context
         self._free = free
         self._known: Indexer | None = None
-        self._version = 0
+        self._agreed: AgreedCell | None = None
         self._num_missed = 0
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the frame's crystals, after those found upstream; non-hits pass by."""
-        version, cell = self._context.board.read(CONSENSUS)
-        if version != self._version:
-            self._version = version
-            self._turn_to(cell)
+        agreed = self._context.board.get(AgreedCell)
+        if agreed is not None and agreed is not self._agreed:
+            self._agreed = agreed
+            self._turn_to(agreed.cell)
         if self._known is None:
             return self._free(hit, peaks, geom, earlier)
         crystals = self._known(hit, peaks, geom, earlier)
@@ -61,7 +62,7 @@ class _Running:
             self._context.log.info("going on with the cell %s (index/pairs)", cell)
 
 
-@stage("index/auto")
+@stage("index/auto", publishes=(IndexingMethods,), uses=(IndexingMethods,), awaits=(AgreedCell,))
 class Auto(SearchParameters, CellParameters):
     """Index without a cell until the crystals agree on one, then with it.
 

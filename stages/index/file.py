@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline import Context, Event, stage
-from stages.files.cell import read_cell
+from stages.files.cell import TargetCell, read_cell
 from stages.files.solution import METHOD, keys_of, read_solutions
 from stages.index._attempts import publish_method
 from stages.index._parameters import CellParameters
@@ -19,6 +19,7 @@ from stages.lattices.setting import in_setting_of
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingMethods
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> 
     return replace(crystal, real_space_angstrom=real, lattice=cell.lattice)
 
 
-@stage("index/file")
+@stage("index/file", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))
 class FromFile(CellParameters):
     """Take each frame's crystals from a solution file, as CrystFEL's ``--indexing=file`` does.
 
@@ -96,8 +97,9 @@ class FromFile(CellParameters):
         publish_method(context, METHOD)
         cell = None
         if self.cell is not None:
-            cell, text = read_cell(self.cell)
-            context.publish("cell", text)
+            target = read_cell(self.cell)
+            context.publish(target)
+            cell = target.cell
         solutions = context.tables.get(("index/file", self), lambda: self._solutions(context, cell))
         return _Running(solutions, check_peaks=self.check_peaks)
 

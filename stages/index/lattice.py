@@ -14,6 +14,7 @@ from stages.index._parameters import SearchParameters
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingMethods
 
 METHOD = "lattice"
 
@@ -50,7 +51,7 @@ class _Running:
         return self._attempts(hit, peaks, geom, earlier)
 
 
-@stage("index/lattice")
+@stage("index/lattice", publishes=(IndexingMethods,), uses=(IndexingMethods,))
 class FreeLattice(SearchParameters):
     """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds.
 
@@ -94,7 +95,7 @@ class FreeLattice(SearchParameters):
     Ewald sphere is flat, the spots lie in one plane of the lattice or near it, and no third axis follows from them. Use
     index/pairs, with the cell.
 
-    Publishes ``indexing`` (after those upstream), no cell. Deterministic: no random numbers.
+    Publishes its method (after those upstream), no cell. Deterministic: no random numbers.
 
     .. [1] https://doi.org/10.1107/S0021889891010634
     .. [2] https://doi.org/10.1107/S0021889897008777

@@ -6,6 +6,7 @@ from pipeline import stage
 from pipeline.stage import Context
 from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import IndexingMethods
 
 
 class _Running:
@@ -14,11 +15,11 @@ class _Running:
         return Crystals()
 
 
-@stage("index/none")
+@stage("index/none", publishes=(IndexingMethods,))
 class NoIndexing:
     """Index nothing, as ``indexamajig --indexing=none``: for looking at hits and peaks alone."""
 
     def open(self, context: Context) -> _Running:
         """Tell the sinks which methods were selected."""
-        context.publish("indexing", "none")
+        context.publish(IndexingMethods())
         return _Running()

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
-from stages.files.cell import read_cell
+from stages.files.cell import TargetCell, read_cell
 from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._kernels.known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
@@ -21,6 +21,7 @@ from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingMethods
 
 METHOD = "pairs"
 
@@ -87,7 +88,7 @@ class _Running:
         return Crystal(real, self._cell.lattice, METHOD)
 
 
-@stage("index/pairs")
+@stage("index/pairs", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))
 class Pairs(SearchParameters, CellParameters):
     """Find the orientation of a known unit cell in the peaks of one frame, in a fraction of a millisecond.
 
@@ -163,10 +164,10 @@ class Pairs(SearchParameters, CellParameters):
 
     def open(self, context: Context) -> _Running:
         """Read the cell, make its tables and compile."""
-        cell, text = read_cell(self.cell)
-        context.publish("cell", text)
+        target = read_cell(self.cell)
+        context.publish(target)
         publish_method(context, METHOD)
-        return self.for_cell(cell, context)
+        return self.for_cell(target.cell, context)
 
     def for_cell(self, cell: UnitCell, context: Context) -> _Running:
         """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""

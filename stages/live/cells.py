@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -14,14 +13,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
-from stages.files.cell import cell_text, parse_cell
+from stages.files.cell import TargetCell, cell_text
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.setting import Setting, is_reduced, reduced_primitive
-from stages.live._clusters import Cluster, Clusters, Mean
+from stages.live._clusters import Cluster, Clusters
+from stages.live._consensus import Consensus, cell_in_words, figures, lattice_in_words, numbers, off, rounded
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
-from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.crystal import Crystal, Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import AgreedCell
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""
@@ -43,7 +44,7 @@ _ELSEWHERE_LOUD = (5, 0.2)
 _NAMES = ("a", "b", "c", "al", "be", "ga")
 
 
-@stage("live/cells")
+@stage("live/cells", uses=(TargetCell,), posts=(AgreedCell,))
 class Cells:
     """Gather the cells of all crystals, and say on which they agree: mean, spread, Bravais type, and what else there is.
 
@@ -75,9 +76,9 @@ class Cells:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractCells:
+    def open(self, context: Context) -> RunningCells:
         """Return what takes the cells out of a frame."""
-        return ExtractCells(_target(context))
+        return RunningCells(_target(context))
 
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
@@ -108,7 +109,7 @@ class Seen:
     num_verified: int
 
 
-class ExtractCells:
+class RunningCells:
     """Takes the cells out of a frame; a crystal in the axes of the target needs no reduction."""
 
     def __init__(self, target: UnitCell | None) -> None:
@@ -136,25 +137,6 @@ class ExtractCells:
             tuple(reduced_primitive(cell.real_space_angstrom, cell.lattice) for cell in crystals.elsewhere),
             crystals.num_verified,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Consensus:
-    """The cell of a cluster.
-
-    Attributes
-    ----------
-    cell
-        The mean, with its lattice type imposed.
-    mean
-        Mean, spread and so on in the same axes, without restrictions.
-    is_of_target
-        Whether it is in the axes of the target cell.
-    """
-
-    cell: UnitCell
-    mean: Mean
-    is_of_target: bool
 
 
 class CellsWriter:
@@ -196,7 +178,7 @@ class CellsWriter:
         """The consensus in a few words."""
         if self._last is None:
             return ""
-        return f"cell {_short(self._last.cell)} of {self._last.mean.num_crystals} crystals"
+        return f"cell {cell_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
@@ -250,7 +232,7 @@ class CellsWriter:
         if last is not None and last.lattice == cell.lattice and agree(cell, last, _CHANGE):
             return
         self._posted = cell
-        self._board.post(CONSENSUS, cell)
+        self._board.post(AgreedCell(cell))
         self._log.info(
             "%d of %d crystals agree on the cell %s", consensus.mean.num_crystals, self._found.num_crystals, cell
         )
@@ -276,7 +258,9 @@ class CellsWriter:
             lines = [f"{n} crystals, too few that agree to speak of a cell"]
         else:
             share = percent(consensus.mean.num_crystals / n)
-            lines = [f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {_words(consensus.cell)}"]
+            lines = [
+                f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {lattice_in_words(consensus.cell)}"
+            ]
             lines += self._table(consensus)
             lines += self._beside_target(consensus)
         lines += self._alternatives()
@@ -289,18 +273,18 @@ class CellsWriter:
 
     def _table(self, consensus: Consensus) -> list[str]:
         rows = [
-            ("cell", *_numbers(consensus.cell, 3)),
-            ("error", *_rounded(consensus.mean.error)),
-            ("spread", *_rounded(consensus.mean.spread)),
+            ("cell", *numbers(consensus.cell, 3)),
+            ("error", *rounded(consensus.mean.error)),
+            ("spread", *rounded(consensus.mean.spread)),
         ]
         if consensus.is_of_target and self._target is not None:
-            rows.append(("off", *_off(consensus.cell, self._target)))
+            rows.append(("off", *off(consensus.cell, self._target)))
         return text_table(("", *_NAMES), rows)
 
     def _beside_target(self, consensus: Consensus) -> list[str]:
         if self._target is None or consensus.is_of_target:
             return []
-        return [f"this is NOT the given cell, {_short(self._target)}"]
+        return [f"this is NOT the given cell, {cell_in_words(self._target)}"]
 
     def _alternatives(self) -> list[str]:
         n = self._found.num_crystals
@@ -309,7 +293,7 @@ class CellsWriter:
         for cluster in others:
             found = self._consensus(cluster)
             assert found is not None
-            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {_short(found.cell)}")
+            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {cell_in_words(found.cell)}")
         main = self._main()
         scattered = n - sum(map(len, others)) - (len(main) if main is not None else 0)
         if scattered and main is not None:
@@ -323,7 +307,7 @@ class CellsWriter:
     def _not_this_cell(self) -> list[str]:
         if not self._num_elsewhere:
             return []
-        target = f", {_short(self._target)}" if self._target is not None else ""
+        target = f", {cell_in_words(self._target)}" if self._target is not None else ""
         line = (
             f"NOT THIS CELL: of {self._num_verified} hits in which another lattice was looked for, {self._num_elsewhere} do "
             f"not fit the given cell{target}, and fit another"
@@ -332,7 +316,7 @@ class CellsWriter:
         if ranked and len(ranked[0]) >= _FEWEST:
             found = self._consensus(ranked[0])
             assert found is not None
-            line += f"; {len(ranked[0])} of them fit {_short(found.cell)}"
+            line += f"; {len(ranked[0])} of them fit {cell_in_words(found.cell)}"
         return [line]
 
     def _figures(self, consensus: Consensus | None) -> dict[str, Any]:
@@ -341,17 +325,15 @@ class CellsWriter:
             "indexed": self._num_indexed,
             "crystals": self._found.num_crystals,
             "methods": dict(self._methods),
-            "consensus": _figures(consensus),
+            "consensus": figures(consensus),
             "is_stable": self._posted is not None,
             "alternatives": [
-                _figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
+                figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
             ],
             "verified": self._num_verified,
             "elsewhere": self._num_elsewhere,
             "elsewhere_cells": [
-                _figures(self._consensus(cluster))
-                for cluster in self._elsewhere.ranked()[:5]
-                if len(cluster) >= _FEWEST
+                figures(self._consensus(cluster)) for cluster in self._elsewhere.ranked()[:5] if len(cluster) >= _FEWEST
             ],
             "path": str(self._stage.path) if self._written else None,
         }
@@ -359,8 +341,8 @@ class CellsWriter:
 
 def _target(context: Context) -> UnitCell | None:
     """The target cell that a stage upstream has published."""
-    text = context.upstream.get("cell")
-    return parse_cell(str(text), "the target cell") if text else None
+    target = context.upstream.get(TargetCell)
+    return target.cell if target is not None else None
 
 
 def _check_path(path: Path) -> None:
@@ -380,51 +362,3 @@ def _check_path(path: Path) -> None:
 
 def _cell(basis: NDArray[np.float64], like: UnitCell) -> UnitCell:
     return UnitCell.from_vectors(basis, like.lattice)
-
-
-def _words(cell: UnitCell) -> str:
-    lattice = cell.lattice
-    axis = f", unique axis {lattice.unique_axis}" if lattice.unique_axis != "*" else ""
-    return f"{lattice.lattice_type} {lattice.centering}{axis}"
-
-
-def _short(cell: UnitCell) -> str:
-    lengths = " ".join(f"{x:.2f}" for x in cell.parameters[:3])
-    angles = " ".join(f"{math.degrees(x):.1f}" for x in cell.parameters[3:])
-    return f"{cell.lattice.lattice_type} {cell.lattice.centering} {lengths} A {angles} deg"
-
-
-def _numbers(cell: UnitCell, digits: int) -> list[str]:
-    return _rounded([*cell.parameters[:3], *map(math.degrees, cell.parameters[3:])], digits)
-
-
-def _rounded(values: Any, digits: int = 3) -> list[str]:
-    return [f"{value:.{digits}f}" if math.isfinite(value) else "-" for value in values]
-
-
-def _off(cell: UnitCell, target: UnitCell) -> list[str]:
-    lengths = [
-        round(100 * (x / y - 1), 2) + 0.0 for x, y in zip(cell.parameters[:3], target.parameters[:3], strict=True)
-    ]
-    angles = [
-        round(math.degrees(x - y), 2) + 0.0 for x, y in zip(cell.parameters[3:], target.parameters[3:], strict=True)
-    ]
-    return [f"{x:+.2f} %" for x in lengths] + [f"{x:+.2f}" for x in angles]
-
-
-def _figures(consensus: Consensus | None) -> dict[str, Any] | None:
-    if consensus is None:
-        return None
-    cell, mean = consensus.cell, consensus.mean
-    return {
-        "lattice_type": cell.lattice.lattice_type,
-        "centering": cell.lattice.centering,
-        "unique_axis": cell.lattice.unique_axis,
-        "parameters": [*cell.parameters[:3], *map(math.degrees, cell.parameters[3:])],
-        "mean": mean.parameters.tolist(),
-        "error": mean.error.tolist(),
-        "spread": mean.spread.tolist(),
-        "crystals": mean.num_crystals,
-        "crystals_in_mean": mean.num_kept,
-        "is_given_cell": consensus.is_of_target,
-    }

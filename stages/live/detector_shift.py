@@ -19,7 +19,7 @@ _FEWEST = 3
 """Shifts without which there is no spread to speak of."""
 
 
-@stage("live/detector_shift")
+@stage("live/detector_shift", uses=(Detector,))
 class DetectorShift:
     """Average the detector shifts that prediction refinement finds, and say what to put into the geometry file.
 
@@ -43,17 +43,16 @@ class DetectorShift:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractShifts:
+    def open(self, context: Context) -> RunningDetectorShift:
         """Return what takes the shifts out of a frame."""
-        return ExtractShifts()
+        return RunningDetectorShift()
 
-    def open_writer(self, context: Context) -> ShiftWriter:
+    def open_writer(self, context: Context) -> DetectorShiftWriter:
         """Return what averages."""
-        detector = context.upstream.get("detector")
-        return ShiftWriter(self.outliers, detector if isinstance(detector, Detector) else None)
+        return DetectorShiftWriter(self.outliers, context.upstream.get(Detector))
 
 
-class ExtractShifts:
+class RunningDetectorShift:
     """Takes the shifts out of a frame."""
 
     def __call__(self, outcome: Outcome) -> tuple[tuple[float, float], ...] | None:
@@ -80,7 +79,7 @@ class Shift:
         return abs(self.mean_m) > 3 * self.error_m
 
 
-class ShiftWriter:
+class DetectorShiftWriter:
     """Keeps every shift, 16 bytes a crystal, and averages at the end."""
 
     def __init__(self, outliers: float, detector: Detector | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from pydantic import Field
+from toolz import concat
 
 from pipeline import Context, Findings, Frame, Outcome, stage
 from stages.records.crystal import Crystals
@@ -28,16 +29,16 @@ class IntDiag:
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
 
-    def open(self, context: Context) -> ExtractDiagnoses:
+    def open(self, context: Context) -> RunningIntDiag:
         """Return what takes the diagnoses out of a frame."""
-        return ExtractDiagnoses()
+        return RunningIntDiag()
 
     def open_writer(self, context: Context) -> IntDiagWriter:
         """Return what keeps them."""
         return IntDiagWriter(self.most)
 
 
-class ExtractDiagnoses:
+class RunningIntDiag:
     """Takes the diagnoses out of a frame."""
 
     def __call__(self, outcome: Outcome) -> Shown | None:
@@ -45,7 +46,7 @@ class ExtractDiagnoses:
         if not isinstance(outcome, Frame):
             return None
         found = [crystal.reflections.diagnoses for crystal in outcome[Crystals] if crystal.reflections is not None]
-        shown = tuple(one for some in found for one in some)
+        shown = tuple(concat(found))
         return (outcome.serial, outcome.event, shown) if shown else None
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 from pydantic import Field
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from stages.live._until import Until
 from stages.merging import stream_crystals
 from stages.merging.crystals import Observed, Polarisation, observe
 from stages.merging.merger import Merger, warm_up
@@ -26,52 +26,6 @@ from stages.records.geometry import DetGeom
 _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20
 """After that, a look is taken whenever there are 5 % more crystals."""
-
-
-@pydantic_dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
-class Until:
-    """What the merged data must be like for the run to end."""
-
-    completeness: Annotated[float | None, Field(gt=0, le=1, description="at least this part of all reflections")] = None
-    cc_half: Annotated[float | None, Field(gt=0, lt=1, description="CC1/2 of at least this")] = None
-    multiplicity: Annotated[float | None, Field(gt=0, description="so many measurements of a reflection")] = None
-    crystals: Annotated[int | None, Field(ge=1, description="so many crystals merged")] = None
-    resolution: Annotated[
-        float | None, Field(gt=0, description="over all reflections to this resolution in Angstrom; else to highres")
-    ] = None
-    each_shell: Annotated[bool, Field(description="ask it of every shell, not only over all of them")] = False
-
-    def __post_init__(self) -> None:
-        if (self.completeness, self.cc_half, self.multiplicity, self.crystals) == (None,) * 4:
-            raise ValueError("say what there should be: completeness, cc_half, multiplicity or crystals")
-
-    def holds(self, found: Quality) -> bool:
-        """Whether there is enough."""
-        if found.num_crystals < (self.crystals or 0):
-            return False
-        shells = (found.overall, *(found.shells if self.each_shell else ()))
-        return all(self._holds(shell) for shell in shells)
-
-    def _holds(self, shell: Shell) -> bool:
-        wanted = (
-            (self.completeness, shell.completeness),
-            (self.cc_half, shell.cc_half),
-            (self.multiplicity, shell.multiplicity),
-        )
-        return all(least is None or value >= least for least, value in wanted)
-
-    def __str__(self) -> str:
-        words = []
-        if self.crystals is not None:
-            words.append(f"{self.crystals} crystals")
-        if self.completeness is not None:
-            words.append(f"completeness {percent(self.completeness)}")
-        if self.cc_half is not None:
-            words.append(f"CC1/2 {self.cc_half:g}")
-        if self.multiplicity is not None:
-            words.append(f"multiplicity {self.multiplicity:g}")
-        text = " and ".join(words) + (f" to {self.resolution:g} A" if self.resolution else "")
-        return text + (" in each shell" if self.each_shell else "")
 
 
 @stage("live/merge")
@@ -126,10 +80,10 @@ class Merge:
             raise ValueError(str(error)) from None
         return text
 
-    def open(self, context: Context) -> Extract:
+    def open(self, context: Context) -> RunningMerge:
         """Compile the kernels and return what takes the reflections out of a frame."""
         quality(warm_up().merged())
-        return Extract(point_group(self.symmetry), Polarisation.parse(self.polarisation))
+        return RunningMerge(point_group(self.symmetry), Polarisation.parse(self.polarisation))
 
     def open_writer(self, context: Context) -> MergeWriter:
         """Return what merges."""
@@ -142,7 +96,7 @@ class Merge:
         stream_crystals.warm_up()
 
 
-class Extract:
+class RunningMerge:
     """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
 
     def __init__(self, group: PointGroup, polarisation: Polarisation) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline import UserError
 from stages.merging._kernels import equivalents as kernel
 from stages.merging.point_group import PointGroup
-
-HC_EV_ANGSTROM = 12398.419843320026
+from stages.records.geometry import HC_EV_ANGSTROM
 
 
 @dataclass(frozen=True)

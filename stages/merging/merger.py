@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.merging._kernels import equivalents as kernel
+from stages.merging._kernels.equivalents import Sums
 from stages.merging.crystals import Observed, Polarisation, observe, unpack
 from stages.merging.partiality import LEAST, partiality, width_of
 from stages.merging.point_group import PointGroup, point_group
@@ -65,21 +66,16 @@ class Merged:
         return np.asarray(np.sqrt(np.maximum(0.0, np.einsum("ni,ij,nj->n", hkl, self.metric, hkl))))
 
 
-@dataclass
-class _Sums:
-    """Of each half (first index) and reflection (second)."""
+def _no_sums(room: int) -> Sums:
+    return Sums(np.zeros((2, room), np.int64), np.zeros((2, room)), np.zeros((2, room)), np.zeros((2, room)))
 
-    count: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM), np.int64))
-    i: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
-    w: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
-    squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _FIRST_ROOM)))
 
-    def grow(self, room: int) -> None:
-        for name in ("count", "i", "w", "squares"):
-            old = getattr(self, name)
-            new = np.zeros((2, room), old.dtype)
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
+def _with_room(sums: Sums, room: int) -> Sums:
+    """The same sums in longer arrays."""
+    longer = _no_sums(room)
+    for old, new in zip(sums, longer, strict=True):
+        new[:, : old.shape[1]] = old
+    return longer
 
 
 class Merger:
@@ -104,7 +100,7 @@ class Merger:
         self._stored = np.zeros(_FIRST_ROOM, np.int64)
         self._slots = np.full(4 * _FIRST_ROOM, -1, np.int64)
         self._used = 0
-        self._sums = _Sums()
+        self._sums = _no_sums(_FIRST_ROOM)
         self._metric = np.zeros((3, 3))
         self._centrings: Counter[str] = Counter()
 
@@ -123,20 +119,9 @@ class Merger:
         if not used.all():
             crystal, p = replace(crystal, keys=crystal.keys[used], intensity=crystal.intensity[used]), p[used]
         numbers = self._numbers(crystal.keys)
-        half = self.num_crystals % 2
-        sums = self._sums
         scales = scale * p
-        weights = self._weights(scales)
-        kernel.add(
-            numbers,
-            crystal.intensity,
-            scales,
-            weights,
-            sums.count[half],
-            sums.i[half],
-            sums.w[half],
-            sums.squares[half],
-        )
+        half = self.num_crystals % 2
+        kernel.add(numbers, crystal.intensity, scales, self._weights(scales), half, self._sums)
         self.num_crystals += 1
         self.num_left_out += crystal.num_left_out
         self._metric += crystal.metric
@@ -158,12 +143,11 @@ class Merger:
 
     def add_scaled(self, crystal: Observed, at_least: int = 2) -> float:
         """Scale a crystal against what has been merged, and add it; return its scale, NaN if it was left out."""
-        sums = self._sums
         numbers = self._numbers(crystal.keys)
         p = self._partiality(crystal)
         used = p >= LEAST
         measured, expected, common = kernel.scale_against(
-            numbers[used], crystal.intensity[used], p[used], sums.count, sums.i, sums.w, at_least
+            numbers[used], crystal.intensity[used], p[used], self._sums, at_least
         )
         if common < FEWEST_COMMON or not (measured > 0 and expected > 0):
             self.num_unscaled += 1
@@ -217,16 +201,16 @@ class Merger:
         """All reflections that have been measured at all."""
         n = self._used
         sums = self._sums
-        count, i, w = sums.count[:, :n], sums.i[:, :n], sums.w[:, :n]
-        total, sum_i, sum_w = count.sum(axis=0), i.sum(axis=0), w.sum(axis=0)
-        some = total > 0
-        count, i, w, total, sum_i, sum_w = count[:, some], i[:, some], w[:, some], total[some], sum_i[some], sum_w[some]
-        squares = sums.squares[:, :n].sum(axis=0)[some]
+        count, wj, w = sums.num[:, :n], sums.wj[:, :n], sums.w[:, :n]
+        some = count.sum(axis=0) > 0
+        count, wj, w = count[:, some], wj[:, some], w[:, some]
+        total, sum_wj, sum_w = count.sum(axis=0), wj.sum(axis=0), w.sum(axis=0)
+        sum_wjj = sums.wjj[:, :n].sum(axis=0)[some]
         with np.errstate(all="ignore"):
-            spread = np.maximum(0.0, squares - sum_i * sum_i / sum_w) / (total - 1)
+            spread = np.maximum(0.0, sum_wjj - sum_wj * sum_wj / sum_w) / (total - 1)
             sigma = np.where(total > 1, np.sqrt(spread / sum_w), math.nan)
-            half_intensity = np.where(count > 0, i / w, math.nan)
-            intensity = sum_i / sum_w
+            half_intensity = np.where(count > 0, wj / w, math.nan)
+            intensity = sum_wj / sum_w
         return Merged(
             group=self.group,
             hkl=unpack(self._stored[:n][some]),
@@ -251,7 +235,7 @@ class Merger:
             self._stored = stored
             self._slots = np.full(4 * room, -1, np.int64)
             kernel.refill(self._slots, self._stored, self._used)
-            self._sums.grow(room)
+            self._sums = _with_room(self._sums, room)
         numbers = np.empty(len(keys), np.int64)
         self._used = int(kernel.number_keys(keys, self._slots, self._stored, self._used, numbers))
         return numbers

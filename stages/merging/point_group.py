@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.merging._kernels import equivalents as kernel
 
 _SYMBOLS = {
     "1": ("P 1", "1"),
@@ -59,7 +60,7 @@ _SYMBOLS = {
 }
 """CrystFEL's name: a space group of that point group, unique axis c; the rotations of a space group for the merged data."""
 
-_CENTRINGS = {"P": 0, "A": 1, "B": 2, "C": 3, "I": 4, "F": 5, "H": 6, "R": 0}
+_CENTRINGS = {**dict(zip("PABCIFH", kernel.CENTRINGS, strict=True)), "R": kernel.PRIMITIVE}
 """As the kernel counts them."""
 
 
@@ -120,7 +121,7 @@ class PointGroup:
 
 def centring_code(centring: str) -> int:
     """The kernel's number for a centring."""
-    return _CENTRINGS.get(centring, 0)
+    return _CENTRINGS.get(centring, kernel.PRIMITIVE)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from toolz import sliding_window
 
 from stages.merging._kernels import equivalents as kernel
 from stages.merging.merger import Merged
@@ -102,14 +103,11 @@ def quality(
     possible = _possible(merged.group, tuple(merged.metric.ravel().tolist()), merged.centring, tuple(edges.tolist()))
     shell = np.clip(np.searchsorted(edges, s, side="right") - 1, 0, num_shells - 1)
     inside = (s >= s_min) & (s <= s_max) & enough
-    shells = []
-    for n in range(num_shells):
-        shells.append(
-            _shell(
-                merged, inside & (shell == n), float(edges[n]), float(edges[n + 1]), int(possible[n]), min_measurements
-            )
-        )
-    overall = _shell(merged, inside, s_min, s_max, int(sum(possible)), min_measurements)
+    shells = [
+        _shell(merged, inside & (shell == n), low, high, possible[n], min_measurements)
+        for n, (low, high) in enumerate(sliding_window(2, edges.tolist()))
+    ]
+    overall = _shell(merged, inside, s_min, s_max, sum(possible), min_measurements)
     return Quality(tuple(shells), overall, merged.num_crystals)
 
 
@@ -154,7 +152,7 @@ def _possible(group: PointGroup, metric: tuple[float, ...], centring: str, edges
         return tuple(counts.tolist())
     lengths = np.sqrt(np.diag(np.linalg.inv(reciprocal)))  # a, b, c: |h| <= a / d
     limits = np.ceil(lengths * edges[-1]).astype(np.int64)
-    if float(np.prod(2.0 * limits + 1)) > _MOST_INDICES or limits.max() >= kernel.OFFSET // 4:
+    if float(np.prod(2.0 * limits + 1)) > _MOST_INDICES or limits.max() >= kernel.LARGEST_INDEX:
         return tuple(counts.tolist())
     kernel.count_unique(
         reciprocal, np.square(np.array(edges)), limits, group.operations, centring_code(centring), counts

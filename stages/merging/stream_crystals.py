@@ -1,4 +1,4 @@
-"""The crystals of a stream, as merging needs them; reads some 100 MB a second, also of a stream that is being written."""
+"""The crystals of a stream, as merging needs them; a stream that is being written can be read too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.words import number_or_nan
 from stages.merging._kernels import parse as kernel
 
 _VERSION = b"CrystFEL stream format 2."
@@ -99,7 +100,7 @@ class StreamCrystals:
             head = text[at : first if first >= 0 else end]
             self.num_hits += b"\nhit = 1\n" in head
             if first >= 0:
-                energy_ev = _float_after(head, b"\nphoton_energy_eV = ")
+                energy_ev = number_or_nan(_word_after(head, b"\nphoton_energy_eV = "))
                 yield from self._of_chunk(text, as_bytes, first, end + 1, energy_ev)
             at = text.find(_BEGIN_CHUNK, end)
 
@@ -137,35 +138,26 @@ def warm_up() -> None:
     kernel.parse_rows(row, 0, len(row), np.empty((1, 3), np.int32), np.empty(1))
 
 
-def _word_after(text: bytes, key: bytes, default: str = "") -> str:
+def _words_after(text: bytes, key: bytes) -> list[bytes]:
+    """The words between a key and the end of its line; none where there is no such key."""
     at = text.find(key)
     if at < 0:
-        return default
+        return []
     at += len(key)
     end = text.find(b"\n", at)
-    words = text[at : end if end >= 0 else len(text)].split()
+    return text[at : end if end >= 0 else len(text)].split()
+
+
+def _word_after(text: bytes, key: bytes, default: str = "") -> str:
+    words = _words_after(text, key)
     return words[0].decode(errors="replace") if words else default
 
 
-def _float_after(text: bytes, key: bytes) -> float:
-    try:
-        return float(_word_after(text, key))
-    except ValueError:
-        return math.nan
-
-
 def _stars(head: bytes) -> NDArray[np.float64]:
+    """Rows a*, b*, c* in 1/Angstrom; NaN where the stream has no three numbers."""
     stars = np.full((3, 3), math.nan)
     for n, key in enumerate((b"\nastar = ", b"\nbstar = ", b"\ncstar = ")):
-        at = head.find(key)
-        if at < 0:
-            continue
-        at += len(key)
-        end = head.find(b"\n", at)
-        try:
-            numbers = [float(word) for word in head[at : end if end >= 0 else len(head)].split()[:3]]
-        except ValueError:
-            continue
+        numbers = [number_or_nan(word) for word in _words_after(head, key)[:3]]
         if len(numbers) == 3:
             stars[n] = numbers
     return stars * 0.1

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, UserError, stage
+from stages.files.geom.detector import Detector
 from stages.peaks._kernels import locate as kernel
 from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
+from stages.records.header import Header, in_short
 from stages.records.peaklist import PeakList
 from stages.wire.encoded import as_bytes, dtype_of
 
 
-@stage("peaks/from_message")
+@stage("peaks/from_message", uses=(Detector,))
 class FromMessage:
     """Take the peaks from the message (``--peaks=msgpack``).
 
@@ -37,14 +38,14 @@ class FromMessage:
 
     def open(self, context: Context) -> RunningFromMessage:
         """Check that the geometry can go with peaks from the message."""
-        detector = context.upstream.get("detector")
+        detector = context.upstream.get(Detector)
         if detector is not None:
-            if not getattr(detector, "peak_list", ""):
+            if not detector.peak_list:
                 raise UserError(
                     "peaks are to come from the message (--peaks=msgpack), and the geometry file does not say under which "
                     "key: add a line such as 'peak_list = peak_list' to it, or choose another --peaks method"
                 )
-            if trouble := _why_ambiguous(detector.static_panels):  # type: ignore[attr-defined]
+            if trouble := _why_ambiguous(detector.static_panels):
                 raise UserError(f"{trouble}; choose another --peaks method")
         return RunningFromMessage(self)
 
@@ -68,7 +69,7 @@ class RunningFromMessage:
         found = header.required(key)
         if not isinstance(found, Mapping):
             raise RejectFrame(
-                "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {_short(found)}"
+                "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {in_short(found)}"
             )
         columns = {name: _column(found, key, name) for name in ("fs", "ss", "intensity")}
         columns |= {name: _column(found, key, name) for name in _OPTIONAL if found.get(name) is not None}
@@ -171,7 +172,7 @@ def _column(found: Mapping[str, Any], key: str, name: str) -> NDArray[np.float64
     if isinstance(values, list):
         values = _from_list(values, where)
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iuf":
-        raise RejectFrame("bad_peak_list", f"{where} should be a list of numbers, and is {_short(values)}")
+        raise RejectFrame("bad_peak_list", f"{where} should be a list of numbers, and is {in_short(values)}")
     return values.astype(np.float64, copy=False)
 
 
@@ -180,14 +181,9 @@ def _from_list(values: list[Any], where: str) -> NDArray[np.float64]:
         for k, value in enumerate(values):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
                 raise RejectFrame(
-                    "bad_peak_list", f"{where} should be a list of numbers, and its element {k} is {_short(value)}"
+                    "bad_peak_list", f"{where} should be a list of numbers, and its element {k} is {in_short(value)}"
                 )
     return np.array(values, np.float64)
 
 
 _NUMBERS = frozenset((int, float))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

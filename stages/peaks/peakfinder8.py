@@ -20,7 +20,7 @@ from stages.peaks._kernels import peakfinder8 as kernel
 from stages.peaks._kernels.rings import ring_blocks, ring_clip, ring_core, ring_samples, ring_screen
 from stages.pixels.tables import Flattener, PackedMask, PanelTable, RecentTables, packed_starts
 from stages.records.geometry import DetGeom
-from stages.records.image import Image
+from stages.records.image import Image, as_message_buffer
 from stages.records.peaklist import PeakList
 
 SAMPLES_PER_RING = 128
@@ -479,14 +479,6 @@ class PeakFinder8Search:
             max_pixel=row[:, kernel.HIGHEST],
             num_pixels=row[:, kernel.NUM_PIXELS],
         )
-
-
-def as_message_buffer(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return a view with the flags of a message's buffer: one compiled kernel serves both."""
-    view = pixels.view()
-    view.flags.writeable = False
-    view.flags.aligned = False
-    return view
 
 
 @cache

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.records import image as image_record
 from stages.records.geometry import DetGeom, Panel
-from stages.records.image import Image
+from stages.records.image import Image, as_message_buffer
 
 T = TypeVar("T")
 
-PIXEL_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)
-"""What pixels may be."""
+PIXEL_TYPES = image_record.PIXEL_TYPES  # handed on to those who walk over pixels
 
 
 class RecentTables:
@@ -149,8 +149,5 @@ def _tables(geom: DetGeom, image: Image) -> list[PanelTable]:
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return all pixels in a row. The flags are always those of a message's buffer: one compiled kernel serves all."""
-    flat = array.reshape(-1).view()
-    flat.flags.writeable = False
-    flat.flags.aligned = False
-    return flat
+    """Return all pixels in a row."""
+    return as_message_buffer(array.reshape(-1))

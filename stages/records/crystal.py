@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counts import Count
 from stages.lattices.cell import Lattice, UnitCell
 from stages.records.diagnosis import Diagnosis
-
-CONSENSUS = "cell"
-"""Key of the run's noticeboard under which the cell stands on which crystals agree, a UnitCell: live/cells posts it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +129,11 @@ class Crystals:
 
     def __iter__(self) -> Iterator[Crystal]:
         return iter(self.found)
+
+    shown: ClassVar[tuple[Count, ...]] = (
+        Count("indexed", share_of="hits", place=1),
+        Count("crystals", place=2),
+    )
 
     def counts(self) -> Mapping[str, int]:
         """Add to the run's indexed frames and crystals, and to the frames that are of another cell than the given one."""

@@ -82,9 +82,9 @@ class Header(Mapping[str, Any]):
         elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
             number = float(value)
         if not math.isfinite(number):
-            raise RejectFrame("not_a_number", f"key {key!r} should hold a finite number, and holds {_short(value)}")
+            raise RejectFrame("not_a_number", f"key {key!r} should hold a finite number, and holds {in_short(value)}")
         if positive and number <= 0:
-            raise RejectFrame("not_positive", f"key {key!r} should hold a number above 0, and holds {_short(value)}")
+            raise RejectFrame("not_positive", f"key {key!r} should hold a number above 0, and holds {in_short(value)}")
         return number
 
 
@@ -92,6 +92,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """Numbers as text, in digits; Python's own ``float`` also takes ``1_0`` and other alphabets."""
 
 
-def _short(value: object) -> str:
+def in_short(value: object) -> str:
+    """Return what a value is for a message to people, cut to 60 characters.
+
+    >>> in_short([1, 2]), len(in_short("x" * 100))
+    ('[1, 2]', 60)
+    """
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

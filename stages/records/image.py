@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline import RejectFrame
 
+PIXEL_TYPES = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)
+"""What pixels may be, in native byte order."""
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -20,7 +23,7 @@ class Image:
     ----------
     arrays
         Key of the message's map -> array of shape (ss, fs), or with more dimensions where the geometry's ``dim``
-        directives say what they are. dtype: any integer of 8 to 64 bits or float32/float64, native byte order.
+        directives say what they are. dtype: one of `PIXEL_TYPES`, native byte order.
     broken
         Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
     others
@@ -75,3 +78,14 @@ class Before:
     image: Image
     geom: Any
     bin: int = 1
+
+
+def as_message_buffer(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a view with the flags of pixels within a message: read-only, and perhaps not aligned.
+
+    Compiled code is made for each combination of these flags. With this view there is one, wherever pixels come from.
+    """
+    view = pixels.view()
+    view.flags.writeable = False
+    view.flags.aligned = False
+    return view

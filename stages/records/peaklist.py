@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.counts import FRAMES, Count
 
 
 @dataclass(frozen=True)
 class Hit:
     """Whether the frame counts as a hit, and by what. Stages that cost time pass non-hits by."""
+
+    shown: ClassVar[tuple[Count, ...]] = (Count("hits", share_of=FRAMES),)
 
     is_hit: bool
     num_peaks: int
@@ -55,6 +59,11 @@ class PeakList:
 
     def __len__(self) -> int:
         return len(self.panel)
+
+    shown: ClassVar[tuple[Count, ...]] = (
+        Count("peaks", place=3),
+        Count("peaks_dropped", detail_of="peaks", text="outside all panels dropped"),
+    )
 
     def counts(self) -> Mapping[str, int]:
         """Add to the run's peaks, and to those dropped."""

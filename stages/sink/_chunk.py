@@ -68,8 +68,7 @@ class ChunkEncoder:
         self._options = options
         self._log = context.log
         self._warned = context.tables.get(("headers not copied", context.node), set[str])  # one for all replicas
-        detector = context.upstream.get("detector")
-        self._detector = detector if isinstance(detector, Detector) else None
+        self._detector = context.upstream.get(Detector)
         self._geometry_headers = self._detector.header_keys if self._detector else ()
         self._names = PanelNames(())
         warm_up()

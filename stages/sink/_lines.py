@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +92,8 @@ def peak_lines(
         out = names.buffer(len(fs))
         size = kernel.peak_lines(fs, ss, inverse_d_per_nm, intensity, panel, names.bytes, names.ends, out)
         return out[:size].tobytes()
-    rows = zip(*map(_readable, (fs, ss, inverse_d_per_nm, intensity)), panel.tolist(), strict=True)
-    form = "{:7.2f} {:7.2f} {:10.2f}  {:10.2f}   {}\n".format
-    return "".join(form(*row[:4], names.names[row[4]]) for row in rows).encode()
+    columns = map(_readable, (fs, ss, inverse_d_per_nm, intensity))
+    return _formatted("{:7.2f} {:7.2f} {:10.2f}  {:10.2f}   {}\n", columns, panel, names)
 
 
 def reflection_lines(
@@ -109,9 +110,15 @@ def reflection_lines(
         out = names.buffer(len(fs))
         size = kernel.reflection_lines(hkl, values, fs, ss, panel, names.bytes, names.ends, out)
         return out[:size].tobytes()
-    rows = zip(*hkl.T.tolist(), *map(_readable, (*values, fs, ss)), panel.tolist(), strict=True)
-    form = "{:4d} {:4d} {:4d} {:10.2f} {:10.2f} {:10.2f} {:10.2f} {:6.1f} {:6.1f} {}\n".format
-    return "".join(form(*row[:9], names.names[row[9]]) for row in rows).encode()
+    columns = (*hkl.T.tolist(), *map(_readable, (*values, fs, ss)))
+    form = "{:4d} {:4d} {:4d} {:10.2f} {:10.2f} {:10.2f} {:10.2f} {:6.1f} {:6.1f} {}\n"
+    return _formatted(form, columns, panel, names)
+
+
+def _formatted(form: str, columns: Iterable[list[Any]], panel: NDArray[np.int32], names: PanelNames) -> bytes:
+    """Write rows of any numbers, each with its panel's name behind them, as the kernels write ordinary ones."""
+    named = (names.names[n] for n in panel.tolist())
+    return "".join(form.format(*row) for row in zip(*columns, named, strict=True)).encode()
 
 
 def warm_up() -> None:

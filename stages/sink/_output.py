@@ -6,10 +6,12 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import Context, UserError
+from stages.files.cell import TargetCell
+from stages.files.geom.detector import Detector
+from stages.records.told import IndexingMethods
 from stages.sink._lines import one_line
 
 VERSION = "CrystFEL stream format 2.3"
@@ -30,12 +32,13 @@ def head(context: Context) -> bytes:
 
     Geometry, cell and indexing method are what the stages upstream have published.
     """
-    geometry = _published(context.upstream, "geometry")
-    if geometry is None:
+    detector = context.upstream.get(Detector)
+    if detector is None:
         raise UserError(
             f"{context.node or 'sink'}: a stream needs the text of the geometry file, and no stage upstream of this one "
             "publishes it; put geometry_map/map_panels before it"
         )
+    geometry = detector.text
     parts = [_audit(context), _block(BEGIN_GEOMETRY, geometry, END_GEOMETRY)]
     size = len(parts[1]) - len(f"{BEGIN_GEOMETRY}\n{END_GEOMETRY}\n")
     if size > GEOMETRY_BYTES:
@@ -47,22 +50,17 @@ def head(context: Context) -> bytes:
         raise UserError(
             f"the geometry file contains the line {END_GEOMETRY!r}, which ends it within a stream; remove that line"
         )
-    cell = _published(context.upstream, "cell")
-    if cell is not None:
-        if any(line.strip().startswith("-----") for line in cell.split("\n")):
+    target = context.upstream.get(TargetCell)
+    if target is not None:
+        if any(line.strip().startswith("-----") for line in target.text.split("\n")):
             raise UserError(
                 "the cell file contains a line of dashes '-----', which begins or ends a block of a stream; remove it"
             )
-        parts.append(_block(BEGIN_CELL, cell, END_CELL))
-    indexing = _published(context.upstream, "indexing")
+        parts.append(_block(BEGIN_CELL, target.text, END_CELL))
+    indexing = context.upstream.get(IndexingMethods)
     if indexing is not None:
-        parts.append(f"Indexing methods selected: {one_line(indexing)}\n".encode())
+        parts.append(f"Indexing methods selected: {one_line(str(indexing))}\n".encode())
     return b"".join(parts)
-
-
-def _published(upstream: Mapping[str, object], key: str) -> str | None:
-    value = upstream.get(key)
-    return None if value is None else str(value)
 
 
 def _block(begin: str, text: str, end: str) -> bytes:

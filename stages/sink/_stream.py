@@ -9,6 +9,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context
+from stages.files.cell import TargetCell
+from stages.files.geom.detector import Detector
+from stages.records.told import IndexingMethods
 from stages.sink._chunk import ChunkEncoder, ChunkOptions
 from stages.sink._output import AppendedFile, head
 
@@ -36,6 +39,9 @@ class StreamSink:
     in_order: Annotated[bool, Field(description="Write chunks in the order of their serials.")] = False
 
     has_pixels: ClassVar[bool] = True
+
+    NEEDS: ClassVar[tuple[type, ...]] = (Detector,)
+    USES: ClassVar[tuple[type, ...]] = (TargetCell, IndexingMethods)
 
     def open(self, context: Context) -> ChunkEncoder:
         """Return what turns frames into chunks."""

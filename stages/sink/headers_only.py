@@ -11,7 +11,7 @@ from pipeline import stage
 from stages.sink._stream import StreamSink
 
 
-@stage("sink/headers_only")
+@stage("sink/headers_only", needs=StreamSink.NEEDS, uses=StreamSink.USES)
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class HeadersOnly(StreamSink):
     """Write the stream of a run without pixels (--no-image-data): all of ``sink/stream_file`` but intensities.

@@ -12,7 +12,7 @@ from stages.records.header import Header
 from stages.records.image import Image
 
 
-class Keep:
+class RunningMemory:
     """Lets go of pixels, unless they are wanted, and hands the outcome on."""
 
     def __init__(self, keep_image: bool) -> None:
@@ -30,7 +30,7 @@ class Keep:
         return _without_pixels(outcome)
 
 
-class Outcomes:
+class MemoryWriter:
     """Collects outcomes in `outcomes`, in the order in which they come."""
 
     def __init__(self) -> None:
@@ -54,13 +54,13 @@ class Memory:
     keep_image: Annotated[bool, Field(description="Keep the pixels and the raw messages too.")] = False
     in_order: Annotated[bool, Field(description="Keep outcomes in the order of their serials.")] = True
 
-    def open(self, context: Context) -> Keep:
+    def open(self, context: Context) -> RunningMemory:
         """Return what lets go of pixels."""
-        return Keep(self.keep_image)
+        return RunningMemory(self.keep_image)
 
-    def open_writer(self, context: Context) -> Outcomes:
+    def open_writer(self, context: Context) -> MemoryWriter:
         """Return the list's owner."""
-        return Outcomes()
+        return MemoryWriter()
 
 
 def _without_pixels(frame: Frame) -> Frame:

@@ -9,7 +9,7 @@ from pipeline import stage
 from stages.sink._stream import StreamSink
 
 
-@stage("sink/stream_file")
+@stage("sink/stream_file", needs=StreamSink.NEEDS, uses=StreamSink.USES)
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class StreamFile(StreamSink):
     """Write a CrystFEL stream, version 2.3 (doi:10.1107/S1600576716004751), appended chunk by chunk.

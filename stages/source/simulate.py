@@ -14,8 +14,8 @@ from stages.simulation.beamline import Beamline
 from stages.simulation.truth import TruthWriter
 
 
-class RunningSimulation:
-    """A simulated beamline at work."""
+class RunningSimulate:
+    """`Simulate` at work."""
 
     def __init__(self, apparatus: Apparatus, frames: int, truth: TruthWriter | None) -> None:
         self._apparatus = apparatus
@@ -70,13 +70,13 @@ class Simulate(Beamline):
         default=None, description="Write what is true of each frame there, a JSON object a line."
     )
 
-    def open(self, context: Context) -> RunningSimulation:
+    def open(self, context: Context) -> RunningSimulate:
         """Set the beamline up and make its tables."""
         apparatus = self.set_up()
         for note in apparatus.notes:
             context.log.warning("%s", note)
         apparatus.simulation.frame(0, pixels=self.image)
-        return RunningSimulation(apparatus, self.frames, TruthWriter(self.truth) if self.truth else None)
+        return RunningSimulate(apparatus, self.frames, TruthWriter(self.truth) if self.truth else None)
 
     @staticmethod
     def warm_up() -> None:

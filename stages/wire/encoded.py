@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.records.header import in_short
+from stages.records.image import PIXEL_TYPES
 from stages.wire._kernels import msgpack as kernel
 
 MAX_VALUES = 500_000
@@ -176,16 +178,11 @@ def content_of(encoded: memoryview) -> memoryview | None:
 _CONTENT_AT = {0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}
 
 
-_NAMES = {f"{kind}{8 * size}": np.dtype(f"{kind[0]}{size}") for kind in ("int", "uint") for size in (1, 2, 4, 8)} | {
-    "float16": np.dtype("f2"),
-    "half": np.dtype("f2"),
-    "float32": np.dtype("f4"),
-    "single": np.dtype("f4"),
-    "float64": np.dtype("f8"),
-    "double": np.dtype("f8"),
-    "float": np.dtype("f8"),
+_ON_THE_WIRE = tuple(np.dtype(kind) for kind in (*PIXEL_TYPES, np.float16))
+_NAMES = {dtype.name: dtype for dtype in _ON_THE_WIRE} | {
+    other: np.dtype(name) for other, name in {"half": "f2", "single": "f4", "double": "f8", "float": "f8"}.items()
 }
-_CODE = re.compile(r"[<>|=]?(?:[ui][1248]|f[248])")
+_CODE = re.compile(rf"[<>|=]?(?:{'|'.join(dtype.str[1:] for dtype in _ON_THE_WIRE)})")
 
 
 def dtype_of(name: Any) -> np.dtype[Any] | None:
@@ -236,9 +233,9 @@ class EncodedArray:
             wanted = (
                 "one of u1 i1 u2 i2 u4 i4 u8 i8 f2 f4 f8 with <, > or |, or a numpy name such as float32, was wanted"
             )
-            raise RejectFrame("bad_dtype", f"array of type {_short(self.dtype)}; {wanted}")
+            raise RejectFrame("bad_dtype", f"array of type {in_short(self.dtype)}; {wanted}")
         if not isinstance(self.data, (bytes, bytearray, memoryview)):
-            found = self.data if isinstance(self.data, _NotBinary) else _short(self.data)
+            found = self.data if isinstance(self.data, _NotBinary) else in_short(self.data)
             raise RejectFrame("bad_array", f"array whose data is {found}; binary data was wanted")
         size = len(self.data)
         shape = self._checked_shape(size, dtype)
@@ -267,7 +264,7 @@ class EncodedArray:
         plain = isinstance(shape, (list, tuple)) and all(isinstance(n, int) and not isinstance(n, bool) for n in shape)
         if not plain or not 1 <= len(shape) <= 8 or min(shape) < (0 if len(shape) == 1 else 1):
             raise RejectFrame(
-                "bad_shape", f"array of shape {_short(self.shape)}; a list of at most 8 positive sizes was wanted"
+                "bad_shape", f"array of shape {in_short(self.shape)}; a list of at most 8 positive sizes was wanted"
             )
         return tuple(shape)
 
@@ -278,7 +275,7 @@ class _NotBinary(str):
 
 def encoded_array(encoded: memoryview) -> EncodedArray | None:
     """Return the array that an encoded map stands for, without touching its data; None if the map is no array."""
-    rows = np.empty((16, 4), np.int64)
+    rows = np.empty((16, kernel.COLUMNS), np.int64)
     if declared_length(encoded) > len(rows):
         return None
     count, _, status = kernel.entries(octets(encoded), 0, len(encoded), MAX_NESTING, True, rows)
@@ -309,8 +306,3 @@ def _array_from(named: Mapping[str, Any]) -> EncodedArray | None:
     if isinstance(data, str) and not isinstance(data, _NotBinary):
         data = as_bytes(data)
     return EncodedArray(dtype, named.get("shape"), data, is_scalar)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -98,11 +98,11 @@ def split_maps(
     """
     if not is_array(body):
         return [body]
-    rows = np.empty((min(declared_length(body), MAX_MAPS, len(body)), 4), np.int64)
+    rows = np.empty((min(declared_length(body), MAX_MAPS, len(body)), kernel.COLUMNS), np.int64)
     count, after, status = kernel.entries(octets(body), 0, len(body), max_nesting, False, rows)
     if status != kernel.OK or after != len(body):
         return [body]
-    parts = [body[start:end] for start, end in rows[:count, 1:3].tolist()]
+    parts = [body[start:end] for start, end in rows[:count, [kernel.VALUE, kernel.END]].tolist()]
     maps = [is_map(part) for part in parts]
     if not any(maps):
         return [body]
@@ -129,7 +129,7 @@ def read_map(
     if not is_map_or_array(body) or looks_like_pickle(body) or _magic(body):
         raise what_it_is(body)
     start = 0 if is_map(body) else _start_of_single_map(body, max_nesting)
-    rows = np.empty((min(declared_length(body[start:]), MAX_KEYS, len(body)), 4), np.int64)
+    rows = np.empty((min(declared_length(body[start:]), MAX_KEYS, len(body)), kernel.COLUMNS), np.int64)
     count, after, status = kernel.entries(octets(body), start, len(body), max_nesting, True, rows)
     if status != kernel.OK:
         raise _trouble(body, status, after, max_nesting, count)

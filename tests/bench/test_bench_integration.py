@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ from stages.records.peaklist import Hit
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
-from stages.sink._chunk import ChunkEncoder, ChunkOptions
+from stages.sink.stream_file import StreamFile
 
 pytestmark = pytest.mark.bench
 
@@ -94,7 +95,7 @@ def test_bench_chunk(benchmark, still):
     frame = Frame(1, "sim // 0001").with_values(
         Header({"beam_energy": 9500.0}), geom, peaks, Hit(True, len(peaks)), crystals
     )
-    chunk = benchmark(ChunkEncoder(ChunkOptions(), Context()), frame)
+    chunk = benchmark(StreamFile(path=Path("none.stream")).open(Context()), frame)
     benchmark.extra_info["peaks"] = len(peaks)
     benchmark.extra_info["reflections"] = len(crystals.found[0].reflections)
     assert chunk.endswith(b"----- End chunk -----\n")

@@ -20,7 +20,7 @@ from peak_searches import SEARCHES
 
 from pipeline import Context, EndOfStream, Event, Message, stage
 from pipeline.graph import Graph
-from pipeline.run import run
+from pipeline.job import run
 from stages.peaks import _warm_up
 from stages.records.geometry import DetGeom
 from stages.records.image import Image

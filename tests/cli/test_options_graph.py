@@ -55,6 +55,25 @@ def test_peaks_of_the_message_are_validated_unless_told_otherwise() -> None:
     assert "validate" not in graph_from_options({**BASE, "peaks": "zaef"}).names
 
 
+@pytest.mark.parametrize(
+    ("text", "peaks"),
+    [
+        ("peak_list = found/peaks\n", "peaks/from_message"),
+        ("p/fs = upwards\npeak_list = found ; of a file with another problem\n", "peaks/from_message"),
+        ("; peak_list = none yet\n", "peaks/zaef"),
+        ("p/peak_list = of a panel\n", "peaks/zaef"),
+        ("\0peak_list = in a data file\n", "peaks/zaef"),
+    ],
+)
+def test_a_geometry_with_a_peak_list_has_the_peaks_taken_from_the_messages(
+    tmp_path: Path, text: str, peaks: str
+) -> None:
+    (tmp_path / "a.geom").write_text(text)
+
+    assert peaks in stages_of(graph_from_options({**BASE, "geometry": tmp_path / "a.geom"}))
+    assert "peaks/zaef" in stages_of(graph_from_options({**BASE, "geometry": tmp_path / "a.geom", "threshold": 9.0}))
+
+
 @pytest.mark.parametrize("peaks", [None, "msgpack"])
 def test_without_image_data_nothing_reads_pixels(peaks: str | None) -> None:
     graph = graph_from_options({**BASE, "no_image_data": True, "peaks": peaks})

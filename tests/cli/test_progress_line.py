@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pipeline import logs
 from pipeline.progress import ProgressLine, line
 from pipeline.report import Progress
+from stages.records.crystal import Crystals
+from stages.records.peaklist import Hit
 
 
 def progress(
@@ -35,6 +37,7 @@ def progress(
         latency_ms=latency_ms,
         elapsed_s=5.0,
         status=status,
+        shown=(*Hit.shown, *Crystals.shown),
     )
 
 

@@ -12,9 +12,9 @@ from toy_stages import Decode, Double, Doubled, Keep, Numbers
 
 from pipeline import Context, Findings, Frame, Outcome, stage
 from pipeline.graph import Graph, GraphError
+from pipeline.job import run
 from pipeline.progress import line
 from pipeline.report import Progress
-from pipeline.run import run
 
 BACKENDS = ["serial", "serial:debug", "threads:1", "threads:4"]
 
@@ -109,7 +109,7 @@ def test_a_run_that_ends_by_itself_says_so_although_there_is_enough() -> None:
 
 def test_the_progress_line_shows_what_analyses_say() -> None:
     said: list[Progress] = []
-    from pipeline.run import Job
+    from pipeline.job import Job
 
     show = Job.show_progress
 

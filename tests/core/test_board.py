@@ -10,49 +10,69 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers
 
 from pipeline import Context, Frame, Noticeboard, Outcome, stage
-from pipeline.graph import Graph
-from pipeline.run import run
+from pipeline.graph import Graph, GraphError
+from pipeline.job import run
 
 
-def test_each_post_has_a_version_and_takes_the_place_of_the_last() -> None:
+class Name(str):
+    """Something to post."""
+
+
+class Count(tuple[int, int]):
+    """Something else."""
+
+
+def test_each_post_takes_the_place_of_the_last_of_its_type() -> None:
     board = Noticeboard()
-    assert board.read("cell") == (0, None)
-    assert [board.post("cell", value) for value in ("a", "b")] == [1, 2]
-    assert board.post("other", None) == 1
-    assert board.read("cell") == (2, "b")
-    assert board.read("other") == (1, None)
+    assert board.get(Name) is None
+    board.post(Name("a"))
+    board.post(Count((1, 2)))
+    first = board[Name]
+    assert board[Name] is first, "the same object until there is news"
+    board.post(Name("a"))
+    assert board[Name] == first
+    assert board[Name] is not first
+    assert (board[Name], board[Count]) == ("a", (1, 2))
+
+
+def test_what_has_not_been_posted_is_missed_by_name() -> None:
+    with pytest.raises(KeyError, match="nothing of type Name has been posted"):
+        Noticeboard()[Name]
 
 
 def test_what_is_posted_cannot_be_changed_afterwards() -> None:
     board, mine = Noticeboard(), [1, 2]
-    board.post("list", mine)
+    board.post(mine)
     mine.append(3)
-    assert board.read("list") == (1, [1, 2])
+    assert board[list] == [1, 2]
 
 
 def test_what_could_not_cross_to_another_process_is_refused() -> None:
     board = Noticeboard()
-    with pytest.raises(TypeError, match="'lock' must be picklable"):
-        board.post("lock", threading.Lock())
-    with pytest.raises(TypeError, match="'local' must be picklable"):
-        board.post("local", lambda: None)
-    assert board.read("lock") == (0, None)
+    with pytest.raises(TypeError, match="posted as lock must be picklable"):
+        board.post(threading.Lock())
+    with pytest.raises(TypeError, match="posted as function must be picklable"):
+        board.post(lambda: None)
+    assert board.get(type(lambda: None)) is None
 
 
-def test_many_threads_may_post_at_once_and_no_version_is_given_twice() -> None:
+def test_many_threads_may_post_at_once_and_a_whole_value_of_one_of_them_stands_there() -> None:
     board = Noticeboard()
-    versions: list[int] = []
 
     def post(n: int) -> None:
-        versions.extend(board.post("n", (n, k)) for k in range(200))
+        for k in range(200):
+            board.post(Count((n, k)))
 
     threads = [threading.Thread(target=post, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(versions) == list(range(1, 801))
-    assert board.read("n")[0] == 800
+    assert board[Count] in {Count((n, 199)) for n in range(4)}
+
+
+class Factor(int):
+    """By what numbers are multiplied."""
 
 
 class RunningFollower:
@@ -60,11 +80,10 @@ class RunningFollower:
         self._context = context
 
     def __call__(self, number: Number) -> Doubled:
-        _, factor = self._context.board.read("factor")
-        return Doubled(number * (factor or 2))
+        return Doubled(number * (self._context.board.get(Factor) or 2))
 
 
-@stage("double/toy_follower")
+@stage("double/toy_follower", awaits=(Factor,))
 class Follower:
     """Doubles, until another factor is posted."""
 
@@ -80,13 +99,13 @@ class Poster:
     def write(self, encoded: int) -> None:
         self._seen += 1
         if self._seen == 3:
-            self._board.post("factor", 10)
+            self._board.post(Factor(10))
 
     def close(self) -> None:
         pass
 
 
-@stage("live/toy_poster")
+@stage("live/toy_poster", posts=(Factor,))
 class Post:
     """Posts a factor after three numbers."""
 
@@ -116,6 +135,12 @@ def test_what_an_analysis_posts_reaches_the_frames_that_follow() -> None:
         patch.setattr(Keep, "open_writer", lambda self, context: seen.append(keep(self, context)) or seen[-1])
         assert run(made).is_conserved
     assert [value for _, _, value in seen[0].outcomes] == [2, 4, 6, 40, 50, 60, 70]
+
+
+def test_a_graph_in_which_nobody_posts_what_a_stage_waits_for_is_refused() -> None:
+    made = Graph.chain(Numbers((1, 2)), Decode(), Follower(), Keep())
+    with pytest.raises(GraphError, match=r"waits for Factor on .* where no node posts it; live/toy_poster posts it"):
+        made.check()
 
 
 def test_two_runs_have_noticeboards_of_their_own() -> None:

@@ -1,4 +1,4 @@
-"""What every compiled function promises, wherever it stands: no lock held, kept on disk, declared with the project's `kernel`."""
+"""What every compiled function promises, wherever it stands: no lock held, kept on disk, declared as a `kernel`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ every_kernel = pytest.mark.parametrize("name", KERNELS)
 
 def test_kernels_of_every_kind_are_found() -> None:
     folders = {name.partition("._kernels")[0] for name in KERNELS}
-    assert {f"stages.{kind}" for kind in ("peaks", "index", "refine", "integrate", "sink", "wire", "prediction")} <= folders
+    assert {
+        f"stages.{kind}" for kind in ("peaks", "index", "refine", "integrate", "sink", "wire", "prediction")
+    } <= folders
     assert len(KERNELS) > 200
 
 

@@ -9,7 +9,7 @@ from toy_stages import Decode, Keep, Number, Numbers
 
 from pipeline import Context, Event, stage
 from pipeline.graph import Graph, GraphError
-from pipeline.run import run
+from pipeline.job import run
 from pipeline.stage import contract_of
 
 
@@ -29,15 +29,18 @@ class RunningTry:
         return Factors((self._divisor,))
 
 
-@stage("try/toy")
+class Divisors(tuple[int, ...]):
+    """Those that are tried, told downstream."""
+
+
+@stage("try/toy", publishes=(Divisors,), uses=(Divisors,))
 class Try:
     """Finds one divisor, if nothing has been found yet."""
 
     divisor: int = 2
 
     def open(self, context: Context) -> RunningTry:
-        earlier = context.upstream.get("divisors")
-        context.publish("divisors", f"{earlier},{self.divisor}" if earlier else str(self.divisor))
+        context.publish(Divisors((*context.upstream.get(Divisors, ()), self.divisor)))
         return RunningTry(self.divisor)
 
 
@@ -90,8 +93,8 @@ def test_each_node_sees_what_those_before_it_have_published() -> None:
 
     setup = Setup(chain(2, 3, 5))
     Replica(setup).close()
-    assert setup.context_of(setup.graph.node("sink"), 0).upstream["divisors"] == "2,3,5"
-    assert setup.published["try_1"]["divisors"] == "2,3"
+    assert setup.context_of(setup.graph.node("try_2"), 0).upstream[Divisors] == (2, 3)
+    assert setup.published["try_1"][Divisors] == (2, 3)
 
 
 def _numbers(graph: Graph) -> dict[int, int]:

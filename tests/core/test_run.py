@@ -15,9 +15,9 @@ from toy_stages import Compare, Decode, Double, Keep, Numbers, RefuseMultiples, 
 
 from pipeline import Frame, Message, UserError
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.join import Join
 from pipeline.report import Progress, Report
-from pipeline.run import run
 from pipeline.wiring import Replica, Setup
 
 BACKENDS = ["serial", "serial:debug", "threads:1", "threads:4"]
@@ -240,8 +240,8 @@ def test_frames_in_flight_never_exceed_what_was_allowed() -> None:
 @pytest.mark.parametrize("slow", [True, False])
 def test_why_opening_takes_long_is_said_and_only_then(slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     said = threading.Event()
-    monkeypatch.setattr("pipeline.run._PATIENCE_S", 0.01 if slow else 60.0)
-    monkeypatch.setattr("pipeline.run._say_why_it_takes_long", said.set)
+    monkeypatch.setattr("pipeline.job._PATIENCE_S", 0.01 if slow else 60.0)
+    monkeypatch.setattr("pipeline.job._say_why_it_takes_long", said.set)
     opened = Keep.open
 
     def open_slowly(stage: Keep, context: object) -> object:

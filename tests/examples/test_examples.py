@@ -14,8 +14,8 @@ from typing import Literal
 import pytest
 
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.report import Report
-from pipeline.run import run
 from stages.files.geom.detector import Detector
 from stages.files.stream import read_stream
 from stages.index.file import FromFile

@@ -10,7 +10,7 @@ from geom_texts import HEAD, panel
 
 from pipeline import UserError
 from stages.files.geom.detector import Detector
-from stages.records.header import Header
+from stages.records import Header
 
 
 def refusal(text: str) -> str:

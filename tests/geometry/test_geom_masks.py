@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pipeline import UserError
 from stages.files.geom._kernels import flag as kernel
 from stages.files.geom.detector import Detector
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.records import Header, Image
 
 
 def bad_of(text: str, header: dict[str, object] | None = None) -> tuple[NDArray[np.uint8], ...]:

@@ -14,8 +14,7 @@ from stages.files.geom.detector import Detector
 from stages.files.geom.directives import PANEL_DIRECTIVES
 from stages.files.geom.model import MaskSource, PlacedPanel
 from stages.files.geom.parser import TOP_LEVEL
-from stages.records.geometry import Panel
-from stages.records.header import Header
+from stages.records import Header, Panel
 
 numbers = st.floats(-1e5, 1e5).map(lambda x: round(x, 6))
 positive = st.floats(1e-3, 1e6)

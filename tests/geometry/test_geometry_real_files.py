@@ -12,7 +12,7 @@ import pytest
 from pipeline import Context
 from stages.files.geom.detector import Detector
 from stages.geometry_map.map_panels import MapPanels
-from stages.records.header import Header
+from stages.records import Header
 
 PANELS = {
     "EuXFEL-FXE__LPD-1M__2a685e6d.geom": 256,

@@ -10,7 +10,7 @@ import pytest
 from stages.files.geom.detector import Detector
 from stages.files.geom.directives import PANEL_DIRECTIVES
 from stages.files.geom.parser import TOP_LEVEL
-from stages.records.header import Header
+from stages.records import Header
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline import Context
 from stages.geometry_map.limit_resolution import LimitResolution
-from stages.records.geometry import HC_EV_ANGSTROM, DetGeom, Panel
+from stages.records import HC_EV_ANGSTROM, DetGeom, Panel
 
 SIZE = 100
 

@@ -10,12 +10,12 @@ import pytest
 from geom_texts import HEAD, panel
 
 from pipeline import Context, RejectFrame, UserError
+from pipeline.by_type import ByType
 from pipeline.stage import contract_of
 from stages.files.geom.detector import Detector
-from stages.geometry_map.map_panels import MapPanels, MappedPanels
-from stages.records.geometry import DetGeom
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.geometry_map.map_panels import MapPanels, RunningMapPanels
+from stages.records import DetGeom, Header, Image
+from stages.records.told import PixelsDecoded
 
 BY_HEADER = HEAD.replace("photon_energy = 10000 eV", "photon_energy = beam_energy eV").replace("0.1 m", "distance mm")
 GOOD = Header({"beam_energy": 10000, "distance": 100})
@@ -29,7 +29,7 @@ def geom_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mapped(geom_file: Path) -> MappedPanels:
+def mapped(geom_file: Path) -> RunningMapPanels:
     return MapPanels(geometry=geom_file).open(Context())
 
 
@@ -43,12 +43,11 @@ def test_the_text_and_the_detector_are_published_and_replicas_share_one(geom_fil
     other = Context(tables=context.tables)
     MapPanels(geometry=geom_file).open(context)
     MapPanels(geometry=geom_file).open(other)
-    assert context.published["geometry"] == geom_file.read_text()
-    assert isinstance(context.published["detector"], Detector)
-    assert other.published["detector"] is context.published["detector"]
+    assert context.published[Detector].text == geom_file.read_text()
+    assert other.published[Detector] is context.published[Detector]
 
 
-def test_frames_with_the_same_header_share_vectors_masks_and_key(mapped: MappedPanels) -> None:
+def test_frames_with_the_same_header_share_vectors_masks_and_key(mapped: RunningMapPanels) -> None:
     one, two = mapped(GOOD, None), mapped(Header({"beam_energy": 12000, "distance": "100.0"}), None)
     assert (one.photon_energy_ev, two.photon_energy_ev) == (10000, 12000)
     assert one.origin_m is two.origin_m
@@ -58,23 +57,23 @@ def test_frames_with_the_same_header_share_vectors_masks_and_key(mapped: MappedP
     assert hash(one.static_key) == hash(two.static_key)
 
 
-def test_another_camera_length_has_another_key_and_coming_back_has_the_first(mapped: MappedPanels) -> None:
+def test_another_camera_length_has_another_key_and_coming_back_has_the_first(mapped: RunningMapPanels) -> None:
     near, far = mapped(GOOD, None), mapped(Header({"beam_energy": 10000, "distance": 200}), None)
     assert near.static_key != far.static_key
     assert far.origin_m[:, 2] == pytest.approx([0.2, 0.2])
     assert mapped(GOOD, None).origin_m is near.origin_m
 
 
-def test_placements_that_are_not_used_any_more_are_let_go(mapped: MappedPanels) -> None:
+def test_placements_that_are_not_used_any_more_are_let_go(mapped: RunningMapPanels) -> None:
     keys = {mapped(Header({"beam_energy": 10000, "distance": 100 + i}), None).static_key for i in range(50)}
     assert len(keys) == 50
-    assert len(mapped.detector._placements._kept) <= 16
+    assert len(mapped.detector._placements) <= 16
 
 
 @pytest.mark.parametrize("key", ["beam_energy", "distance"])
 @pytest.mark.parametrize("value", [None, True, [1.0], float("nan"), float("inf"), "far", 0, -5.0, {"a": 1}])
 def test_a_header_value_that_is_no_positive_number_rejects_the_frame_naming_the_key(
-    mapped: MappedPanels, key: str, value: object
+    mapped: RunningMapPanels, key: str, value: object
 ) -> None:
     with pytest.raises(RejectFrame, match=f"key '{key}'"):
         mapped(Header({**GOOD.raw, key: value}), None)
@@ -82,7 +81,9 @@ def test_a_header_value_that_is_no_positive_number_rejects_the_frame_naming_the_
 
 
 @pytest.mark.parametrize("key", ["beam_energy", "distance"])
-def test_a_missing_key_is_named_in_the_rejection_with_the_keys_that_there_are(mapped: MappedPanels, key: str) -> None:
+def test_a_missing_key_is_named_in_the_rejection_with_the_keys_that_there_are(
+    mapped: RunningMapPanels, key: str
+) -> None:
     header = Header({k: v for k, v in {**GOOD.raw, "note": 1}.items() if k != key})
     with pytest.raises(RejectFrame, match=rf"no key '{key}'; its keys are: .*note") as caught:
         mapped(header, None)
@@ -90,7 +91,7 @@ def test_a_missing_key_is_named_in_the_rejection_with_the_keys_that_there_are(ma
 
 
 @pytest.mark.parametrize("value", [np.float32(100), np.int64(100), np.array(100.0), np.array([100.0]), " 100 ", 100])
-def test_a_number_may_come_in_any_clothing(mapped: MappedPanels, value: object) -> None:
+def test_a_number_may_come_in_any_clothing(mapped: RunningMapPanels, value: object) -> None:
     assert mapped(Header({"beam_energy": 10000, "distance": value}), None).clen_m == pytest.approx([0.1, 0.1])
 
 
@@ -113,14 +114,14 @@ def test_a_negative_encoder_value_is_good_where_coffset_makes_up_for_it(tmp_path
         mapped(Header({"beam_energy": 9000, "distance": -500}), None)
 
 
-def test_arrays_may_be_larger_than_the_panels_need(mapped: MappedPanels) -> None:
+def test_arrays_may_be_larger_than_the_panels_need(mapped: RunningMapPanels) -> None:
     image = Image.of(detector_data=np.zeros((7, 9), "i4"), other_data=np.zeros((60, 160), "u2"))
     geom = mapped(GOOD, image)
     assert [view.shape for view in geom.views(image)] == [(6, 8), (6, 8)]
     assert all(np.shares_memory(v, a) for v, a in zip(geom.views(image), image.arrays.values(), strict=True))
 
 
-def test_an_array_that_is_too_small_is_rejected_naming_panel_needed_and_given_size(mapped: MappedPanels) -> None:
+def test_an_array_that_is_too_small_is_rejected_naming_panel_needed_and_given_size(mapped: RunningMapPanels) -> None:
     image = Image.of(detector_data=np.zeros((6, 8)), other_data=np.zeros((6, 15)))
     with pytest.raises(
         RejectFrame, match=r"panel 'b' needs 'other_data' to be at least \(6, 16\), and it is \(6, 15\)"
@@ -128,18 +129,18 @@ def test_an_array_that_is_too_small_is_rejected_naming_panel_needed_and_given_si
         mapped(GOOD, image)
 
 
-def test_a_small_array_is_rejected_after_a_large_one_has_passed(mapped: MappedPanels) -> None:
+def test_a_small_array_is_rejected_after_a_large_one_has_passed(mapped: RunningMapPanels) -> None:
     mapped(GOOD, Image.of(detector_data=np.zeros((6, 8)), other_data=np.zeros((6, 16))))
     with pytest.raises(RejectFrame, match="image_too_small"):
         mapped(GOOD, Image.of(detector_data=np.zeros((5, 8)), other_data=np.zeros((6, 16))))
 
 
-def test_an_array_with_other_dimensions_is_rejected(mapped: MappedPanels) -> None:
+def test_an_array_with_other_dimensions_is_rejected(mapped: RunningMapPanels) -> None:
     with pytest.raises(RejectFrame, match=r"panel 'a' wants 'detector_data' with 2 dimensions \(ss, fs\).*\(2, 6, 8\)"):
         mapped(GOOD, Image.of(detector_data=np.zeros((2, 6, 8)), other_data=np.zeros((6, 16))))
 
 
-def test_an_array_that_did_not_come_is_rejected_naming_its_key(mapped: MappedPanels) -> None:
+def test_an_array_that_did_not_come_is_rejected_naming_its_key(mapped: RunningMapPanels) -> None:
     with pytest.raises(RejectFrame, match=r"no image under key 'other_data'"):
         mapped(GOOD, Image.of(detector_data=np.zeros((6, 8))))
     with pytest.raises(
@@ -148,7 +149,7 @@ def test_an_array_that_did_not_come_is_rejected_naming_its_key(mapped: MappedPan
         mapped(GOOD, Image.of())
 
 
-def test_an_array_that_could_not_be_read_rejects_with_its_own_reason(mapped: MappedPanels) -> None:
+def test_an_array_that_could_not_be_read_rejects_with_its_own_reason(mapped: RunningMapPanels) -> None:
     with pytest.raises(RejectFrame, match="odd_dtype"):
         mapped(
             GOOD, Image({"other_data": np.zeros((6, 16))}, {"detector_data": RejectFrame("odd_dtype", "what is <x9?")})
@@ -176,7 +177,7 @@ def test_a_file_without_data_serves_frames_without_pixels_only(tmp_path: Path) -
     with pytest.raises(
         UserError, match=r"x\.geom: panel 'p0' has no directive 'data'.*expected 'data = detector_data'"
     ):
-        MapPanels(geometry=path).open(Context(upstream={"has_image": True}))
+        MapPanels(geometry=path).open(Context(upstream=ByType([PixelsDecoded(True)])))
 
 
 def test_a_file_that_is_absent_a_folder_binary_or_something_else_is_a_users_error(tmp_path: Path) -> None:

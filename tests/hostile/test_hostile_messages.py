@@ -17,8 +17,7 @@ from pipeline import Context, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
 from stages.peaks.from_message import FromMessage
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
+from stages.records import DetGeom, Header, Panel
 from stages.wire.message import split_maps, split_parts
 
 DECODE = MsgpackMap().open(Context())

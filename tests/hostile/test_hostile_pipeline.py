@@ -8,8 +8,8 @@ from hostile_catalogue import BAD, GOOD_BODY
 
 from pipeline import Frame, Rejected
 from pipeline.graph import Graph, RunOptions
+from pipeline.job import run
 from pipeline.report import Report
-from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
 from stages.sink.memory import Memory

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.by_type import ByType
 from pipeline.stage import Context
 from stages.files.cell import cell_text
 from stages.index._attempts import (
@@ -25,6 +26,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation, primitive, rotations
 from stages.records.crystal import Crystal, Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import IndexingMethods
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, overlap, random_rotation, simulate
 
 
@@ -189,10 +191,14 @@ def test_frames_that_are_no_hits_and_short_lists_pass_by(two):
 
 
 def test_methods_are_listed_in_the_order_in_which_they_are_tried():
-    for upstream, expected in (({}, "pairs"), ({"indexing": "none"}, "pairs"), ({"indexing": "file"}, "file,pairs")):
-        context = Context(upstream=upstream)
+    for upstream, expected in (
+        ((), "pairs"),
+        ((IndexingMethods(),), "pairs"),
+        ((IndexingMethods(("file",)),), "file,pairs"),
+    ):
+        context = Context(upstream=ByType(upstream))
         publish_method(context, "pairs")
-        assert context.published["indexing"] == expected
+        assert str(context.published[IndexingMethods]) == expected
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------

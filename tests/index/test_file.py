@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import Context, Event, UserError
+from pipeline.by_type import ByType
 from pipeline.graph import Graph
-from pipeline.run import run
+from pipeline.job import run
 from pipeline.stage import contract_of
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import cell_text
@@ -25,6 +26,7 @@ from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
 from stages.records.crystal import Crystal, Crystals
 from stages.records.peaklist import Hit
+from stages.records.told import IndexingMethods
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.simulation.spot_lists import XRAYS
@@ -175,11 +177,11 @@ def test_with_a_cell_crystals_are_given_in_its_axes_and_others_are_left_out(
 
 def test_the_stage_says_what_it_is_and_is_read_once_for_all_replicas(tmp_path: Path) -> None:
     (tmp_path / "a.sol").write_text(f"run //1 {CELL} 0 0 tPc\n")
-    context = Context(upstream={"indexing": "pairs"})
+    context = Context(upstream=ByType([IndexingMethods(("pairs",))]))
     stage = FromFile(file=tmp_path / "a.sol")
     one, two = stage.open(context), stage.open(context)
     assert one._solutions is two._solutions
-    assert context.published == {"indexing": "pairs,file"}
+    assert context.published == {IndexingMethods: IndexingMethods(("pairs", "file"))}
     assert contract_of(FromFile).writes == (Crystals, Listed)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline import UserError
 from pipeline.stage import Context, contract_of
-from stages.files.cell import cell_text, read_cell
+from stages.files.cell import TargetCell, cell_text, read_cell
 from stages.index._attempts import px_per_angstrom
 from stages.index._target import make_target
 from stages.index.none import NoIndexing
@@ -24,6 +24,7 @@ from stages.lattices.cell import UnitCell, misorientation, rotations
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingMethods
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, simulate
 
 WAVELENGTH_ANGSTROM = XRAYS.wavelength_angstrom
@@ -248,7 +249,9 @@ def test_replicas_share_the_tables_and_nothing_else(tmp_path):
     one, two = Pairs(cell=path).open(context), Pairs(cell=path).open(context)
     assert one.search.target is two.search.target
     assert one.search.scores is not two.search.scores
-    assert context.published == {"cell": path.read_text(), "indexing": "pairs"}
+    assert context.published[TargetCell] == (read_cell(path).cell, path.read_text())
+    assert context.published[IndexingMethods] == IndexingMethods(("pairs",))
+    assert len(context.published) == 2
 
 
 def test_the_stage_is_a_value_with_the_contract_of_the_pipeline(tmp_path):
@@ -279,7 +282,7 @@ def test_a_pdb_file_publishes_a_cell_file(tmp_path):
     path.write_text("CRYST1   79.100   79.100   37.900  90.00  90.00  90.00 P 43 21 2     8\n")
     context = Context()
     Pairs(cell=path).open(context)
-    text = context.published["cell"]
+    text = context.published[TargetCell].text
     assert text.startswith("CrystFEL unit cell file version 1.0\n")
     again = tmp_path / "again.cell"
     again.write_text(text)
@@ -290,7 +293,7 @@ def test_no_indexing_finds_nothing_and_says_so():
     context = Context()
     running = NoIndexing().open(context)
     assert len(running(Hit(True, 100))) == 0
-    assert context.published == {"indexing": "none"}
+    assert context.published == {IndexingMethods: IndexingMethods()}
 
 
 def test_a_pixel_is_kept_within_bounds_whatever_the_geometry():

@@ -15,9 +15,10 @@ from stages.index._attempts import Solution
 from stages.index._verify import EVERY, FIRST, Verifier
 from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, _Running
 from stages.lattices.cell import DEFAULT_TOLERANCE, Lattice, UnitCell
-from stages.records.crystal import CONSENSUS, Crystal, Crystals
+from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
+from stages.records.told import AgreedCell
 from stages.simulation.spot_lists import Setup
 
 RIGHT = math.pi / 2
@@ -173,13 +174,13 @@ def test_the_consensus_is_used_from_the_next_frame_on_and_made_once(
     index, context, cells = running(monkeypatch, asked)
     hit = Hit(True, 40)
     index(hit, *frame, None)
-    context.board.post(CONSENSUS, GIVEN)
+    context.board.post(AgreedCell(GIVEN))
     for _ in range(3):
         assert index(hit, *frame, None).found[0].indexed_by == "pairs"
     assert asked == ["lattice", "pairs", "pairs", "pairs"]
     assert cells == [GIVEN]
     better = UnitCell(79.5, 79.5, 38.0, RIGHT, RIGHT, RIGHT, GIVEN.lattice)
-    context.board.post(CONSENSUS, better)
+    context.board.post(AgreedCell(better))
     index(hit, *frame, None)
     assert cells == [GIVEN, better]
 
@@ -189,7 +190,7 @@ def test_some_hits_that_the_consensus_does_not_explain_are_searched_without_it(
 ) -> None:
     asked: list[str] = []
     index, context, _ = running(monkeypatch, asked, known_finds=False)
-    context.board.post(CONSENSUS, GIVEN)
+    context.board.post(AgreedCell(GIVEN))
     found = [index(Hit(True, 40), *frame, Crystals(num_tries=2)) for _ in range(FREE_FIRST + 40)]
     assert asked.count("lattice") == FREE_FIRST + 40 // FREE_EVERY
     assert found[0].found[0].indexed_by == "lattice"
@@ -202,6 +203,6 @@ def test_a_frame_that_is_no_hit_is_never_searched_twice(
 ) -> None:
     asked: list[str] = []
     index, context, _ = running(monkeypatch, asked, known_finds=False)
-    context.board.post(CONSENSUS, GIVEN)
+    context.board.post(AgreedCell(GIVEN))
     index(Hit(False, 40), *frame, None)
     assert asked == ["pairs"]

@@ -14,13 +14,19 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Rejected, UserError
-from stages.files.cell import cell_text, read_cell
+from pipeline.by_type import ByType
+from stages.files.cell import TargetCell, cell_text, read_cell
 from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.live._clusters import Clusters, basis_of, parameters_of
 from stages.live.cells import Cells, CellsWriter
-from stages.records.crystal import CONSENSUS, Crystal, Crystals
-from stages.records.peaklist import Hit
+from stages.records import Crystal, Crystals, Hit
+from stages.records.told import AgreedCell
+
+
+def looking_for(target: UnitCell) -> Context:
+    """What an analysis is told where a stage upstream looks for this cell."""
+    return Context(upstream=ByType([TargetCell(target, cell_text(target))]))
 
 
 def cell(a: float, b: float, c: float, al: float, be: float, ga: float, *lattice: str) -> UnitCell:
@@ -181,7 +187,7 @@ def test_with_a_target_the_mean_is_in_its_axes_and_the_report_says_how_far_off_i
     rng = np.random.default_rng(12)
     true = CELLS[name]
     given = UnitCell(*[1.01 * x for x in true.parameters[:3]], *true.parameters[3:], true.lattice)
-    found = gathered(Cells(), run_of(rng, true), Context(upstream={"cell": cell_text(given)})).findings()
+    found = gathered(Cells(), run_of(rng, true), looking_for(given)).findings()
     consensus = found.figures["consensus"]
     assert consensus["is_given_cell"]
     assert np.allclose(consensus["parameters"][:3], true.parameters[:3], rtol=3e-3)
@@ -191,7 +197,7 @@ def test_with_a_target_the_mean_is_in_its_axes_and_the_report_says_how_far_off_i
 
 def test_crystals_of_another_lattice_than_the_given_one_are_called_so() -> None:
     rng = np.random.default_rng(13)
-    context = Context(upstream={"cell": cell_text(CELLS["tP"])})
+    context = looking_for(CELLS["tP"])
     found = gathered(Cells(), run_of(rng, CELLS["mP"]), context).findings()
     assert not found.figures["consensus"]["is_given_cell"]
     assert "this is NOT the given cell, tetragonal P 79.10 79.10 37.90 A" in found.text
@@ -240,16 +246,21 @@ def test_the_order_of_the_frames_hardly_matters_and_the_same_order_gives_the_sam
 # --- notices and files --------------------------------------------------------------------------------------------------
 
 
-def test_a_stable_consensus_is_posted_once_and_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stable_consensus_is_posted_once_and_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(18)
     context, path = Context(), tmp_path / "found.cell"
+    posts: list[object] = []
+    post = context.board.post
+    monkeypatch.setattr(context.board, "post", lambda value: posts.append(value) or post(value))
     with caplog.at_level(logging.INFO, "streamajig"):
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 24), context)
-        assert context.board.read(CONSENSUS) == (0, None)
+        assert context.board.get(AgreedCell) is None
         assert not path.exists()
         gathered(Cells(path=path, agreeing=25), run_of(rng, CELLS["tP"], 100), context)
-    version, posted = context.board.read(CONSENSUS)
-    assert version == 1
+    assert len(posts) == 1
+    posted = context.board[AgreedCell].cell
     assert posted.lattice == CELLS["tP"].lattice
     assert posted.parameters[:3] == pytest.approx(CELLS["tP"].parameters[:3], rel=5e-3)
     assert path.exists(), "it is there before the run ends"
@@ -262,7 +273,7 @@ def test_crystals_of_which_no_half_agrees_give_no_stable_consensus(tmp_path: Pat
     rng.shuffle(crystals)  # type: ignore[arg-type]
     context = Context()
     found = gathered(Cells(), crystals, context).findings()
-    assert context.board.read(CONSENSUS) == (0, None)
+    assert context.board.get(AgreedCell) is None
     assert not found.figures["is_stable"]
     assert found.figures["consensus"]["crystals"] == 40
 
@@ -324,7 +335,7 @@ def test_hits_that_fit_another_cell_better_are_reported_loudly(caplog: pytest.Lo
 
     frames = [frame(n) for n in range(90)]
     frames += [Crystals(num_verified=1)] * 10
-    found = gathered(Cells(), frames, Context(upstream={"cell": cell_text(CELLS["tP"])})).findings()
+    found = gathered(Cells(), frames, looking_for(CELLS["tP"])).findings()
     assert (
         "NOT THIS CELL: of 40 hits in which another lattice was looked for, 30 do not fit the given cell, "
         "tetragonal P 79.10 79.10 37.90 A 90.0 90.0 90.0 deg, and fit another; 30 of them fit orthorhombic I"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline import Context, Frame
+from pipeline.by_type import ByType
 from pipeline.graph import Graph
-from pipeline.run import run
+from pipeline.job import run
 from stages.files.geom.detector import Detector
-from stages.live.detector_shift import DetectorShift, ShiftWriter
-from stages.records.crystal import Crystal, Crystals
+from stages.live.detector_shift import DetectorShift, DetectorShiftWriter
+from stages.records import Crystal, Crystals
 
 GEOM = """photon_energy = 9500 eV
 clen = 0.1
@@ -35,10 +36,10 @@ a/ss = y
 """
 
 
-def writer_of(shifts: list[tuple[float, float]], more: str | None = None, outliers: float = 4.0) -> ShiftWriter:
+def writer_of(shifts: list[tuple[float, float]], more: str | None = None, outliers: float = 4.0) -> DetectorShiftWriter:
     stage = DetectorShift(outliers=outliers)
     detector = Detector.parse(GEOM.format(more=more)) if more is not None else None
-    upstream = {} if detector is None else {"detector": detector}
+    upstream = ByType([] if detector is None else [detector])
     encode, writer = stage.open(Context()), stage.open_writer(Context(upstream=upstream))
     for serial, shift in enumerate(shifts):
         frame = Frame(serial, "", 0).with_values(Crystals((Crystal(np.eye(3), det_shift_m=shift),)))

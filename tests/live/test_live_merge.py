@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline import Context, Frame, Rejected
 from pipeline.graph import Graph, GraphError
-from pipeline.run import run
+from pipeline.job import run
 from stages.decode.msgpack_map import MsgpackMap
 from stages.geometry_map.map_panels import MapPanels
 from stages.lattices.cell import Lattice
@@ -24,8 +24,7 @@ from stages.merging.merger import Merger
 from stages.merging.point_group import point_group
 from stages.merging.shells import quality
 from stages.peaks.from_message import FromMessage
-from stages.records.crystal import Crystal, Crystals, Reflections
-from stages.records.geometry import DetGeom
+from stages.records import Crystal, Crystals, DetGeom, Reflections
 from stages.sink.memory import Memory
 from stages.source.simulate import Simulate
 

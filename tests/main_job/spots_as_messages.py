@@ -14,26 +14,14 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-HC_EV_ANGSTROM = 12398.419843320026
+from stages.records import HC_EV_ANGSTROM
+from stages.simulation.apparatus import flat_geometry
+
 RES_PER_M = 10000.0
 CLEN_M = 0.1
 
-FLAT_GEOM = f"""; one virtual flat panel, wide enough for anything forward
-photon_energy = beam_energy eV
-adu_per_photon = 1
-clen = detector_distance mm
-res = {RES_PER_M}
-peak_list = peak_list
-flat/data = detector_data
-flat/min_fs = 0
-flat/max_fs = 19999
-flat/min_ss = 0
-flat/max_ss = 19999
-flat/corner_x = -10000
-flat/corner_y = -10000
-flat/fs = x
-flat/ss = y
-"""
+FLAT_GEOM = flat_geometry(20_000, 20_000, RES_PER_M)
+"""One virtual flat panel, wide enough for anything forward."""
 
 
 @dataclass(frozen=True)

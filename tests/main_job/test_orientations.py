@@ -7,8 +7,8 @@ import math
 import pytest
 
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.geometry_map.map_panels import MapPanels
@@ -16,8 +16,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.records.crystal import Crystals
-from stages.records.peaklist import PeakList
+from stages.records import Crystals, PeakList
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings

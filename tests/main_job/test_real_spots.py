@@ -11,8 +11,8 @@ from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_
 
 from pipeline import Frame
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.files.stream import read_stream
@@ -21,7 +21,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.records.crystal import Crystals
+from stages.records import Crystals
 from stages.refine.prediction import Prediction
 from stages.sink.memory import Memory
 from stages.source.zmq_req import ZmqReq

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from command import streamajig
 
+from pipeline.job import run
 from pipeline.report import Report
-from pipeline.run import run
 from stages.commands.index.graph import graph_from_options
 from stages.files.cell import cell_text, read_cell
 from stages.files.stream import Stream, read_stream
 from stages.lattices.cell import Lattice, UnitCell, misorientation
 from stages.lattices.setting import in_setting_of
-from stages.records.peaklist import PeakList
+from stages.records import PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import Settings

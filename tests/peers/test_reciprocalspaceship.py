@@ -14,8 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sink"))
 from sink_frames import make_frame, write_stream
 
 from pipeline import Rejected
-from stages.records.crystal import Crystals
-from stages.records.geometry import DetGeom
+from stages.records import Crystals, DetGeom
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
-from pipeline.run import run as run_graph
+from pipeline.job import run as run_graph
 from stages.commands.picture import Marks, assemble, draw, plane
 from stages.commands.score import score
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
@@ -24,7 +24,7 @@ from stages.index.pairs import Pairs
 from stages.lattices.cell import Lattice, misorientation
 from stages.peaks.from_message import FromMessage
 from stages.peaks.hit import HitFinder
-from stages.records.crystal import Crystals
+from stages.records import Crystals
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME

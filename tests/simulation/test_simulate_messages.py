@@ -24,8 +24,7 @@ from stages.decode.msgpack_map import MsgpackMap
 from stages.files.cell import read_cell
 from stages.files.geom.detector import Detector
 from stages.peaks.from_message import FromMessage
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.records import Header, Image
 from stages.simulation.apparatus import Apparatus, flat_geometry, header_values, parse_size
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import LYSOZYME

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import UserError
 from stages.lattices.cell import Lattice, UnitCell
-from stages.records.geometry import DetGeom, Panel
+from stages.records import DetGeom, Panel
 from stages.simulation._kernels import photons as kernel
 from stages.simulation.background import Background
 from stages.simulation.experiment import FEWEST_PHOTONS, Simulation

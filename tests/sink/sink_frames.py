@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import Context, Frame
-from stages.lattices.cell import Lattice
-from stages.records.crystal import Crystal, Crystals, Reflections
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import Hit, PeakList
+from pipeline.by_type import ByType
+from stages.files.cell import TargetCell
+from stages.files.geom.detector import Detector
+from stages.lattices.cell import Lattice, UnitCell
+from stages.records import Crystal, Crystals, DetGeom, Header, Hit, Panel, PeakList, Reflections
+from stages.records.told import IndexingMethods
 from stages.sink.stream_file import StreamFile
 
 GEOMETRY = """; two panels side by side
@@ -148,15 +150,30 @@ def with_reflections(frame: Frame, **changed: object) -> Frame:
     )
 
 
+METHODS = IndexingMethods(("pairs-nolatt-cell",))
+
+
+def told(
+    geometry: str = GEOMETRY,
+    cell: str | None = CELL,
+    methods: IndexingMethods | None = METHODS,
+) -> ByType:
+    """What the stages upstream of a sink publish; the geometry's text may be any, as it stands in the stream."""
+    lysozyme = UnitCell(79.1, 79.1, 37.9, math.pi / 2, math.pi / 2, math.pi / 2, Lattice("tetragonal", "P", "c"))
+    detector = replace(Detector.parse(GEOMETRY), text=geometry)
+    target = TargetCell(lysozyme, cell) if cell is not None else None
+    return ByType(value for value in (detector, target, methods) if value is not None)
+
+
 def context(**changed: object) -> Context:
     """What a run tells a sink."""
-    told = {
+    usual = {
         "node": "sink",
-        "upstream": {"geometry": GEOMETRY, "cell": CELL, "indexing": "pairs-nolatt-cell"},
+        "upstream": told(),
         "command_line": COMMAND_LINE,
         "program": "streamajig 0.1.0",
     }
-    return Context(**{**told, **changed})
+    return Context(**{**usual, **changed})
 
 
 def write_stream(path: Path, outcomes: list, sink: type = StreamFile, **fields: object) -> Path:

@@ -11,9 +11,7 @@ import pytest
 from sink_frames import context, make_frame
 
 from pipeline import Frame, Message, Rejected
-from stages.records.crystal import Crystals
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.records import Crystals, Header, Image
 from stages.sink.memory import Memory
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.records.geometry import Panel
+from stages.records import Panel
 from stages.sink._kernels.text import LIMIT, LONGEST_LINE
 from stages.sink._lines import LONGEST_TEXT, PanelNames, one_line, peak_lines, reflection_lines
 

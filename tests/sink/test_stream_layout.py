@@ -9,8 +9,7 @@ import pytest
 from sink_frames import CELL, COMMAND_LINE, GEOMETRY, make_frame, write_stream
 
 from pipeline import Frame, Rejected
-from stages.records.crystal import Crystals
-from stages.records.peaklist import Hit
+from stages.records import Crystals, Hit
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
 

@@ -9,26 +9,30 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sink_frames import CELL, GEOMETRY, context, make_frame, write_stream
+from sink_frames import CELL, GEOMETRY, context, make_frame, told, write_stream
 
 from pipeline import UserError
+from pipeline.by_type import ByType
 from pipeline.registry import load
 from pipeline.stage import role_of
 from stages.files.stream import read_stream
-from stages.sink._output import AUDIT_BYTES, GEOMETRY_BYTES
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.memory import Memory
 from stages.sink.stream_file import StreamFile
+
+AUDIT_BYTES, GEOMETRY_BYTES = 4090, 1024 * 1024 - 1
+"""What CrystFEL's reader takes before the geometry block, and within it."""
 
 SINKS = [StreamFile, HeadersOnly]
 CHUNK = b"----- Begin chunk -----\nEvent: //1\n----- End chunk -----\n"
 
 
-def opened(path: Path, **upstream: str) -> object:
-    return StreamFile(path=path).open_writer(context(upstream={"geometry": GEOMETRY, **upstream}))
+def opened(path: Path, **texts: Any) -> object:
+    return StreamFile(path=path).open_writer(context(upstream=told(methods=None, **{"cell": None, **texts})))
 
 
 @pytest.mark.parametrize("sink", [*SINKS, Memory])
@@ -232,7 +236,7 @@ def test_a_closed_writer_refuses_to_write(stream: Path) -> None:
 
 def test_without_a_geometry_there_is_no_stream(stream: Path) -> None:
     with pytest.raises(UserError, match="put geometry_map/map_panels before it"):
-        StreamFile(path=stream).open_writer(context(upstream={}))
+        StreamFile(path=stream).open_writer(context(upstream=ByType()))
     assert not stream.exists()
 
 

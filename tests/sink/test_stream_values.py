@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sink_frames import GEOMETRY, context, make_crystal, make_frame, make_geom, with_reflections, write_stream
+from sink_frames import GEOMETRY, context, make_crystal, make_frame, make_geom, told, with_reflections, write_stream
 
 from pipeline import Frame, Rejected, RejectFrame
+from pipeline.by_type import ByType
 from stages.files.geom.detector import Detector
 from stages.files.stream import parse_stream, read_stream
-from stages.records.crystal import Crystals
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import PeakList
-from stages.sink._chunk import ChunkEncoder, peak_resolution_per_nm
+from stages.records import Crystals, DetGeom, Header, Panel, PeakList
+from stages.sink._chunk import peak_resolution_per_nm
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
 
@@ -165,8 +164,8 @@ def test_a_header_name_with_spaces_becomes_one_word() -> None:
 def test_a_header_that_is_no_single_value_is_left_out_and_named_once(
     value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = context()
-    replicas = [StreamFile(path=Path("x"), copy_headers=("key", "other")).open(told) for _ in range(3)]
+    shared = context(upstream=ByType())
+    replicas = [StreamFile(path=Path("x"), copy_headers=("key", "other")).open(shared) for _ in range(3)]
     with caplog.at_level(logging.WARNING):
         chunks = [encoder(make_frame(n, key=value)) for n, encoder in enumerate(replicas, 1)]
     assert all(chunk is not None and b"header/" not in chunk for chunk in chunks)
@@ -183,10 +182,8 @@ def test_a_header_that_cannot_be_decoded_does_not_cost_the_chunk() -> None:
     assert "header/" not in encode(frame, copy_headers=("key",))
 
 
-def knowing_the_detector(**fields: object) -> ChunkEncoder:
-    detector = Detector.parse(GEOMETRY)
-    told = context(upstream={"geometry": GEOMETRY, "detector": detector})
-    return StreamFile(path=Path("x"), **fields).open(told)
+def knowing_the_detector(**fields: object) -> Callable[[Frame], bytes | None]:
+    return StreamFile(path=Path("x"), **fields).open(context(upstream=told()))
 
 
 def test_headers_that_the_geometry_needs_stand_in_the_chunk() -> None:
@@ -217,7 +214,10 @@ def test_the_geometry_of_a_stream_holds_for_its_chunks() -> None:
 
 def test_a_frame_rejected_before_its_geometry_was_known_has_a_chunk() -> None:
     frame = make_frame(6).without(DetGeom, PeakList, Crystals)
-    (chunk,) = parse_stream(encode(Rejected(6, "e", 0, "geometry_map", "missing_key", "no clen", frame))).chunks
+    encoder = StreamFile(path=Path("x")).open(context(upstream=ByType()))
+    written = encoder(Rejected(6, "e", 0, "geometry_map", "missing_key", "no clen", frame))
+    assert written is not None
+    (chunk,) = parse_stream("CrystFEL stream format 2.3\n" + written.decode()).chunks
     assert (chunk.serial, chunk.hit, chunk.photon_energy_ev) == (6, False, 0.0)
     assert chunk.keys["streamajig/rejected"] == "geometry_map: missing_key: no clen"
     assert "num_peaks" not in chunk.keys

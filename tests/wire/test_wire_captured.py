@@ -12,7 +12,7 @@ from pipeline import Context, EndOfStream, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
 from stages.peaks.from_message import FromMessage
-from stages.records.geometry import DetGeom, Panel
+from stages.records import DetGeom, Panel
 from stages.source.replay import Replay
 from stages.wire.message import split_maps
 

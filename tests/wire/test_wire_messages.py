@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import Context, Message, RejectFrame
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
+from stages.records.told import PixelsDecoded
 from stages.wire.encoded import decode_value
 from stages.wire.message import read_map, split_maps, split_parts, stand_in
 
@@ -201,9 +202,9 @@ def test_an_event_that_is_no_name_leaves_the_frame_without_one(value: Any) -> No
 def test_decoders_say_whether_there_are_images() -> None:
     context = Context()
     MsgpackMap().open(context)
-    assert context.published["has_image"] is True
+    assert context.published[PixelsDecoded].wanted is True
     HeadersOnly().open(context)
-    assert context.published["has_image"] is False
+    assert context.published[PixelsDecoded].wanted is False
 
 
 def test_a_stand_in_is_rejected_with_its_reason() -> None:

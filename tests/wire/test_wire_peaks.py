@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import Context, Message, RejectFrame, UserError
+from pipeline.by_type import ByType
 from stages.decode.headers_only import HeadersOnly
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks._kernels import locate as kernel
 from stages.peaks.from_message import FromMessage, RunningFromMessage
-from stages.records.geometry import DetGeom, Panel
-from stages.records.header import Header
-from stages.records.peaklist import PeakList
+from stages.records import DetGeom, Header, Panel, PeakList
 
 HEADERS = HeadersOnly().open(Context())
 FIND = FromMessage().open(Context())
@@ -201,7 +200,7 @@ def opened_with(tmp_path: Path) -> Callable[..., RunningFromMessage]:
         file.write_text("\n".join([GEOM, *lines]) + "\n")
         context = Context()
         MapPanels(geometry=file).open(context)
-        return FromMessage().open(Context(upstream=context.published))
+        return FromMessage().open(Context(upstream=ByType(context.published.values())))
 
     return open_one
 

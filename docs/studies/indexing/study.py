@@ -33,15 +33,13 @@ from numpy.typing import NDArray
 
 from pipeline import Context, registry
 from pipeline.graph import Graph
+from pipeline.job import run
 from pipeline.options import RunOptions
-from pipeline.run import run
 from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import primitive_basis
 from stages.lattices.cell import UnitCell, misorientation, primitive, rotations
 from stages.lattices.setting import in_setting_of
-from stages.records.crystal import Crystals
-from stages.records.geometry import DetGeom
-from stages.records.peaklist import Hit, PeakList
+from stages.records import Crystals, DetGeom, Hit, PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import Simulation
 from stages.simulation.settings import Settings

@@ -26,9 +26,7 @@ from stages.integrate.rings import Rings, RunningRings
 from stages.peaks.hit import HitFinder
 from stages.peaks.peakfinder8 import PeakFinder8
 from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict
-from stages.records.crystal import Crystal, Crystals
-from stages.records.image import Image
-from stages.records.peaklist import PeakList
+from stages.records import Crystal, Crystals, Image, PeakList
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import SimulatedFrame

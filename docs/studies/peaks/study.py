@@ -25,9 +25,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import Context, registry
-from stages.records.geometry import DetGeom, Panel
-from stages.records.image import Image
-from stages.records.peaklist import PeakList
+from stages.records import DetGeom, Image, Panel, PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.background import expected_at
 from stages.simulation.settings import Settings

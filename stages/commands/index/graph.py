@@ -35,13 +35,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydantic
+from toolz import valfilter
 
 from pipeline import registry
 from pipeline.errors import UserError, in_words
@@ -49,6 +49,8 @@ from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
+from stages.files.geom.file_text import read_text
+from stages.files.geom.parser import peak_list_of
 
 log = logging.getLogger("streamajig.options")
 
@@ -123,7 +125,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
         Options that are refused, contradict each other, are missing, or have a value that the stage refuses; the text
         speaks of the options as they are typed.
     """
-    values = {name: value for name, value in options.items() if _is_given(value)}
+    values = valfilter(_is_given, options)
     if values.get("peaks") == "peakfinder8-fast":
         values.update(peaks="peakfinder8", peakfinder8_fast=True)
     given = Given(values)
@@ -286,11 +288,11 @@ def _usual_peak_method(given: Given, no_image: bool) -> str:
 
 
 def _names_a_peak_list(geometry: Any) -> bool:
+    """Whether the geometry file says under which key the messages' peaks come; of a file that is broken, as far as it goes."""
     try:
-        text = Path(str(geometry)).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return bool(peak_list_of(read_text(str(geometry))))
+    except UserError:
         return False  # the stage that reads the file says what is wrong with it
-    return re.search(r"^\s*peak_list\s*=\s*[^\s;]", text, re.MULTILINE) is not None
 
 
 def _index_methods(given: Given) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,11 @@
-"""What a geometry file says, before any frame has come: panels in their places, masks, bad regions, groups."""
+"""What a geometry file says, before any frame has come: panels in their places, masks, bad regions, groups, and all of it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from stages.files.geom.units import Quantity
 from stages.records.geometry import Panel
 
 MAX_MASKS = 8
@@ -111,3 +112,42 @@ class Note:
 
     def __str__(self) -> str:
         return f"{self.filename}:{self.line}: {self.text}" if self.line else f"{self.filename}: {self.text}"
+
+
+@dataclass(frozen=True)
+class GeometryFile:
+    """A parsed geometry file. Two are equal if their texts are.
+
+    Attributes
+    ----------
+    text, filename
+        Verbatim text of the file, and what it is called in messages.
+    panels
+        In the order in which the file first mentions them.
+    energy
+        ``photon_energy``, ``wavelength`` or ``electron_voltage``, read as photon energy in eV; None if none is given.
+    clen, shift_x, shift_y
+        In metres; no shift is None.
+    bandwidth
+        Relative.
+    peak_list, peak_list_type
+        Key of the peak list ("" if not given), and its type, which means nothing for streamed data.
+    bad_regions, groups
+        As in the file; groups mean nothing to processing.
+    warnings
+        What the file's author should know: unknown directives, and what is ignored.
+    """
+
+    text: str
+    filename: str = field(compare=False)
+    panels: tuple[PlacedPanel, ...] = field(compare=False, repr=False)
+    energy: Quantity | None = field(compare=False)
+    clen: Quantity = field(compare=False)
+    shift_x: Quantity | None = field(default=None, compare=False)
+    shift_y: Quantity | None = field(default=None, compare=False)
+    bandwidth: float = field(default=1e-8, compare=False)
+    peak_list: str = field(default="", compare=False)
+    peak_list_type: str = field(default="auto", compare=False)
+    bad_regions: tuple[BadRegion, ...] = field(default=(), compare=False, repr=False)
+    groups: tuple[Group, ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[Note, ...] = field(default=(), compare=False, repr=False)

@@ -1,4 +1,4 @@
-"""From the text of a geometry file to a Detector, with every problem of the file named by line and directive.
+"""From the text of a geometry file to what it says, with every problem of the file named by line and directive.
 
 The order of lines counts: a directive without a panel's name is the default of those panels that are first mentioned
 after it. Groups alone may stand anywhere, as they are looked at last.
@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from pipeline import UserError
 from stages.files.geom.bad_regions import REGION_DIRECTIVES, RegionDraft
-from stages.files.geom.detector import Detector
 from stages.files.geom.directives import PANEL_DIRECTIVES, REQUIRED, PanelDraft, UnknownDirective
-from stages.files.geom.model import Group, Note, PlacedPanel
+from stages.files.geom.model import GeometryFile, Group, Note, PlacedPanel
 from stages.files.geom.text import BadValue, leading_number, suggestion
 from stages.files.geom.units import ENERGY_UNITS, Quantity, energy_of, length_of
 
@@ -24,8 +23,22 @@ TOP_LEVEL = (*ENERGY_UNITS, "clen", "detector_shift_x", "detector_shift_y", "ban
 """Directives of the whole file; every one of a panel may stand there besides, and group_..., rigid_group..."""
 
 
-def parse(text: str, filename: str = "geometry") -> Detector:
+def parse(text: str, filename: str = "geometry") -> GeometryFile:
     """Read the text of a geometry file; raises UserError with every problem (file, line, directive, what was wanted)."""
+    return _read(text, filename).finish(text)
+
+
+def peak_list_of(text: str) -> str:
+    r"""Return the key of the peak list, "" if there is none; also of a file that :func:`parse` refuses for other directives.
+
+    >>> peak_list_of("clen = 0.1 m ; no panels yet\npeak_list = found_peaks")
+    'found_peaks'
+    """
+    return _read(text, "geometry").peak_list
+
+
+def _read(text: str, filename: str) -> _Reading:
+    """Take all lines of a file."""
     reading = _Reading(filename)
     lines = text.replace("\r", "\n").split("\n")
     if text.startswith("CrystFEL stream format"):
@@ -43,7 +56,7 @@ def parse(text: str, filename: str = "geometry") -> Detector:
         content = line.split(";", 1)[0].strip()
         if content:
             reading.line(number, content)
-    return reading.finish(text)
+    return reading
 
 
 @dataclass
@@ -69,7 +82,7 @@ class _Reading:
         name, equals, value = (part.strip() for part in content.partition("="))
         if not equals:
             self.problems.append(
-                (number, f"expected 'directive = value' or 'panel/directive = value', found {_short(content)}")
+                (number, f"expected 'directive = value' or 'panel/directive = value', found {_quoted(content)}")
             )
             return
         if not value:
@@ -85,14 +98,14 @@ class _Reading:
                 self.problems.append(
                     (
                         number,
-                        f"{_short(name)}: a panel's name may not be empty or begin with 'bad', 'group' or 'rigid_group'",
+                        f"{_quoted(name)}: a panel's name may not be empty or begin with 'bad', 'group' or 'rigid_group'",
                     )
                 )
             else:
                 self._panel(number, owner, directive, value)
             self.understood += 1
         except BadValue as problem:
-            self.problems.append((number, f"directive {name!r}: the value {_short(value)} {problem}"))
+            self.problems.append((number, f"directive {name!r}: the value {_quoted(value)} {problem}"))
 
     def _top_level(self, number: int, name: str, value: str) -> None:
         if name in ENERGY_UNITS:
@@ -158,8 +171,8 @@ class _Reading:
         """Keep what the file's author should know of a line."""
         self.notes.setdefault(text, []).append(number)
 
-    def finish(self, text: str) -> Detector:
-        """Check the file as a whole and make the detector of it."""
+    def finish(self, text: str) -> GeometryFile:
+        """Check the file as a whole and return what it says."""
         if not self.understood:
             first = next((found for _, found in self.problems), "it is empty but for comments")
             raise UserError(f"{self.filename}: this is not a geometry file: {first}")
@@ -190,7 +203,7 @@ class _Reading:
         if self.problems:
             raise UserError(self._complaint())
         assert clen is not None
-        return Detector(
+        return GeometryFile(
             text=text,
             filename=self.filename,
             panels=panels,
@@ -270,5 +283,5 @@ class _Reading:
         return "\n".join(shown)
 
 
-def _short(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text) if len(text) <= 60 else repr(text[:57] + "...")

@@ -9,9 +9,23 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 
-_SPACE, _NEWLINE = 32, 10
-_MINUS, _PLUS, _POINT, _ZERO, _NINE = 45, 43, 46, 48, 57
-_LOWER_E, _UPPER_E = 101, 69
+_SPACE, _NEWLINE = ord(" "), ord("\n")
+_MINUS, _PLUS, _POINT, _ZERO, _NINE = ord("-"), ord("+"), ord("."), ord("0"), ord("9")
+_LOWER_E, _UPPER_E = ord("e"), ord("E")
+
+_MOST_POWER = 400.0
+"""Powers of ten beyond this, either way, are infinite or nothing; larger ones are not counted on."""
+
+_MOST_INDEX = 1e6
+"""A row whose indices are larger has none."""
+
+
+@kernel
+def _sign(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
+    """The sign that stands at a place, 1 where there is none, and where the digits begin."""
+    if at < end and (text[at] == _MINUS or text[at] == _PLUS):
+        return (-1.0 if text[at] == _MINUS else 1.0), at + 1
+    return 1.0, at
 
 
 @kernel
@@ -20,10 +34,7 @@ def _number(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     while at < end and text[at] == _SPACE:
         at += 1
     begin = at
-    sign = 1.0
-    if at < end and (text[at] == _MINUS or text[at] == _PLUS):
-        sign = -1.0 if text[at] == _MINUS else 1.0
-        at += 1
+    sign, at = _sign(text, at, end)
     value = 0.0
     digits = 0
     while at < end and _ZERO <= text[at] <= _NINE:
@@ -52,13 +63,11 @@ def _number(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
 
 @kernel
 def _power(text: NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
-    sign = 1.0
-    if at < end and (text[at] == _MINUS or text[at] == _PLUS):
-        sign = -1.0 if text[at] == _MINUS else 1.0
-        at += 1
+    """The whole number at a place, which stands behind an E, and where it ends."""
+    sign, at = _sign(text, at, end)
     power = 0.0
     while at < end and _ZERO <= text[at] <= _NINE:
-        power = min(power * 10.0 + (text[at] - _ZERO), 400.0)
+        power = min(power * 10.0 + (text[at] - _ZERO), _MOST_POWER)
         at += 1
     return sign * power, at
 
@@ -83,7 +92,7 @@ def parse_rows(
         while at < end and text[at] != _NEWLINE:
             at += 1
         at += 1
-        if is_whole and abs(h) < 1e6 and abs(k) < 1e6 and abs(l) < 1e6:
+        if is_whole and abs(h) < _MOST_INDEX and abs(k) < _MOST_INDEX and abs(l) < _MOST_INDEX:
             hkl[rows, 0] = int(h)
             hkl[rows, 1] = int(k)
             hkl[rows, 2] = int(l)

@@ -27,12 +27,14 @@ LIMIT = 1e12
 LONGEST_LINE = 160
 """No line is longer than this, without its panel's name: 3 integers of 11 places and 6 numbers of 16, with spaces."""
 
-_SPLITTER = 134217729.0  # 2^27 + 1
-_SPACE = 32
-_NEWLINE = 10
-_ZERO = 48
-_MINUS = 45
-_POINT = 46
+_SPLITTER = 2.0**27 + 1.0
+"""Splits the 53 bits of a number in two halves."""
+
+_SPACE = ord(" ")
+_NEWLINE = ord("\n")
+_ZERO = ord("0")
+_MINUS = ord("-")
+_POINT = ord(".")
 
 
 @kernel

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 
-OK = 0
-TRUNCATED = 1
-TOO_DEEP = 2
-RESERVED = 3
-TOO_MANY = 4
+OK, TRUNCATED, TOO_DEEP, RESERVED, TOO_MANY = range(5)
+"""How a walk ends: well; the message declares more than it has; nested too deeply; a byte that MessagePack never uses; more
+entries than there is room for."""
+
+KEY, VALUE, END, NUM_VALUES = range(4)
+"""Columns of :func:`entries`: where a key begins, where its value begins and ends, and how many values are in the value."""
+
+COLUMNS = 4
+"""How many columns that are."""
 
 
 @kernel
@@ -113,9 +117,8 @@ def entries(
 ) -> tuple[int, int, int]:
     """Find the entries of the map or array whose header token is at `pos`.
 
-    Fills rows of `out` (int64, n x 4): start of the key, start of the value, end of the value, number of values in the
-    value; for an array the first two are the same. Returns (number of entries, position after the last, status); where the
-    status is not OK, the position is that of the trouble.
+    Fills rows of `out`, int64 (n, `COLUMNS`); in an array, key and value begin at the same place. Returns (number of entries,
+    position after the last, status); where the status is not OK, the position is that of the trouble.
     """
     pos, children, status = _token(buffer, pos, end)
     if status != OK:
@@ -126,15 +129,15 @@ def entries(
     if count > out.shape[0]:
         return count, pos, TOO_MANY
     for k in range(count):
-        out[k, 0] = pos
+        out[k, KEY] = pos
         if is_map:
             pos, _, status = skip(buffer, pos, end, max_nesting)
             if status != OK:
                 return k, pos, status
-        out[k, 1] = pos
+        out[k, VALUE] = pos
         pos, values, status = skip(buffer, pos, end, max_nesting)
         if status != OK:
             return k, pos, status
-        out[k, 2] = pos
-        out[k, 3] = values
+        out[k, END] = pos
+        out[k, NUM_VALUES] = values
     return count, pos, OK

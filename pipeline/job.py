@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, registry
 from pipeline.collect import Collector
+from pipeline.counts import Count
 from pipeline.errors import UserError
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
@@ -56,10 +57,14 @@ class Job:
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
     patience: threading.Timer = field(default_factory=lambda: threading.Timer(_PATIENCE_S, _say_why_it_takes_long))
+    _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _ingest: Ingest | None = None
     _source: Any = None
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     _last_progress_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._shown = {leaf.name: self.graph.counts_at(leaf.name) for leaf in self.graph.leaves}
 
     def open_replica(self) -> Replica:
         """Open one more replica of the graph."""
@@ -134,6 +139,7 @@ class Job:
                 elapsed_s=now - self.started_s,
                 status=self._ingest.status() if self._ingest else "",
                 live=self.collector.status(),
+                shown=self._shown[self.graph.leaves[0].name],
             )
         )
 
@@ -165,6 +171,7 @@ class Job:
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure,
             findings=self.collector.findings,
+            shown=self._shown,
         )
 
     def _why_ended(self) -> str:

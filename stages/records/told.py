@@ -1,0 +1,45 @@
+"""What stages tell each other outside frames: when they open, to those downstream, or while frames run, on the noticeboard.
+
+The geometry file that frames are mapped with is told as a :class:`~stages.files.geom.detector.Detector`, the target cell as a
+:class:`~stages.files.cell.TargetCell`; what is simpler stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.lattices.cell import UnitCell
+
+
+@dataclass(frozen=True)
+class PixelsDecoded:
+    """Whether messages are decoded with their pixels; told by the decoder."""
+
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class IndexingMethods:
+    """The names of the indexing methods so far, in the order in which they are tried; none for ``--indexing=none``.
+
+    >>> IndexingMethods(("pairs",)).and_then("lattice")
+    IndexingMethods(names=('pairs', 'lattice'))
+    >>> str(IndexingMethods(("pairs", "lattice"))), str(IndexingMethods())
+    ('pairs,lattice', 'none')
+    """
+
+    names: tuple[str, ...] = ()
+
+    def and_then(self, *names: str) -> IndexingMethods:
+        """Return these methods and those that come after them."""
+        return IndexingMethods((*self.names, *names))
+
+    def __str__(self) -> str:
+        return ",".join(self.names) or "none"
+
+
+@dataclass(frozen=True)
+class AgreedCell:
+    """The cell on which the crystals of a run agree; posted by live/cells each time it changes."""
+
+    cell: UnitCell
