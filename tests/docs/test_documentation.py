@@ -11,7 +11,10 @@ from markdown_blocks import Block, BrokenPageError, blocks_in, blocks_of, comman
 from page_runner import difference, page_run
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
+]
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
 
 
@@ -56,6 +59,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert linked.exists(), f"{page.name} links to {target}, which is not there"
         if heading:
             assert heading in _anchors(linked), f"{page.name} links to {target}; {linked.name} has {_anchors(linked)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_and_folders_that_a_page_names_are_there(page: Path) -> None:
+    named = set(re.findall(r"`((?:pipeline|stages|tests|docs|examples)/[^\s`]*)`", page.read_text()))
+    invented = re.compile(r"KIND|WHICH|\*|summits")  # names to be filled in, and the stage that a recipe makes
+    assert [name for name in sorted(named) if not invented.search(name) and not (PROJECT / name).exists()] == []
 
 
 def _anchors(page: Path) -> set[str]:
