@@ -37,7 +37,7 @@ SUSPICIOUS = (3, 0.2)
 crystal and doubtful crystals are counted apart: many blanks must not hide that crystals are of another cell."""
 
 CLEARLY_BETTER = 20.0
-"""By so much the other lattice's significance must exceed that of the given cell's, in nats."""
+"""By so much the other lattice's margin must exceed that of the given cell's, in nats."""
 
 
 @dataclass

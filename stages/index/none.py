@@ -8,7 +8,9 @@ from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
 
 
-class _Running:
+class RunningNoIndexing:
+    """Finds nothing."""
+
     def __call__(self, hit: Hit) -> Crystals:
         """Return no crystals."""
         return Crystals()
@@ -18,7 +20,7 @@ class _Running:
 class NoIndexing:
     """Index nothing, as ``indexamajig --indexing=none``: for looking at hits and peaks alone."""
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningNoIndexing:
         """Tell the sinks which methods were selected."""
         context.publish("indexing", "none")
-        return _Running()
+        return RunningNoIndexing()

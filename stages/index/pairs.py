@@ -13,7 +13,6 @@ from pipeline.stage import Context
 from stages.files.cell import read_cell
 from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
-from stages.index._kernels.known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
@@ -44,20 +43,14 @@ class _Search:
             max_polished=self._stage.max_polished,
             check_peaks=self._stage.check_peaks,
         )
-        if report[SCORE] <= 0.0:
+        verdict = report.result.verdict
+        if verdict.score <= 0.0:
             return None
-        return Solution(
-            basis,
-            float(report[SCORE]),
-            float(report[LOG_TRIALS]),
-            int(report[EXPLAINED_015]),
-            int(report[SPOTS]),
-            accepted,
-        )
+        return Solution(basis, verdict.score, verdict.log_trials, int(verdict.within_015), report.num_spots, accepted)
 
 
-class _Running:
-    """One replica's indexer."""
+class RunningPairs:
+    """One replica's indexer with a known cell."""
 
     def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
         self._stage = stage
@@ -161,18 +154,18 @@ class Pairs(SearchParameters, CellParameters):
     )
     max_polished: int = Field(default=40, ge=0, description="How many of those may be refined")
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningPairs:
         """Read the cell, make its tables and compile."""
         cell, text = read_cell(self.cell)
         context.publish("cell", text)
         publish_method(context, METHOD)
         return self.for_cell(cell, context)
 
-    def for_cell(self, cell: UnitCell, context: Context) -> _Running:
+    def for_cell(self, cell: UnitCell, context: Context) -> RunningPairs:
         """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
         free = FreeSearch(work=WORK) if self.verify else None
-        running = _Running(self, cell, target, free)
+        running = RunningPairs(self, cell, target, free)
         for search in (running.search, free):
             if search is not None:
                 search.search(np.zeros((0, 3)), 1.0, 1e-3)

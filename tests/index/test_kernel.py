@@ -16,6 +16,7 @@ from stages.index._kernels.known import directions as known_directions
 from stages.index._kernels.known import polish as known_polish
 from stages.index._kernels.known.search import pattern_of
 from stages.index._kernels.known.tuples import Room
+from stages.index._kernels.known.turns import lay, room_for_turns, score_turns
 from stages.index._target import half_sphere, make_target
 from stages.lattices.cell import nearest_rotation, primitive
 from stages.simulation.spot_lists import CELLS, random_rotation, simulate
@@ -84,7 +85,7 @@ def test_a_spot_in_the_beam_never_counts():
 def test_the_significance_is_the_best_chernoff_bound(n, fractions):
     counts = np.array([int(f * n) for f in fractions] + [n], np.int64)
     expected = max(chernoff(m, n, (2 * t) ** 3) for m, t in zip(counts[:6], _spots.THRESHOLDS, strict=True))
-    assert _spots.significance(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert _spots.score_of_counts(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_chance_stays_below_what_the_significance_bounds():
@@ -202,9 +203,10 @@ def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
     spots, basis = near_truth(4, 0.0)
     target = np.array(primitive(CELLS["triclinic"]).real_space_angstrom)
     scores = TRICLINIC.make_scores()
-    lab, frame, trial = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
-    inliers = np.empty(spots.shape[1], np.int64)
-    steps = known_directions.turns(target, 0, basis[0].copy(), spots, TRICLINIC.tables, scores, lab, frame, inliers)
+    laid, trial = room_for_turns(spots.shape[1]), np.empty((3, 3))
+    lab, frame = laid.lab, laid.frame
+    m, steps = lay(target, 0, basis[0].copy(), 0.0, spots, lab, frame, laid.shape, laid.inliers)
+    score_turns(spots, laid, m, steps, TRICLINIC.tables, scores)
     across = np.linalg.norm(np.cross(target[1:], target[0] / np.linalg.norm(target[0])), axis=1).max()
     h = basis[0] @ spots
     length = np.linalg.norm(spots, axis=0)

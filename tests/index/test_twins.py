@@ -10,8 +10,7 @@ import pytest
 
 from stages.index._kernels.known import contest as known_contest
 from stages.index._kernels.known.search import pattern_of
-from stages.index._kernels.known.tuples import Room
-from stages.index._kernels.spots import N_COUNTS
+from stages.index._kernels.known.tuples import NO_VERDICT, Room
 from stages.index._target import make_target
 from stages.index._twins import MISFIT, shared, twins
 from stages.lattices.cell import metric_rotations, misorientation, primitive, rotations
@@ -57,12 +56,11 @@ def test_the_truth_takes_the_place_of_its_twin_though_the_detector_is_off(name):
         spots = np.ascontiguousarray(still.q[np.argsort(np.linalg.norm(still.q, axis=1))].T)
         true = np.linalg.solve(target.to_conventional, still.real_space_angstrom)
         basis = np.ascontiguousarray(np.linalg.inv(change) @ true)
-        counts, verdict = np.zeros(N_COUNTS, np.int64), np.array([0.0, 0.0, np.inf])
         pattern = pattern_of(spots, K0, PX, target.cell)
-        margin = known_contest.better_twin(-np.inf, target.cell, pattern, basis, counts, verdict, room)
+        verdict = known_contest.better_twin(NO_VERDICT, target.cell, pattern, basis, room)
         off = misorientation(target.to_conventional @ basis, still.real_space_angstrom, group)
         restored += math.degrees(off) < 1.0
-        assert margin == pytest.approx(verdict[0] - verdict[1])
+        assert verdict.margin == pytest.approx(verdict.score - verdict.log_trials)
     assert restored == len(target.cell.twins)
 
 
@@ -73,10 +71,10 @@ def test_the_truth_stays():
         still = simulate(CELLS["monoclinic"], np.random.default_rng(seed), 60, 0.25)
         spots = np.ascontiguousarray(still.q[np.argsort(np.linalg.norm(still.q, axis=1))].T)
         true = np.ascontiguousarray(np.linalg.solve(target.to_conventional, still.real_space_angstrom))
-        counts, verdict, basis = np.zeros(N_COUNTS, np.int64), np.full(3, np.inf), np.zeros((3, 3))
+        basis = np.zeros((3, 3))
         pattern = pattern_of(spots, K0, PX, target.cell)
-        margin = known_contest.sharpest(true, target.cell, pattern, -np.inf, False, basis, counts, verdict, room)
-        known_contest.better_twin(margin, target.cell, pattern, basis, counts, verdict, room)
+        verdict = known_contest.sharpest(true, target.cell, pattern, NO_VERDICT, False, basis, room)
+        known_contest.better_twin(verdict, target.cell, pattern, basis, room)
         assert math.degrees(misorientation(target.to_conventional @ basis, still.real_space_angstrom, group)) < 0.5
 
 
