@@ -13,7 +13,7 @@ from stages.index._kernels.known.accept import keep_better
 from stages.index._kernels.known.residuals import residuals, room_for_residuals
 from stages.index._kernels.known.search import pattern_of
 from stages.index._kernels.known.tuples import Result, no_result
-from stages.index._target import Target, half_sphere, make_target
+from stages.index._target import half_sphere
 from stages.lattices.cell import misorientation, rotations
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, simulate
 
@@ -21,8 +21,9 @@ K0, PX = 1 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom
 
 
 @pytest.fixture(scope="module")
-def large() -> Target:
-    return make_target(CELLS["large"])
+def large(search_of):
+    """What index/pairs searches the large cell with."""
+    return search_of(CELLS["large"])
 
 
 def sorted_spots(q: np.ndarray) -> np.ndarray:
@@ -67,10 +68,10 @@ def test_the_shift_is_what_the_phases_ask_for_and_moving_the_spots_undoes_it(lar
         off = 1.5 * np.array([np.cos(seed), np.sin(seed)])  # pixels; less than half of a reciprocal axis
         k = still.q * XRAYS.wavelength_angstrom + [0, 0, 1]
         xy = k[:, :2] / k[:, 2:] * XRAYS.distance_m / XRAYS.pixel_m
-        pattern = pattern_of(sorted_spots(XRAYS.q_of(xy + off)), K0, PX, large.cell)
-        basis = np.ascontiguousarray(np.linalg.solve(large.to_conventional, still.real_space_angstrom))
+        pattern = pattern_of(sorted_spots(XRAYS.q_of(xy + off)), K0, PX, large.target.cell)
+        basis = np.ascontiguousarray(np.linalg.solve(large.target.to_conventional, still.real_space_angstrom))
         shift, n = np.empty(2), pattern.spots.shape[1]
-        assert displaced.shift_of(basis, pattern.spots, np.arange(n), PX, large.cell.longest, shift)
+        assert displaced.shift_of(basis, pattern.spots, np.arange(n), PX, large.target.cell.longest, shift)
         assert np.abs(shift / PX - off).max() < 0.6
         back = displaced.moved(pattern, off * PX)
         off_by = room_for_residuals(n)
@@ -100,13 +101,15 @@ def test_the_better_of_two_results_stays_and_another_lattice_tells_against_it():
 
 
 def test_a_large_cell_is_found_though_the_detector_is_off_by_half_of_its_axis(large):
-    group, scores = rotations(CELLS["large"], 1e-4), large.make_scores()
+    group = rotations(CELLS["large"], 1e-4)
     right = wrong = 0
     for seed in range(30):
         how = {"shift_px": 0.0, "offset_px": 4.0, **SUITABLE["large"]}
         still = simulate(CELLS["large"], np.random.default_rng([seed, 3]), 40, 0.25, **how)
-        accepted, basis, _ = large.search(still.q, XRAYS.wavelength_angstrom, PX, scores)
-        off = misorientation(large.to_conventional @ basis, still.real_space_angstrom, group) if accepted else 0.0
+        found = large.search(still.q, XRAYS.wavelength_angstrom, PX)
+        accepted = found is not None and found.accepted
+        real = large.target.to_conventional @ found.basis if accepted else still.real_space_angstrom
+        off = misorientation(real, still.real_space_angstrom, group)
         right += accepted and math.degrees(off) < 1.0
         wrong += accepted and math.degrees(off) >= 1.0
     assert right >= 28
@@ -114,7 +117,8 @@ def test_a_large_cell_is_found_though_the_detector_is_off_by_half_of_its_axis(la
 
 
 def test_spots_at_random_make_no_displaced_lattice(large):
-    rng, scores = np.random.default_rng(6), large.make_scores()
+    rng = np.random.default_rng(6)
     for n in (8, 12, 20, 40):
         for _ in range(12):
-            assert not large.search(noise(rng, n, 3.5), XRAYS.wavelength_angstrom, PX, scores)[0]
+            found = large.search(noise(rng, n, 3.5), XRAYS.wavelength_angstrom, PX)
+            assert found is None or not found.accepted

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.compute import algebra
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.known import judge as known_judge
 from stages.index._kernels.known import sharpen as known_sharpen
@@ -54,22 +53,6 @@ def slow_residuals(basis, shift, spots) -> tuple[np.ndarray, np.ndarray, np.ndar
     r = q - np.rint(h) @ np.linalg.inv(basis).T
     along = (r * ray).sum(axis=1)
     return np.sqrt(np.maximum((r**2).sum(axis=1) - along**2, 0)), np.abs(along), worst
-
-
-@given(seeds, st.integers(1, 11))
-@settings(max_examples=30, deadline=None)
-def test_positive_definite_systems_are_solved(seed, n):
-    rng = np.random.default_rng(seed)
-    m, b = rng.normal(size=(n, n)), rng.normal(size=n)
-    m = m @ m.T + np.eye(n)
-    x = b.copy()
-    assert algebra.cholesky_solve(m.copy(), x, n)
-    assert np.allclose(m @ x, b)
-
-
-def test_a_system_that_is_not_positive_definite_is_refused():
-    assert not algebra.cholesky_solve(-np.eye(3), np.ones(3), 3)
-    assert not algebra.cholesky_solve(np.full((3, 3), np.nan), np.ones(3), 3)
 
 
 @given(seeds)

@@ -30,8 +30,8 @@ Floats = NDArray[np.float64]
 FEW_CONTENDERS, CONTENDERS = 8, 16
 ALIKE, TURNED = 0.012, 0.05  # elements of a change of basis: one lattice refined twice; a lattice turned back
 LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: more are compared, and pairs are tried at length
-# A basis is no twin if it explains so many of the spots within 0.15, or if its margin is so high for each spot. A twin that
-# shares half of the points has a margin of 3.2 for each spot at most.
+# A basis is no twin if it explains so many of the spots within 0.15, or if its margin is so high for each spot: a twin that
+# shares half of the points stays below that.
 MOST, NO_TWIN_PER_SPOT = 0.9, 3.5
 TILTS = (0.0175, 0.0385)  # 1 and 2.2 degrees, in rad
 

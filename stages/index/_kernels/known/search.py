@@ -86,8 +86,7 @@ def prepared(q: Floats, px: float, shortest: float) -> Floats:
 def enough(n: int, cell: Cell) -> int:
     """Return which part of the n spots, in per cent, a basis must explain so that no other lattice need be looked for.
 
-    A twin explains most of few spots, too (22 of 30 of a rhombohedral lattice), and more of a lattice that is nearly of
-    higher symmetry.
+    Of few spots a twin explains most, too. Of a lattice that is nearly of higher symmetry it explains more than of others.
     """
     if n < 25:
         return 95
