@@ -68,6 +68,33 @@ def apply(matrix: Floats, basis: Floats, to: Floats) -> None:
 
 
 @kernel
+def determinant(m: Floats) -> float:
+    """The determinant of a 3x3 matrix."""
+    return float(
+        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
+        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
+    )
+
+
+@kernel
+def smallest_eigenvalue(m: Floats) -> float:
+    """The smallest eigenvalue of a symmetric 3x3 matrix, from the angle of Smith (1961, https://doi.org/10.1145/355578.366316).
+
+    The matrix becomes its deviator, ``m`` less a third of its trace.
+    """
+    mean = (m[0, 0] + m[1, 1] + m[2, 2]) / 3.0
+    p = (m[0, 0] - mean) ** 2 + (m[1, 1] - mean) ** 2 + (m[2, 2] - mean) ** 2
+    p = np.sqrt((p + 2.0 * (m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2)) / 6.0)
+    if p == 0.0:
+        return float(mean)
+    for i in range(3):
+        m[i, i] -= mean
+    angle = np.arccos(min(1.0, max(-1.0, determinant(m) / (2.0 * p**3)))) / 3.0
+    return float(mean + 2.0 * p * np.cos(angle + 2.0 * np.pi / 3.0))
+
+
+@kernel
 def solve_symmetric(
     xx: float, xy: float, xz: float, yy: float, yz: float, zz: float, b0: float, b1: float, b2: float
 ) -> tuple[float, float, float]:
@@ -202,12 +229,7 @@ def same_lattice(a: Floats, b_inverse: Floats, within: float) -> bool:
             m[i, j] = np.rint(v)
             if not (abs(v - m[i, j]) < within):
                 return False
-    det = (
-        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
-        - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-        + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
-    )
-    return bool(abs(det) == 1.0)
+    return bool(abs(determinant(m)) == 1.0)
 
 
 @kernel

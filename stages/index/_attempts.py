@@ -62,7 +62,7 @@ class Solution:
     score
         S in nats: the probability that as many spots are explained by chance is below exp(-S), for one lattice.
     log_trials
-        lnN, the logarithm of the number of lattices that can be told apart: S - lnN is the significance. Each search has S and
+        lnN, the logarithm of the number of lattices that can be told apart: S - lnN is the margin. Each search has S and
         lnN of its own: index/pairs counts how many spots are near a lattice of the given cell, index/lattice adds up how near
         each spot is, and must find the cell besides. Only the margins of one search compare; of both 40 is far from chance.
     explained, num_spots
@@ -185,7 +185,7 @@ class Attempts:
             return False
         if not known or (solution.margin >= CLEAR_MARGIN and explained >= CLEAR_FRACTION * len(chosen)):
             return True
-        return significance(solution.misfits(q)) >= solution.log_trials + MARGIN_ON_ALL
+        return score_of_misfits(solution.misfits(q)) >= solution.log_trials + MARGIN_ON_ALL
 
 
 def publish_method(context: Context, method: str) -> None:
@@ -225,14 +225,14 @@ def misfits(basis: Floats, q: Floats) -> Floats:
     return misfit
 
 
-def significance(misfit: Floats) -> float:
+def score_of_misfits(misfit: Floats) -> float:
     """Return S of misfits, in nats: max over t = 0.05 ... 0.2 of n KL(m/n || (2 t)^3), m of n being below t.
 
     By Chernoff's bound (1952, https://doi.org/10.1214/aoms/1177729330) the probability that m or more of n random spots fall
     below t is at most exp(-n KL).
     """
     counts = np.array([np.count_nonzero(misfit < t) for t in _spots.THRESHOLDS])
-    return float(_spots.significance(counts, misfit.size))
+    return float(_spots.score_of_counts(counts, misfit.size))
 
 
 def same_lattice(basis: Floats, other: Floats, within_rad: float = SAME_WITHIN_RAD) -> bool:

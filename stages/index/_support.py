@@ -2,8 +2,8 @@
 
 indexamajig asks for half of the peaks within 0.25 of an index, or with several lattices for a smaller part. A fixed part of the
 peaks says less than how improbable it is: of a small cell any orientation explains an eighth of them, and a true lattice among
-many spurious peaks less than half. So here, too, S decides (:func:`stages.index._attempts.significance`), of one lattice, as
-nothing is searched.
+many spurious peaks less than half. So here, too, S decides (:func:`stages.index._attempts.score_of_misfits`), of one
+lattice, as nothing is searched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index._attempts import EXPLAINED, FURTHER_FRACTION, MARGIN_ON_ALL, misfits, primitive_basis, significance
+from stages.index._attempts import (
+    EXPLAINED,
+    FURTHER_FRACTION,
+    MARGIN_ON_ALL,
+    misfits,
+    primitive_basis,
+    score_of_misfits,
+)
 from stages.records.crystal import Crystal
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -51,7 +58,7 @@ def supported(crystals: Sequence[Crystal], peaks: PeakList, geom: DetGeom) -> tu
 def _explains(misfit: NDArray[np.float64], *, alone: bool) -> bool:
     if not misfit.size:
         return False
-    score, explained = significance(misfit), np.mean(misfit < EXPLAINED)
+    score, explained = score_of_misfits(misfit), np.mean(misfit < EXPLAINED)
     if not alone:
         return bool(score >= MARGIN_ON_ALL and explained >= FURTHER_FRACTION)
     if score < LEAST:

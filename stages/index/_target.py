@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index._kernels.known.contest import N_REPORT
-from stages.index._kernels.known.directions import MAX_STEPS
 from stages.index._kernels.known.search import search
-from stages.index._kernels.known.tuples import Cell, Tables
+from stages.index._kernels.known.tuples import Cell, Report, Tables
+from stages.index._kernels.known.turns import MAX_STEPS
 from stages.index._twins import twins
 from stages.lattices.cell import UnitCell, metric_rotations, near_rotations, primitive
 
@@ -47,11 +46,10 @@ class Target:
         max_hypotheses: int = 300,
         max_polished: int = 40,
         check_peaks: bool = True,
-    ) -> tuple[bool, NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[bool, NDArray[np.float64], Report]:
         """Run the search; return whether it is significant, the primitive basis and the kernel's report."""
-        report = np.zeros(N_REPORT)
         basis = np.zeros((3, 3))
-        accepted = search(
+        accepted, report = search(
             q_per_angstrom,
             1.0 / wavelength_angstrom,
             px_per_angstrom,
@@ -61,7 +59,6 @@ class Target:
             max_polished,
             check_peaks,
             scores,
-            report,
             basis,
         )
         return bool(accepted), basis, report

@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISFIT = {1: 0.2, 2: 0.12, 3: 0.08}
-"""How far elements of the metric may be off, as a fraction of the product of the two lengths, where one in so many points of
-the lattice are the twin's: a wrong lattice is strained by refinement until more spots fit. With fewer points in common no
-search makes a crystal of a twin."""
+"""How far a twin's metric may be off, by how many points it shares with the lattice.
+
+The keys: the twin shares all points, every second, or every third. The values: elements of the two metrics differ by no more
+than that fraction of the product of the two lengths. The metrics need not agree exactly, since refinement strains a wrong
+lattice until more spots fit it. Twins with fewer points in common are no danger: no search makes a crystal of one.
+
+``test_a_twin_has_nearly_the_metric_and_shares_at_least_every_third_point`` shows what is found within these bounds,
+``test_no_twin_is_accepted_where_the_detector_is_off_by_four_pixels`` that those found are the ones that matter."""
 
 
 def twins(reduced: NDArray[np.float64], exact: NDArray[np.int64]) -> NDArray[np.float64]:

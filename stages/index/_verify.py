@@ -1,8 +1,8 @@
 """Is it the given cell at all? A look at hits that it does not explain, or hardly.
 
 Crystals of another form, another protein or a salt are not indexed with the given cell, and nothing says why; now and then
-one is, by a pseudo-solution. A search without a cell finds their lattice. It takes ten times as long as the one with a cell,
-so that only a bounded share of these hits is looked at: of each kind the first `FIRST`, and then one in `EVERY`, of each
+one is, by a pseudo-solution. A search without a cell finds their lattice. It takes much longer than the one with a cell, so
+that only a bounded share of these hits is looked at: of each kind the first `FIRST`, and then one in `EVERY`, of each
 replica. Once some of them have turned out to be of another cell, every doubtful crystal is looked at; it is dropped where the
 other lattice is clearly better.
 """
@@ -23,21 +23,24 @@ from stages.records.peaklist import PeakList
 FIRST, EVERY = 20, 10
 
 DOUBTFUL, DOUBTFUL_PER_SPOT = 40.0, 3.5
-"""A solution this little above what is found by chance, in nats, may be a pseudo-solution of another lattice; and so may one of
-many spots to which each contributes little: a wrong cell explains a part of a dense pattern, at 0.3 to 1.7 nats for each of
-the pattern's spots, or 2 to 3.2 if it is a superlattice of a half of the spots; the right one has 3.5 to 6, unless many
-are spurious."""
+"""A solution with a smaller margin, in nats, may be a pseudo-solution of another lattice.
+
+The second is the margin for each spot. A wrong cell explains a part of a dense pattern, so that its margin is high, but low
+for each of the many spots. The right cell is above that, unless many spots are spurious; a superlattice of half of the spots
+comes near. The figures are in docs/studies/indexing;
+``test_a_crystal_to_which_each_of_many_spots_contributes_little_is_doubtful`` shows the rule."""
 
 WORK = 7e6
-"""How much work the search without cell may be: half of what index/lattice spends, since most hits that are not explained are
-noise, on which the search spends most."""
+"""How much work the search without cell may be: half of what index/lattice spends.
+
+Most hits that are not explained are noise, and on noise the search spends most."""
 
 SUSPICIOUS = (3, 0.2)
 """So many hits of another cell, and such a part of those looked at, make every doubtful crystal worth a look. Hits without
 crystal and doubtful crystals are counted apart: many blanks must not hide that crystals are of another cell."""
 
 CLEARLY_BETTER = 20.0
-"""By so much the other lattice's significance must exceed that of the given cell's, in nats."""
+"""By so much the other lattice's margin must exceed that of the given cell's, in nats."""
 
 
 @dataclass

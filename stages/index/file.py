@@ -34,7 +34,7 @@ class Listed:
         return {"hits_not_in_file": int(self.is_missing), "crystals_refused_by_peaks": self.num_refused}
 
 
-class _Running:
+class RunningFromFile:
     """The solutions, by frame."""
 
     def __init__(self, solutions: Mapping[str, tuple[Crystal, ...]], *, check_peaks: bool) -> None:
@@ -92,7 +92,7 @@ class FromFile(CellParameters):
         default=True, description="Leave crystals out that the peaks do not support (False: --no-check-peaks)"
     )
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningFromFile:
         """Read the file, once for all replicas."""
         publish_method(context, METHOD)
         cell = None
@@ -101,7 +101,7 @@ class FromFile(CellParameters):
             context.publish(target)
             cell = target.cell
         solutions = context.tables.get(("index/file", self), lambda: self._solutions(context, cell))
-        return _Running(solutions, check_peaks=self.check_peaks)
+        return RunningFromFile(solutions, check_peaks=self.check_peaks)
 
     def _solutions(self, context: Context, cell: UnitCell | None) -> dict[str, tuple[Crystal, ...]]:
         solutions = read_solutions(self.file)

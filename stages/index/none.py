@@ -9,7 +9,9 @@ from stages.records.peaklist import Hit
 from stages.records.told import IndexingMethods
 
 
-class _Running:
+class RunningNoIndexing:
+    """Finds nothing."""
+
     def __call__(self, hit: Hit) -> Crystals:
         """Return no crystals."""
         return Crystals()
@@ -19,7 +21,7 @@ class _Running:
 class NoIndexing:
     """Index nothing, as ``indexamajig --indexing=none``: for looking at hits and peaks alone."""
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningNoIndexing:
         """Tell the sinks which methods were selected."""
         context.publish(IndexingMethods())
-        return _Running()
+        return RunningNoIndexing()

@@ -13,7 +13,6 @@ from pipeline.stage import Context
 from stages.files.cell import TargetCell, read_cell
 from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
-from stages.index._kernels.known.contest import EXPLAINED_015, LOG_TRIALS, SCORE, SPOTS
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
@@ -45,20 +44,14 @@ class _Search:
             max_polished=self._stage.max_polished,
             check_peaks=self._stage.check_peaks,
         )
-        if report[SCORE] <= 0.0:
+        verdict = report.result.verdict
+        if verdict.score <= 0.0:
             return None
-        return Solution(
-            basis,
-            float(report[SCORE]),
-            float(report[LOG_TRIALS]),
-            int(report[EXPLAINED_015]),
-            int(report[SPOTS]),
-            accepted,
-        )
+        return Solution(basis, verdict.score, verdict.log_trials, int(verdict.within_015), report.num_spots, accepted)
 
 
-class _Running:
-    """One replica's indexer."""
+class RunningPairs:
+    """One replica's indexer with a known cell."""
 
     def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
         self._stage = stage
@@ -126,19 +119,19 @@ class Pairs(SearchParameters, CellParameters):
     probability of that many by chance, exp(-S) (Chernoff, 1952, [2]_); exp(lnN) is the number of orientations, strains and
     shifts that can be told apart at that size. The largest S - lnN over the sizes is the margin. Accepted: a margin of 12
     or more, the best other lattice at least 6 below (unless it is 50), and either 45 % of the spots within 0.25 of an index,
-    or a margin of 30 and 25 % within 0.2; the spots must also fix the orientation (not all in one row). Of lists of pure
-    noise about 1 in 500 passes at 8 to 10 spots, and hardly any from 15 spots up. ``check_peaks`` is the lead over others and
+    or a margin of 30 and 25 % within 0.2; the spots must also fix the orientation (not all in one row). Lists of
+    pure noise hardly ever pass; those that do have 8 to 10 spots. ``check_peaks`` is the lead over others and
     the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
 
     **Several lattices, further tries.** See :mod:`stages.index._attempts`: with ``multi`` explained spots are taken away and
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
     upstream this one looks at frames in which nothing was found, and with ``multi`` at the spots that are left of the others.
 
-    **Another cell?** Some of the hits that the cell does not explain, or hardly (a margin below 40, or below 3.5 for each of
-    its spots: dense patterns of another crystal), are searched without a cell (`verify`: the first 20, then one in 10, and all
-    that the cell explains hardly as soon as some have turned out to be another's). A lattice that is found, and is more
-    significant by 20 than ours if there is one, and is not the target's, takes its place as ``Crystals.elsewhere``;
-    live/cells reports on which cell these agree.
+    **Another cell?** With `verify` some of the hits that the cell does not explain, or hardly, are searched without a cell.
+    Hardly is a margin below 40, or below 3.5 for each spot, as of dense patterns of another crystal. The first 20 hits of
+    either kind are looked at, then one in 10; and all that the cell hardly explains, as soon as some have turned out to be
+    another crystal's. A lattice found so that is not the target's takes the crystal's place as ``Crystals.elsewhere``, if its
+    margin is higher by 20. live/cells reports on which cell these agree.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 
@@ -162,18 +155,18 @@ class Pairs(SearchParameters, CellParameters):
     )
     max_polished: int = Field(default=40, ge=0, description="How many of those may be refined")
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningPairs:
         """Read the cell, make its tables and compile."""
         target = read_cell(self.cell)
         context.publish(target)
         publish_method(context, METHOD)
         return self.for_cell(target.cell, context)
 
-    def for_cell(self, cell: UnitCell, context: Context) -> _Running:
+    def for_cell(self, cell: UnitCell, context: Context) -> RunningPairs:
         """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
         free = FreeSearch(work=WORK) if self.verify else None
-        running = _Running(self, cell, target, free)
+        running = RunningPairs(self, cell, target, free)
         for search in (running.search, free):
             if search is not None:
                 search.search(np.zeros((0, 3)), 1.0, 1e-3)

@@ -20,7 +20,7 @@ from stages.index._attempts import (
     primitive_basis,
     publish_method,
     same_lattice,
-    significance,
+    score_of_misfits,
 )
 from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation, primitive, rotations
@@ -232,11 +232,11 @@ def test_the_same_lattice_is_recognised_by_any_of_its_bases_until_it_is_turned_b
 def test_significance_grows_with_agreement_and_is_nothing_for_chance():
     rng = np.random.default_rng(2)
     by_chance = np.abs(rng.uniform(-0.5, 0.5, size=(200, 3))).max(axis=1)
-    assert significance(by_chance) < 5
+    assert score_of_misfits(by_chance) < 5
     half = by_chance.copy()
     half[:100] *= 0.2
-    assert significance(half) > 100
-    assert significance(by_chance * 0.2) > significance(half)
+    assert score_of_misfits(half) > 100
+    assert score_of_misfits(by_chance * 0.2) > score_of_misfits(half)
 
 
 # --- with the known cell ------------------------------------------------------------------------------------------

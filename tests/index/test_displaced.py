@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from stages.compute.algebra import same_lattice
-from stages.index._kernels.known import contest as known_contest
-from stages.index._kernels.known import displaced, sharpen
+from stages.index._kernels.known import displaced, phases
+from stages.index._kernels.known.accept import keep_better
+from stages.index._kernels.known.residuals import residuals, room_for_residuals
 from stages.index._kernels.known.search import pattern_of
-from stages.index._target import Target, half_sphere, make_target
+from stages.index._kernels.known.tuples import Result, no_result
+from stages.index._target import half_sphere
 from stages.lattices.cell import misorientation, rotations
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, simulate
 
@@ -19,8 +21,9 @@ K0, PX = 1 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom
 
 
 @pytest.fixture(scope="module")
-def large() -> Target:
-    return make_target(CELLS["large"])
+def large(search_of):
+    """What index/pairs searches the large cell with."""
+    return search_of(CELLS["large"])
 
 
 def sorted_spots(q: np.ndarray) -> np.ndarray:
@@ -30,7 +33,7 @@ def sorted_spots(q: np.ndarray) -> np.ndarray:
 def test_the_scan_of_phases_agrees_with_numpy():
     directions, spots = half_sphere(700), sorted_spots(noise(np.random.default_rng(1), 24))
     scores, chosen = np.empty(700, np.float32), np.arange(24)
-    displaced.scan_phases(directions, spots, chosen, 50.0, scores)
+    phases.scan_phases(directions, spots, chosen, 50.0, scores)
     t = 50.0 * spots.T @ directions.astype(np.float64)
     t -= np.rint(t)
     sine, cosine = t * (0.5 - abs(t)), (0.25 - abs(t)) * (0.5 - abs(0.25 - abs(t)))
@@ -45,7 +48,7 @@ def test_a_vector_is_fitted_wherever_its_planes_begin():
     q = rng.uniform(-0.2, 0.2, (40, 3))
     q += np.outer(np.rint(q @ v) + 0.37 - q @ v, v) / (v @ v)  # onto planes that begin at 0.37
     start = v + rng.normal(size=3) * 0.2
-    inliers, phase = displaced.fit_displaced(start, np.ascontiguousarray(q.T), np.arange(40), float(np.linalg.norm(v)))
+    inliers, phase = phases.fit_displaced(start, np.ascontiguousarray(q.T), np.arange(40), float(np.linalg.norm(v)))
     assert inliers == 40
     assert phase % 1 == pytest.approx(0.37, abs=0.01)
     assert np.allclose(start, v, atol=0.1)
@@ -65,47 +68,48 @@ def test_the_shift_is_what_the_phases_ask_for_and_moving_the_spots_undoes_it(lar
         off = 1.5 * np.array([np.cos(seed), np.sin(seed)])  # pixels; less than half of a reciprocal axis
         k = still.q * XRAYS.wavelength_angstrom + [0, 0, 1]
         xy = k[:, :2] / k[:, 2:] * XRAYS.distance_m / XRAYS.pixel_m
-        pattern = pattern_of(sorted_spots(XRAYS.q_of(xy + off)), K0, PX, large.cell)
-        basis = np.ascontiguousarray(np.linalg.solve(large.to_conventional, still.real_space_angstrom))
+        pattern = pattern_of(sorted_spots(XRAYS.q_of(xy + off)), K0, PX, large.target.cell)
+        basis = np.ascontiguousarray(np.linalg.solve(large.target.to_conventional, still.real_space_angstrom))
         shift, n = np.empty(2), pattern.spots.shape[1]
-        assert displaced.shift_of(basis, pattern.spots, np.arange(n), PX, large.cell.longest, shift)
+        assert displaced.shift_of(basis, pattern.spots, np.arange(n), PX, large.target.cell.longest, shift)
         assert np.abs(shift / PX - off).max() < 0.6
         back = displaced.moved(pattern, off * PX)
-        across, along, worst = np.empty(n), np.empty(n), np.empty(n)
+        off_by = room_for_residuals(n)
         inverse = np.ascontiguousarray(np.linalg.inv(basis))
-        sharpen.residuals(basis, inverse, np.zeros(2), back.spots, K0, across, along, worst)
-        assert np.quantile(across, 0.9) < 0.2 * PX
-        sharpen.residuals(basis, inverse, off * PX, pattern.spots, K0, across, along, worst)
-        assert np.quantile(across, 0.9) < 0.2 * PX
+        residuals(basis, inverse, np.zeros(2), back.spots, K0, off_by)
+        assert np.quantile(off_by.across, 0.9) < 0.2 * PX
+        residuals(basis, inverse, off * PX, pattern.spots, K0, off_by)
+        assert np.quantile(off_by.across, 0.9) < 0.2 * PX
         assert back.reach_px > 0.0
 
 
 def test_the_better_of_two_results_stays_and_another_lattice_tells_against_it():
-    reports = np.zeros((2, known_contest.N_REPORT))
-    reports[:, known_contest.SCORE], reports[:, known_contest.GAP] = (50.0, 43.0), (50.0, 43.0)
+    nothing = no_result(0.0)
+    results = [Result(nothing.verdict._replace(margin=m, score=m), m, 0.5) for m in (50.0, 43.0)]
     bases = np.array([np.diag([30.0, 40.0, 50.0]), np.diag([30.0, 40.0, 50.0])])
     bases[1] = bases[1][:, [1, 2, 0]]
     assert not same_lattice(bases[0], np.linalg.inv(bases[1]), 0.15)
     for first, second in ((0, 1), (1, 0)):
-        report, basis = reports[first].copy(), bases[first].copy()
-        known_contest.keep_better(reports[second], bases[second], report, basis)
-        assert report[known_contest.SCORE] == 50.0
-        assert report[known_contest.GAP] == pytest.approx(7.0)
+        basis = bases[first].copy()
+        kept = keep_better(results[second], bases[second], results[first], basis)
+        assert kept.verdict == results[0].verdict
+        assert kept.gap == pytest.approx(7.0)
         assert np.array_equal(basis, bases[0])
-    report, basis = np.zeros(known_contest.N_REPORT), np.zeros((3, 3))
-    known_contest.keep_better(reports[1], bases[1], report, basis)
-    assert np.array_equal(report, reports[1])
+    basis = np.zeros((3, 3))
+    assert keep_better(results[1], bases[1], nothing, basis) == results[1]
     assert np.array_equal(basis, bases[1])
 
 
 def test_a_large_cell_is_found_though_the_detector_is_off_by_half_of_its_axis(large):
-    group, scores = rotations(CELLS["large"], 1e-4), large.make_scores()
+    group = rotations(CELLS["large"], 1e-4)
     right = wrong = 0
     for seed in range(30):
         how = {"shift_px": 0.0, "offset_px": 4.0, **SUITABLE["large"]}
         still = simulate(CELLS["large"], np.random.default_rng([seed, 3]), 40, 0.25, **how)
-        accepted, basis, _ = large.search(still.q, XRAYS.wavelength_angstrom, PX, scores)
-        off = misorientation(large.to_conventional @ basis, still.real_space_angstrom, group) if accepted else 0.0
+        found = large.search(still.q, XRAYS.wavelength_angstrom, PX)
+        accepted = found is not None and found.accepted
+        real = large.target.to_conventional @ found.basis if accepted else still.real_space_angstrom
+        off = misorientation(real, still.real_space_angstrom, group)
         right += accepted and math.degrees(off) < 1.0
         wrong += accepted and math.degrees(off) >= 1.0
     assert right >= 28
@@ -113,7 +117,8 @@ def test_a_large_cell_is_found_though_the_detector_is_off_by_half_of_its_axis(la
 
 
 def test_spots_at_random_make_no_displaced_lattice(large):
-    rng, scores = np.random.default_rng(6), large.make_scores()
+    rng = np.random.default_rng(6)
     for n in (8, 12, 20, 40):
         for _ in range(12):
-            assert not large.search(noise(rng, n, 3.5), XRAYS.wavelength_angstrom, PX, scores)[0]
+            found = large.search(noise(rng, n, 3.5), XRAYS.wavelength_angstrom, PX)
+            assert found is None or not found.accepted

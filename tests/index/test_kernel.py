@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -16,9 +15,10 @@ from stages.index._kernels.known import directions as known_directions
 from stages.index._kernels.known import polish as known_polish
 from stages.index._kernels.known.search import pattern_of
 from stages.index._kernels.known.tuples import Room
+from stages.index._kernels.known.turns import lay, room_for_turns, score_turns
 from stages.index._target import half_sphere, make_target
 from stages.lattices.cell import nearest_rotation, primitive
-from stages.simulation.spot_lists import CELLS, random_rotation, simulate
+from stages.simulation.spot_lists import CELLS, simulate
 
 seeds = st.integers(0, 10**6)
 TRICLINIC = make_target(CELLS["triclinic"])
@@ -54,14 +54,6 @@ def misfit(basis: np.ndarray, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return d, rounded
 
 
-def chernoff(m: int, n: int, p: float) -> float:
-    """n KL(m/n || p), 0 where m/n is not above p."""
-    f = m / n
-    if f <= p:
-        return 0.0
-    return n * (f * math.log(f / p) + ((1 - f) * math.log((1 - f) / (1 - p)) if f < 1 else 0.0))
-
-
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_counting_agrees_with_numpy(seed):
@@ -70,30 +62,6 @@ def test_counting_agrees_with_numpy(seed):
     _spots.count(basis, spots, spots.shape[1], counts)
     d, _ = misfit(basis, spots)
     assert counts.tolist() == [(d < t).sum() for t in (*_spots.THRESHOLDS, 0.25)]
-
-
-def test_a_spot_in_the_beam_never_counts():
-    spots = np.zeros((3, 8))
-    counts = np.ones(_spots.N_COUNTS, np.int64)
-    _spots.count(np.eye(3) * 50, spots, 8, counts)
-    assert counts.tolist() == [0] * 7
-
-
-@given(n=st.integers(1, 500), fractions=st.lists(st.floats(0, 1), min_size=6, max_size=6).map(sorted))
-@settings(max_examples=60, deadline=None)
-def test_the_significance_is_the_best_chernoff_bound(n, fractions):
-    counts = np.array([int(f * n) for f in fractions] + [n], np.int64)
-    expected = max(chernoff(m, n, (2 * t) ** 3) for m, t in zip(counts[:6], _spots.THRESHOLDS, strict=True))
-    assert _spots.significance(counts, n) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-def test_chance_stays_below_what_the_significance_bounds():
-    """Of lists of random misfits, no more than exp(-S) reach the S of one threshold (Chernoff's bound, on the tail)."""
-    rng = np.random.default_rng(1)
-    n, trials, p = 20, 20_000, 0.064
-    m = rng.binomial(n, p, trials)
-    for k in range(3, 8):
-        assert (m >= k).mean() <= math.exp(-chernoff(k, n, p)) + 3 / math.sqrt(trials)
 
 
 @given(seeds, st.sampled_from([0.3, 0.2, 0.12]))
@@ -163,30 +131,6 @@ def test_polishing_ends_where_the_slow_way_ends(seed):
     assert s > 0
 
 
-@given(seeds)
-@settings(max_examples=20, deadline=None)
-def test_aligning_is_the_orthogonal_factor(seed):
-    rng = np.random.default_rng(seed)
-    target = np.array(primitive(CELLS["monoclinic"]).real_space_angstrom)
-    basis = target @ random_rotation(rng).T @ (np.eye(3) + rng.normal(size=(3, 3)) * 0.01)
-    rigid = np.empty((3, 3))
-    algebra.align(target, basis, rigid, np.empty((3, 3, 3)))
-    assert np.allclose(rigid, nearest_rotation(target, basis)[0], atol=1e-9)
-
-
-@given(seeds)
-@settings(max_examples=20, deadline=None)
-def test_inverses_and_symmetric_systems_are_solved(seed):
-    rng = np.random.default_rng(seed)
-    m, b = rng.normal(size=(3, 3)), rng.normal(size=3)
-    inverse = np.empty((3, 3))
-    assert algebra.invert(m, inverse) == pytest.approx(np.linalg.det(m))
-    assert np.allclose(inverse @ m, np.eye(3), atol=1e-6)
-    s = m @ m.T + np.eye(3)
-    x = algebra.solve_symmetric(s[0, 0], s[0, 1], s[0, 2], s[1, 1], s[1, 2], s[2, 2], *b)
-    assert np.allclose(x, np.linalg.solve(s, b))
-
-
 def test_the_scan_of_directions_agrees_with_numpy():
     spots = spots_of(1)
     directions = half_sphere(1500)
@@ -202,9 +146,10 @@ def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
     spots, basis = near_truth(4, 0.0)
     target = np.array(primitive(CELLS["triclinic"]).real_space_angstrom)
     scores = TRICLINIC.make_scores()
-    lab, frame, trial = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
-    inliers = np.empty(spots.shape[1], np.int64)
-    steps = known_directions.turns(target, 0, basis[0].copy(), spots, TRICLINIC.tables, scores, lab, frame, inliers)
+    laid, trial = room_for_turns(spots.shape[1]), np.empty((3, 3))
+    lab, frame = laid.lab, laid.frame
+    m, steps = lay(target, 0, basis[0].copy(), 0.0, spots, lab, frame, laid.shape, laid.inliers)
+    score_turns(spots, laid, m, steps, TRICLINIC.tables, scores)
     across = np.linalg.norm(np.cross(target[1:], target[0] / np.linalg.norm(target[0])), axis=1).max()
     h = basis[0] @ spots
     length = np.linalg.norm(spots, axis=0)
@@ -230,23 +175,6 @@ def test_turns_about_an_axis_are_scored_as_the_basis_that_they_make():
     assert scores[:steps].min() < np.median(best)
 
 
-@given(seeds)
-@settings(max_examples=20, deadline=None)
-def test_preparation_sorts_drops_beam_spots_and_merges_doubles(seed):
-    rng = np.random.default_rng(seed)
-    q = rng.normal(size=(40, 3)) * 0.1
-    doubled = np.concatenate([q, q[:10] + 1e-6, [[0.001, 0, 0]], [[np.nan, 0, 0]], [[np.inf, 0, 0]]])
-    spots = np.empty((3, len(doubled)))
-    n = _spots.prepare(rng.permutation(doubled), 0.01, 1e-3, spots)
-    length = np.linalg.norm(spots[:, :n], axis=0)
-    assert (np.diff(length) >= 0).all()
-    assert length.min() >= 0.0085
-    gaps = [np.linalg.norm(spots[:, i] - spots[:, j]) for i, j in itertools.combinations(range(n), 2)]
-    assert min(gaps) >= 1e-3
-    kept = {tuple(np.round(x, 4)) for x in q if np.linalg.norm(x) >= 0.0085}
-    assert n >= len(kept) - 2
-
-
 def test_the_lowest_scores_come_out_in_order():
     rng = np.random.default_rng(2)
     scores = rng.uniform(size=500).astype(np.float32)
@@ -254,34 +182,3 @@ def test_the_lowest_scores_come_out_in_order():
     assert known_directions.lowest(scores, 400, places, values) == 32
     assert places.tolist() == np.argsort(scores[:400], kind="stable")[:32].tolist()
     assert known_directions.lowest(scores, 5, places, values) == 5
-
-
-@pytest.mark.parametrize("name", ["lysozyme", "triclinic", "cubic_f", "rhombohedral_h"])
-def test_every_vector_of_the_table_is_equivalent_to_just_one_canonical_one(name):
-    target = make_target(CELLS[name])
-    group = _rotations_in_space(target.cell.basis)
-    assert len(group) == target.cell.n_sym
-    tables = target.tables
-    table, canonical = tables.table.T[:300], tables.canonical.T
-    limit = tables.table_length[299] * (1 - 1e-9)
-    canonical = canonical[tables.canonical_length <= limit]
-    for vector in table[tables.table_length[:300] <= limit]:
-        images = group @ vector
-        distance = np.linalg.norm(images[:, None] - canonical[None], axis=2)
-        assert (distance.min(axis=0) < 1e-6).sum() == 1
-
-
-def _rotations_in_space(basis: np.ndarray) -> np.ndarray:
-    from stages.lattices.cell import metric_rotations
-
-    return np.array([np.linalg.solve(basis, w @ basis).T for w in metric_rotations(basis)])
-
-
-def test_directions_cover_the_half_sphere_evenly():
-    directions = half_sphere(2000).T.astype(float)
-    assert np.allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-6)
-    rng = np.random.default_rng(3)
-    probes = rng.normal(size=(500, 3))
-    probes /= np.linalg.norm(probes, axis=1)[:, None]
-    nearest = np.arccos(np.clip(np.abs(probes @ directions.T).max(axis=1), -1, 1))
-    assert nearest.max() < 1.2 * math.sqrt(2 * math.pi / 2000)

@@ -17,7 +17,6 @@ from pipeline import UserError
 from pipeline.stage import Context, contract_of
 from stages.files.cell import TargetCell, cell_text, read_cell
 from stages.index._attempts import px_per_angstrom
-from stages.index._target import make_target
 from stages.index.none import NoIndexing
 from stages.index.pairs import Pairs
 from stages.lattices.cell import UnitCell, misorientation, rotations
@@ -340,13 +339,12 @@ def test_thirty_real_lists_of_one_crystal_agree(index, shared_data: Path):
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_exact_synthetic_lists_give_the_lattice_they_were_made_of(index, shared_data: Path, number):
+def test_exact_synthetic_lists_give_the_lattice_they_were_made_of(search_of, shared_data: Path, number):
     lines = (shared_data / "spots" / "ffbidx_simple" / f"test{number}.txt").read_text().splitlines()
     truth = np.array(lines[0].split(), np.float64).reshape(3, 3)
     q = np.array([line.split() for line in lines[1:]], np.float64)
-    unit_cell = UnitCell.from_vectors(truth)
-    target = make_target(unit_cell)
-    accepted, basis, _ = target.search(np.ascontiguousarray(q), 1.0, 5e-4, target.make_scores())
-    assert accepted
-    hkl = q @ (target.to_conventional @ basis).T
+    of_pairs = search_of(UnitCell.from_vectors(truth))
+    found = of_pairs.search(np.ascontiguousarray(q), 1.0, 5e-4)
+    assert found.accepted
+    hkl = q @ (of_pairs.target.to_conventional @ found.basis).T
     assert np.abs(hkl - np.rint(hkl)).max() < 0.02

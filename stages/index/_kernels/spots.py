@@ -72,19 +72,25 @@ def count(basis: Floats, spots: Floats, n: int, counts: Integers) -> None:
 
 
 @kernel
-def significance(counts: Integers, n: int) -> float:
-    """Return S = max over thresholds t of n KL(m/n || (2t)^3): how unlikely the counts are by chance, in nats.
+def chernoff(m: int, n: int, p: float) -> float:
+    """Return n KL(m/n || p) in nats, minus infinity if m of n is not more than p.
 
-    By Chernoff's bound the probability that m or more of n random spots fall below t is at most exp(-S).
+    By Chernoff's bound the probability that m or more of n spots are near a lattice point, each with the probability p, is at
+    most exp(-n KL).
     """
+    f = m / n
+    if f <= p:
+        return -np.inf
+    s = m * np.log(f / p)
+    if m < n:
+        s += (n - m) * np.log((1.0 - f) / (1.0 - p))
+    return float(s)
+
+
+@kernel
+def score_of_counts(counts: Integers, n: int) -> float:
+    """Return S = max over thresholds t of n KL(m/n || (2t)^3), at least 0: how unlikely the counts are by chance, in nats."""
     best = 0.0
     for t in range(THRESHOLDS.size):
-        p = (2.0 * THRESHOLDS[t]) ** 3
-        m = counts[t]
-        f = m / n
-        if f > p:
-            s = m * np.log(f / p)
-            if m < n:
-                s += (n - m) * np.log((1.0 - f) / (1.0 - p))
-            best = max(best, s)
+        best = max(best, chernoff(counts[t], n, (2.0 * THRESHOLDS[t]) ** 3))
     return best

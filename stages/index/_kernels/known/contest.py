@@ -1,32 +1,69 @@
-"""The choice among the bases that have been found, and whether the best one is accepted."""
+"""The choice among the bases that have been found: each is sharpened, and compared with what it may be mistaken for."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.algebra import align, apply, copy, invert, same_lattice, turn
 from stages.compute.kernel import kernel
+from stages.index._kernels.known.accept import APART, BLURRED, HOPE, spread
 from stages.index._kernels.known.judge import CERTAIN, judge
-from stages.index._kernels.known.polish import INDEX_SIGMA, PRIOR, gather, polish, step
+from stages.index._kernels.known.polish import INDEX_SIGMA, PRIOR, polish, step
 from stages.index._kernels.known.sharpen import SCALED, SHIFTED, STRAINED, sharpen
-from stages.index._kernels.known.tuples import IS_SURE, N_FOUND, Cell, Found, Pattern, Room
-from stages.index._kernels.spots import AT_015, AT_020, AT_025, N_COUNTS, count, significance
+from stages.index._kernels.known.tuples import (
+    IS_SURE,
+    N_FOUND,
+    NO_VERDICT,
+    Cell,
+    Found,
+    Pattern,
+    Result,
+    Room,
+    Verdict,
+)
+from stages.index._kernels.spots import AT_025, N_COUNTS, count, score_of_counts
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 FEW_CONTENDERS, CONTENDERS = 8, 16
-# elements of a change of basis: one lattice refined twice; a lattice turned back; one that tells against the best
-ALIKE, TURNED, APART = 0.012, 0.05, 0.15
+ALIKE, TURNED = 0.012, 0.05  # elements of a change of basis: one lattice refined twice; a lattice turned back
 LARGE_ANGSTROM, LARGE_MAX_SPOTS = 200.0, 40  # above, and below: more are compared, and pairs are tried at length
-BLURRED = 0.5  # pixels: residuals across the ray from here on tell of a twin, or of a detector that is off
-NEAR = 0.8  # of the spots within 0.25 lie within 0.15, or it is a lattice beside the true one
-# then it is no twin: of the spots within 0.15; margin for each spot, which is 3.2 at most if half of the points are shared
+# A basis is no twin if it explains so many of the spots within 0.15, or if its margin is so high for each spot: a twin that
+# shares half of the points stays below that.
 MOST, NO_TWIN_PER_SPOT = 0.9, 3.5
-HOPE, CLEAR = 3.0, 25.0  # margins: below it is noise; a search may stop
-# places in the report
-SCORE, LOG_TRIALS, GAP, SPOTS, EXPLAINED_015, EXPLAINED_020, EXPLAINED_025 = range(7)
-HYPOTHESES, POLISHED, SPREAD, RESIDUAL, N_REPORT = range(7, 12)
+TILTS = (0.0175, 0.0385)  # 1 and 2.2 degrees, in rad
+
+
+class Contenders(NamedTuple):
+    """The bases that are compared, (CONTENDERS, ...).
+
+    Attributes
+    ----------
+    basis, inverse
+        Sharpened, and the inverses of those.
+    start_inverse
+        The inverses of the bases that they were made of.
+    margin
+        S - lnN in nats.
+    """
+
+    basis: Floats
+    inverse: Floats
+    start_inverse: Floats
+    margin: Floats
+
+
+@kernel
+def strain_squares(basis: Floats, rigid: Floats) -> float:
+    """The squared distances of a basis' rows from those of the turned target, in units of the prior, 0.5 % of each length."""
+    squares = 0.0
+    for i in range(3):
+        length = rigid[i, 0] ** 2 + rigid[i, 1] ** 2 + rigid[i, 2] ** 2
+        for j in range(3):
+            squares += (basis[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
+    return squares
 
 
 @kernel
@@ -34,12 +71,7 @@ def strain_cost(basis: Floats, cell: Cell, room: Room) -> float:
     """How unlikely a cell is, in nats: its rows' distances from those of the target turned onto it, 0 +- 0.5 % of each."""
     rigid = room.scratch[2]
     align(cell.basis, basis, rigid, room.scratch)
-    cost = 0.0
-    for i in range(3):
-        length = rigid[i, 0] ** 2 + rigid[i, 1] ** 2 + rigid[i, 2] ** 2
-        for j in range(3):
-            cost += 0.5 * (basis[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
-    return cost
+    return 0.5 * strain_squares(basis, rigid)
 
 
 @kernel
@@ -68,11 +100,7 @@ def settle(basis: Floats, cell: Cell, pattern: Pattern, room: Room) -> int:
         align(cell.basis, trial, rigid, room.scratch)
         for tolerance in (0.2, 0.15, 0.15, 0.12):
             step(trial, rigid, spots, pattern.ones, n, tolerance, room)
-        cost = 0.0
-        for i in range(3):
-            length = rigid[i, 0] ** 2 + rigid[i, 1] ** 2 + rigid[i, 2] ** 2
-            for j in range(3):
-                cost += (trial[i, j] - rigid[i, j]) ** 2 / (PRIOR * PRIOR * length)
+        cost = strain_squares(trial, rigid)
         for k in range(n):
             if explained[k]:
                 for i in range(3):
@@ -88,79 +116,31 @@ def settle(basis: Floats, cell: Cell, pattern: Pattern, room: Room) -> int:
 
 
 @kernel
-def spread(basis: Floats, pattern: Pattern, room: Room) -> float:
-    """How well the explained spots fix the orientation: 0 if they lie in one row through the origin, up to 1.
-
-    The smallest eigenvalue of sum(|q|^2 1 - q q^T) over the spots within 0.2, as a fraction of the mean one.
-    """
-    sums = room.sums
-    gather(basis, pattern.spots, pattern.ones, pattern.spots.shape[1], 0.2, sums)
-    trace = sums[16] + sums[19] + sums[21]
-    if not (trace > 0.0):
-        return 0.0
-    m = np.empty((3, 3))
-    m[0, 0], m[1, 1], m[2, 2] = trace - sums[16], trace - sums[19], trace - sums[21]
-    m[0, 1], m[0, 2], m[1, 2] = -sums[17], -sums[18], -sums[20]
-    # smallest eigenvalue of a symmetric 3x3 matrix (Smith, 1961, https://doi.org/10.1145/355578.366316)
-    mean = (m[0, 0] + m[1, 1] + m[2, 2]) / 3.0
-    p = (m[0, 0] - mean) ** 2 + (m[1, 1] - mean) ** 2 + (m[2, 2] - mean) ** 2
-    p = np.sqrt((p + 2.0 * (m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2)) / 6.0)
-    if p == 0.0:
-        return 1.0
-    for i in range(3):
-        m[i, i] -= mean
-    det = (
-        m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] ** 2)
-        - m[0, 1] * (m[0, 1] * m[2, 2] - m[1, 2] * m[0, 2])
-        + m[0, 2] * (m[0, 1] * m[1, 2] - m[1, 1] * m[0, 2])
-    )
-    r = min(1.0, max(-1.0, det / (2.0 * p**3)))
-    angle = np.arccos(r) / 3.0
-    return float(max(0.0, (mean + 2.0 * p * np.cos(angle + 2.0 * np.pi / 3.0)) / mean))
-
-
-@kernel
 def sharpest(
-    start: Floats,
-    cell: Cell,
-    pattern: Pattern,
-    margin: float,
-    thorough: bool,
-    basis: Floats,
-    counts: Integers,
-    verdict: Floats,
-    room: Room,
-) -> float:
-    """Sharpen a basis in each of three ways, and keep the most significant; return its margin.
+    start: Floats, cell: Cell, pattern: Pattern, best: Verdict, thorough: bool, basis: Floats, room: Room
+) -> Verdict:
+    """Sharpen a basis in each of three ways, and keep the most significant in `basis`; return its verdict.
 
-    Nothing changes unless it exceeds `margin`. The simpler and the freer way are tried only where the margin is not so high
-    that it makes no difference, or residuals are large, or where it is to be `thorough`.
+    Nothing changes unless it is more significant than `best`. The simpler and the freer way are tried only where the margin
+    is not so high that it makes no difference, or residuals are large, or where it is to be `thorough`.
     """
     trial, shift = np.empty((3, 3)), np.zeros(2)
-    trial_counts, trial_verdict = np.empty(N_COUNTS, np.int64), np.empty(3)
-    best = margin
     for model in (STRAINED, SCALED, SHIFTED):
-        if model != STRAINED and best > CERTAIN and verdict[2] < BLURRED and not thorough:
+        if model != STRAINED and best.margin > CERTAIN and best.residual < BLURRED and not thorough:
             break
         copy(start, trial)
         shift[0] = shift[1] = 0.0
         sharpen(trial, cell.basis, shift, model, 4, pattern, room)
-        m = judge(trial, shift, model, cell, pattern, trial_counts, trial_verdict)
-        if m > best:
-            best = m
+        verdict = judge(trial, shift, model, cell, pattern)
+        if verdict.margin > best.margin:
+            best = verdict
             copy(trial, basis)
-            for i in range(3):
-                verdict[i] = trial_verdict[i]
-            for t in range(N_COUNTS):
-                counts[t] = trial_counts[t]
     return best
 
 
 @kernel
-def better_twin(
-    margin: float, cell: Cell, pattern: Pattern, basis: Floats, counts: Integers, verdict: Floats, room: Room
-) -> float:
-    """Put a twin of a basis in its place, if one is more significant and less strained; return the margin.
+def better_twin(verdict: Verdict, cell: Cell, pattern: Pattern, basis: Floats, room: Room) -> Verdict:
+    """Put a twin of a basis in its place, if one is more significant and less strained; return the verdict on what stands.
 
     Twins of a sharp basis are looked at if they explain as many spots as they stand; those of a blurred one are polished first,
     which tells most of them apart. All that remain are sharpened with a shift of the detector as well: where it is off, a twin
@@ -168,177 +148,132 @@ def better_twin(
     """
     n, n_spots = cell.twins.shape[0], pattern.spots.shape[1]
     trials, scores, sharp = np.empty((n, 3, 3)), np.empty(n), np.empty((3, 3))
-    trial_counts, trial_verdict = np.empty(N_COUNTS, np.int64), np.empty(3)
+    counts = np.empty(N_COUNTS, np.int64)
     for _ in range(4):
-        count(basis, pattern.spots, n_spots, trial_counts)
-        least, explained = max(pattern.log_trials, 0.7 * significance(trial_counts, n_spots)), trial_counts[AT_025]
-        blurred = verdict[2] >= BLURRED
+        count(basis, pattern.spots, n_spots, counts)
+        least, explained = max(pattern.log_trials, 0.7 * score_of_counts(counts, n_spots)), counts[AT_025]
+        blurred = verdict.residual >= BLURRED
         for t in range(n):
             apply(cell.twins[t], basis, trials[t])
-            count(trials[t], pattern.spots, n_spots, trial_counts)
+            count(trials[t], pattern.spots, n_spots, counts)
             scores[t] = 0.0
-            if blurred or trial_counts[AT_025] >= 0.9 * explained:
-                scores[t] = polish(trials[t], cell.basis, pattern, trial_counts, room)
+            if blurred or counts[AT_025] >= 0.9 * explained:
+                scores[t] = polish(trials[t], cell.basis, pattern, counts, room)
                 least = max(least, 0.4 * scores[t])
-        best = margin - strain_cost(basis, cell, room)
+        best = verdict.margin - strain_cost(basis, cell, room)
         changed = False
         for t in range(n):
             if scores[t] < least:
                 continue
-            trial_margin = sharpest(trials[t], cell, pattern, -np.inf, True, sharp, trial_counts, trial_verdict, room)
-            if trial_margin - strain_cost(sharp, cell, room) > best:
-                changed, margin = True, trial_margin
-                best = margin - strain_cost(sharp, cell, room)
+            twin = sharpest(trials[t], cell, pattern, NO_VERDICT, True, sharp, room)
+            value = twin.margin - strain_cost(sharp, cell, room)
+            if value > best:
+                changed, verdict, best = True, twin, value
                 copy(sharp, basis)
-                for i in range(N_COUNTS):
-                    counts[i] = trial_counts[i]
-                for i in range(3):
-                    verdict[i] = trial_verdict[i]
         if not changed:
             break
-    return margin
+    return verdict
 
 
 @kernel
-def contest(cell: Cell, pattern: Pattern, found: Found, report: Floats, basis: Floats, room: Room) -> None:
-    """Find the best of the bases polished, by what is known of residuals, and the best other lattice; fill the report.
+def better_nearby(
+    verdict: Verdict, cell: Cell, pattern: Pattern, basis: Floats, inverse: Floats, room: Room
+) -> Verdict:
+    """Put a lattice that is a degree or two beside a basis in its place, if it is better; return the verdict on what stands.
 
-    The few best are sharpened, each in the one of the cell's `variants` (bases of one lattice that are nearly the target's)
-    that fits best. A lattice a degree beside another is one of its own here: with few spots either may turn out the better.
-    Unless the best explains nearly all spots, or all but some that are spurious, and sharply, its twins are looked at
-    (:func:`better_twin`).
-    Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off: unless the best is certain,
-    or hopeless, it is turned by 1 and by 2.2 degrees about 26 axes, polished, and sharpened if that is a new lattice; if it
+    Few spots often let a lattice be wrong by one to five degrees, some of them indexed one off. So unless the basis is
+    certain, or hopeless, it is turned by each of TILTS about 26 axes, polished, and sharpened if that is a new lattice; if it
     is better, once more.
     """
-    spots, state = pattern.spots, found.state
-    order = np.argsort(-found.score[: state[N_FOUND]])
-    if order.size == 0:
-        return
-    wanted = CONTENDERS if cell.longest > LARGE_ANGSTROM and spots.shape[1] <= LARGE_MAX_SPOTS else FEW_CONTENDERS
-    if state[IS_SURE] == 2:
+    trial, counts = np.empty((3, 3)), np.empty(N_COUNTS, np.int64)
+    for _ in range(2):
+        if not (HOPE < verdict.margin < CERTAIN):
+            break
+        start, before = basis.copy(), verdict.margin
+        for place in range(27):
+            x, y, z = place // 9 - 1, place // 3 % 3 - 1, place % 3 - 1
+            size = np.sqrt(float(x * x + y * y + z * z))
+            if size == 0.0:
+                continue
+            for angle in TILTS:
+                copy(start, trial)
+                turn(trial, angle * x / size, angle * y / size, angle * z / size)
+                score = polish(trial, cell.basis, pattern, counts, room)
+                if score < pattern.log_trials or same_lattice(trial, inverse, TURNED):
+                    continue
+                better = sharpest(trial, cell, pattern, verdict, False, basis, room)
+                if better.margin > verdict.margin:
+                    verdict = better
+                    invert(basis, inverse)
+        if not (verdict.margin > before):
+            break
+    return verdict
+
+
+@kernel
+def line_up(cell: Cell, pattern: Pattern, found: Found, contenders: Contenders, room: Room) -> tuple[int, int, Verdict]:
+    """Sharpen the few best bases; return how many there are, which one is the best, and its verdict.
+
+    Each is taken in the one of the cell's `variants` (bases of one lattice that are nearly the target's) that fits best. A
+    lattice a degree beside another is one of its own here: with few spots either may turn out the better.
+    """
+    order = np.argsort(-found.score[: found.state[N_FOUND]])
+    wanted = FEW_CONTENDERS
+    if cell.longest > LARGE_ANGSTROM and pattern.spots.shape[1] <= LARGE_MAX_SPOTS:
+        wanted = CONTENDERS
+    if found.state[IS_SURE] == 2:
         wanted = 1
-    margin = np.full(CONTENDERS, -np.inf)
-    sharp, sharp_inverse = np.empty((CONTENDERS, 3, 3)), np.empty((CONTENDERS, 3, 3))
-    start_inverse = np.empty((CONTENDERS, 3, 3))
-    counts, verdicts = np.zeros((CONTENDERS, N_COUNTS), np.int64), np.full((CONTENDERS, 3), np.inf)
-    trial, trial_counts = np.empty((3, 3)), np.zeros(N_COUNTS, np.int64)
+    trial, verdict = np.empty((3, 3)), NO_VERDICT
     best = m = 0
-    for c in range(order.size):
-        k = order[c]
+    for k in order:
         if m == wanted or found.score[k] < 0.6 * found.score[order[0]]:
             break
         new = True
         for o in range(m):
-            new = new and not same_lattice(found.basis[k], sharp_inverse[o], ALIKE)
-            new = new and not same_lattice(found.basis[k], start_inverse[o], 0.3 * ALIKE)
-        if not new or invert(found.basis[k], start_inverse[m]) == 0.0:
+            new = new and not same_lattice(found.basis[k], contenders.inverse[o], ALIKE)
+            new = new and not same_lattice(found.basis[k], contenders.start_inverse[o], 0.3 * ALIKE)
+        if not new or invert(found.basis[k], contenders.start_inverse[m]) == 0.0:
             continue
         copy(found.basis[k], trial)
         if cell.variants.shape[0] > 1:
             settle(trial, cell, pattern, room)
-        margin[m] = sharpest(trial, cell, pattern, -np.inf, False, sharp[m], counts[m], verdicts[m], room)
-        if margin[m] > -np.inf and invert(sharp[m], sharp_inverse[m]) != 0.0:
-            if margin[m] > margin[best]:
-                best = m
+        its = sharpest(trial, cell, pattern, NO_VERDICT, False, contenders.basis[m], room)
+        contenders.margin[m] = its.margin
+        if its.margin > -np.inf and invert(contenders.basis[m], contenders.inverse[m]) != 0.0:
+            if m == 0 or its.margin > verdict.margin:
+                best, verdict = m, its
             m += 1
+    return m, best, verdict
+
+
+@kernel
+def contest(cell: Cell, pattern: Pattern, found: Found, before: Result, basis: Floats, room: Room) -> Result:
+    """Find the best of the bases polished, by what is known of residuals, and the best other lattice; fill `basis`.
+
+    The few best are sharpened (:func:`line_up`). Unless the best explains nearly all spots, or all but some that are
+    spurious, and sharply, its twins are looked at (:func:`better_twin`), and then the lattices beside it
+    (:func:`better_nearby`). If there is no basis at all, what was there `before` stays.
+    """
+    contenders = Contenders(
+        np.empty((CONTENDERS, 3, 3)),
+        np.empty((CONTENDERS, 3, 3)),
+        np.empty((CONTENDERS, 3, 3)),
+        np.full(CONTENDERS, -np.inf),
+    )
+    m, best, verdict = line_up(cell, pattern, found, contenders, room)
     if m == 0:
-        return
-    sure = counts[best, AT_015] >= MOST * spots.shape[1] or margin[best] >= NO_TWIN_PER_SPOT * spots.shape[1]
-    if margin[best] > HOPE and (not sure or verdicts[best, 2] >= BLURRED):
-        margin[best] = better_twin(margin[best], cell, pattern, sharp[best], counts[best], verdicts[best], room)
-        invert(sharp[best], sharp_inverse[best])
-    rounds = 2
-    while rounds > 0 and HOPE < margin[best] < CERTAIN and state[IS_SURE] < 2:
-        rounds -= 1
-        start = sharp[best].copy()
-        before = margin[best]
-        for step_x in range(-1, 2):
-            for step_y in range(-1, 2):
-                for step_z in range(-1, 2):
-                    size = np.sqrt(float(step_x * step_x + step_y * step_y + step_z * step_z))
-                    if size == 0.0:
-                        continue
-                    for angle in (0.0175, 0.0385):
-                        copy(start, trial)
-                        turn(trial, angle * step_x / size, angle * step_y / size, angle * step_z / size)
-                        score = polish(trial, cell.basis, pattern, trial_counts, room)
-                        if score < pattern.log_trials:
-                            continue
-                        if same_lattice(trial, sharp_inverse[best], TURNED):
-                            continue
-                        better = sharpest(
-                            trial, cell, pattern, margin[best], False, sharp[best], counts[best], verdicts[best], room
-                        )
-                        if better > margin[best]:
-                            margin[best] = better
-                            invert(sharp[best], sharp_inverse[best])
-        if not (margin[best] > before):
-            break
+        return before
+    n = pattern.spots.shape[1]
+    top, top_inverse = contenders.basis[best], contenders.inverse[best]
+    sure = verdict.within_015 >= MOST * n or verdict.margin >= NO_TWIN_PER_SPOT * n
+    if verdict.margin > HOPE and (not sure or verdict.residual >= BLURRED):
+        verdict = better_twin(verdict, cell, pattern, top, room)
+        invert(top, top_inverse)
+    if found.state[IS_SURE] < 2:
+        verdict = better_nearby(verdict, cell, pattern, top, top_inverse, room)
     other = 0.0
     for o in range(m):
-        if o != best and not same_lattice(sharp[o], sharp_inverse[best], APART):
-            other = max(other, margin[o])
-    copy(sharp[best], basis)
-    report[SCORE] = verdicts[best, 0]
-    report[LOG_TRIALS] = verdicts[best, 1]
-    report[GAP] = margin[best] - other
-    report[EXPLAINED_015] = counts[best, AT_015]
-    report[EXPLAINED_020] = counts[best, AT_020]
-    report[EXPLAINED_025] = counts[best, AT_025]
-    report[RESIDUAL] = verdicts[best, 2]
-    report[SPREAD] = spread(basis, pattern, room)
-
-
-@kernel
-def keep_better(new_report: Floats, new_basis: Floats, report: Floats, basis: Floats) -> None:
-    """Put a result in the place of another if it is more significant; another lattice tells against the one that stays."""
-    lead = (new_report[SCORE] - new_report[LOG_TRIALS]) - (report[SCORE] - report[LOG_TRIALS])
-    inverse = np.empty((3, 3))
-    known = invert(basis, inverse) != 0.0
-    alike = known and same_lattice(new_basis, inverse, APART)
-    gap = min(new_report[GAP], lead) if known and not alike else new_report[GAP]
-    if lead > 0.0 or not known:
-        copy(new_basis, basis)
-        for i in range(N_REPORT):
-            report[i] = new_report[i]
-        report[GAP] = gap
-    elif not alike:
-        report[GAP] = min(report[GAP], -lead)
-
-
-@kernel
-def worth_a_contest(found: Found, log_trials: float) -> bool:
-    """Whether any basis polished so far is better than noise often is."""
-    return bool(np.any(found.score[: found.state[N_FOUND]] > log_trials + 8.0))
-
-
-@kernel
-def clear(report: Floats) -> bool:
-    """Whether a search may stop after a contest: far above noise and above other lattices, with half of the spots.
-
-    Most of them must be near: where many lie between 0.15 and 0.25, it is a lattice beside the true one, or the detector is
-    off, as it is where residuals across the ray are large.
-    """
-    margin = report[SCORE] - report[LOG_TRIALS]
-    near = report[EXPLAINED_025] >= 0.5 * report[SPOTS] and report[EXPLAINED_015] >= NEAR * report[EXPLAINED_025]
-    sharp = report[RESIDUAL] < 2.0 * BLURRED or margin >= CERTAIN
-    return bool(near and sharp and margin >= CLEAR and report[GAP] >= 10.0)
-
-
-@kernel
-def accept(report: Floats, check_peaks: bool) -> bool:
-    """The acceptance rule; see the manual of index/pairs.
-
-    The margin of noise does not depend on the cell or the number of spots: median -2, one list in 100 above 5 to 7, one in
-    some thousands above 12.
-    """
-    n = report[SPOTS]
-    margin = report[SCORE] - report[LOG_TRIALS]
-    if margin < 12.0 or report[SPREAD] < 0.02:
-        return False
-    if not check_peaks:
-        return True
-    if report[GAP] < 6.0 and margin < 50.0:
-        return False
-    return bool(report[EXPLAINED_025] >= 0.45 * n or (margin >= 30.0 and report[EXPLAINED_020] >= 0.25 * n))
+        if o != best and not same_lattice(contenders.basis[o], top_inverse, APART):
+            other = max(other, contenders.margin[o])
+    copy(top, basis)
+    return Result(verdict, verdict.margin - other, spread(basis, pattern, room))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from stages.compute.algebra import align, copy, invert, same_lattice, solve_symmetric, turn
 from stages.compute.kernel import FAST, kernel
 from stages.index._kernels.known.tuples import ENOUGH, IS_SURE, MAX_SOLUTIONS, N_FOUND, N_POLISHED, Found, Pattern, Room
-from stages.index._kernels.spots import AT_015, count, significance
+from stages.index._kernels.spots import AT_015, count, score_of_counts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -15,6 +15,8 @@ Integers = NDArray[np.int64]
 SURE = 30.0
 INDEX_SIGMA = 0.06
 PRIOR = 0.005
+# where the sums of `gather` begin: weights, h h^T (00, 01, 02, 11, 12, 22), h q^T (rows), q q^T (as h h^T)
+WEIGHT, HH, HQ, QQ = 0, 1, 7, 16
 
 
 @kernel(fastmath=FAST)
@@ -61,12 +63,12 @@ def gather(basis: Floats, spots: Floats, weights: Floats, n: int, tolerance: flo
         q11 += wy * y
         q12 += wy * z
         q22 += wz * z
-    sums[0] = m
-    sums[1], sums[2], sums[3], sums[4], sums[5], sums[6] = h00, h01, h02, h11, h12, h22
-    sums[7], sums[8], sums[9] = g00, g01, g02
-    sums[10], sums[11], sums[12] = g10, g11, g12
-    sums[13], sums[14], sums[15] = g20, g21, g22
-    sums[16], sums[17], sums[18], sums[19], sums[20], sums[21] = q00, q01, q02, q11, q12, q22
+    sums[WEIGHT] = m
+    sums[HH], sums[HH + 1], sums[HH + 2], sums[HH + 3], sums[HH + 4], sums[HH + 5] = h00, h01, h02, h11, h12, h22
+    sums[HQ], sums[HQ + 1], sums[HQ + 2] = g00, g01, g02
+    sums[HQ + 3], sums[HQ + 4], sums[HQ + 5] = g10, g11, g12
+    sums[HQ + 6], sums[HQ + 7], sums[HQ + 8] = g20, g21, g22
+    sums[QQ], sums[QQ + 1], sums[QQ + 2], sums[QQ + 3], sums[QQ + 4], sums[QQ + 5] = q00, q01, q02, q11, q12, q22
 
 
 @kernel
@@ -82,16 +84,18 @@ def step(basis: Floats, rigid: Floats, spots: Floats, weights: Floats, n: int, t
     """
     sums, scratch = room.sums, room.scratch
     gather(basis, spots, weights, n, tolerance, sums)
-    if sums[0] < 4.0:
-        return float(sums[0])
+    if sums[WEIGHT] < 4.0:
+        return float(sums[WEIGHT])
     inverse, product = scratch[0], scratch[1]
     if invert(rigid, inverse) == 0.0:
         return 0.0
     for i in range(3):
         for j in range(3):  # sum p q^T = T^-1 (sum h q^T)
-            product[i, j] = inverse[i, 0] * sums[7 + j] + inverse[i, 1] * sums[10 + j] + inverse[i, 2] * sums[13 + j]
+            product[i, j] = (
+                inverse[i, 0] * sums[HQ + j] + inverse[i, 1] * sums[HQ + 3 + j] + inverse[i, 2] * sums[HQ + 6 + j]
+            )
     tx, ty, tz = product[1, 2] - product[2, 1], product[2, 0] - product[0, 2], product[0, 1] - product[1, 0]
-    s1, s2, s3, s4, s5, s6 = sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]
+    s1, s2, s3, s4, s5, s6 = sums[HH], sums[HH + 1], sums[HH + 2], sums[HH + 3], sums[HH + 4], sums[HH + 5]
     for i in range(3):  # sum p p^T = T^-1 (sum h h^T) T^-T; first the left product
         i0, i1, i2 = inverse[i, 0], inverse[i, 1], inverse[i, 2]
         product[i, 0] = i0 * s1 + i1 * s2 + i2 * s3
@@ -112,17 +116,17 @@ def step(basis: Floats, rigid: Floats, spots: Floats, weights: Floats, n: int, t
         t0, t1, t2 = rigid[i, 0], rigid[i, 1], rigid[i, 2]
         weight = (INDEX_SIGMA / PRIOR) ** 2 / (t0 * t0 + t1 * t1 + t2 * t2)
         basis[i, 0], basis[i, 1], basis[i, 2] = solve_symmetric(
-            sums[16] + weight,
-            sums[17],
-            sums[18],
-            sums[19] + weight,
-            sums[20],
-            sums[21] + weight,
-            sums[7 + 3 * i] + weight * t0,
-            sums[8 + 3 * i] + weight * t1,
-            sums[9 + 3 * i] + weight * t2,
+            sums[QQ] + weight,
+            sums[QQ + 1],
+            sums[QQ + 2],
+            sums[QQ + 3] + weight,
+            sums[QQ + 4],
+            sums[QQ + 5] + weight,
+            sums[HQ + 3 * i] + weight * t0,
+            sums[HQ + 3 * i + 1] + weight * t1,
+            sums[HQ + 3 * i + 2] + weight * t2,
         )
-    return float(sums[0])
+    return float(sums[WEIGHT])
 
 
 @kernel
@@ -133,36 +137,26 @@ def polish(basis: Floats, target: Floats, pattern: Pattern, counts: Integers, ro
     0.2, 0.15, 0.12 on the whole subset, and, if that is not all spots, 0.2, 0.2, 0.15, 0.15, 0.12 on all, with the target
     turned onto the basis once more.
     """
-    subset, spots = pattern.subset, pattern.spots
+    subset, spots, ones = pattern.subset, pattern.spots, pattern.ones
     rigid = room.scratch[2]
     copy(basis, rigid)
     n_subset, n = subset.shape[1], spots.shape[1]
     m = min(pattern.n_start, n_subset)
-    phase = 0
-    while phase < 10:
-        on = subset
-        if phase < 2:
-            tolerance = 0.3 if phase == 0 else 0.25
-        elif phase < 5:
-            m = n_subset
-            tolerance = 0.2 if phase == 2 else (0.15 if phase == 3 else 0.12)
-        else:
-            if phase == 5:
-                if n == n_subset:
-                    break
-                align(target, basis, rigid, room.scratch)
-            on = spots
-            m = n
-            tolerance = 0.2 if phase < 7 else (0.15 if phase < 9 else 0.12)
-        explained = step(basis, rigid, on, pattern.ones, m, tolerance, room)
-        if phase < 2 and explained < max(4.0, 0.2 * m):
-            return 0.0
-        phase += 1
-        if phase == 2 and m < n_subset:
-            m = min(n_subset, m + m // 2 + 1)
-            phase = 0
+    while True:
+        for tolerance in (0.3, 0.25):
+            if step(basis, rigid, subset, ones, m, tolerance, room) < max(4.0, 0.2 * m):
+                return 0.0
+        if m == n_subset:
+            break
+        m = min(n_subset, m + m // 2 + 1)
+    for tolerance in (0.2, 0.15, 0.12):
+        step(basis, rigid, subset, ones, n_subset, tolerance, room)
+    if n > n_subset:
+        align(target, basis, rigid, room.scratch)
+        for tolerance in (0.2, 0.2, 0.15, 0.15, 0.12):
+            step(basis, rigid, spots, ones, n, tolerance, room)
     count(basis, spots, n, counts)
-    return significance(counts, n)
+    return score_of_counts(counts, n)
 
 
 @kernel

@@ -4,22 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.index._kernels.known.contest import (
-    EXPLAINED_015,
-    HYPOTHESES,
-    LARGE_ANGSTROM,
-    LARGE_MAX_SPOTS,
-    LOG_TRIALS,
-    N_REPORT,
-    POLISHED,
-    SCORE,
-    SPOTS,
-    accept,
-    clear,
-    contest,
-    keep_better,
-    worth_a_contest,
-)
+from stages.index._kernels.known.accept import accept, is_clear, keep_better, worth_a_contest
+from stages.index._kernels.known.contest import LARGE_ANGSTROM, LARGE_MAX_SPOTS, contest
 from stages.index._kernels.known.directions import try_directions
 from stages.index._kernels.known.displaced import try_displaced
 from stages.index._kernels.known.pairs import try_pairs
@@ -31,9 +17,13 @@ from stages.index._kernels.known.tuples import (
     N_HYPOTHESES,
     N_POLISHED,
     Cell,
+    Found,
     Pattern,
+    Report,
+    Result,
     Room,
     Tables,
+    no_result,
     room_for_bases,
 )
 from stages.index._kernels.spots import MIN_SPOTS, prepare
@@ -81,6 +71,84 @@ def pattern_of(spots: Floats, k0: float, px: float, cell: Cell) -> Pattern:
 
 
 @kernel
+def prepared(q: Floats, px: float, shortest: float) -> Floats:
+    """Return the spots, (3, n), sorted by |q|, without doubles, what is the beam's and what is not finite."""
+    room = np.empty((3, q.shape[0]))
+    n = prepare(q, shortest, min(2.0 * px, 0.15 * shortest), room)
+    spots = np.empty((3, n))
+    for k in range(n):
+        for x in range(3):
+            spots[x, k] = room[x, k]
+    return spots
+
+
+@kernel
+def enough(n: int, cell: Cell) -> int:
+    """Return which part of the n spots, in per cent, a basis must explain so that no other lattice need be looked for.
+
+    Of few spots a twin explains most, too. Of a lattice that is nearly of higher symmetry it explains more than of others.
+    """
+    if n < 25:
+        return 95
+    return 90 if n < 60 or cell.variants.shape[0] > 1 else 70
+
+
+@kernel
+def from_pairs(
+    cell: Cell,
+    tables: Tables,
+    pattern: Pattern,
+    max_hypotheses: int,
+    max_polished: int,
+    found: Found,
+    basis: Floats,
+    room: Room,
+) -> tuple[bool, Result]:
+    """Try pairs of spots; return whether that settles it, and the result so far, whose basis stands in `basis`."""
+    state, n = found.state, pattern.spots.shape[1]
+    settled, result = False, no_result(pattern.log_trials)
+    try_pairs(cell, tables, pattern, max_hypotheses, max_polished, found, room)
+    if state[IS_SURE] == 2:
+        result = contest(cell, pattern, found, result, basis, room)
+        settled = 100.0 * result.verdict.within_015 >= state[ENOUGH] * n
+        if not settled:  # sharpened it explains less: look for what it may be a twin of
+            state[IS_SURE], state[ENOUGH] = 0, 101
+            try_pairs(cell, tables, pattern, min(60, max_hypotheses), max_polished, found, room)
+    if not settled and state[IS_SURE] == 0 and worth_a_contest(found, pattern.log_trials):
+        result = contest(cell, pattern, found, result, basis, room)
+        settled = is_clear(result, n)
+    return settled, result
+
+
+@kernel
+def from_directions(
+    cell: Cell,
+    tables: Tables,
+    pattern: Pattern,
+    found: Found,
+    result: Result,
+    basis: Floats,
+    displaced_basis: Floats,
+    room: Room,
+) -> tuple[bool, Result, Result]:
+    """Scan directions until something is sure; return whether that settles it, the result, and that of displaced lattices."""
+    state, n, n_axes = found.state, pattern.spots.shape[1], tables.axes.size
+    settled, displaced = False, no_result(0.0)
+    for which in range(n_axes):
+        if state[IS_SURE] > 0 or settled:
+            break
+        try_directions(which, cell, tables, pattern, found, room)
+        if which + 1 < n_axes and state[IS_SURE] == 0 and worth_a_contest(found, pattern.log_trials):
+            result = contest(cell, pattern, found, result, basis, room)
+            settled = is_clear(result, n)
+        is_far = cell.longest * FAR_PX * pattern.px > FAR
+        if which == 0 and state[IS_SURE] == 0 and not settled and is_far:
+            displaced = try_displaced(which, cell, tables, pattern, state, displaced_basis, room)
+            settled = is_clear(displaced, n)
+    return settled, result, displaced
+
+
+@kernel
 def search(
     q: Floats,
     k0: float,
@@ -91,10 +159,9 @@ def search(
     max_polished: int,
     check_peaks: bool,
     scores: Singles,
-    report: Floats,
     basis: Floats,
-) -> bool:
-    """Search the orientation of the target cell that explains the spots; return whether one is significant.
+) -> tuple[bool, Report]:
+    """Search the orientation of the target cell that explains the spots; return whether one is significant, and the report.
 
     Parameters
     ----------
@@ -112,61 +179,31 @@ def search(
         Whether a fraction of the spots, and a lead over other lattices, are asked for beside the significance.
     scores
         float32 room for as many numbers as there are directions, or MAX_STEPS.
-    report, basis
-        Results: see the constants SCORE ... of :mod:`.contest`; the basis (rows) found, zero if none was polished.
+    basis
+        Result: the basis (rows) found, zero if none was polished.
     """
-    for i in range(report.size):
-        report[i] = 0.0
     for i in range(9):
         basis[i // 3, i % 3] = 0.0
-    shortest = tables.canonical_length[0]
-    prepared = np.empty((3, q.shape[0]))
-    n = prepare(q, shortest, min(2.0 * px, 0.15 * shortest), prepared)
-    report[SPOTS] = n
-    if n < MIN_SPOTS:
-        return False
-    spots = np.empty((3, n))
-    for k in range(n):
-        for x in range(3):
-            spots[x, k] = prepared[x, k]
-    pattern = pattern_of(spots, k0, px, cell)
-    log_trials = pattern.log_trials
-    report[LOG_TRIALS] = log_trials
-    room = Room(np.empty(22), np.empty((3, 3, 3)), scores)
+    spots = prepared(q, px, tables.canonical_length[0])
+    n = spots.shape[1]
     found = room_for_bases()
     state = found.state
-    # a twin explains most of few spots, too (22 of 30 of a rhombohedral lattice), and more of a lattice that is nearly of
-    # higher symmetry
-    state[ENOUGH] = 95 if n < 25 else (90 if n < 60 or cell.variants.shape[0] > 1 else 70)
-    try_pairs(cell, tables, pattern, max_hypotheses, max_polished, found, room)
-    settled = False
-    displaced_report, displaced_basis = np.zeros(N_REPORT), np.zeros((3, 3))
-    if state[IS_SURE] == 2:
-        contest(cell, pattern, found, report, basis, room)
-        settled = 100.0 * report[EXPLAINED_015] >= state[ENOUGH] * n
-        if not settled:  # sharpened it explains less: look for what it may be a twin of
-            state[IS_SURE], state[ENOUGH] = 0, 101
-            try_pairs(cell, tables, pattern, min(60, max_hypotheses), max_polished, found, room)
-    if not settled and state[IS_SURE] == 0 and worth_a_contest(found, log_trials):
-        contest(cell, pattern, found, report, basis, room)
-        settled = clear(report)
-    for which in range(tables.axes.size):
-        if state[IS_SURE] == 0 and not settled:
-            try_directions(which, cell, tables, pattern, found, room)
-            if which + 1 < tables.axes.size and state[IS_SURE] == 0 and worth_a_contest(found, log_trials):
-                contest(cell, pattern, found, report, basis, room)
-                settled = clear(report)
-            if which == 0 and state[IS_SURE] == 0 and not settled and cell.longest * FAR_PX * px > FAR:
-                try_displaced(which, cell, tables, pattern, state, displaced_report, displaced_basis, room)
-                settled = clear(displaced_report)
-    # few spots hardly mark the direction of a long axis: then pairs are tried at length
-    long_way = cell.longest > LARGE_ANGSTROM and 20 < n <= LARGE_MAX_SPOTS and not settled and state[IS_SURE] == 0
-    if long_way and not np.any(found.score[: state[N_FOUND]] > log_trials + 15.0):
-        try_pairs(cell, tables, pattern, 10 * max_hypotheses, MAX_SOLUTIONS, found, room)
+    if n < MIN_SPOTS:
+        return False, Report(no_result(0.0), n, state[N_HYPOTHESES], state[N_POLISHED])
+    pattern = pattern_of(spots, k0, px, cell)
+    room = Room(np.empty(22), np.empty((3, 3, 3)), scores)
+    state[ENOUGH] = enough(n, cell)
+    settled, result = from_pairs(cell, tables, pattern, max_hypotheses, max_polished, found, basis, room)
     if not settled:
-        contest(cell, pattern, found, report, basis, room)
-    if displaced_report[SCORE] > 0.0:
-        keep_better(displaced_report, displaced_basis, report, basis)
-    report[HYPOTHESES] = state[N_HYPOTHESES]
-    report[POLISHED] = state[N_POLISHED]
-    return report[SCORE] > 0.0 and accept(report, check_peaks)
+        displaced_basis = np.zeros((3, 3))
+        settled, result, displaced = from_directions(cell, tables, pattern, found, result, basis, displaced_basis, room)
+        # few spots hardly mark the direction of a long axis: then pairs are tried at length
+        long_way = cell.longest > LARGE_ANGSTROM and 20 < n <= LARGE_MAX_SPOTS and not settled and state[IS_SURE] == 0
+        if long_way and not np.any(found.score[: state[N_FOUND]] > pattern.log_trials + 15.0):
+            try_pairs(cell, tables, pattern, 10 * max_hypotheses, MAX_SOLUTIONS, found, room)
+        if not settled:
+            result = contest(cell, pattern, found, result, basis, room)
+        if displaced.verdict.score > 0.0:
+            result = keep_better(displaced, displaced_basis, result, basis)
+    report = Report(result, n, state[N_HYPOTHESES], state[N_POLISHED])
+    return bool(result.verdict.score > 0.0 and accept(result, n, check_peaks)), report

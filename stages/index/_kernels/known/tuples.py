@@ -14,6 +14,7 @@ Integers = NDArray[np.int64]
 
 
 MAX_SOLUTIONS = 320
+CAPPED = 0.09  # squared distance from an integer: beyond 0.3 a spot is off, however far
 # places in the state of a search
 N_FOUND, N_HYPOTHESES, N_POLISHED, IS_SURE, ENOUGH, N_STATE = range(6)
 
@@ -119,6 +120,70 @@ class Found(NamedTuple):
     state: Integers
 
 
+class Verdict(NamedTuple):
+    """How significant a basis is, and what it explains (:func:`stages.index._kernels.known.judge.judge`).
+
+    Attributes
+    ----------
+    margin
+        S - lnN in nats; minus infinity if the basis explains no more than chance does.
+    score, log_trials
+        S and lnN of the shape of tolerance with the largest margin, in nats; 0 if there is none.
+    residual
+        The median residual across the ray, in pixels, of the spots within 0.25; infinity if there is none.
+    within_015, within_020, within_025
+        How many spots have a misfit below 0.15, 0.2 and 0.25 (whole numbers).
+    """
+
+    margin: float
+    score: float
+    log_trials: float
+    residual: float
+    within_015: float
+    within_020: float
+    within_025: float
+
+
+class Result(NamedTuple):
+    """What a contest ends with.
+
+    Attributes
+    ----------
+    verdict
+        That of the best basis.
+    gap
+        By how much its margin exceeds that of the best other lattice.
+    spread
+        How well its spots fix the orientation, 0 to 1 (:func:`stages.index._kernels.known.accept.spread`).
+    """
+
+    verdict: Verdict
+    gap: float
+    spread: float
+
+
+class Report(NamedTuple):
+    """What a search ends with.
+
+    Attributes
+    ----------
+    result
+        That of the contest; a score of 0 if no basis was found.
+    num_spots
+        The spots without doubles and what is the beam's.
+    hypotheses, polished
+        How many orientations were tried, and how many of those polished.
+    """
+
+    result: Result
+    num_spots: int
+    hypotheses: int
+    polished: int
+
+
+NO_VERDICT = Verdict(-np.inf, 0.0, 0.0, np.inf, 0.0, 0.0, 0.0)
+
+
 class Room(NamedTuple):
     """Arrays that are filled anew and again.
 
@@ -145,3 +210,9 @@ def room_for_bases() -> Found:
         np.empty((MAX_SOLUTIONS, N_COUNTS), np.int64),
         np.zeros(N_STATE, np.int64),
     )
+
+
+@kernel
+def no_result(log_trials: float) -> Result:
+    """Return the result of a search that has not found a basis yet."""
+    return Result(Verdict(-log_trials, 0.0, log_trials, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0)
