@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stages.index._attempts import Solution
 from stages.index._kernels.spots import prepare
-from stages.index._kernels.unknown import fit, search
+from stages.index._kernels.unknown import fit, likelihood, search
+from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, SpotSet, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
 from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations
 
@@ -67,13 +68,12 @@ class FreeSearch:
         spots = self._prepared(q, px_per_angstrom)
         n = len(spots)
         report, basis = np.zeros(search.N_REPORT), np.zeros((3, 3))
-        search.search(
-            spots, 1.0 / wavelength_angstrom, px_per_angstrom, self.min_axis, self.max_axis, self.work, report, basis
-        )
-        score, log_trials = float(report[search.SCORE]), float(report[search.LOG_TRIALS])
+        limits = Limits(self.min_axis, self.max_axis, self.work)
+        search.search(spots, 1.0 / wavelength_angstrom, px_per_angstrom, limits, report, basis)
+        score, log_trials = float(report[SCORE]), float(report[LOG_TRIALS])
         if not np.isfinite(score):
             return None
-        explained = float(report[search.EXPLAINED])
+        explained = float(report[EXPLAINED])
         determined = (
             report[search.SPREAD] > 0.5
             and report[search.NET_LEAD] >= self.margin_axis
@@ -118,27 +118,29 @@ class FreeSearch:
         to_conventional = bravais.to_conventional.astype(np.float64)
         to_primitive = np.linalg.inv(to_conventional)
         real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
-        score, basis = -np.inf, to_primitive @ real
+        score = -np.inf
         n, px = len(spots), px_per_angstrom
         rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
         rays /= np.linalg.norm(rays, axis=1)[:, None]
-        q_rms = float(np.sqrt((spots**2).sum(axis=1).mean()))
-        work = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 3)))
-        shift, model, result = np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
+        spot_set = SpotSet(spots, rays, px, float(np.sqrt((spots**2).sum(axis=1).mean())))
+        room = workspace(n)
+        lattice = Candidate(
+            to_primitive @ real, np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
+        )
         for _ in range(3):
-            star, before = np.asarray(np.linalg.inv(basis).T, np.float64), shift.copy()
+            star, before = np.asarray(np.linalg.inv(lattice.basis).T, np.float64), lattice.shift.copy()
             tangents = _tangents(real, star, bravais.lattice)
-            if not fit.fit_lattice(basis, shift, spots, rays, n, px, model, work):
+            if not fit.fit_lattice(lattice, spot_set, n, room):
                 break
             # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
-            factor = np.tril(work.normal).T
+            factor = np.tril(room.normal).T
             seen = factor @ tangents
-            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ work.right))
+            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ room.right))
             moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
             real = impose_bravais(to_conventional @ moved, bravais.lattice)
-            basis, shift = to_primitive @ real, before + step[9:11]
-            fit.score(basis, shift, spots, rays, n, px, q_rms, model, work, result)
-            score = float(result[0])
+            lattice.basis[:], lattice.shift[:] = to_primitive @ real, before + step[9:11]
+            likelihood.score(lattice, spot_set, room)
+            score = float(lattice.result[SCORE])
         return score, real
 
 
