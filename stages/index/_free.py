@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,8 @@ from stages.index._kernels.spots import prepare
 from stages.index._kernels.unknown import fit, likelihood, search
 from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, SpotSet, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
-from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations
+from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.metric import allowed_metrics, num_fixed
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ class FreeSearch:
         spots = self._prepared(q, px_per_angstrom)
         for candidate in bravais_types(solution.basis):
             score, real = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
-            if score >= solution.score - 3.0 - 2.0 * _FIXED[candidate.lattice.lattice_type]:
+            if score >= solution.score - 3.0 - 2.0 * num_fixed(candidate.lattice):
                 return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit)
         return bravais_of(solution.basis, 0.0)
 
@@ -144,17 +144,6 @@ class FreeSearch:
         return score, real
 
 
-_FIXED = {
-    "triclinic": 0,
-    "monoclinic": 2,
-    "orthorhombic": 3,
-    "rhombohedral": 4,
-    "hexagonal": 4,
-    "tetragonal": 4,
-    "cubic": 5,
-}
-
-
 def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
     """Return (12, k): how a*, b*, c* and the detector shift may change: turns, the metrics of the lattice type, and x and y.
 
@@ -162,7 +151,7 @@ def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
     ``star (1 - e)``.
     """
     inverse = np.linalg.inv(real)
-    strains = inverse @ _metrics(lattice) @ inverse.T / -2
+    strains = inverse @ allowed_metrics(lattice) @ inverse.T / -2
     changes = star @ np.concatenate([strains, _TURNS])
     changes /= np.sqrt((changes**2).sum(axis=(1, 2), keepdims=True))
     tangents = np.zeros((12, len(changes) + 2))
@@ -174,17 +163,3 @@ def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
 _TURNS = np.array(
     [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
 )
-
-
-@lru_cache(maxsize=64)
-def _metrics(lattice: Lattice) -> Floats:
-    """Return the metrics that a lattice type allows, (k, 3, 3), linearly independent."""
-    group = lattice_rotations(lattice)
-    found: list[Floats] = []
-    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
-        unit = np.zeros((3, 3))
-        unit[i, j] = unit[j, i] = 1.0
-        metric = np.mean(group @ unit @ group.transpose(0, 2, 1), axis=0)
-        if np.linalg.matrix_rank(np.array([*found, metric]).reshape(-1, 9)) > len(found):
-            found.append(metric)
-    return np.array(found)
