@@ -66,7 +66,7 @@ class FreeSearch:
     def search(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice, accepted or not; see :class:`stages.index._attempts.LatticeSearch`."""
         spots = self._prepared(q, px_per_angstrom)
-        n = len(spots)
+        n = spots.shape[1]
         report, basis = np.zeros(search.N_REPORT), np.zeros((3, 3))
         limits = Limits(self.min_axis, self.max_axis, self.work)
         search.search(spots, 1.0 / wavelength_angstrom, px_per_angstrom, limits, report, basis)
@@ -103,10 +103,10 @@ class FreeSearch:
         return bravais_of(solution.basis, 0.0)
 
     def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
-        """Return the spots, (n, 3), sorted by |q|, without doubles and what is not finite."""
+        """Return the spots, (3, n), sorted by |q|, without doubles and what is not finite."""
         room = np.empty((3, len(q)))
         n = prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
-        return np.ascontiguousarray(room[:, :n].T)
+        return np.ascontiguousarray(room[:, :n])
 
     def _restricted(
         self, bravais: Bravais, solution: Solution, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float
@@ -119,10 +119,10 @@ class FreeSearch:
         to_primitive = np.linalg.inv(to_conventional)
         real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
         score = -np.inf
-        n, px = len(spots), px_per_angstrom
-        rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
-        rays /= np.linalg.norm(rays, axis=1)[:, None]
-        spot_set = SpotSet(spots, rays, px, float(np.sqrt((spots**2).sum(axis=1).mean())))
+        n, px = spots.shape[1], px_per_angstrom
+        rays = spots + np.array([[0.0], [0.0], [1.0 / wavelength_angstrom]])
+        rays /= np.linalg.norm(rays, axis=0)
+        spot_set = SpotSet(spots, rays, px, float(np.sqrt((spots**2).sum(axis=0).mean())))
         room = workspace(n)
         lattice = Candidate(
             to_primitive @ real, np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])

@@ -250,7 +250,7 @@ def test_the_transform_is_that_of_numpy():
     q = simulate(CELLS["lysozyme"], np.random.default_rng(39), 30).q
     steps, ends = np.array([1.0, 1.0, 5.0]), np.array([20.0, 15.0, 40.0])
     found = np.empty((4096, 5))
-    n = transform.transform(np.ascontiguousarray(q), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
+    n = transform.transform(np.ascontiguousarray(q.T), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
     assert n > 10
     for value, *t, phase in found[:n]:
         truth = np.exp(2j * np.pi * q @ np.array(t)).sum()
@@ -274,7 +274,7 @@ def spot_set_of(q: np.ndarray) -> SpotSet:
     """Spots with their rays, as the kernels take them."""
     rays = q + np.array([0, 0, 1 / XRAYS.wavelength_angstrom])
     rays /= np.linalg.norm(rays, axis=1)[:, None]
-    return SpotSet(q, rays, XRAYS.px_per_angstrom, 0.25)
+    return SpotSet(np.ascontiguousarray(q.T), np.ascontiguousarray(rays.T), XRAYS.px_per_angstrom, 0.25)
 
 
 def test_the_score_is_the_likelihood_ratio():
@@ -283,7 +283,7 @@ def test_the_score_is_the_likelihood_ratio():
     model = np.array([5e-4, 1e-3, 0.7])
     lattice, spot_set = Candidate(basis, np.zeros(2), model, np.zeros(3)), spot_set_of(q)
     likelihood.score(lattice, spot_set, workspace(50))
-    rays, result = spot_set.rays, lattice.result
+    rays, result = spot_set.rays.T, lattice.result
     h = np.rint(q @ basis.T)
     residual = q - h @ np.linalg.inv(basis).T
     along = (residual * rays).sum(axis=1)
@@ -304,7 +304,7 @@ def lattice_spots():
 
 def test_the_score_of_a_net_is_the_likelihood_ratio_across_its_rows(lattice_spots):
     spots, basis, room = lattice_spots
-    (q, rays, _, q_rms), model = spots, np.array([5e-4, 1e-3, 0.7])
+    q, rays, q_rms, model = spots.q.T, spots.rays.T, spots.q_rms, np.array([5e-4, 1e-3, 0.7])
     value = nets.score_net(basis, np.zeros(2), spots, model, room.residuals)
     across, along, fraction = model  # those of the last cycle
     net = basis[:2]
@@ -329,14 +329,15 @@ def test_the_third_axis_explains_more_than_chance_if_it_is_right_and_less_if_it_
     lead = {}
     for name, height in (("right", 1.0), ("wrong", 1.37)):
         trial = Candidate(basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3))
-        fit.refine_outwards(trial, spots, len(spots.q), room)
+        fit.refine_outwards(trial, spots, spots.q.shape[1], room)
         lead[name], _ = nets.net_lead(trial, spots, room)
     assert lead["right"] > 20
     assert lead["wrong"] < -20
 
 
 def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
-    (q, *_), basis, _ = lattice_spots
+    spots, basis, _ = lattice_spots
+    q = spots.q.T
     v, model = np.array([*(basis[2] * 1.003), 0.02]), np.array([0.08, 0.7])
     sigma, fraction = model
     design = np.column_stack([q, -np.ones(len(q))])
@@ -347,7 +348,7 @@ def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
     prior = sigma**2 / np.array([*[0.0025 * v[:3] @ v[:3]] * 3, (v[0] ** 2 + v[1] ** 2) * shift**2])
     step = np.linalg.solve((design.T * w) @ design + np.diag(prior), -(design.T * w) @ error - prior * [0, 0, 0, v[3]])
     expected = v + step
-    value = vectors.fit_planes(v, q, len(q), shift, PlaneFit(model, np.empty((4, 4)), np.empty(4)))
+    value = vectors.fit_planes(v, spots.q, len(q), shift, PlaneFit(model, np.empty((4, 4)), np.empty(4)))
     assert value == pytest.approx(np.log(1 - fraction + density).sum())
     assert v == pytest.approx(expected, rel=1e-6)
     assert model[1] == pytest.approx(w.sum() / len(q))

@@ -1,6 +1,6 @@
 """The kernels of index/lattice: the search for a lattice that explains one still's spots, from the spots alone.
 
-Units and names: q in 1/Angstrom (without 2 pi), spots as (n, 3) arrays sorted by |q|, the beam along z. A basis holds a, b, c
+Units and names: q in 1/Angstrom (without 2 pi), spots as (3, n) arrays sorted by |q|, the beam along z. A basis holds a, b, c
 in its rows, so that the indices of a spot are ``h = A (q - s)``, s being a small shift of the detector.
 
 In the order in which a search goes: ``transform`` finds where lattice vectors may be, ``vectors`` refines them, ``triples``

@@ -111,7 +111,7 @@ def fit_lattice(lattice: Candidate, spots: SpotSet, n: int, room: Workspace) -> 
         h0, h1, h2, r0, r1, r2 = residual(basis, star, shift, spots.q, k)
         if h0 == 0.0 and h1 == 0.0 and h2 == 0.0:
             continue
-        e0, e1, e2 = rays[k, 0], rays[k, 1], rays[k, 2]
+        e0, e1, e2 = rays[0, k], rays[1, k], rays[2, k]
         on_ray = r0 * e0 + r1 * e1 + r2 * e2
         along2 = on_ray * on_ray
         across2 = max(0.0, r0 * r0 + r1 * r1 + r2 * r2 - along2)
@@ -146,7 +146,7 @@ def fit_lattice(lattice: Candidate, spots: SpotSet, n: int, room: Workspace) -> 
 def refine(lattice: Candidate, spots: SpotSet, room: Workspace) -> float:
     """Refine a lattice and the model, reduce it, and return S - lnN; -inf if it fails."""
     for _ in range(N_STEPS):
-        if not fit_lattice(lattice, spots, spots.q.shape[0], room):
+        if not fit_lattice(lattice, spots, spots.q.shape[1], room):
             return -np.inf
     reduce_basis(lattice.basis)
     return score(lattice, spots, room)
@@ -158,7 +158,7 @@ def refine_outwards(lattice: Candidate, spots: SpotSet, n_first: int, room: Work
 
     The standard errors start at FIRST_ERROR, in indices, and shrink to what the spots have.
     """
-    model, n = lattice.model, spots.q.shape[0]
+    model, n = lattice.model, spots.q.shape[1]
     reduce_basis(lattice.basis)
     volume = abs(reciprocal(lattice.basis, room.star))
     if volume == 0.0:
@@ -181,7 +181,7 @@ def refine_if_better(lattice: Candidate, spots: SpotSet, value: float, room: Wor
     trial = no_candidate()
     copy_candidate(lattice, trial)
     for _ in range(N_STEPS // 2):
-        if not fit_lattice(trial, spots, spots.q.shape[0], room):
+        if not fit_lattice(trial, spots, spots.q.shape[1], room):
             return value
     refined = score(trial, spots, room)
     if not (refined > value):

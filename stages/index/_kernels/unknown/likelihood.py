@@ -75,13 +75,13 @@ def score(lattice: Candidate, spots: SpotSet, room: Workspace) -> float:
     ``lnN = 3 ln(q_rms^3 m^1.5 / (sigma_a^2 sigma_l))`` (Laplace's approximation to the Bayes factor; MacKay, 1992).
     """
     basis, shift, model, result = lattice.basis, lattice.shift, lattice.model, lattice.result
-    star, residuals, rays, n = room.star, room.residuals, spots.rays, spots.q.shape[0]
+    star, residuals, rays, n = room.star, room.residuals, spots.rays, spots.q.shape[1]
     volume = abs(reciprocal(basis, star))
     if volume == 0.0:
         return -np.inf
     for k in range(n):
         h0, h1, h2, r0, r1, r2 = residual(basis, star, shift, spots.q, k)
-        on_ray = r0 * rays[k, 0] + r1 * rays[k, 1] + r2 * rays[k, 2]
+        on_ray = r0 * rays[0, k] + r1 * rays[1, k] + r2 * rays[2, k]
         along2 = on_ray * on_ray
         origin = h0 == 0.0 and h1 == 0.0 and h2 == 0.0
         residuals[k, 0] = 1.0 if origin else max(0.0, r0 * r0 + r1 * r1 + r2 * r2 - along2)
@@ -120,7 +120,7 @@ def spread(lattice: Candidate, spots: SpotSet, m: Floats) -> float:
     It is 0 if all these spots lie in one plane through the origin of the lattice: then nothing tells its third axis. It is the
     square root of the smallest eigenvalue of the mean of h h^T. A spot is explained within 0.2 of whole indices.
     """
-    indices = np.empty((spots.q.shape[0] + 1, 3), np.int64)
+    indices = np.empty((spots.q.shape[1] + 1, 3), np.int64)
     used = indices_within(lattice.basis, lattice.shift, spots.q, 0.2, indices)
     if used == 0:
         return 0.0

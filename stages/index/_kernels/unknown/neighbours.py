@@ -126,7 +126,7 @@ def to_best_neighbour(lattice: Candidate, spots: SpotSet, limits: Limits, room: 
     have odd indices, say, if the shift of the detector is wrong by a reciprocal vector; then it is moved.
     """
     best = no_candidate()
-    indices = np.empty((spots.q.shape[0] + 1, 3), np.int64)
+    indices = np.empty((spots.q.shape[1] + 1, 3), np.int64)
     total = 0
     for _ in range(MOST_MOVES):
         m = indices_within(lattice.basis, lattice.shift, spots.q, INDEX_TOLERANCE, indices)

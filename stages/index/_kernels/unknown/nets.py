@@ -93,16 +93,17 @@ def score_net(net: Floats, shift: Floats, spots: SpotSet, model: Floats, residua
     lnN is two thirds of that of a lattice. The model adapts.
     """
     a, b = net[0], net[1]
-    q, rays, n = spots.q, spots.rays, spots.q.shape[0]
+    q, rays, n = spots.q, spots.rays, spots.q.shape[1]
     aa, ab, bb = dot(a, a), dot(a, b), dot(b, b)
     square = aa * bb - ab * ab
     if not (square > 0.0):
         return -np.inf
     for k in range(n):
-        x, y, z = q[k, 0] - shift[0], q[k, 1] - shift[1], q[k, 2]
+        x, y, z = q[0, k] - shift[0], q[1, k] - shift[1], q[2, k]
         fa, fb = a[0] * x + a[1] * y + a[2] * z, b[0] * x + b[1] * y + b[2] * z
         ra, rb = fa - np.rint(fa), fb - np.rint(fb)
-        ea, eb = dot(a, rays[k]), dot(b, rays[k])
+        e0, e1, e2 = rays[0, k], rays[1, k], rays[2, k]
+        ea, eb = a[0] * e0 + a[1] * e1 + a[2] * e2, b[0] * e0 + b[1] * e1 + b[2] * e2
         # products of vectors in the plane by their components along a and b: (u, v) = (u_a, u_b) G^-1 (v_a, v_b)
         rr = (bb * ra * ra - 2.0 * ab * ra * rb + aa * rb * rb) / square
         pp = (bb * ea * ea - 2.0 * ab * ea * eb + aa * eb * eb) / square
@@ -158,7 +159,7 @@ def net_lead(lattice: Candidate, spots: SpotSet, room: Workspace) -> tuple[float
         for i in range(3):
             net_model[i] = lattice.model[i]
         best = max(best, score_net(net, lattice.shift, spots, net_model, room.residuals))
-        most = max(most, net_model[FRACTION] * spots.q.shape[0])
+        most = max(most, net_model[FRACTION] * spots.q.shape[1])
     return float(margin(lattice) - best), float(most)
 
 
@@ -176,7 +177,7 @@ def is_clear(lattice: Candidate, spots: SpotSet, room: Workspace) -> bool:
     """
     lead, most = net_lead(lattice, spots, room)
     return bool(
-        is_significant(margin(lattice), spots.q.shape[0])
+        is_significant(margin(lattice), spots.q.shape[1])
         and lead > CLEAR_LEAD
         and lattice.result[EXPLAINED] > CLEAR_FRACTION * most
     )

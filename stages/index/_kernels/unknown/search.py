@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stages.compute.algebra import copy
 from stages.compute.kernel import kernel
 from stages.index._kernels.spots import MIN_SPOTS
-from stages.index._kernels.unknown.bases import allowed, dot, same_basis
+from stages.index._kernels.unknown.bases import allowed, same_basis
 from stages.index._kernels.unknown.fit import refine_outwards
 from stages.index._kernels.unknown.likelihood import spread
 from stages.index._kernels.unknown.neighbours import to_best_neighbour
@@ -111,26 +111,26 @@ def begin(n: int) -> State:
 @kernel
 def with_rays(q: Floats, k0: float, px: float) -> SpotSet:
     """Return the spots with their rays, k0 being 1 / wavelength."""
-    n = q.shape[0]
-    rays = np.empty((n, 3))
+    n = q.shape[1]
+    rays = np.empty((3, n))
     square = 0.0
     for k in range(n):
-        size = np.sqrt(q[k, 0] ** 2 + q[k, 1] ** 2 + (q[k, 2] + k0) ** 2)
-        square += dot(q[k], q[k])
+        size = np.sqrt(q[0, k] ** 2 + q[1, k] ** 2 + (q[2, k] + k0) ** 2)
+        square += q[0, k] * q[0, k] + q[1, k] * q[1, k] + q[2, k] * q[2, k]
         for x in range(3):
-            rays[k, x] = (q[k, x] + (k0 if x == 2 else 0.0)) / size
+            rays[x, k] = (q[x, k] + (k0 if x == 2 else 0.0)) / size
     return SpotSet(q, rays, px, np.sqrt(square / n))
 
 
 @kernel
 def part_of(spots: SpotSet, n: int) -> SpotSet:
     """Return n of the spots, evenly spaced in the order of |q|."""
-    n_all = spots.q.shape[0]
-    q, rays = np.empty((n, 3)), np.empty((n, 3))
+    n_all = spots.q.shape[1]
+    q, rays = np.empty((3, n)), np.empty((3, n))
     for k in range(n):
         for x in range(3):
-            q[k, x] = spots.q[k * n_all // n, x]
-            rays[k, x] = spots.rays[k * n_all // n, x]
+            q[x, k] = spots.q[x, k * n_all // n]
+            rays[x, k] = spots.rays[x, k * n_all // n]
     return SpotSet(q, rays, spots.px, spots.q_rms)
 
 
@@ -141,15 +141,15 @@ def extent(q: Floats, limits: Limits, turn: int) -> tuple[int, float, float, flo
     At first as many as the work allows for vectors of a length that most cells have. Of many spots then more, as there may
     be several lattices. Then those for longer vectors.
     """
-    n = q.shape[0]
+    n = q.shape[1]
     radius = min(limits.longest, FIRST_AXIS if turn < FAR else FARTHEST)
     use = min(n, FIRST_SPOTS if turn == AT_FIRST else (MORE_SPOTS if turn == OF_MANY else FAR_SPOTS))
     work = limits.work if turn == AT_FIRST else LATER_WORK * limits.work
     while True:
         q_xy = q_z = 0.0
         for k in range(use):
-            q_xy = max(q_xy, np.sqrt(q[k, 0] ** 2 + q[k, 1] ** 2))
-            q_z = max(q_z, abs(q[k, 2]))
+            q_xy = max(q_xy, np.sqrt(q[0, k] ** 2 + q[1, k] ** 2))
+            q_z = max(q_z, abs(q[2, k]))
         if use * grid_points(radius, q_xy, q_z) <= work or use <= FEWEST_SPOTS:
             break
         use -= 1
@@ -198,7 +198,7 @@ def combine(spots: SpotSet, use: int, limits: Limits, state: State) -> int:
         note(trial, value, state.tried)
         if value > margin(best):
             copy_candidate(trial, best)
-        if is_significant(margin(best), spots.q.shape[0]):
+        if is_significant(margin(best), spots.q.shape[1]):
             break
     return refined
 
@@ -240,7 +240,7 @@ def complete_pairs(spots: SpotSet, limits: Limits, state: State) -> tuple[bool, 
 
     Return whether S - lnN of the best lattice grew, and S - lnN of the best pair's net.
     """
-    vectors, n = state.vectors, spots.q.shape[0]
+    vectors, n = state.vectors, spots.q.shape[1]
     pairs, values = np.empty((N_PAIRS, 2), np.int64), np.empty(N_PAIRS)
     net, no_shift, model = np.zeros((3, 3)), np.zeros(2), np.empty(3)
     n_pairs = best_pairs_of_vectors(vectors, spots, pairs)
@@ -273,8 +273,8 @@ def decide(spots: SpotSet, part: SpotSet, state: State, report: Floats) -> None:
     """Refine the best lattice by all spots, and report how significant it is beside the others that were tried."""
     best, tried = state.best, state.tried
     score = margin(best)
-    n = spots.q.shape[0]
-    if n > part.q.shape[0]:
+    n = spots.q.shape[1]
+    if n > part.q.shape[1]:
         score = refine_outwards(best, spots, n, state.room)
     other = -np.inf
     for i in range(tried.number[0]):
@@ -291,11 +291,11 @@ def decide(spots: SpotSet, part: SpotSet, state: State, report: Floats) -> None:
 
 @kernel
 def search(q: Floats, k0: float, px: float, limits: Limits, report: Floats, basis: Floats) -> None:
-    """Find the lattice of the spots, (n, 3), sorted by |q|; fill `basis`, unless nothing was found, and `report`.
+    """Find the lattice of the spots, (3, n), sorted by |q|; fill `basis`, unless nothing was found, and `report`.
 
     `k0` is 1 / wavelength, `px` what a pixel is in q. Lattices are sought in MASK_SPOTS of the spots; S is that of all.
     """
-    n_all = q.shape[0]
+    n_all = q.shape[1]
     for i in range(N_REPORT):
         report[i] = 0.0
     report[SPOTS] = n_all

@@ -56,7 +56,7 @@ def straighten(net: Floats, centred: Floats, fit: PlaneFit) -> None:
     v = np.empty(4)
     for i in range(2):
         v[0], v[1], v[2], v[3] = net[i, 0], net[i, 1], net[i, 2], 0.0
-        fit_growing(v, centred, REFINED_FROM, centred.shape[0], 0.0, fit)
+        fit_growing(v, centred, REFINED_FROM, centred.shape[1], 0.0, fit)
         for x in range(3):
             net[i, x] = v[x]
 
@@ -81,13 +81,13 @@ def keep_on_net(net: Floats, normal: Floats, px: float, spots: Floats, coordinat
     a, b = net[0], net[1]
     tolerance_a, tolerance_b = plane_tolerance(a, px), plane_tolerance(b, px)
     m = 0
-    for k in range(spots.shape[0]):
-        x, y, z = spots[k, 0], spots[k, 1], spots[k, 2]
+    for k in range(spots.shape[1]):
+        x, y, z = spots[0, k], spots[1, k], spots[2, k]
         fa, fb = a[0] * x + a[1] * y + a[2] * z, b[0] * x + b[1] * y + b[2] * z
         if abs(fa - np.rint(fa)) < tolerance_a and abs(fb - np.rint(fb)) < tolerance_b:
-            coordinates[m, 0], coordinates[m, 1] = np.rint(fa), np.rint(fb)
-            coordinates[m, 2] = normal[0] * x + normal[1] * y + normal[2] * z
-            spots[m, 0], spots[m, 1], spots[m, 2] = x, y, z
+            coordinates[0, m], coordinates[1, m] = np.rint(fa), np.rint(fb)
+            coordinates[2, m] = normal[0] * x + normal[1] * y + normal[2] * z
+            spots[0, m], spots[1, m], spots[2, m] = x, y, z
             m += 1
     return m
 
@@ -102,7 +102,7 @@ def lay_grid(coordinates: Floats, m: int, limits: Limits, steps: Floats, ends: F
         for x in range(3):
             most = 1e-9
             for k in range(use):
-                most = max(most, abs(coordinates[k, x]))
+                most = max(most, abs(coordinates[x, k]))
             ends[x] = 0.5 if x < 2 else limits.longest
             steps[x] = min(STEP / most, ends[x])
             points *= (2.0 if x == 1 else 1.0) * (ends[x] / steps[x] + 1.0)
@@ -116,9 +116,17 @@ def lay_grid(coordinates: Floats, m: int, limits: Limits, steps: Floats, ends: F
 
 @kernel
 def fit_third_axes(
-    peaks: Floats, values: Floats, net: Floats, normal: Floats, on_net: Floats, use: int, px: float, fit: PlaneFit
+    peaks: Floats,
+    values: Floats,
+    net: Floats,
+    normal: Floats,
+    on_net: Floats,
+    use: int,
+    m: int,
+    px: float,
+    fit: PlaneFit,
 ) -> None:
-    """Turn summits, in u, v and w, into vectors and refine them by the spots on the net, from the lowest `use` outwards.
+    """Turn summits, in u, v and w, into vectors and refine them by the m spots on the net, from the lowest `use` outwards.
 
     `values` become their ln of the likelihood ratio less the logarithm of their height above the net.
     """
@@ -128,7 +136,7 @@ def fit_third_axes(
         for x in range(3):
             v[x] = u0 * net[0, x] + u1 * net[1, x] + u2 * normal[x]
         v[3] = 0.0
-        value = fit_growing(v, on_net, use, on_net.shape[0], 0.5 * px, fit)
+        value = fit_growing(v, on_net, use, m, 0.5 * px, fit)
         height = abs(v[0] * normal[0] + v[1] * normal[1] + v[2] * normal[2])
         values[i] = value - np.log(max(1.0, height))
 
@@ -176,7 +184,7 @@ def complete(
     n_found = transform(coordinates, use, steps, ends, first_z, 1e9, 0.0, 0.0, grid.found)
     n_peaks = summits(grid.found, n_found, steps, grid.peaks)
     values = np.empty(n_peaks)
-    fit_third_axes(grid.peaks, values, net, normal, on_net[:m], use, spots.px, fit)
+    fit_third_axes(grid.peaks, values, net, normal, on_net, use, m, spots.px, fit)
     trial, shift = no_candidate(), np.empty(2)
     shift[0], shift[1] = best.shift[0], best.shift[1]
     improved, num_refined, last = False, 0, np.inf

@@ -63,7 +63,7 @@ def best_triples(vectors: Vectors, spots: SpotSet, chosen: Integers) -> int:
     """
     t, masks, number = vectors.t, vectors.masks, vectors.number[0]
     window = 2.0 * np.pi * (TRIPLE_WINDOW_PX * spots.px) ** 2 * TRIPLE_WINDOW_ALONG
-    size, n = chosen.shape[0], spots.q.shape[0]
+    size, n = chosen.shape[0], spots.q.shape[1]
     have, values = 0, np.empty(size)
     lengths = np.empty(number)
     for i in range(number):
@@ -105,7 +105,7 @@ def best_pairs_of_vectors(vectors: Vectors, spots: SpotSet, chosen: Integers) ->
     """
     t, masks, number = vectors.t, vectors.masks, vectors.number[0]
     window = np.pi * (PAIR_WINDOW_PX * spots.px) ** 2
-    size, n = chosen.shape[0], spots.q.shape[0]
+    size, n = chosen.shape[0], spots.q.shape[1]
     have, values = 0, np.empty(size)
     for i in range(number):
         a = t[i]

@@ -29,9 +29,9 @@ class SpotSet(NamedTuple):
     Attributes
     ----------
     q
-        (n, 3) scattering vectors in 1/Angstrom, sorted by |q|, the beam along z.
+        (3, n) scattering vectors in 1/Angstrom, sorted by |q|, the beam along z.
     rays
-        (n, 3) unit vectors along the diffracted rays.
+        (3, n) unit vectors along the diffracted rays.
     px
         What one pixel is in q, at the centre of the detector.
     q_rms

@@ -49,7 +49,7 @@ def support(v: Floats, q: Floats, px: float) -> float:
     sigma = max(0.05, standard_error(v, px))
     peak = 0.8 * NORMAL_PEAK / sigma
     value = 0.0
-    for k in range(q.shape[0]):
+    for k in range(q.shape[1]):
         e = off_plane(v, 0.0, q, k) / sigma
         value += np.log(0.2 + peak * np.exp(-0.5 * e * e))
     return value
@@ -73,7 +73,7 @@ def fit_planes(v: Floats, q: Floats, n: int, sigma_shift: float, fit: PlaneFit) 
     total = squares = value = 0.0
     product = 1.0
     for k in range(n):
-        x, y, z = q[k, 0], q[k, 1], q[k, 2]
+        x, y, z = q[0, k], q[1, k], q[2, k]
         f = t0 * x + t1 * y + t2 * z - p
         e = f - np.rint(f)
         g = peak * np.exp(-0.5 * e * e / variance)
@@ -143,7 +143,7 @@ def score_vector(v: Floats, spots: SpotSet, limits: Limits) -> float:
     size = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
     if not (size >= limits.shortest and size <= 1.05 * limits.longest):
         return -np.inf
-    n = spots.q.shape[0]
+    n = spots.q.shape[1]
     tolerance = plane_tolerance(v, spots.px)
     inside = 0
     for k in range(n):
@@ -170,7 +170,7 @@ def mark_spots(v: Floats, spots: SpotSet, mask: Words) -> None:
     """Set the bits of those of the first MASK_SPOTS spots that lie on a vector's planes."""
     tolerance = plane_tolerance(v, spots.px)
     mask[0] = mask[1] = np.uint64(0)
-    for k in range(min(spots.q.shape[0], MASK_SPOTS)):
+    for k in range(min(spots.q.shape[1], MASK_SPOTS)):
         if abs(off_plane(v, v[3], spots.q, k)) < tolerance:
             mask[k >> 6] |= np.uint64(1) << np.uint64(k & 63)
 
@@ -181,7 +181,7 @@ def refine_vectors(peaks: Floats, n_peaks: int, spots: SpotSet, n_first: int, li
     fit = plane_fit()
     score = np.empty(n_peaks)
     for i in range(n_peaks):
-        fit_growing(peaks[i], spots.q, n_first, spots.q.shape[0], SIGMA_SHIFT_PX * spots.px, fit)
+        fit_growing(peaks[i], spots.q, n_first, spots.q.shape[1], SIGMA_SHIFT_PX * spots.px, fit)
         score[i] = score_vector(peaks[i], spots, limits)
     vectors.number[0] = 0
     for i in np.argsort(-score):
