@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.index._attempts import Solution
 from stages.index._kernels.spots import prepare
-from stages.index._kernels.unknown import fit, search
+from stages.index._kernels.unknown import fit, likelihood, search
+from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, SpotSet, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
-from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations
+from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.metric import allowed_metrics, num_fixed
 
 Floats = NDArray[np.float64]
 
@@ -65,15 +66,14 @@ class FreeSearch:
     def search(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice, accepted or not; see :class:`stages.index._attempts.LatticeSearch`."""
         spots = self._prepared(q, px_per_angstrom)
-        n = len(spots)
+        n = spots.shape[1]
         report, basis = np.zeros(search.N_REPORT), np.zeros((3, 3))
-        search.search(
-            spots, 1.0 / wavelength_angstrom, px_per_angstrom, self.min_axis, self.max_axis, self.work, report, basis
-        )
-        score, log_trials = float(report[search.SCORE]), float(report[search.LOG_TRIALS])
+        limits = Limits(self.min_axis, self.max_axis, self.work)
+        search.search(spots, 1.0 / wavelength_angstrom, px_per_angstrom, limits, report, basis)
+        score, log_trials = float(report[SCORE]), float(report[LOG_TRIALS])
         if not np.isfinite(score):
             return None
-        explained = float(report[search.EXPLAINED])
+        explained = float(report[EXPLAINED])
         determined = (
             report[search.SPREAD] > 0.5
             and report[search.NET_LEAD] >= self.margin_axis
@@ -98,15 +98,15 @@ class FreeSearch:
         spots = self._prepared(q, px_per_angstrom)
         for candidate in bravais_types(solution.basis):
             score, real = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
-            if score >= solution.score - 3.0 - 2.0 * _FIXED[candidate.lattice.lattice_type]:
+            if score >= solution.score - 3.0 - 2.0 * num_fixed(candidate.lattice):
                 return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit)
         return bravais_of(solution.basis, 0.0)
 
     def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
-        """Return the spots, (n, 3), sorted by |q|, without doubles and what is not finite."""
+        """Return the spots, (3, n), sorted by |q|, without doubles and what is not finite."""
         room = np.empty((3, len(q)))
         n = prepare(np.ascontiguousarray(q), 1.0 / self.max_axis, MERGE_PX * px_per_angstrom, room)
-        return np.ascontiguousarray(room[:, :n].T)
+        return np.ascontiguousarray(room[:, :n])
 
     def _restricted(
         self, bravais: Bravais, solution: Solution, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float
@@ -118,39 +118,30 @@ class FreeSearch:
         to_conventional = bravais.to_conventional.astype(np.float64)
         to_primitive = np.linalg.inv(to_conventional)
         real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
-        score, basis = -np.inf, to_primitive @ real
-        n, px = len(spots), px_per_angstrom
-        rays = spots + np.array([0.0, 0.0, 1.0 / wavelength_angstrom])
-        rays /= np.linalg.norm(rays, axis=1)[:, None]
-        q_rms = float(np.sqrt((spots**2).sum(axis=1).mean()))
-        work = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((n, 3)))
-        shift, model, result = np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.zeros(3)
+        score = -np.inf
+        n, px = spots.shape[1], px_per_angstrom
+        rays = spots + np.array([[0.0], [0.0], [1.0 / wavelength_angstrom]])
+        rays /= np.linalg.norm(rays, axis=0)
+        spot_set = SpotSet(spots, rays, px, float(np.sqrt((spots**2).sum(axis=0).mean())))
+        room = workspace(n)
+        lattice = Candidate(
+            to_primitive @ real, np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
+        )
         for _ in range(3):
-            star, before = np.asarray(np.linalg.inv(basis).T, np.float64), shift.copy()
+            star, before = np.asarray(np.linalg.inv(lattice.basis).T, np.float64), lattice.shift.copy()
             tangents = _tangents(real, star, bravais.lattice)
-            if not fit.fit_lattice(basis, shift, spots, rays, n, px, model, work):
+            if not fit.fit_lattice(lattice, spot_set, n, room):
                 break
             # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
-            factor = np.tril(work.normal).T
+            factor = np.tril(room.normal).T
             seen = factor @ tangents
-            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ work.right))
+            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ room.right))
             moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
             real = impose_bravais(to_conventional @ moved, bravais.lattice)
-            basis, shift = to_primitive @ real, before + step[9:11]
-            fit.score(basis, shift, spots, rays, n, px, q_rms, model, work, result)
-            score = float(result[0])
+            lattice.basis[:], lattice.shift[:] = to_primitive @ real, before + step[9:11]
+            likelihood.score(lattice, spot_set, room)
+            score = float(lattice.result[SCORE])
         return score, real
-
-
-_FIXED = {
-    "triclinic": 0,
-    "monoclinic": 2,
-    "orthorhombic": 3,
-    "rhombohedral": 4,
-    "hexagonal": 4,
-    "tetragonal": 4,
-    "cubic": 5,
-}
 
 
 def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
@@ -160,7 +151,7 @@ def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
     ``star (1 - e)``.
     """
     inverse = np.linalg.inv(real)
-    strains = inverse @ _metrics(lattice) @ inverse.T / -2
+    strains = inverse @ allowed_metrics(lattice) @ inverse.T / -2
     changes = star @ np.concatenate([strains, _TURNS])
     changes /= np.sqrt((changes**2).sum(axis=(1, 2), keepdims=True))
     tangents = np.zeros((12, len(changes) + 2))
@@ -172,17 +163,3 @@ def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
 _TURNS = np.array(
     [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
 )
-
-
-@lru_cache(maxsize=64)
-def _metrics(lattice: Lattice) -> Floats:
-    """Return the metrics that a lattice type allows, (k, 3, 3), linearly independent."""
-    group = lattice_rotations(lattice)
-    found: list[Floats] = []
-    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
-        unit = np.zeros((3, 3))
-        unit[i, j] = unit[j, i] = 1.0
-        metric = np.mean(group @ unit @ group.transpose(0, 2, 1), axis=0)
-        if np.linalg.matrix_rank(np.array([*found, metric]).reshape(-1, 9)) > len(found):
-            found.append(metric)
-    return np.array(found)

@@ -29,7 +29,7 @@ class Indexer(Protocol):
         ...
 
 
-class _Running:
+class RunningAuto:
     """One replica's indexer, which looks at the noticeboard before each hit."""
 
     def __init__(self, stage: Auto, context: Context, free: Indexer) -> None:
@@ -79,12 +79,12 @@ class Auto(SearchParameters, CellParameters):
     crystals in the same way, index again with the cell file that live/cells has left.
     """
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningAuto:
         """Make the tables of the search without cell, and compile both."""
         publish_method(context, "lattice,pairs")
         same = {name: getattr(self, name) for name in ("multi", "retry", "check_peaks", "max_lattices")}
         free = FreeLattice(**same)
-        return _Running(self, context, free.open(dataclasses.replace(context, published={})))
+        return RunningAuto(self, context, free.open(dataclasses.replace(context, published={})))
 
     def with_cell(self, cell: UnitCell, context: Context) -> Indexer:
         """Return what searches with a cell; its tables are made once for all replicas."""

@@ -37,7 +37,7 @@ class _Search:
         return Crystal(found.real_space_angstrom, found.lattice, METHOD)
 
 
-class _Running:
+class RunningFreeLattice:
     """One replica's indexer."""
 
     def __init__(self, stage: FreeLattice) -> None:
@@ -115,8 +115,8 @@ class FreeLattice(SearchParameters):
         description="How much the first search of a frame may cost, in millions of grid points x spots",
     )
 
-    def open(self, context: Context) -> _Running:
+    def open(self, context: Context) -> RunningFreeLattice:
         """Compile."""
         publish_method(context, METHOD)
         FreeSearch().search(np.zeros((0, 3)), 1.0, 1e-3)
-        return _Running(self)
+        return RunningFreeLattice(self)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pipeline import Context, stage
 from stages.lattices.cell import Lattice, lattice_rotations
+from stages.lattices.metric import allowed_metrics
 from stages.prediction.predict import (
     FEWEST_PAIRS,
     Pairs,
@@ -217,18 +218,4 @@ def _symmetry(lattice: Lattice) -> _Symmetry:
     >>> [len(_symmetry(Lattice(t, "P", "c")).metrics) for t in ("triclinic", "monoclinic", "tetragonal", "cubic")]
     [6, 4, 2, 1]
     """
-    group = lattice_rotations(lattice)
-    found: list[NDArray[np.float64]] = []
-    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
-        metric = np.zeros((3, 3))
-        metric[i, j] = metric[j, i] = 1.0
-        metric = np.mean(group @ metric @ group.transpose(0, 2, 1), axis=0)
-        if np.abs(metric).max() < 1e-9:
-            continue
-        metric /= np.abs(metric).max()
-        rank = np.linalg.matrix_rank(np.array([m.ravel() for m in (*found, metric)]), tol=1e-6)
-        if rank > len(found):
-            found.append(metric)
-    metrics = np.array(found)
-    metrics.setflags(write=False)
-    return _Symmetry(np.ascontiguousarray(group), metrics)
+    return _Symmetry(np.ascontiguousarray(lattice_rotations(lattice)), allowed_metrics(lattice))

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage import Context, contract_of
-from stages.index._attempts import primitive_basis
 from stages.index._free import FreeSearch
-from stages.index._kernels.unknown import bases, fit, neighbours, nets, transform, vectors
+from stages.index._kernels.unknown import bases, fit, likelihood, neighbours, nets, transform, vectors
+from stages.index._kernels.unknown.tuples import SCORE, Candidate, Limits, PlaneFit, SpotSet, workspace
 from stages.index.lattice import FreeLattice
 from stages.lattices.cell import UnitCell, primitive, reduce_basis
 from stages.records.crystal import Crystal, Crystals
@@ -40,6 +40,12 @@ def is_lattice_of(basis, truth, within=0.12) -> bool:
 
 def primitive_truth(unit_cell: UnitCell, real) -> np.ndarray:
     return np.linalg.solve(primitive(unit_cell).to_conventional.astype(float), real)
+
+
+def basis_of(crystal: Crystal) -> np.ndarray:
+    """The primitive basis of a crystal that was found."""
+    real = crystal.real_space_angstrom
+    return primitive_truth(UnitCell.from_vectors(real, crystal.lattice), real)
 
 
 def run(q, setup: Setup = XRAYS, earlier: Crystals | None = None, intensity=None, **parameters) -> Crystals:
@@ -112,7 +118,7 @@ def test_the_crystal_has_its_conventional_cell_and_bravais_type(name):
     found = UnitCell.from_vectors(crystal.real_space_angstrom)
     if name != "triclinic":  # its conventional cell is the reduced one
         assert found.parameters == pytest.approx(CELLS[name].parameters, rel=0.02)
-    assert is_lattice_of(primitive_basis(crystal), primitive_truth(CELLS[name], spots.real_space_angstrom))
+    assert is_lattice_of(basis_of(crystal), primitive_truth(CELLS[name], spots.real_space_angstrom))
 
 
 def test_a_detector_that_is_4_px_off_does_not_matter():
@@ -134,9 +140,7 @@ def test_two_overlapping_lattices_are_both_found_with_multi():
     crystals = run(both.q, multi=True)
     truths = [primitive_truth(CELLS["lysozyme"], real) for real in both.crystals]
     assert len(crystals) == 2
-    assert sorted(
-        k for c in crystals for k, truth in enumerate(truths) if is_lattice_of(primitive_basis(c), truth)
-    ) == [0, 1]
+    assert sorted(k for c in crystals for k, truth in enumerate(truths) if is_lattice_of(basis_of(c), truth)) == [0, 1]
 
 
 def test_three_large_lattices_are_found_of_which_each_explains_but_a_quarter_of_the_spots():
@@ -145,7 +149,7 @@ def test_three_large_lattices_are_found_of_which_each_explains_but_a_quarter_of_
     for _ in range(3):
         spots = overlap(*(simulate(CELLS["hexagonal"], rng, 100, 0.2) for _ in range(3)))
         truths = [primitive_truth(CELLS["hexagonal"], real) for real in spots.crystals]
-        bases = [primitive_basis(crystal) for crystal in run(spots.q, multi=True)]
+        bases = [basis_of(crystal) for crystal in run(spots.q, multi=True)]
         found += sum(any(is_lattice_of(basis, truth) for basis in bases) for truth in truths)
         false += sum(not any(is_lattice_of(basis, truth) for truth in truths) for basis in bases)
     assert found >= 8
@@ -247,7 +251,7 @@ def test_the_transform_is_that_of_numpy():
     q = simulate(CELLS["lysozyme"], np.random.default_rng(39), 30).q
     steps, ends = np.array([1.0, 1.0, 5.0]), np.array([20.0, 15.0, 40.0])
     found = np.empty((4096, 5))
-    n = transform.transform(np.ascontiguousarray(q), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
+    n = transform.transform(np.ascontiguousarray(q.T), 30, steps, ends, 0.0, 1e9, 5.0, 0.0, found)
     assert n > 10
     for value, *t, phase in found[:n]:
         truth = np.exp(2j * np.pi * q @ np.array(t)).sum()
@@ -267,14 +271,20 @@ def test_reduction_is_that_of_the_lattice_module():
         assert bases.same_basis(mine, theirs, 0.01)
 
 
+def spot_set_of(q: np.ndarray) -> SpotSet:
+    """Spots with their rays, as the kernels take them."""
+    rays = q + np.array([0, 0, 1 / XRAYS.wavelength_angstrom])
+    rays /= np.linalg.norm(rays, axis=1)[:, None]
+    return SpotSet(np.ascontiguousarray(q.T), np.ascontiguousarray(rays.T), XRAYS.px_per_angstrom, 0.25)
+
+
 def test_the_score_is_the_likelihood_ratio():
     spots = simulate(CELLS["orthorhombic"], np.random.default_rng(42), 50, 0.25)
     q, basis = np.ascontiguousarray(spots.q), primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom)
-    rays = q + np.array([0, 0, 1 / 1.24])
-    rays /= np.linalg.norm(rays, axis=1)[:, None]
-    room = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((50, 2)))
-    model, result = np.array([5e-4, 1e-3, 0.7]), np.zeros(3)
-    fit.score(basis, np.zeros(2), q, rays, 50, XRAYS.px_per_angstrom, 0.25, model, room, result)
+    model = np.array([5e-4, 1e-3, 0.7])
+    lattice, spot_set = Candidate(basis, np.zeros(2), model, np.zeros(3)), spot_set_of(q)
+    likelihood.score(lattice, spot_set, workspace(50))
+    rays, result = spot_set.rays.T, lattice.result
     h = np.rint(q @ basis.T)
     residual = q - h @ np.linalg.inv(basis).T
     along = (residual * rays).sum(axis=1)
@@ -282,24 +292,21 @@ def test_the_score_is_the_likelihood_ratio():
     across, sigma, fraction = model
     density = np.exp(-across2 / 2 / across**2 - along**2 / 2 / sigma**2) / ((2 * np.pi) ** 1.5 * across**2 * sigma)
     ratio = 1 - fraction + fraction * density * h.any(axis=1) / abs(np.linalg.det(basis))
-    assert result[0] == pytest.approx(np.log(ratio).sum(), rel=1e-6)
+    assert result[SCORE] == pytest.approx(np.log(ratio).sum(), rel=1e-6)
 
 
 @pytest.fixture
 def lattice_spots():
-    """Spots of the orthorhombic cell without errors of the cell, their rays, the true basis, and room."""
+    """Spots of the orthorhombic cell without errors of the cell, the true basis, and room."""
     spots = simulate(CELLS["orthorhombic"], np.random.default_rng(50), 60, 0.2, cell_error=0.0, shift_px=0.0)
     q = np.ascontiguousarray(spots.q[np.argsort(np.linalg.norm(spots.q, axis=1))])
-    rays = q + np.array([0, 0, 1 / XRAYS.wavelength_angstrom])
-    rays /= np.linalg.norm(rays, axis=1)[:, None]
-    room = fit.Room(np.empty((12, 12)), np.empty(12), np.empty((3, 3)), np.empty((len(q), 3)))
-    return q, rays, primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom), room
+    return spot_set_of(q), primitive_truth(CELLS["orthorhombic"], spots.real_space_angstrom), workspace(len(q))
 
 
 def test_the_score_of_a_net_is_the_likelihood_ratio_across_its_rows(lattice_spots):
-    q, rays, basis, room = lattice_spots
-    px, q_rms, model = XRAYS.px_per_angstrom, 0.25, np.array([5e-4, 1e-3, 0.7])
-    value = nets.score_net(basis, np.zeros(2), q, rays, len(q), px, q_rms, model, room.residuals)
+    spots, basis, room = lattice_spots
+    q, rays, q_rms, model = spots.q.T, spots.rays.T, spots.q_rms, np.array([5e-4, 1e-3, 0.7])
+    value = nets.score_net(basis, np.zeros(2), spots, model, room.residuals)
     across, along, fraction = model  # those of the last cycle
     net = basis[:2]
     h = q @ net.T
@@ -319,18 +326,19 @@ def test_the_score_of_a_net_is_the_likelihood_ratio_across_its_rows(lattice_spot
 
 
 def test_the_third_axis_explains_more_than_chance_if_it_is_right_and_less_if_it_is_wrong(lattice_spots):
-    q, rays, basis, room = lattice_spots
-    px, lead = XRAYS.px_per_angstrom, {}
+    spots, basis, room = lattice_spots
+    lead = {}
     for name, height in (("right", 1.0), ("wrong", 1.37)):
-        trial, shift, model, result = basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3)
-        fit.polish(trial, shift, q, rays, len(q), len(q), px, 0.25, model, room, result)
-        lead[name], _ = nets.net_lead(trial, shift, q, rays, len(q), px, 0.25, model, room, result)
+        trial = Candidate(basis * np.array([[1.0], [1.0], [height]]), np.zeros(2), np.empty(3), np.empty(3))
+        fit.refine_outwards(trial, spots, spots.q.shape[1], room)
+        lead[name], _ = nets.net_lead(trial, spots, room)
     assert lead["right"] > 20
     assert lead["wrong"] < -20
 
 
 def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
-    q, _, basis, _ = lattice_spots
+    spots, basis, _ = lattice_spots
+    q = spots.q.T
     v, model = np.array([*(basis[2] * 1.003), 0.02]), np.array([0.08, 0.7])
     sigma, fraction = model
     design = np.column_stack([q, -np.ones(len(q))])
@@ -341,7 +349,7 @@ def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
     prior = sigma**2 / np.array([*[0.0025 * v[:3] @ v[:3]] * 3, (v[0] ** 2 + v[1] ** 2) * shift**2])
     step = np.linalg.solve((design.T * w) @ design + np.diag(prior), -(design.T * w) @ error - prior * [0, 0, 0, v[3]])
     expected = v + step
-    value = vectors.fit_planes(v, q, len(q), shift, model, np.empty((4, 4)), np.empty(4))
+    value = vectors.fit_planes(v, spots.q, len(q), shift, PlaneFit(model, np.empty((4, 4)), np.empty(4)))
     assert value == pytest.approx(np.log(1 - fraction + density).sum())
     assert v == pytest.approx(expected, rel=1e-6)
     assert model[1] == pytest.approx(w.sum() / len(q))
@@ -350,15 +358,14 @@ def test_a_step_of_fitting_planes_is_weighted_least_squares(lattice_spots):
 @pytest.mark.parametrize("times", [2, 3, 5, 7])
 @pytest.mark.parametrize("shifted", [False, True])
 def test_a_multiple_of_the_cell_settles_to_the_cell_even_if_the_shift_hides_it(lattice_spots, times, shifted):
-    q, rays, truth, room = lattice_spots
-    px = XRAYS.px_per_angstrom
+    spots, truth, room = lattice_spots
     multiple = truth * np.array([[1.0], [1.0], [float(times)]])
     shift = np.linalg.inv(multiple).T[2, :2].copy() * shifted  # which makes all indices 1 less, modulo `times`
-    model, result = np.array([5e-4, 1e-3, 0.7]), np.empty(3)
-    fit.score(multiple, shift, q, rays, len(q), px, 0.25, model, room, result)
-    neighbours.settle(multiple, shift, q, rays, len(q), px, 0.25, 8.0, 400.0, model, room, result)
+    lattice = Candidate(multiple, shift, np.array([5e-4, 1e-3, 0.7]), np.empty(3))
+    likelihood.score(lattice, spots, room)
+    neighbours.to_best_neighbour(lattice, spots, Limits(8.0, 400.0, 15e6), room)
     assert is_lattice_of(multiple, truth)
-    assert np.abs(shift).max() < px
+    assert np.abs(shift).max() < spots.px
 
 
 # --- real spots -----------------------------------------------------------------------------------------------------
@@ -394,5 +401,5 @@ def test_without_check_peaks_a_lattice_of_few_of_the_spots_is_accepted_and_noise
         assert run(spots.q, retry=False).found == ()
         (found,) = run(spots.q, retry=False, check_peaks=False)
         truth = primitive_truth(CELLS["lysozyme"], spots.real_space_angstrom)
-        assert is_lattice_of(primitive_basis(found), truth)
+        assert is_lattice_of(basis_of(found), truth)
         assert run(noise(rng, 40), check_peaks=False).found == ()

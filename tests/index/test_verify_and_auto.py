@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import Context
 from stages.index._attempts import Solution
 from stages.index._verify import EVERY, FIRST, Verifier
-from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, _Running
+from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, RunningAuto
 from stages.lattices.cell import DEFAULT_TOLERANCE, Lattice, UnitCell
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -155,7 +155,7 @@ def says(name: str, asked: list[str], finds: bool = True) -> Indexer:
 
 def running(
     monkeypatch: pytest.MonkeyPatch, asked: list[str], known_finds: bool = True
-) -> tuple[_Running, Context, list[UnitCell]]:
+) -> tuple[RunningAuto, Context, list[UnitCell]]:
     cells: list[UnitCell] = []
 
     def with_cell(self: Auto, cell: UnitCell, context: Context) -> Indexer:
@@ -164,7 +164,7 @@ def running(
 
     monkeypatch.setattr(Auto, "with_cell", with_cell)
     context = Context()
-    return _Running(Auto(), context, says("lattice", asked)), context, cells
+    return RunningAuto(Auto(), context, says("lattice", asked)), context, cells
 
 
 def test_the_consensus_is_used_from_the_next_frame_on_and_made_once(

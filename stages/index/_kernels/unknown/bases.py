@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from stages.compute.algebra import copy, invert, reciprocal, same_lattice
 from stages.compute.kernel import kernel
+from stages.index._kernels.unknown.tuples import Limits
 
 Floats = NDArray[np.float64]
 
@@ -83,6 +84,8 @@ def derive(basis: Floats, w0: int, w1: int, w2: int, p: int, smaller: bool, star
 
 
 @kernel
-def allowed(basis: Floats, shortest: float, longest: float) -> bool:
+def allowed(basis: Floats, limits: Limits) -> bool:
     """Whether a reduced basis has axes of allowed lengths."""
-    return bool(dot(basis[0], basis[0]) >= shortest**2 and dot(basis[2], basis[2]) <= (1.05 * longest) ** 2)
+    return bool(
+        dot(basis[0], basis[0]) >= limits.shortest**2 and dot(basis[2], basis[2]) <= (1.05 * limits.longest) ** 2
+    )

@@ -3,13 +3,33 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.compute.algebra import copy, reciprocal
+from stages.compute.algebra import reciprocal
 from stages.compute.kernel import kernel
 from stages.index._kernels.unknown.bases import allowed, derive, dot
-from stages.index._kernels.unknown.fit import Room, score, sharpen
+from stages.index._kernels.unknown.fit import refine_if_better
+from stages.index._kernels.unknown.likelihood import score
+from stages.index._kernels.unknown.residuals import indices_within
+from stages.index._kernels.unknown.tuples import (
+    Candidate,
+    Limits,
+    SpotSet,
+    Workspace,
+    copy_candidate,
+    margin,
+    no_candidate,
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+MOST_MOVES = 10
+"""From neighbour to neighbour at most so often."""
+MOST_SUBLATTICES = 3
+"""Lattices with a cell that many times larger are tried at most; with a smaller one, of index 7 at most."""
+INDEX_TOLERANCE = 0.25
+"""A spot so near to whole indices has these."""
+MIN_GAIN = 1.0
+"""S - lnN must grow by that."""
 
 
 @kernel
@@ -43,76 +63,76 @@ def shift_class(basis: Floats, w0: int, w1: int, w2: int, p: int, c: int, star: 
 
 
 @kernel
-def settle(
-    basis: Floats,
-    shift: Floats,
-    spots: Floats,
-    rays: Floats,
-    n: int,
-    px: float,
-    q_rms: float,
-    shortest: float,
-    longest: float,
-    model: Floats,
-    room: Room,
-    result: Floats,
-) -> int:
+def neighbour(
+    lattice: Candidate, w: tuple[int, int, int], p: int, common: int, smaller: bool, room: Workspace, trial: Candidate
+) -> bool:
+    """Fill `trial` with the lattice of index p that w names, above or below this one; False if there is none.
+
+    `common` is that w.h mod p which most spots have. If it is not 0 in a lattice with a smaller cell, the detector is shifted
+    so that it becomes 0.
+    """
+    w0, w1, w2 = w
+    if not derive(lattice.basis, w0, w1, w2, p, smaller, room.star, trial.basis):
+        return False
+    trial.shift[0], trial.shift[1] = lattice.shift[0], lattice.shift[1]
+    if smaller and common > 0 and not shift_class(lattice.basis, w0, w1, w2, p, common, room.star, trial.shift):
+        return False
+    for i in range(3):
+        trial.model[i] = lattice.model[i]
+    return True
+
+
+@kernel
+def best_neighbour(
+    lattice: Candidate, indices: Integers, m: int, spots: SpotSet, limits: Limits, room: Workspace, best: Candidate
+) -> tuple[int, bool]:
+    """Fill `best` with the best lattice of index 2 and 3 above, 2 to 7 below, by the indices of m spots.
+
+    Return how many were refined, and whether the best one has a higher S - lnN by MIN_GAIN.
+    """
+    trial = no_candidate()
+    now = margin(lattice)
+    top, improved, trials = now + MIN_GAIN, False, 0
+    for p in (2, 3, 5, 7):
+        for code in range(1, p * p * p):
+            w0, w1, w2 = code // (p * p), (code // p) % p, code % p
+            lead = w0 if w0 != 0 else (w1 if w1 != 0 else w2)
+            if lead != 1:
+                continue  # a multiple of another w, modulo p
+            common = common_class(indices, m, w0, w1, w2, p)
+            for smaller in (True, False):
+                if (smaller and common < 0) or (not smaller and p > MOST_SUBLATTICES):
+                    continue
+                if not neighbour(lattice, (w0, w1, w2), p, common, smaller, room, trial):
+                    continue
+                value = score(trial, spots, room)
+                if value < 0.5 * now:
+                    continue
+                trials += 1
+                value = refine_if_better(trial, spots, value, room)
+                if value > top and allowed(trial.basis, limits):
+                    top = value
+                    improved = True
+                    copy_candidate(trial, best)
+    return trials, improved
+
+
+@kernel
+def to_best_neighbour(lattice: Candidate, spots: SpotSet, limits: Limits, room: Workspace) -> int:
     """Go to lattices of index 2 and 3 above, 2 to 7 below, as long as S - lnN grows by that; return the number of trials.
 
     A multiple of the true cell explains the same spots with a p that many times larger; a part of it leaves half of the
     spots, or two thirds, unexplained. Both have a lower S, but may be all that the vectors gave. In a multiple all spots may
     have odd indices, say, if the shift of the detector is wrong by a reciprocal vector; then it is moved.
     """
-    trial, moved, trial_result, trial_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
-    best, best_shift, best_result, best_model = np.empty((3, 3)), np.empty(2), np.empty(3), np.empty(3)
-    indices = np.empty((n + 1, 3), np.int64)
-    trials = 0
-    for _ in range(10):
-        now = result[0] - result[1]
-        top = now + 1.0
-        improved = False
-        m = 0
-        for k in range(n):
-            x, y, z = spots[k, 0] - shift[0], spots[k, 1] - shift[1], spots[k, 2]
-            worst = 0.0
-            for i in range(3):
-                f = basis[i, 0] * x + basis[i, 1] * y + basis[i, 2] * z
-                indices[m, i] = int(np.rint(f))
-                worst = max(worst, abs(f - np.rint(f)))
-            m += worst < 0.25
-        for p in (2, 3, 5, 7):
-            for code in range(1, p * p * p):
-                w0, w1, w2 = code // (p * p), (code // p) % p, code % p
-                lead = w0 if w0 != 0 else (w1 if w1 != 0 else w2)
-                if lead != 1:
-                    continue
-                c = common_class(indices, m, w0, w1, w2, p)
-                for smaller in (True, False):
-                    if (smaller and c < 0) or (not smaller and p > 3):
-                        continue
-                    if not derive(basis, w0, w1, w2, p, smaller, room.star, trial):
-                        continue
-                    moved[0], moved[1] = shift[0], shift[1]
-                    if smaller and c > 0 and not shift_class(basis, w0, w1, w2, p, c, room.star, moved):
-                        continue
-                    for i in range(3):
-                        trial_model[i] = model[i]
-                    value = score(trial, moved, spots, rays, n, px, q_rms, trial_model, room, trial_result)
-                    if value < 0.5 * now:
-                        continue
-                    trials += 1
-                    value = sharpen(trial, moved, spots, rays, n, px, q_rms, value, trial_model, room, trial_result)
-                    if value > top and allowed(trial, shortest, longest):
-                        top = value
-                        improved = True
-                        copy(trial, best)
-                        best_shift[0], best_shift[1] = moved[0], moved[1]
-                        for i in range(3):
-                            best_result[i], best_model[i] = trial_result[i], trial_model[i]
+    best = no_candidate()
+    indices = np.empty((spots.q.shape[1] + 1, 3), np.int64)
+    total = 0
+    for _ in range(MOST_MOVES):
+        m = indices_within(lattice.basis, lattice.shift, spots.q, INDEX_TOLERANCE, indices)
+        trials, improved = best_neighbour(lattice, indices, m, spots, limits, room, best)
+        total += trials
         if not improved:
             break
-        copy(best, basis)
-        shift[0], shift[1] = best_shift[0], best_shift[1]
-        for i in range(3):
-            result[i], model[i] = best_result[i], best_model[i]
-    return trials
+        copy_candidate(best, lattice)
+    return total

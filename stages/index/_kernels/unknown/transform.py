@@ -80,9 +80,9 @@ def transform(
     cx, sx = np.zeros((n4, nx), np.float32), np.zeros((n4, nx), np.float32)
     cy, sy = np.zeros((n4, ny), np.float32), np.zeros((n4, ny), np.float32)
     cz, sz = np.zeros((n4, nz), np.float32), np.zeros((n4, nz), np.float32)
-    waves(spots[:, 0], n, steps[0], nx, cx, sx)
-    waves(spots[:, 1], n, steps[1], ny, cy, sy)
-    waves(spots[:, 2], n, steps[2], nz, cz, sz)
+    waves(spots[0], n, steps[0], nx, cx, sx)
+    waves(spots[1], n, steps[1], ny, cy, sy)
+    waves(spots[2], n, steps[2], nz, cz, sz)
     c, s = np.zeros(n4, np.float32), np.zeros(n4, np.float32)
     sums = np.zeros((4, nx), np.float32)
     capacity = found.shape[0]

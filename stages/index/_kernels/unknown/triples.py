@@ -1,4 +1,4 @@
-"""Vectors are combined to the lattices that explain most spots with a small cell."""
+"""Vectors are combined to the lattices, and to the nets of two axes, that explain most spots with a small cell."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,11 +6,18 @@ from numpy.typing import NDArray
 from stages.compute.kernel import kernel
 from stages.index._kernels.spots import MIN_SPOTS
 from stages.index._kernels.unknown.bases import dot
+from stages.index._kernels.unknown.tuples import SpotSet, Vectors
 from stages.index._kernels.unknown.vectors import divergence
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Words = NDArray[np.uint64]
+
+TRIPLE_WINDOW_PX, TRIPLE_WINDOW_ALONG = 1.5, 0.0015
+"""A spot within so many pixels and 1/Angstrom of a lattice point counts as explained."""
+PAIR_WINDOW_PX = 2.5
+"""A spot within so many pixels of a row across a net counts as explained."""
+MAX_CHANCE = 0.9
+"""So much of the space, or of the plane, the windows of all lattice points fill at most."""
 
 
 @kernel
@@ -23,23 +30,48 @@ def ones_in(x: np.uint64) -> int:
 
 
 @kernel
-def best_triples(
-    vectors: Floats, n_vectors: int, masks: Words, n: int, window: float, chosen: Integers, values: Floats
-) -> int:
-    """Choose the triples of vectors that explain most spots with a small cell; best first in `chosen` (m, 3); how many.
+def insert(chosen: Integers, values: Floats, have: int, members: tuple[int, int, int], value: float) -> int:
+    """Put a combination in its place by value, the highest first; the lowest falls out of a full list; return how many."""
+    size, width = chosen.shape
+    o = have if have < size else size - 1
+    while o > 0 and values[o - 1] < value:
+        values[o] = values[o - 1]
+        for x in range(width):
+            chosen[o, x] = chosen[o - 1, x]
+        o -= 1
+    values[o] = value
+    for x in range(width):
+        chosen[o, x] = members[x]
+    return int(min(size, have + 1))
 
-    Value: n KL(m/n || window V) - 3 ln V, with m the spots on the planes of all three, `window` the volume in reciprocal space
+
+@kernel
+def is_listed(values: Floats, have: int, value: float, within: float) -> bool:
+    """Whether a combination of nearly that value is on the list: the same lattice by other vectors, as a rule."""
+    listed = False
+    for o in range(have):
+        listed = listed or abs(values[o] - value) < within
+    return listed
+
+
+@kernel
+def best_triples(vectors: Vectors, spots: SpotSet, chosen: Integers) -> int:
+    """Choose the triples of vectors that explain most of the spots with a small cell; best first in `chosen` (m, 3); how many.
+
+    Value: n KL(m/n || window V) - 3 ln V, with m of n spots on the planes of all three, `window` the volume in reciprocal space
     in which a spot counts as explained, V the volume.
     """
-    size = chosen.shape[0]
-    have = 0
-    lengths = np.empty(n_vectors)
-    for i in range(n_vectors):
-        lengths[i] = np.sqrt(dot(vectors[i], vectors[i]))
-    for i in range(n_vectors):
-        a = vectors[i]
-        for j in range(i + 1, n_vectors):
-            b = vectors[j]
+    t, masks, number = vectors.t, vectors.masks, vectors.number[0]
+    window = 2.0 * np.pi * (TRIPLE_WINDOW_PX * spots.px) ** 2 * TRIPLE_WINDOW_ALONG
+    size, n = chosen.shape[0], spots.q.shape[1]
+    have, values = 0, np.empty(size)
+    lengths = np.empty(number)
+    for i in range(number):
+        lengths[i] = np.sqrt(dot(t[i], t[i]))
+    for i in range(number):
+        a = t[i]
+        for j in range(i + 1, number):
+            b = t[j]
             m0, m1 = masks[i, 0] & masks[j, 0], masks[i, 1] & masks[j, 1]
             pair = ones_in(m0) + ones_in(m1)
             if pair < MIN_SPOTS:
@@ -48,50 +80,37 @@ def best_triples(
             area = np.sqrt(cx * cx + cy * cy + cz * cz)
             if area < 0.25 * lengths[i] * lengths[j]:
                 continue
-            for k in range(j + 1, n_vectors):
+            for k in range(j + 1, number):
                 m = ones_in(m0 & masks[k, 0]) + ones_in(m1 & masks[k, 1])
                 if m < MIN_SPOTS:
                     continue
-                c = vectors[k]
+                c = t[k]
                 volume = abs(cx * c[0] + cy * c[1] + cz * c[2])
                 if volume < 0.15 * lengths[i] * lengths[j] * lengths[k]:
                     continue
-                value = n * divergence(m / n, min(0.9, window * volume)) - 3.0 * np.log(volume)
+                value = n * divergence(m / n, min(MAX_CHANCE, window * volume)) - 3.0 * np.log(volume)
                 if have == size and not (value > values[size - 1]):
                     continue
-                twin = False
-                for o in range(have):
-                    if abs(values[o] - value) < 0.01 * n:
-                        twin = True
-                        break
-                if twin:
-                    continue
-                o = have if have < size else size - 1
-                while o > 0 and values[o - 1] < value:
-                    values[o] = values[o - 1]
-                    for x in range(3):
-                        chosen[o, x] = chosen[o - 1, x]
-                    o -= 1
-                values[o] = value
-                chosen[o, 0], chosen[o, 1], chosen[o, 2] = i, j, k
-                have = min(size, have + 1)
+                if not is_listed(values, have, value, 0.01 * n):
+                    have = insert(chosen, values, have, (i, j, k), value)
     return have
 
 
 @kernel
-def best_pairs(vectors: Floats, n_vectors: int, masks: Words, n: int, px: float, chosen: Integers) -> int:
-    """Choose the pairs of vectors that explain most spots with a small net; best first in `chosen` (m, 2); how many.
+def best_pairs_of_vectors(vectors: Vectors, spots: SpotSet, chosen: Integers) -> int:
+    """Choose the pairs of vectors that explain most of the spots with a small net; best first in `chosen` (m, 2); how many.
 
-    Value: n KL(m/n || window A) - 2 ln A, with m the spots on the planes of both, `window` the area across the rows in which a
+    Value: n KL(m/n || window A) - 2 ln A, with m of n spots on the planes of both, `window` the area across the rows in which a
     spot counts as explained, A the area.
     """
-    size, have = chosen.shape[0], 0
-    values = np.empty(size)
-    window = np.pi * (2.5 * px) ** 2
-    for i in range(n_vectors):
-        a = vectors[i]
-        for j in range(i + 1, n_vectors):
-            b = vectors[j]
+    t, masks, number = vectors.t, vectors.masks, vectors.number[0]
+    window = np.pi * (PAIR_WINDOW_PX * spots.px) ** 2
+    size, n = chosen.shape[0], spots.q.shape[1]
+    have, values = 0, np.empty(size)
+    for i in range(number):
+        a = t[i]
+        for j in range(i + 1, number):
+            b = t[j]
             m = ones_in(masks[i, 0] & masks[j, 0]) + ones_in(masks[i, 1] & masks[j, 1])
             if m < MIN_SPOTS:
                 continue
@@ -99,15 +118,7 @@ def best_pairs(vectors: Floats, n_vectors: int, masks: Words, n: int, px: float,
             area = np.sqrt(cx * cx + cy * cy + cz * cz)
             if area < 0.5 * np.sqrt(dot(a, a) * dot(b, b)):
                 continue
-            value = n * divergence(m / n, min(0.9, window * area)) - 2.0 * np.log(area)
-            if have == size and not (value > values[size - 1]):
-                continue
-            o = have if have < size else size - 1
-            while o > 0 and values[o - 1] < value:
-                values[o] = values[o - 1]
-                chosen[o, 0], chosen[o, 1] = chosen[o - 1, 0], chosen[o - 1, 1]
-                o -= 1
-            values[o] = value
-            chosen[o, 0], chosen[o, 1] = i, j
-            have = min(size, have + 1)
+            value = n * divergence(m / n, min(MAX_CHANCE, window * area)) - 2.0 * np.log(area)
+            if have < size or value > values[size - 1]:
+                have = insert(chosen, values, have, (i, j, 0), value)
     return have
