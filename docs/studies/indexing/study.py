@@ -31,9 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import Context, registry
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline import Context, Graph, registry, run
 from pipeline.options import RunOptions
 from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import primitive_basis

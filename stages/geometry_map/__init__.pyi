@@ -1,0 +1,2 @@
+from .limit_resolution import LimitResolution as LimitResolution
+from .map_panels import MapPanels as MapPanels

@@ -1,0 +1,4 @@
+from .cells import Cells as Cells
+from .detector_shift import DetectorShift as DetectorShift
+from .int_diag import IntDiag as IntDiag
+from .merge import Merge as Merge

@@ -1,0 +1,11 @@
+from .bin import Bin as Bin
+from .from_message import FromMessage as FromMessage
+from .hit import HitFinder as HitFinder
+from .likelihood import Likelihood as Likelihood
+from .median_filter import MedianFilter as MedianFilter
+from .noise_filter import NoiseFilter as NoiseFilter
+from .peakfinder8 import Peakfinder8 as Peakfinder8
+from .peakfinder9 import Peakfinder9 as Peakfinder9
+from .restore import Restore as Restore
+from .validate import Validate as Validate
+from .zaef import Zaef as Zaef

@@ -1,0 +1,4 @@
+from .replay import Replay as Replay
+from .simulate import Simulate as Simulate
+from .zmq_req import ZmqReq as ZmqReq
+from .zmq_sub import ZmqSub as ZmqSub
