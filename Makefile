@@ -28,6 +28,8 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry pipeline stages
+	$(BIN)/python -m pytest -q tests/house
 
 test: check
 	$(BIN)/streamajig warm-up

@@ -33,7 +33,7 @@ _SPELLINGS = {
 _METAVARS = {"int": "N", "float": "X", "bool": "", "Path | None": "FILE"}
 
 
-def _serve(
+def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
     beamline: Beamline,
     *,
     bind: Annotated[

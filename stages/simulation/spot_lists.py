@@ -172,7 +172,7 @@ def reflections(unit_cell: UnitCell, d_min: float) -> tuple[Floats, Floats]:
     return hkl[inside].astype(np.float64), square[inside]
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what is wrong with an experiment, each named where it is asked for
     unit_cell: UnitCell,
     rng: np.random.Generator,
     n_spots: int,
