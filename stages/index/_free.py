@@ -42,8 +42,8 @@ class FreeSearch:
     margin_other
         By so much the S - lnN of every other lattice that was tried must be lower; else which one it is remains open.
     margin_axis
-        By so much the S - lnN of the lattice must be higher than that of two of its axes, whatever the third is. Right lattices
-        are above -1.5, but for a band of 2 %, where they are above -14; two right axes with a wrong third below -15.
+        By so much the S - lnN of the lattice must be higher than that of two of its axes, whatever the third is. It is
+        between what right lattices have and what two right axes with a wrong third one have.
     check_peaks
         Whether `min_explained` and `margin_other` count (False: --no-check-peaks).
     """

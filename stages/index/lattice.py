@@ -76,24 +76,22 @@ class FreeLattice(SearchParameters):
     cell twice too large loses ln 2 for each spot. exp(lnN) is how many lattices the spots can tell apart. Accepted:
     S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice,
     no other lattice within 5 of S - lnN, and a third axis that explains something: S - lnN of two axes alone, whatever the
-    third is, must not be higher by 8 or more. Two right axes and a wrong third one are below that by 15 to 200. `check_peaks`
-    is that part of the spots, and the lead over other lattices.
+    third is, must not be higher by 8 or more, which it is where two axes are right and the third is wrong. `check_peaks` is
+    that part of the spots, and the lead over other lattices.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
 
-    **Long axes.** `max_axis` is for the primitive cell; two of its axes must be shorter than 220 Angstrom. Of simulated stills
-    of a cell of 60, 70 and c Angstrom (120 spots, 25 % spurious), 100, 95, 93, 93 and 88 % are right with c of 200, 250, 300,
-    350 and 400 (1 wrong in 400); with c of 500 or 600, or of 300 and a `max_axis` of 200, none is found and none wrong. Of a
-    cell of 62, 110 and 198 Angstrom all are right with 60 spots, 87 % with 30 spots, 25 % of them spurious, none is wrong.
+    **Long axes.** `max_axis` is for the primitive cell; two of its axes must be shorter than 220 Angstrom. Of a lattice with a
+    longer axis none is found, and no wrong one either.
 
-    **Several lattices.** With `multi`. Of two or three of 100 spots each and 20 % spurious ones 97 % or more are found, of
-    lysozyme as well as of a hexagonal cell of 131 Angstrom.
+    **Several lattices.** With `multi`.
 
-    **Other beams.** A bandwidth of 1 % (standard deviation of the wavelength) does no harm; with 2 % about 80 % of stills of 60
-    spots are indexed, and at most 1 % get a wrong lattice; with 5 % hardly any. Electrons are not indexed without a cell: their
-    Ewald sphere is flat, the spots lie in one plane of the lattice or near it, and no third axis follows from them. Use
-    index/pairs, with the cell.
+    **Other beams.** A bandwidth of 1 % (standard deviation of the wavelength) does no harm; with 2 % some lattices are lost,
+    with 5 % nearly all. Electrons are not indexed without a cell: their Ewald sphere is flat, the spots lie in one plane of the
+    lattice or near it, and no third axis follows from them. Use index/pairs, with the cell.
+
+    What is found of which spots, and how fast, is measured in docs/studies/indexing.
 
     Publishes its method (after those upstream), no cell. Deterministic: no random numbers.
 

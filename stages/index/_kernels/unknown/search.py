@@ -14,7 +14,7 @@ from stages.index._kernels.unknown.likelihood import spread
 from stages.index._kernels.unknown.neighbours import to_best_neighbour
 from stages.index._kernels.unknown.nets import N_NETS, best_net, is_clear, is_significant, net_lead, score_net
 from stages.index._kernels.unknown.third_axis import COMPLETED, REFINED_FROM, complete
-from stages.index._kernels.unknown.transform import grid_points, summits, transform
+from stages.index._kernels.unknown.transform import N_COLUMNS, STEP, grid_points, summits, transform
 from stages.index._kernels.unknown.triples import best_pairs_of_vectors, best_triples
 from stages.index._kernels.unknown.tuples import (
     ACROSS,
@@ -58,8 +58,6 @@ NEAREST, SHRINK, GROW = 25.0, 0.97, 1.03
 """Vectors shorter than the first are always looked for; by the factors their greatest length is fitted to the work."""
 LATER_WORK = 3.0
 """The transforms of later rounds may cost so many times what the first may."""
-STEP = 0.3
-"""Steps of a grid, in indices of the spot that is farthest out."""
 
 N_VECTORS, N_TRIPLES, N_PAIRS = 28, 64, 24
 """So many vectors, triples and pairs of them are kept. More vectors than those of the highest summits make chance triples."""
@@ -103,7 +101,7 @@ def begin(n: int) -> State:
         no_candidate(),
         Tried(np.empty((N_TRIED, 3, 3)), np.empty(N_TRIED), np.zeros(1, np.int64)),
         Vectors(np.empty((N_VECTORS, 4)), np.empty((N_VECTORS, 2), np.uint64), np.zeros(1, np.int64)),
-        Grid(np.empty((N_FOUND, 5)), np.empty((N_SUMMITS, 4))),
+        Grid(np.empty((N_FOUND, N_COLUMNS)), np.empty((N_SUMMITS, 4))),
         workspace(n),
     )
 

@@ -10,7 +10,7 @@ from stages.index._kernels.unknown.bases import allowed, dot, same_basis
 from stages.index._kernels.unknown.fit import FIRST_ERROR, FIRST_FRACTION, refine
 from stages.index._kernels.unknown.likelihood import limit_model
 from stages.index._kernels.unknown.residuals import centre
-from stages.index._kernels.unknown.transform import summits, transform
+from stages.index._kernels.unknown.transform import STEP, summits, transform
 from stages.index._kernels.unknown.tuples import (
     ACROSS,
     ALONG,
@@ -40,8 +40,6 @@ PART_OF_WORK = 0.3
 """A transform for a third axis may cost that part of the first transform of a frame."""
 FEWEST_SPOTS = 10
 """Of so few spots on the net none is left out of the transform."""
-STEP = 0.3
-"""Steps of a grid, in indices of the spot that is farthest out."""
 MIN_SINE = 0.2
 """Two axes span a net if the sine of their angle is larger."""
 SAME_VALUE = 0.02

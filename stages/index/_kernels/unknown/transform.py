@@ -8,6 +8,12 @@ from stages.compute.kernel import FAST, kernel
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
+VALUE, X, Y, Z, PHASE, N_COLUMNS = range(6)  # columns of what a transform finds
+STEP, STEP_CUBED = 0.3, 0.027
+"""The step of a grid in indices of the spot that is farthest out, and its cube."""
+NEAR = 1.6
+"""Points nearer than so many steps in x, y and z belong to one summit."""
+
 
 @kernel
 def waves(q: Floats, n: int, step: float, count: int, cosine: Singles, sine: Singles) -> None:
@@ -44,13 +50,13 @@ def row(cx: Singles, sx: Singles, c: Singles, s: Singles, n: int, count: int, su
 
 @kernel
 def keep_higher(found: Floats) -> int:
-    """Keep the higher half of the candidates (value in column 0); return how many that is."""
+    """Keep the higher half of the points; return how many that is."""
     n = found.shape[0]
-    limit = found[np.argsort(-found[:, 0])[n // 2], 0]  # np.sort would be one more sort to compile
+    limit = found[np.argsort(-found[:, VALUE])[n // 2], VALUE]  # np.sort would be one more sort to compile
     kept = 0
     for i in range(n):
-        if found[i, 0] > limit:
-            for x in range(5):
+        if found[i, VALUE] > limit:
+            for x in range(N_COLUMNS):
                 found[kept, x] = found[i, x]
             kept += 1
     return kept
@@ -122,25 +128,25 @@ def transform(
                                 if have == capacity:
                                     have = keep_higher(found)
                                     for i in range(have):
-                                        lowest = min(lowest, found[i, 0]) if i > 0 else found[i, 0]
+                                        lowest = min(lowest, found[i, VALUE]) if i > 0 else found[i, VALUE]
                                     limit = max(limit, np.float32(lowest * lowest))
-                                found[have, 0] = value
-                                found[have, 1] = x * steps[0] if side == 0 else -x * steps[0]
-                                found[have, 2] = y * steps[1]
-                                found[have, 3] = z * steps[2]
-                                found[have, 4] = phase
+                                found[have, VALUE] = value
+                                found[have, X] = x * steps[0] if side == 0 else -x * steps[0]
+                                found[have, Y] = y * steps[1]
+                                found[have, Z] = z * steps[2]
+                                found[have, PHASE] = phase
                                 have += 1
     return have
 
 
 @kernel
 def summits(found: Floats, n: int, steps: Floats, peaks: Floats) -> int:
-    """Thin the candidates out to one a summit, highest first, into `peaks` (m, 4: t and phase in turns); how many."""
-    order = np.argsort(-found[:n, 0])
+    """Thin the points out to one a summit, highest first, into `peaks` (m, 4: t and phase in turns); how many."""
+    order = np.argsort(-found[:n, VALUE])
     kept = 0
-    near_x, near_y, near_z = 1.6 * steps[0], 1.6 * steps[1], 1.6 * steps[2]
+    near_x, near_y, near_z = NEAR * steps[0], NEAR * steps[1], NEAR * steps[2]
     for i in order:
-        x, y, z = found[i, 1], found[i, 2], found[i, 3]
+        x, y, z = found[i, X], found[i, Y], found[i, Z]
         new = True
         for o in range(kept):
             dx, dy, dz = peaks[o, 0] - x, peaks[o, 1] - y, peaks[o, 2] - z
@@ -149,7 +155,7 @@ def summits(found: Floats, n: int, steps: Floats, peaks: Floats) -> int:
                 break
         if new:
             peaks[kept, 0], peaks[kept, 1], peaks[kept, 2] = x, y, z
-            peaks[kept, 3] = found[i, 4] / (2.0 * np.pi)
+            peaks[kept, 3] = found[i, PHASE] / (2.0 * np.pi)
             kept += 1
             if kept == peaks.shape[0]:
                 break
@@ -158,5 +164,5 @@ def summits(found: Floats, n: int, steps: Floats, peaks: Floats) -> int:
 
 @kernel
 def grid_points(radius: float, q: float, q_z: float) -> float:
-    """How many vectors of length up to `radius` (half ball) the spots can tell apart, 0.3 of an index each."""
-    return float(2.0 / 3.0 * np.pi * radius**3 * q * q * max(q_z, 0.3 / radius) / 0.027)
+    """How many vectors of length up to `radius` (half ball) the spots can tell apart, STEP of an index each."""
+    return float(2.0 / 3.0 * np.pi * radius**3 * q * q * max(q_z, STEP / radius) / STEP_CUBED)
