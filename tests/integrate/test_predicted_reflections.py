@@ -145,7 +145,7 @@ def test_a_finder_follows_the_geometry_from_frame_to_frame():
     finder = PanelFinder.of(geom)
     assert PanelFinder.of(geom, finder) is finder
     hotter = PanelFinder.of(replace(geom, photon_energy_ev=12000.0), finder)
-    assert hotter.members is finder.members
+    assert hotter.lists is finder.lists
     assert hotter.max_q_per_angstrom == pytest.approx(finder.max_q_per_angstrom * 12000.0 / 9500.0)
     moved = replace(geom, origin_m=geom.origin_m + np.array([0, 0, 0.1]))
     assert PanelFinder.of(moved, finder).max_q_per_angstrom < 0.7 * finder.max_q_per_angstrom
