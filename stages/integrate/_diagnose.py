@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.integrate._kernels import integrate as kernel
+from stages.integrate._kernels.marks import BAD as MARKED_BAD
+from stages.integrate._kernels.marks import CLAIM, RELEASE, mark_one
+from stages.integrate._kernels.tuples import (
+    FS,
+    IMPLAUSIBLE,
+    INTENSITY,
+    LEVEL,
+    N_FIT,
+    SATURATED,
+    SIGMA,
+    SLOPE_FS,
+    SLOPE_SS,
+    SS,
+    UNMEASURABLE,
+    VARIANCE,
+    Circles,
+    Measured,
+    Pixels,
+)
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 from stages.records.crystal import Reflections
 from stages.records.diagnosis import BAD, BESIDE, CIRCLE, CLAIMED, OUTSIDE, RING, Diagnosis
@@ -18,6 +36,15 @@ from stages.records.geometry import DetGeom
 RANDOM_PART = 0.01
 _NEGATIVE, _IMPLAUSIBLE, _STRONG = -3.0, -5.0, 3.0
 _WORDS = ("none", "all", "random", "strong", "negative", "implausible")
+
+
+class Outcome(NamedTuple):
+    """What became of n reflections: int32 (n, 3) indices, intensity and sigma, and whether they were measured."""
+
+    hkl: NDArray[np.int32]
+    intensity: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    measured: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,13 +73,11 @@ class Condition:
 
     def holds(
         self,
-        hkl: NDArray[np.int32],
-        intensity: NDArray[np.float64],
-        sigma: NDArray[np.float64],
-        measured: NDArray[np.bool_],
+        outcome: Outcome,
         chance: np.random.Generator,
     ) -> NDArray[np.bool_]:
         """Say of each reflection whether it is to be shown; only indices ask for those that were not measured."""
+        hkl, intensity, sigma, measured = outcome
         if self.indices is not None:
             return np.asarray((hkl == self.indices).all(axis=1))
         if self.word == "all":
@@ -81,47 +106,32 @@ class Diagnostician:
         """Whether there is anything left to show."""
         return self._condition.word != "none" and self._left > 0
 
-    def choose(
-        self,
-        hkl: NDArray[np.int32],
-        intensity: NDArray[np.float64],
-        sigma: NDArray[np.float64],
-        measured: NDArray[np.bool_],
-    ) -> NDArray[np.int64]:
+    def choose(self, outcome: Outcome) -> NDArray[np.int64]:
         """Return the numbers of the reflections to show, and count them as shown."""
-        chosen = np.flatnonzero(self._condition.holds(hkl, intensity, sigma, measured, self._chance))[: self._left]
+        chosen = np.flatnonzero(self._condition.holds(outcome, self._chance))[: self._left]
         self._left -= len(chosen)
         return chosen
 
 
 @dataclass(frozen=True, eq=False)
 class Looking:
-    """What a diagnosis needs of the integration: the arrays with all peaks marked, and how it sums.
-
-    `arrays`: (flat, table, row of each panel, marks) of each data array, as the kernels take them.
-    """
+    """What a diagnosis needs of the integration: the arrays with all peaks marked, and whether circles are centred."""
 
     geom: DetGeom
-    arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]]
-    inner: NDArray[np.int64]
-    ring: NDArray[np.int64]
-    half: int
-    max_adu: NDArray[np.float64]
+    arrays: list[Pixels]
+    circles: Circles
     cen: bool
-    grad: bool
 
-    def diagnosis(
-        self, predicted: Reflections, number: int, found: tuple[float, float, float, float], status: int
-    ) -> Diagnosis:
-        """Show a reflection; `found` is its intensity, sigma, fs and ss."""
+    def diagnosis(self, predicted: Reflections, measured: Measured, number: int) -> Diagnosis:
+        """Show a reflection, by its number among those of its crystal."""
         panel = int(predicted.panel[number])
         h, k, l = (int(index) for index in predicted.hkl[number])  # noqa: E741
-        intensity, sigma, fs, ss = found
         at = (float(predicted.fs[number]), float(predicted.ss[number]))
-        if status == kernel.UNMEASURABLE:
-            fs, ss = at
-        fit = np.zeros(8)
-        pixels, kinds = self._box(panel, fs, ss, at, fit, measured=status != kernel.UNMEASURABLE)
+        result, status = measured.results[number], int(measured.status[number])
+        fs, ss, fit = at[0], at[1], np.zeros(N_FIT)
+        if status != UNMEASURABLE:
+            fs, ss, fit = result[FS], result[SS], measured.fits[number]
+        pixels, kinds = self._box(panel, fs, ss, at)
         return Diagnosis(
             (h, k, l),
             self.geom.panels[panel].name,
@@ -129,62 +139,51 @@ class Looking:
             ss,
             (fs - at[0], ss - at[1]),
             _verdict(status),
-            intensity,
-            sigma,
-            (float(fit[0]), float(fit[1]), float(fit[2])),
-            float(fit[3]),
+            result[INTENSITY],
+            result[SIGMA],
+            (float(fit[LEVEL]), float(fit[SLOPE_FS]), float(fit[SLOPE_SS])),
+            float(fit[VARIANCE]),
             pixels,
             kinds,
         )
 
     def _box(
-        self,
-        panel: int,
-        fs: float,
-        ss: float,
-        predicted: tuple[float, float],
-        fit: NDArray[np.float64],
-        *,
-        measured: bool,
+        self, panel: int, fs: float, ss: float, predicted: tuple[float, float]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-        """The pixels of the box, and what each is; the background's fit goes into `fit`, made again as it was made."""
-        flat, table, row_of_panel, marks = next(a for a in self.arrays if a[2][panel] >= 0)
-        where = table[row_of_panel[panel]]
+        """The pixels of the box, and what each is."""
+        flat, table, row_of_panel, marks = next(a for a in self.arrays if a.row_of_panel[panel] >= 0)
+        inner, ring, half = self.circles
+        row = int(row_of_panel[panel])
+        where = table[row]
         width, height, start = (int(where[i]) for i in (WIDTH, HEIGHT, START))
         x0, y0 = math.floor(fs), math.floor(ss)
-        own = (row_of_panel[panel : panel + 1], np.array(predicted[:1]), np.array(predicted[1:]))
-        size, starts = table[:, WIDTH : HEIGHT + 1], table[:, START]
         if self.cen:  # as in the kernel, where its own claim is taken away meanwhile
-            kernel.mark(*own, size, starts, self.inner, marks, np.uint8(255))
-        if measured:
-            kernel.fit_background(flat, where, marks, x0, y0, self.ring, self.grad, self.max_adu[panel], fit)
-        around = 2 * self.half + 1
+            mark_one(table, row, *predicted, inner, marks, RELEASE)
+        around = 2 * half + 1
         pixels, kinds = np.full((around, around), np.nan), np.full((around, around), OUTSIDE, np.uint8)
         part = np.full((around, around), BESIDE, np.uint8)
-        for offsets, kind in ((self.inner, CIRCLE), (self.ring, RING)):
-            part[offsets[:, 1] + self.half, offsets[:, 0] + self.half] = kind
+        for offsets, kind in ((inner, CIRCLE), (ring, RING)):
+            part[offsets[:, 1] + half, offsets[:, 0] + half] = kind
         for j, i in np.ndindex(around, around):
-            x, y = x0 + i - self.half, y0 + j - self.half
+            x, y = x0 + i - half, y0 + j - half
             if not (0 <= x < width and 0 <= y < height):
                 continue
             pixels[j, i] = flat[where[OFFSET] + y * where[STRIDE_SS] + x * where[STRIDE_FS]]
             claims = int(marks[start + y * width + x])
             allowed = 1 if part[j, i] == CIRCLE and not self.cen else 0
-            if claims >= kernel.BAD or not math.isfinite(pixels[j, i]):
+            if claims >= MARKED_BAD or not math.isfinite(pixels[j, i]):
                 kinds[j, i] = BAD
             elif part[j, i] != BESIDE and claims > allowed:
                 kinds[j, i] = CLAIMED
             else:
                 kinds[j, i] = part[j, i]
         if self.cen:
-            kernel.mark(*own, size, starts, self.inner, marks, np.uint8(1))
+            mark_one(table, row, *predicted, inner, marks, CLAIM)
         return pixels, kinds
 
 
 def _verdict(status: int) -> str:
-    if status == kernel.UNMEASURABLE:
+    if status == UNMEASURABLE:
         return "not measured"
-    words = [
-        word for bit, word in ((kernel.SATURATED, "saturated"), (kernel.IMPLAUSIBLE, "implausible")) if status & bit
-    ]
+    words = [word for bit, word in ((SATURATED, "saturated"), (IMPLAUSIBLE, "implausible")) if status & bit]
     return " and ".join(words) or "kept"

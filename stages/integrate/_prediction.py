@@ -5,15 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from stages.prediction.predict import (
-    REACH,
-    REACH_OF_PAIRS,
-    PanelFinder,
-    check_crystal,
-    predict,
-    profile_radius,
-    resolution_limit,
-)
+from stages.prediction.estimates import profile_radius, resolution_limit
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import REACH, REACH_OF_PAIRS, check_crystal, predict
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList

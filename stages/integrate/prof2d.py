@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -11,7 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from pipeline import Context, stage
 from stages.compute.pixel_types import PIXEL_TYPES
-from stages.integrate._kernels import integrate as kernel
+from stages.integrate._kernels import profile as kernel
+from stages.integrate._kernels.tuples import UNMEASURABLE, Measured, Pixels, Places
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate.rings import RunningRings
 
@@ -64,57 +63,16 @@ class RunningProf2d(RunningRings):
     """The profile fitting of one replica."""
 
     def _measure(
-        self,
-        arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
-        panel: NDArray[np.int32],
-        fs: NDArray[np.float64],
-        ss: NDArray[np.float64],
-        adu_per_photon: NDArray[np.float64],
-        results: NDArray[np.float64],
-        status: NDArray[np.int64],
+        self, arrays: list[Pixels], places: Places, adu_per_photon: NDArray[np.float64], measured: Measured
     ) -> None:
-        stage = self._stage
-        fits = np.zeros((len(panel), 8))
-        sums = np.zeros((2, len(self._inner)))
-        for flat, where, row_of_panel, marks in arrays:
-            kernel.collect_profile(
-                flat,
-                where,
-                row_of_panel,
-                marks,
-                panel,
-                fs,
-                ss,
-                self._inner,
-                self._ring,
-                self._half,
-                adu_per_photon,
-                self._max_adu,
-                stage.cen,
-                stage.sat,
-                results,
-                status,
-                fits,
-                sums,
-            )
-        shape = np.divide(sums[0], sums[1], out=np.zeros(len(self._inner)), where=sums[1] > 0.0)
+        stage, inner = self._stage, self._circles.inner
+        self._sum(arrays, places, adu_per_photon, measured)
+        sums = np.zeros((2, len(inner)))
+        for pixels in arrays:
+            kernel.collect_profile(pixels, places, inner, stage.cen, stage.sat, measured, sums)
+        shape = np.divide(sums[0], sums[1], out=np.zeros(len(inner)), where=sums[1] > 0.0)
         if not shape.sum() > 0.0:
-            status[:] = kernel.UNMEASURABLE
+            measured.status[:] = UNMEASURABLE
         shape /= max(shape.sum(), 1e-300)
-        for flat, where, row_of_panel, marks in arrays:
-            kernel.fit_profile(
-                flat,
-                where,
-                row_of_panel,
-                marks,
-                panel,
-                fs,
-                ss,
-                self._inner,
-                adu_per_photon,
-                stage.cen,
-                shape,
-                results,
-                status,
-                fits,
-            )
+        for pixels in arrays:
+            kernel.fit_profile(pixels, places, inner, adu_per_photon, stage.cen, shape, measured)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,31 @@ from pydantic.dataclasses import dataclass
 from pipeline import Context, stage
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.integrate._containment import Containment
-from stages.integrate._diagnose import Condition, Diagnostician, Looking
-from stages.integrate._kernels import integrate as kernel
+from stages.integrate._diagnose import Condition, Diagnostician, Looking, Outcome
+from stages.integrate._kernels import rings as kernel
+from stages.integrate._kernels.marks import BAD, CLAIM, RELEASE, mark
+from stages.integrate._kernels.tuples import (
+    BACKGROUND,
+    FS,
+    IMPLAUSIBLE,
+    INTENSITY,
+    MEASURED,
+    MOMENT,
+    PEAK,
+    SATURATED,
+    SIGMA,
+    SS,
+    TOTAL,
+    UNMEASURABLE,
+    WHOLE,
+    Circles,
+    Measured,
+    Pixels,
+    Places,
+)
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate._prediction import Predictor, without_reflections
-from stages.pixels.tables import Flattener, PackedMask, packed_starts
+from stages.pixels.tables import Flattener, PackedMask
 from stages.records.crystal import Crystals, Reflections
 from stages.records.diagnosis import Diagnosis
 from stages.records.geometry import DetGeom, Panel
@@ -86,12 +105,10 @@ class RunningRings:
         self._predictor = Predictor(stage.options)
         self._flatten = Flattener()
         self._pack_mask = PackedMask()
-        self._inner, self._ring = ring_offsets(stage.int_radius)
-        self._half = int(stage.int_radius[2])
-        self._containment = Containment.of(self._inner, self._ring) if stage.correct_tails else None
+        inner, ring = ring_offsets(stage.int_radius)
+        self._circles = Circles(inner, ring, int(stage.int_radius[2]))
+        self._containment = Containment.of(inner, ring) if stage.correct_tails else None
         self._panels: tuple[Panel, ...] | None = None
-        self._size: NDArray[np.int64] = np.zeros((0, 2), np.int64)
-        self._start: NDArray[np.int64] = np.zeros(0, np.int64)
         self._max_adu: NDArray[np.float64] = np.zeros(0)
         self._marks: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
@@ -114,109 +131,84 @@ class RunningRings:
         flattened = self._flatten(image, geom)
         self._prepare(geom)
         if len(predicted) == 1:
-            panel, fs, ss = predicted[0].panel, predicted[0].fs, predicted[0].ss
+            places = Places(predicted[0].panel, predicted[0].fs, predicted[0].ss)
         else:
-            panel, fs, ss = (np.concatenate([getattr(r, name) for r in predicted]) for name in ("panel", "fs", "ss"))
-        results = np.zeros((len(panel), 9))
-        status = np.full(len(panel), kernel.UNMEASURABLE, np.int64)
+            places = Places(*(np.concatenate([getattr(r, name) for r in predicted]) for name in Places._fields))
+        measured = Measured.nothing(len(places.panel))
         adu_per_photon = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
-        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(1))
-        where = []
+        arrays = []
         for table, flat in flattened:
             row_of_panel = np.full(len(geom.panels), -1, np.int64)
             row_of_panel[table.panel] = np.arange(len(table.panel))
-            where.append((flat, table.where, row_of_panel, self._marks))
+            arrays.append(Pixels(flat, table.where, row_of_panel, self._marks))
+        for pixels in arrays:
+            mark(pixels, places, self._circles.inner, CLAIM)
+        of_each = []
         begin = 0
         for one in predicted:
             part = slice(begin, begin + len(one))
-            self._measure(where, panel[part], fs[part], ss[part], adu_per_photon, results[part], status[part])
+            own = Measured(*(array[part] for array in measured))
+            self._measure(arrays, Places(*(array[part] for array in places)), adu_per_photon, own)
+            of_each.append((one, own))
             begin = part.stop
-        ends = np.cumsum([len(r) for r in predicted])[:-1]
-        of_each = list(zip(predicted, np.split(results, ends), np.split(status, ends), strict=True))
-        kept = [self._kept(one, values, what) for one, values, what in of_each]
+        kept = [self._kept(one, own) for one, own in of_each]
         if self._diagnostician.is_wanted:
-            shown = [self._diagnoses(where, geom, *one) for one in of_each]
+            shown = [self._diagnoses(arrays, geom, one, own) for one, own in of_each]
             kept = [replace(one, diagnoses=some) for one, some in zip(kept, shown, strict=True)]
-        kernel.mark(panel, fs, ss, self._size, self._start, self._inner, self._marks, np.uint8(255))
+        for pixels in arrays:
+            mark(pixels, places, self._circles.inner, RELEASE)
         return kept
 
     def _diagnoses(
-        self,
-        arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
-        geom: DetGeom,
-        predicted: Reflections,
-        results: NDArray[np.float64],
-        status: NDArray[np.int64],
+        self, arrays: list[Pixels], geom: DetGeom, predicted: Reflections, measured: Measured
     ) -> tuple[Diagnosis, ...]:
         """Show the reflections that int_diag asks for, while all peaks are marked."""
-        stage = self._stage
-        looking = Looking(
-            geom, arrays, self._inner, self._ring, self._half, self._max_adu, stage.cen, stage.has_sloping_background
-        )
-        measured = status != kernel.UNMEASURABLE
-        chosen = self._diagnostician.choose(predicted.hkl, results[:, 0], results[:, 1], measured)
-        return tuple(
-            looking.diagnosis(
-                predicted, n, (results[n, 0], results[n, 1], results[n, 4], results[n, 5]), int(status[n])
-            )
-            for n in chosen.tolist()
-        )
+        looking = Looking(geom, arrays, self._circles, self._stage.cen)
+        results = measured.results
+        outcome = Outcome(predicted.hkl, results[:, INTENSITY], results[:, SIGMA], measured.status != UNMEASURABLE)
+        chosen = self._diagnostician.choose(outcome)
+        return tuple(looking.diagnosis(predicted, measured, n) for n in chosen.tolist())
 
     def _measure(
-        self,
-        arrays: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]],
-        panel: NDArray[np.int32],
-        fs: NDArray[np.float64],
-        ss: NDArray[np.float64],
-        adu_per_photon: NDArray[np.float64],
-        results: NDArray[np.float64],
-        status: NDArray[np.int64],
+        self, arrays: list[Pixels], places: Places, adu_per_photon: NDArray[np.float64], measured: Measured
     ) -> None:
-        """Measure one crystal's reflections, all peaks being marked; `arrays` is what kernels want to know of each array."""
-        stage = self._stage
-        for flat, where, row_of_panel, marks in arrays:
+        """Measure one crystal's reflections, all peaks being marked."""
+        self._sum(arrays, places, adu_per_photon, measured)
+
+    def _sum(
+        self, arrays: list[Pixels], places: Places, adu_per_photon: NDArray[np.float64], measured: Measured
+    ) -> None:
+        grad = self._stage.has_sloping_background
+        for pixels in arrays:
             kernel.integrate(
-                flat,
-                where,
-                row_of_panel,
-                marks,
-                panel,
-                fs,
-                ss,
-                self._inner,
-                self._ring,
-                self._half,
-                adu_per_photon,
-                self._max_adu,
-                stage.cen,
-                stage.has_sloping_background,
-                results,
-                status,
+                pixels, places, self._circles, adu_per_photon, self._max_adu, self._stage.cen, grad, measured
             )
 
-    def _kept(self, predicted: Reflections, results: NDArray[np.float64], status: NDArray[np.int64]) -> Reflections:
-        saturated = (status & kernel.SATURATED) > 0
-        implausible = (status & kernel.IMPLAUSIBLE) > 0
+    def _kept(self, predicted: Reflections, measured: Measured) -> Reflections:
+        results, status = measured.results, measured.status
+        saturated = (status & SATURATED) > 0
+        implausible = (status & IMPLAUSIBLE) > 0
         if not self._stage.sat:
             implausible &= ~saturated
-        wanted = (status == kernel.MEASURED) | (saturated & ~implausible if self._stage.sat else False)
+        wanted = (status == MEASURED) | (saturated & ~implausible if self._stage.sat else False)
         kept = np.flatnonzero(wanted)
-        intensity, sigma, peak, background, fs, ss, moment, whole, total = np.ascontiguousarray(results[kept].T)
+        columns = np.ascontiguousarray(results[kept].T)
+        intensity, sigma = columns[INTENSITY], columns[SIGMA]
         if self._containment is not None:
-            strong = (intensity > STRONG * sigma) & (whole > 0) & ~saturated[kept]
-            caught = self._containment.from_spots(total[strong], moment[strong])
+            strong = (intensity > STRONG * sigma) & (columns[WHOLE] > 0) & ~saturated[kept]
+            caught = self._containment.from_spots(columns[TOTAL, strong], columns[MOMENT, strong])
             intensity, sigma = intensity / caught, sigma / caught
             if self._diagnostician.is_wanted:
-                results[:, :2] /= caught
+                results[:, [INTENSITY, SIGMA]] /= caught
         return Reflections(
             predicted.hkl[kept],
             predicted.panel[kept],
-            fs,
-            ss,
+            columns[FS],
+            columns[SS],
             intensity,
             sigma,
-            peak,
-            background,
+            columns[PEAK],
+            columns[BACKGROUND],
             predicted.excitation_error_per_angstrom[kept],
             predicted.partiality[kept],
             int(saturated.sum()),
@@ -224,16 +216,13 @@ class RunningRings:
         )
 
     def _prepare(self, geom: DetGeom) -> None:
-        """Make what depends on the panels alone: sizes, packed order, a map of marks with the bad pixels alone."""
+        """Make what depends on the panels alone: a map of marks with the bad pixels alone, and where pixels saturate."""
         version = self._pack_mask.version
         mask = self._pack_mask(geom)
         if version != self._pack_mask.version:
-            self._marks = (mask != 0) * np.uint8(kernel.BAD)
+            self._marks = (mask != 0) * np.uint8(BAD)
         if self._panels is geom.panels:
             return
-        starts = packed_starts(geom.panels)
-        self._size = np.array([(panel.width, panel.height) for panel in geom.panels], np.int64)
-        self._start = starts[:-1].copy()
         self._max_adu = np.array([panel.max_adu for panel in geom.panels], np.float64)
         self._panels = geom.panels
 

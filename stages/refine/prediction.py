@@ -12,17 +12,10 @@ from pydantic import Field
 from pipeline import Context, stage
 from stages.lattices.cell import Lattice, lattice_rotations
 from stages.lattices.metric import allowed_metrics
-from stages.prediction.predict import (
-    FEWEST_PAIRS,
-    Pairs,
-    PanelFinder,
-    check_crystal,
-    pair_peaks,
-    predict,
-    profile_radius,
-    radius_of_pairs,
-    warm_up,
-)
+from stages.prediction.estimates import FEWEST_PAIRS, profile_radius, radius_of_pairs
+from stages.prediction.pairing import Pairs, pair_peaks
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import check_crystal, predict, warm_up
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
@@ -120,7 +113,6 @@ class RunningPrediction:
             return None
         bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
         bases[0], shifts[0] = real, shift
-        panels = kernel.Panels(finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
         for _ in range(stage.cycles):
             kernel.fit_chosen(
                 real,
@@ -135,7 +127,7 @@ class RunningPrediction:
                 stage.tolerance,
                 chosen,
                 kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
-                panels,
+                finder.panels,
             )
             before, chosen_before = pairs, chosen
             pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
@@ -151,7 +143,7 @@ class RunningPrediction:
             stage.excitation_weight,
             chosen,
             kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
-            panels,
+            finder.panels,
             at_both,
         )
         initial, final = float(at_both[0]), float(at_both[1])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.compute.rays import panels_of
 from stages.records.geometry import DetGeom
 from stages.simulation._kernels import photons as kernel
 
@@ -34,11 +35,8 @@ class FlatPanels:
                     self.start[n] += panel.min_ss * step
                 else:
                     self.start[n] += int(dim) * step
-        self._origin = geom.origin_m
-        self._normal = np.cross(geom.fs_m, geom.ss_m)
-        area = np.sum(self._normal**2, axis=1)[:, None]
-        self._dual_fs = np.cross(geom.ss_m, self._normal) / area
-        self._dual_ss = np.cross(self._normal, geom.fs_m) / area
+        size = np.stack([self.width, self.height], axis=1)
+        self._panels = panels_of(geom.origin_m, geom.fs_m, geom.ss_m, size)
         self._geom = geom
 
     def size(self, key: str) -> int:
@@ -64,18 +62,7 @@ class FlatPanels:
         """Panel (-1: none), fs and ss where rays from the specimen end."""
         panel = np.full(len(direction), -1, np.int32)
         fs, ss = np.zeros(len(direction)), np.zeros(len(direction))
-        kernel.meet_panels(
-            np.ascontiguousarray(direction),
-            self._origin,
-            self._normal,
-            self._dual_fs,
-            self._dual_ss,
-            self.width,
-            self.height,
-            panel,
-            fs,
-            ss,
-        )
+        kernel.meet_panels(np.ascontiguousarray(direction), self._panels, panel, fs, ss)
         return panel, fs, ss
 
 

@@ -15,7 +15,8 @@ from stages.integrate.predict_only import PredictOnly
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
 from stages.lattices.cell import Lattice
-from stages.prediction.predict import PanelFinder, predict
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
 from stages.records.header import Header
 from stages.records.image import Image

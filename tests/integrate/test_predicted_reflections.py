@@ -12,16 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lattices.cell import Lattice
-from stages.prediction._kernels import predict as kernel
-from stages.prediction.predict import (
-    DEFAULT_PROFILE_RADIUS,
-    PanelFinder,
-    pair_peaks,
-    predict,
-    profile_radius,
-    resolution_limit,
-    shortest_reciprocal_vector,
-)
+from stages.prediction._kernels.absences import CENTERING_CODES, is_absent
+from stages.prediction.centring import shortest_reciprocal_vector
+from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, resolution_limit
+from stages.prediction.pairing import pair_peaks
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystal
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
@@ -70,9 +66,9 @@ def test_centring_takes_away_its_absences_and_nothing_else(centering):
 
 
 def test_reflection_conditions_hold_for_every_index():
-    for code, centering in enumerate(kernel.CENTERING_CODES):
+    for code, centering in enumerate(CENTERING_CODES):
         for hkl in itertools.product(range(-4, 5), repeat=3):
-            assert kernel.is_absent(code, *hkl) == (not allowed(centering, *hkl)), (centering, hkl)
+            assert is_absent(code, *hkl) == (not allowed(centering, *hkl)), (centering, hkl)
 
 
 @pytest.mark.parametrize(("bandwidth", "divergence"), [(1e-3, 0.0), (0.02, 0.0), (0.0, 4e-3), (5e-3, 2e-3)])
@@ -149,7 +145,7 @@ def test_a_finder_follows_the_geometry_from_frame_to_frame():
     finder = PanelFinder.of(geom)
     assert PanelFinder.of(geom, finder) is finder
     hotter = PanelFinder.of(replace(geom, photon_energy_ev=12000.0), finder)
-    assert hotter.members is finder.members
+    assert hotter.lists is finder.lists
     assert hotter.max_q_per_angstrom == pytest.approx(finder.max_q_per_angstrom * 12000.0 / 9500.0)
     moved = replace(geom, origin_m=geom.origin_m + np.array([0, 0, 0.1]))
     assert PanelFinder.of(moved, finder).max_q_per_angstrom < 0.7 * finder.max_q_per_angstrom

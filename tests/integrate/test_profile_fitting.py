@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline import Context
 from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings
-from stages.prediction.predict import PanelFinder, predict
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystals, Reflections
 from stages.records.image import Image
 from stages.records.peaklist import PeakList

@@ -18,7 +18,9 @@ from stages.integrate.none import NoIntegration
 from stages.integrate.predict_only import PredictOnly
 from stages.integrate.rings import Rings
 from stages.lattices.cell import Lattice
-from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict, resolution_limit
+from stages.prediction.estimates import resolution_limit
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import REACH_OF_PAIRS, predict
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.image import Image
 from stages.records.peaklist import PeakList

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
 from stages.lattices.cell import Lattice, UnitCell, impose_bravais, lattice_rotations, misorientation
-from stages.prediction.predict import PanelFinder, predict
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
@@ -274,7 +275,7 @@ def test_the_derivatives_are_those_of_the_deviations():
     basis = symmetry.metrics * np.outer(lengths, lengths)
     reciprocal = np.linalg.inv(true).T.copy()
     shift = np.array([1e-4, 2e-4])
-    panels = kernel.Panels(finder.origin_m, finder.normal, finder.dual_fs, finder.dual_ss)
+    panels = finder.panels
 
     def deviations(step):
         real = np.empty((3, 3))
@@ -291,7 +292,7 @@ def test_the_derivatives_are_those_of_the_deviations():
         kernel.strain_of(basis[n], reciprocal, strains[n])
     for i in range(len(hkl)):
         kernel.gradients(
-            reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], peaks.panel[i], 2, panels, slopes[i]
+            reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], 2, panels[peaks.panel[i]], slopes[i]
         )
     for n in range(9):
         step = np.zeros(9)

@@ -12,7 +12,9 @@ import pytest
 from pipeline import Context
 from stages.files.geom.detector import Detector
 from stages.lattices.cell import Lattice, impose_bravais, lattice_rotations, misorientation
-from stages.prediction.predict import PanelFinder, predict, resolution_limit
+from stages.prediction.estimates import resolution_limit
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.header import Header

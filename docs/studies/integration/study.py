@@ -25,7 +25,8 @@ from stages.integrate.prof2d import Prof2d
 from stages.integrate.rings import Rings, RunningRings
 from stages.peaks.hit import HitFinder
 from stages.peaks.peakfinder8 import Peakfinder8
-from stages.prediction.predict import REACH_OF_PAIRS, PanelFinder, predict
+from stages.prediction.panel_finder import PanelFinder
+from stages.prediction.predict import REACH_OF_PAIRS, predict
 from stages.records import Crystal, Crystals, Image, PeakList
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus

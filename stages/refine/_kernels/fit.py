@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stages.compute.algebra import align, cholesky, cholesky_solve, copy, reciprocal, turn
 from stages.compute.kernel import kernel
+from stages.compute.rays import DUAL_FS, DUAL_SS, NORMAL, ORIGIN, cross, in_pixels, place
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -25,15 +26,6 @@ class Observed(NamedTuple):
     panel: Array
     fs: Array
     ss: Array
-
-
-class Panels(NamedTuple):
-    """Of each panel, (m, 3) each: corner in metres, unit normal, and the vectors that give fs and ss; see PanelFinder."""
-
-    origin: Array
-    normal: Array
-    dual_fs: Array
-    dual_ss: Array
 
 
 @kernel
@@ -107,27 +99,23 @@ def deviations(
     k: float,
     weight: float,
     observed: Observed,
-    panels: Panels,
+    panels: Array,
     out: Array,
 ) -> float:
     """Write (weighted excitation error, fs and ss predicted minus observed) of each pair to `out`; return R, their squares."""
     hkl, panel, fs, ss = observed.hkl, observed.panel, observed.fs, observed.ss
-    origin, normal, dual_fs, dual_ss = panels.origin, panels.normal, panels.dual_fs, panels.dual_ss
     total = 0.0
     for i in range(hkl.shape[0]):
-        p = panel[i]
+        own = panels[panel[i]]
         dx = hkl[i, 0] * star[0, 0] + hkl[i, 1] * star[1, 0] + hkl[i, 2] * star[2, 0]
         dy = hkl[i, 0] * star[0, 1] + hkl[i, 1] * star[1, 1] + hkl[i, 2] * star[2, 1]
         dz = hkl[i, 0] * star[0, 2] + hkl[i, 1] * star[1, 2] + hkl[i, 2] * star[2, 2] + k
         out[i, 0] = weight * (k - math.sqrt(dx * dx + dy * dy + dz * dz))
-        towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
-        ox, oy, oz = origin[p, 0] + shift[0], origin[p, 1] + shift[1], origin[p, 2]
-        t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards if towards != 0.0 else np.nan
+        ox, oy, oz = own[ORIGIN] + shift[0], own[ORIGIN + 1] + shift[1], own[ORIGIN + 2]
+        t, at_fs, at_ss = place(dx, dy, dz, ox, oy, oz, own)
         if not t > 0.0:
             return np.inf
-        x, y, z = t * dx - ox, t * dy - oy, t * dz - oz
-        out[i, 1] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z - fs[i]
-        out[i, 2] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z - ss[i]
+        out[i, 1], out[i, 2] = at_fs - fs[i], at_ss - ss[i]
         total += out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2
     return total
 
@@ -152,9 +140,8 @@ def gradients(
     k: float,
     weight: float,
     indices: Array,
-    p: int,
     num_shifts: int,
-    panels: Panels,
+    own: Array,
     out: Array,
 ) -> None:
     """Write the derivatives of one pair's three deviations by all parameters to `out` (3, n).
@@ -162,15 +149,13 @@ def gradients(
     A change of the metric by G_i moves g by g S_i, S_i = -1/2 B^T G_i B being one of `strains`, a turn about axis n by n x g.
     The ray d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
     """
-    origin, normal, dual_fs, dual_ss = panels.origin, panels.normal, panels.dual_fs, panels.dual_ss
     gx = indices[0] * star[0, 0] + indices[1] * star[1, 0] + indices[2] * star[2, 0]
     gy = indices[0] * star[0, 1] + indices[1] * star[1, 1] + indices[2] * star[2, 1]
     gz = indices[0] * star[0, 2] + indices[1] * star[1, 2] + indices[2] * star[2, 2]
     dx, dy, dz = gx, gy, gz + k
     length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    nx, ny, nz = normal[p, 0], normal[p, 1], normal[p, 2]
-    towards = nx * dx + ny * dy + nz * dz
-    t = (nx * (origin[p, 0] + shift[0]) + ny * (origin[p, 1] + shift[1]) + nz * origin[p, 2]) / towards
+    nx, ny, nz = own[NORMAL], own[NORMAL + 1], own[NORMAL + 2]
+    towards, t = cross(dx, dy, dz, own[ORIGIN] + shift[0], own[ORIGIN + 1] + shift[1], own[ORIGIN + 2], own)
     num_cell = strains.shape[0]
     for i in range(num_cell + 3):
         if i < num_cell:
@@ -186,15 +171,14 @@ def gradients(
         out[0, i] = -weight * (dx * mx + dy * my + dz * mz) / length
         ratio = (nx * mx + ny * my + nz * mz) / towards
         x, y, z = t * (mx - ratio * dx), t * (my - ratio * dy), t * (mz - ratio * dz)
-        out[1, i] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z
-        out[2, i] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z
+        out[1, i], out[2, i] = in_pixels(x, y, z, own)
     for j in range(num_shifts):
-        ratio = normal[p, j] / towards
+        ratio = own[NORMAL + j] / towards
         x, y, z = ratio * dx, ratio * dy, ratio * dz
         at = num_cell + 3 + j
         out[0, at] = 0.0
-        out[1, at] = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z - dual_fs[p, j]
-        out[2, at] = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z - dual_ss[p, j]
+        along_fs, along_ss = in_pixels(x, y, z, own)
+        out[1, at], out[2, at] = along_fs - own[DUAL_FS + j], along_ss - own[DUAL_SS + j]
 
 
 @kernel
@@ -236,7 +220,7 @@ def fit(
     iterations: int,
     tolerance: float,
     observed: Observed,
-    panels: Panels,
+    panels: Array,
 ) -> float:
     """Fit basis and shift, changed in place, to pairs of reflections and peaks; return the sum of squares left.
 
@@ -277,9 +261,8 @@ def fit(
                 k,
                 weight,
                 observed.hkl[i],
-                observed.panel[i],
                 num_shifts,
-                panels,
+                panels[observed.panel[i]],
                 slope,
             )
             for term in range(3):
@@ -360,7 +343,7 @@ def fit_chosen(
     tolerance: float,
     chosen: Array,
     observed: Observed,
-    panels: Panels,
+    panels: Array,
 ) -> float:
     """:func:`fit` to the chosen pairs; `metrics` (n, 3, 3) is scaled by the cell's lengths here."""
     basis = np.empty(metrics.shape)
@@ -410,7 +393,7 @@ def residuals(
     weight: float,
     chosen: Array,
     observed: Observed,
-    panels: Panels,
+    panels: Array,
     out: Array,
 ) -> None:
     """Write R over the chosen pairs to `out`, for each of several bases (n, 3, 3) and shifts (n, 2)."""

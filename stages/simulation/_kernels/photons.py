@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
+from stages.compute.rays import HEIGHT, ORIGIN, WIDTH, place
 
 Array = NDArray[Any]
 
@@ -125,39 +126,19 @@ def near_ewald_sphere(reciprocal: Array, k: float, width: float, q_max: float, h
 
 
 @kernel
-def meet_panels(
-    direction: Array,
-    origin: Array,
-    normal: Array,
-    dual_fs: Array,
-    dual_ss: Array,
-    width: Array,
-    height: Array,
-    panel_out: Array,
-    fs_out: Array,
-    ss_out: Array,
-) -> None:
+def meet_panels(direction: Array, panels: Array, panel_out: Array, fs_out: Array, ss_out: Array) -> None:
     """Find on which panel and where each ray from the specimen ends; panel -1 where it meets none.
 
-    The ray t d meets panel p where t = n.o / n.d; fs and ss are the components of t d - o along the dual vectors of the
-    panel's pixel steps. Where panels overlap the nearest one stops the ray.
+    `panels` is the table of :mod:`stages.compute.rays`. Where panels overlap the nearest one stops the ray.
     """
     for i in range(direction.shape[0]):
         nearest = np.inf
         panel_out[i] = -1
         dx, dy, dz = direction[i, 0], direction[i, 1], direction[i, 2]
-        for p in range(origin.shape[0]):
-            towards = normal[p, 0] * dx + normal[p, 1] * dy + normal[p, 2] * dz
-            if towards == 0.0:
-                continue
-            ox, oy, oz = origin[p, 0], origin[p, 1], origin[p, 2]
-            t = (normal[p, 0] * ox + normal[p, 1] * oy + normal[p, 2] * oz) / towards
-            if t <= 0.0 or t >= nearest:
-                continue
-            x, y, z = t * dx - ox, t * dy - oy, t * dz - oz
-            fs = dual_fs[p, 0] * x + dual_fs[p, 1] * y + dual_fs[p, 2] * z
-            ss = dual_ss[p, 0] * x + dual_ss[p, 1] * y + dual_ss[p, 2] * z
-            if 0.0 <= fs < width[p] and 0.0 <= ss < height[p]:
+        for p in range(panels.shape[0]):
+            own = panels[p]
+            t, fs, ss = place(dx, dy, dz, own[ORIGIN], own[ORIGIN + 1], own[ORIGIN + 2], own)
+            if 0.0 < t < nearest and 0.0 <= fs < own[WIDTH] and 0.0 <= ss < own[HEIGHT]:
                 nearest = t
                 panel_out[i], fs_out[i], ss_out[i] = p, fs, ss
 
