@@ -14,9 +14,6 @@ from stages.peaks._samples import GroupedSamples
 from stages.pixels.tables import PackedMask, PanelTable, RecentTables, are_the_same, packed_starts
 from stages.records.geometry import DetGeom
 
-MUCH = 0.1
-"""Samples are chosen anew when the number of good pixels has changed by more than this part."""
-
 
 class RingLayout:
     """Where the pixels of each ring are.
@@ -50,7 +47,6 @@ class RingLayout:
         self.ring_map: RingMap | None = None
         self._static_key: Any = None
         self._mask_version = -1
-        self._sampled_of = -1
         self._always_bad: tuple[NDArray[np.uint8], ...] = ()
         self._tables: list[PanelTable] = []
         self.samples = GroupedSamples()
@@ -73,9 +69,8 @@ class RingLayout:
             self._mask_version = self._mask.version
             self._describe_blocks(geom, self.ring_map)
             good = int(self.count[:-1].sum())
-            if self._sampled_of < 0 or abs(good - self._sampled_of) > MUCH * self._sampled_of:
-                self._choose_samples(geom)
-                self._sampled_of = good
+            if not self.samples.suit(good):
+                self._choose_samples(geom, good)
             self._tables = []
         if not are_the_same(tables, self._tables):
             self.samples.locate(tables, self.ring, len(self.count) - 1)
@@ -88,7 +83,8 @@ class RingLayout:
         blocks = [panel.height * -(-panel.width // ring_blocks.BLOCK) for panel in geom.panels]
         self._first_block = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64)
         self._block = np.empty((int(self._first_block[-1]), 3), np.int32)
-        self._mask_version = self._sampled_of = -1
+        self._mask_version = -1
+        self.samples = GroupedSamples()
         self._always_bad = ()
         self.version += 1
 
@@ -103,7 +99,7 @@ class RingLayout:
         starts = packed_starts(geom.panels)
         self.levels = ring_blocks.describe_blocks(ring_map.ring, bad, widths, starts, ring_map.num_rings, self._block)
 
-    def _choose_samples(self, geom: DetGeom) -> None:
+    def _choose_samples(self, geom: DetGeom, good: int) -> None:
         number = len(self.count) - 1
         wanted = ring_samples.SAMPLES_PER_RING, ring_samples.SAMPLES_PER_RING
         if self._fast:
@@ -112,4 +108,4 @@ class RingLayout:
         widths = np.array([panel.width for panel in geom.panels])
         n = ring_samples.choose_samples(self.ring, widths, packed_starts(geom.panels), self.count, *wanted, sample)
         places = sample[:n].copy()
-        self.samples.choose(places, self.ring[places], number)
+        self.samples.choose(places, self.ring[places], number, good)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from stages.peaks._kernels import samples as kernel
 from stages.pixels.tables import PanelTable
 
+MUCH = 0.1
+"""Samples are to be chosen anew when the number of good pixels has changed by more than this part."""
+
 
 class GroupedSamples:
     """Some pixels of each group (ring or cell), the same ones for every frame.
@@ -26,8 +29,16 @@ class GroupedSamples:
     value: NDArray[np.float32]
     first: NDArray[np.int64]
 
-    def choose(self, places: NDArray[np.int32], group: NDArray[Any], groups: int) -> None:
-        """Take these pixels (packed places, ascending); `group` tells the group of each."""
+    def __init__(self) -> None:
+        self._chosen_of = -1
+
+    def suit(self, good: int) -> bool:
+        """Return whether samples are chosen, from much the same number of good pixels."""
+        return self._chosen_of >= 0 and abs(good - self._chosen_of) <= MUCH * self._chosen_of
+
+    def choose(self, places: NDArray[np.int32], group: NDArray[Any], groups: int, good: int) -> None:
+        """Take these pixels (packed places, ascending) from `good` ones; `group` tells the group of each."""
+        self._chosen_of = good
         n = len(places)
         self._place = places
         self._slot = np.empty(n, np.int32)

@@ -37,8 +37,6 @@ TRUSTED = 12.0
 """Peaks of this significance tell the usual width of the frame's peaks."""
 FEWEST_WIDTHS = 5
 """With fewer such peaks there is no usual width."""
-MUCH = 0.1
-"""Samples are chosen anew when the number of good pixels has changed by more than this part."""
 LEAST_SEEN = 0.5
 """Part of a peak within the circle in which it is measured that must fall on good pixels."""
 
@@ -134,7 +132,6 @@ class RunningLikelihood:
         self._cells: PolarCells | None = None
         self._static_key: Any = None
         self._mask_version = -1
-        self._sampled_of = -1
         self._tables: list[PanelTable] = []
         self._samples = GroupedSamples()
         self._candidate = np.empty(1 << 15, np.int32)
@@ -204,7 +201,8 @@ class RunningLikelihood:
         self._label = np.zeros(len(cells.cell), np.int32)
         widest = max(panel.width for panel in geom.panels)
         self._lines = np.empty(squares.N_LINES * (widest + 4), np.float32)
-        self._mask_version = self._sampled_of = -1
+        self._mask_version = -1
+        self._samples = GroupedSamples()
 
     def _take_mask(self, mask: NDArray[np.uint8], geom: DetGeom) -> None:
         """Note which pixels are not to be looked at; choose samples among the others, if they are not much the same."""
@@ -224,14 +222,13 @@ class RunningLikelihood:
         self._bad_pixels = BadPixels(bad_places, cells.cell[bad_places])
         self._good = len(bad) - len(bad_places)
         widths = np.array([panel.width for panel in geom.panels])
-        if self._sampled_of >= 0 and abs(self._good - self._sampled_of) <= MUCH * self._sampled_of:
+        if self._samples.suit(self._good):
             return
-        self._sampled_of = self._good
         good_in = np.empty(cells.num_cells, np.int64)
         sample = np.empty(min(cells.num_cells * (SAMPLES_PER_CELL + 1), len(bad)), np.int32)
         n = background_cells.choose_samples(cells.cell, self._bad, widths, starts, SAMPLES_PER_CELL, good_in, sample)
         places = sample[:n].copy()
-        self._samples.choose(places, cells.cell[places], cells.num_cells)
+        self._samples.choose(places, cells.cell[places], cells.num_cells, self._good)
 
     def _raw(self, table: PanelTable, flat: NDArray[Any]) -> RawPixels:
         """Return an array as the kernels want it."""

@@ -28,6 +28,15 @@ WINDOW = 6
 SEEN_AROUND = WINDOW + 1
 """Of the square around a summit that is looked at; the peak's centre may be 3 pixels from it, and circles reach 4 further."""
 STEPS = 8
+"""A window is moved and widened so often at most."""
+FIRST_WINDOW, LEAST_WINDOW = 1.5, 0.8
+"""Widths of the window that is moved to the peak's centre, pixels."""
+MOST_STRETCH = 2.5
+"""No step is made longer by more than this factor."""
+FARTHEST_CENTRE = 3.0
+"""How far the centre may be from the summit along fs and ss, pixels."""
+SETTLED_WIDTH, SETTLED_SQ = 0.05, 4e-4
+"""The window has come to rest if its width changes by less, and the square of the step by less, pixels."""
 OFF_CENTRE = 1.0
 """By how much a summit may be less significant than the peak's centre."""
 
@@ -193,7 +202,7 @@ def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
     column = np.empty(size)
     column_first = np.empty(size)
     column_second = np.empty(size)
-    window = 1.5
+    window = FIRST_WINDOW
     at_fs = 0.0
     at_ss = 0.0
     sigma = window
@@ -226,13 +235,13 @@ def locate(seen: Array, fs: int, ss: int, widest: float, row: Array) -> bool:
             return False
         spread = max(0.5 * sum_sq / total, 0.01)
         sigma = math.sqrt(1.0 / max(1.0 / spread - 1.0 / (window * window), 1e-4))
-        stretch = min(1.0 + (sigma / window) ** 2, 2.5)
+        stretch = min(1.0 + (sigma / window) ** 2, MOST_STRETCH)
         at_fs += stretch * sum_fs / total
         at_ss += stretch * sum_ss / total
-        if abs(at_fs) > 3.0 or abs(at_ss) > 3.0:
+        if abs(at_fs) > FARTHEST_CENTRE or abs(at_ss) > FARTHEST_CENTRE:
             return False
-        before, window = window, min(max(sigma, 0.8), widest)
-        if abs(window - before) < 0.05 and sum_fs * sum_fs + sum_ss * sum_ss < 4e-4 * total * total:
+        before, window = window, min(max(sigma, LEAST_WINDOW), widest)
+        if abs(window - before) < SETTLED_WIDTH and sum_fs * sum_fs + sum_ss * sum_ss < SETTLED_SQ * total * total:
             break
     row[FS] = fs + at_fs
     row[SS] = ss + at_ss
