@@ -45,13 +45,15 @@ def measure(
     deviations, beyond MUCH of them, the highest pixel exceeds what the narrowest peak would have in one pixel: it is above 0
     for a defective pixel.
     """
+    raw, kind, where, is_bad = pixels  # taken apart here, because they are needed for every pixel
+    panel, parent, label = candidates.panel, candidates.parent, candidates.label
     usual, narrowest, widest = widths
     in_centre = math.erf(0.5 / (math.sqrt(2.0) * narrowest)) ** 2
     for i in range(summit_of.size):
         row = out[i]
         k = summit_of[i]
-        here = pixels.where[candidates.panel[k]]
-        g = gain[candidates.panel[k]]
+        here = where[panel[k]]
+        g = gain[panel[k]]
         own = row[SIGNIFICANCE] ** 2
         sigma = row[SIGMA]
         if not math.isnan(usual):
@@ -70,7 +72,7 @@ def measure(
             for x in range(centre_fs - half, centre_fs + half + 1):
                 if (x - row[FS]) ** 2 + (y - row[SS]) ** 2 > reach * reach:
                     continue
-                value = value_at(pixels, here, candidates, k, x, y)
+                value = value_at(raw, kind, here, is_bad, label, parent, k, x, y)
                 if math.isnan(value):
                     continue
                 part_fs = math.erf((x + 0.5 - row[FS]) * scale) - math.erf((x - 0.5 - row[FS]) * scale)

@@ -22,17 +22,15 @@ N_LINES = 7
 
 
 @kernel
-def load_row(pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, background: Background, out: Array) -> int:
-    """Copy row `ss` of panel `p` to ``out[2:width + 2]`` with the cell's mean for pixels that are bad or not finite.
+def load_row(  # 12 parameters: called for every row, where to take tuples apart costs time
+    raw: Array, kind: int, origin: int, step: int, begin: int, width: int, bad_place: Array, bad_cell: Array, k: int,
+    cell: Array, mean: Array, out: Array,
+) -> int:  # fmt: skip
+    """Copy one row of pixels to ``out[2:width + 2]`` with the cell's mean for those that are bad or not finite.
 
     The two places at either end repeat what is next to them. `k` is where the row's bad pixels begin in their list; returns
     where they end.
     """
-    raw, kind, where, _ = pixels
-    cell, mean = background.cell, background.mean
-    width, step = where[p, WIDTH], where[p, STRIDE_FS]
-    origin = where[p, OFFSET] + ss * where[p, STRIDE_SS]
-    begin = where[p, START] + ss * width
     row = out[2 : width + 2]
     if step == 1:
         copy_pixels(raw, kind, origin, row)
@@ -43,8 +41,8 @@ def load_row(pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, backgro
     if kind >= FIRST_FLOAT:
         for x in range(np.uint64(row.size)):
             finite &= abs(row[x]) <= LARGEST
-    while k < bad.place.size and bad.place[k] < begin + width:
-        row[bad.place[k] - begin] = mean[bad.cell[k]]
+    while k < bad_place.size and bad_place[k] < begin + width:
+        row[bad_place[k] - begin] = mean[bad_cell[k]]
         k += 1
     if not finite:
         for x in range(width):
@@ -52,26 +50,6 @@ def load_row(pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, backgro
                 row[x] = mean[cell[begin + x]]
     out[0] = out[1] = row[0]
     out[width + 2] = out[width + 3] = row[width - 1]
-    return k
-
-
-@kernel
-def load_pair(
-    pixels: RawPixels, p: int, ss: int, k: int, bad: BadPixels, background: Background, upper: Array, lower: Array
-) -> int:
-    """Load rows `ss` and `ss` + 1 of panel `p`; of rows that there are not, the last one is taken again.
-
-    Before, `upper` and `lower` hold the two rows above. Returns where the rows' bad pixels end in their list.
-    """
-    height = pixels.where[p, HEIGHT]
-    for row in (ss, ss + 1):
-        line = upper if row == ss else lower
-        if row < height:
-            k = load_row(pixels, p, row, k, bad, background, line)
-        elif row == ss:
-            line[:] = lower
-        else:
-            line[:] = upper
     return k
 
 
@@ -87,46 +65,7 @@ def any_square_above(columns: Array, limits: Array) -> bool:
 
 
 @kernel
-def list_candidates(
-    pixels: RawPixels,
-    cell: Array,
-    cell_limit: Array,
-    columns: Array,
-    limits: Array,
-    begin: int,
-    rows: int,
-    n: int,
-    out: Array,
-) -> int:
-    """List the good pixels of a row whose squares exceed their limits, and the pixels below them; return how many are listed.
-
-    `columns` are sums over the five pixels of each of a square's columns, `limits` those of the tiles, `begin` the row's first
-    packed place. `rows` is 1 if there is no row below, else 2. `n` are listed before; only those that fit are put in `out`.
-    """
-    is_bad = pixels.is_bad
-    width = limits.size
-    for left in range(0, width, WIDE):
-        right = min(left + WIDE, width)
-        if not any_square_above(columns[left : right + 4], limits[left:right]):
-            continue
-        for part in range(left, right, TILE_FS):
-            end = min(part + TILE_FS, right)
-            if not any_square_above(columns[part : end + 4], limits[part:end]):
-                continue
-            for x in range(part, end):
-                total = (columns[x] + columns[x + 4]) + (columns[x + 1] + columns[x + 3]) + columns[x + 2]
-                place = begin + x
-                if total > limits[x] and total > cell_limit[cell[place]]:
-                    for down in range(rows):
-                        if not is_bad[place + down * width]:
-                            if n < out.size:
-                                out[n] = place + down * width
-                            n += 1
-    return n
-
-
-@kernel
-def screen(
+def screen(  # long: in functions of their own, the loops over a row take a twentieth longer
     pixels: RawPixels, bad: BadPixels, background: Background, square_limits: SquareLimits, lines: Array, out: Array
 ) -> int:
     """List the candidates of one array's panels (packed places), panel by panel; return how many, also if `out` holds fewer.
@@ -137,20 +76,31 @@ def screen(
 
     `lines` (N_LINES (widest + 4), float32) is a buffer.
     """
-    where, cell = pixels.where, background.cell
+    raw, kind, where, is_bad = pixels
+    bad_place, bad_cell = bad
+    cell, mean, _ = background
     cell_limit, tile_limit, first_tile = square_limits
     n = 0
     for p in range(where.shape[0]):
-        width, height, start = where[p, WIDTH], where[p, HEIGHT], where[p, START]
+        width, height, start, step = where[p, WIDTH], where[p, HEIGHT], where[p, START], where[p, STRIDE_FS]
         tiles_across = (width + TILE_FS - 1) // TILE_FS
-        k = np.searchsorted(bad.place, start)
+        k = np.searchsorted(bad_place, start)
         room = width + 4
         upper = lines[:room]
         lower = lines[room : 2 * room]
         columns = lines[2 * room : 3 * room]
         limits = lines[6 * room : 6 * room + width]
         for ss in range(-2, height, 2):
-            k = load_pair(pixels, p, ss + 2, k, bad, background, upper, lower)
+            # the next pair: of rows that there are not, the last one is taken again
+            for row in (ss + 2, ss + 3):
+                line = upper if row == ss + 2 else lower
+                if row < height:
+                    origin, begin = where[p, OFFSET] + row * where[p, STRIDE_SS], start + row * width
+                    k = load_row(raw, kind, origin, step, begin, width, bad_place, bad_cell, k, cell, mean, line)
+                elif row == ss + 2:
+                    line[:] = lower
+                else:
+                    line[:] = upper
             # three sums of pairs go round
             begin = (3 + (ss // 2 + 1) % 3) * room
             here = lines[begin : begin + room]
@@ -172,8 +122,23 @@ def screen(
                 for left in range(0, width, TILE_FS):
                     limits[left : min(left + TILE_FS, width)] = tile_limit[tile]
                     tile += 1
-            rows = min(2, height - ss)
-            n = list_candidates(pixels, cell, cell_limit, columns, limits, start + ss * width, rows, n, out)
+            for left in range(0, width, WIDE):
+                right = min(left + WIDE, width)
+                if not any_square_above(columns[left : right + 4], limits[left:right]):
+                    continue
+                for part in range(left, right, TILE_FS):
+                    end = min(part + TILE_FS, right)
+                    if not any_square_above(columns[part : end + 4], limits[part:end]):
+                        continue
+                    for x in range(part, end):
+                        total = (columns[x] + columns[x + 4]) + (columns[x + 1] + columns[x + 3]) + columns[x + 2]
+                        place = start + ss * width + x
+                        if total > limits[x] and total > cell_limit[cell[place]]:
+                            for down in range(min(2, height - ss)):
+                                if not is_bad[place + down * width]:
+                                    if n < out.size:
+                                        out[n] = place + down * width
+                                    n += 1
     return n
 
 

@@ -42,17 +42,18 @@ OFF_CENTRE = 1.0
 
 
 @kernel
-def value_at(pixels: RawPixels, where: Array, candidates: Candidates, summit: int, fs: int, ss: int) -> float:
+def value_at(
+    raw: Array, kind: int, where: Array, is_bad: Array, label: Array, parent: Array, summit: int, fs: int, ss: int
+) -> float:
     """Return a pixel's value; NaN if it is off the panel, bad, not finite or part of another peak. `where` is a panel's row."""
     if fs < 0 or ss < 0 or fs >= where[WIDTH] or ss >= where[HEIGHT]:
         return np.nan
     place = where[START] + ss * where[WIDTH] + fs
-    if pixels.is_bad[place]:
+    if is_bad[place]:
         return np.nan
-    label = candidates.label[place]
-    if label > 0 and candidates.parent[label - 1] != summit:
+    if label[place] > 0 and parent[label[place] - 1] != summit:
         return np.nan
-    value = pixel(pixels.raw, pixels.kind, where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS])
+    value = pixel(raw, kind, where[OFFSET] + ss * where[STRIDE_SS] + fs * where[STRIDE_FS])
     return np.float64(value) if abs(value) <= LARGEST else np.nan
 
 

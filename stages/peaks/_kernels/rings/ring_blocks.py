@@ -88,26 +88,24 @@ def range_tables(bound: Array, sign: float, out: Array) -> None:
 
 
 @kernel
-def pixels_of(flat: Array, first: int, step: int, buffer: Array) -> Array:
-    """Return as many pixels as `buffer` holds, from number `first` on; they are copied there if they are no neighbours."""
+def pixels_of(flat: Array, first: int, step: int, size: int, buffer: Array) -> Array:
+    """Return `size` pixels from number `first` on; they are copied to the buffer if they are no neighbours."""
     if step == 1:
-        pixels = flat[first : first + buffer.size]
+        pixels = flat[first : first + size]
     else:
-        pixels = buffer
-        for x in range(buffer.size):
+        pixels = buffer[:size]
+        for x in range(size):
             buffer[x] = flat[first + x * step]
     return pixels
 
 
 @kernel
-def lowest_of(bounds: Array, block: Array) -> np.float32:
-    """Return the least upper bound of a block's rings, from a range table made with `sign` 1; `block` is its row."""
-    level = block[LEVEL]
-    return min(bounds[level, block[FIRST_RING]], bounds[level, block[LAST_RING] - (1 << level) + 1])
+def lowest_of(bounds: Array, level: int, first: int, last: int) -> np.float32:
+    """Return the least upper bound of a block's rings, from a range table made with `sign` 1; the block's columns are given."""
+    return min(bounds[level, first], bounds[level, last - (1 << level) + 1])
 
 
 @kernel
-def highest_of(bounds: Array, block: Array) -> np.float32:
-    """Return the greatest lower bound of a block's rings, from a range table made with `sign` -1; `block` is its row."""
-    level = block[LEVEL]
-    return max(bounds[level, block[FIRST_RING]], bounds[level, block[LAST_RING] - (1 << level) + 1])
+def highest_of(bounds: Array, level: int, first: int, last: int) -> np.float32:
+    """Return the greatest lower bound of a block's rings, from a range table made with `sign` -1."""
+    return max(bounds[level, first], bounds[level, last - (1 << level) + 1])

@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.panels import ArrayPixels
-from stages.peaks._kernels.rings.ring_blocks import BLOCK, LEVEL, PART, highest_of, lowest_of, pixels_of
+from stages.peaks._kernels.rings.ring_blocks import (
+    BLOCK,
+    FIRST_RING,
+    LAST_RING,
+    LEVEL,
+    PART,
+    highest_of,
+    lowest_of,
+    pixels_of,
+)
 from stages.peaks._kernels.rings.ring_tuples import Blocks, Core, Listed
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
@@ -180,15 +189,16 @@ def collect(pixels: ArrayPixels, ring: Array, core: Core, blocks: Blocks, lanes:
             row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
             for x0 in range(0, width, BLOCK):
                 b += 1
-                if table[b, LEVEL] < 0:
+                level = table[b, LEVEL]
+                if level < 0:
                     continue
                 if n + BLOCK > room:
                     return -1
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                some = pixels_of(flat, row + x0 * step, step, buffer[: x1 - x0])
-                below = highest_of(lows, table[b])
-                above = lowest_of(highs, table[b])
+                some = pixels_of(flat, row + x0 * step, step, x1 - x0, buffer)
+                below = highest_of(lows, level, table[b, FIRST_RING], table[b, LAST_RING])
+                above = lowest_of(highs, level, table[b, FIRST_RING], table[b, LAST_RING])
                 outside = any_outside(some, rings, below, above, masked)
                 if lanes.ndim == 2:
                     add_integers(some, rings, lanes)

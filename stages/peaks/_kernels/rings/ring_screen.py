@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.panels import LARGEST, ArrayPixels
-from stages.peaks._kernels.rings.ring_blocks import BLOCK, LEVEL, PART, lowest_of, pixels_of
+from stages.peaks._kernels.rings.ring_blocks import BLOCK, FIRST_RING, LAST_RING, LEVEL, PART, lowest_of, pixels_of
 from stages.peaks._kernels.rings.ring_tuples import Blocks, Listed
 from stages.peaks._kernels.screening import any_above
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
@@ -37,12 +37,13 @@ def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.ui
 
 
 @kernel
-def list_above(pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, listed: Listed) -> int:
+def list_above(
+    pixels: Array, rings: Array, upper: Array, limit: np.float32, begin: int, n: int, place: Array, value: Array
+) -> int:
     """List a block's pixels above their ring's threshold, from number `n` on; return how many are listed now.
 
     No ring of the block has a threshold below `limit`; `begin` is the block's first packed place.
     """
-    place, value = listed.place, listed.value
     size = np.uint64(pixels.size)
     for part in range(np.uint64(0), size, np.uint64(PART)):
         if not any_above(pixels[part : part + PART], limit):
@@ -67,6 +68,7 @@ def screen(
     """
     flat, where = pixels.flat, pixels.where
     table, first_block = blocks.table, blocks.first
+    place, value = listed  # taken apart here, because every block with a high pixel needs them
     masked = np.uint16(upper.size - 1)
     buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
@@ -78,12 +80,13 @@ def screen(
             row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
             for x0 in range(0, width, BLOCK):
                 b += 1
-                if table[b, LEVEL] < 0:
+                level = table[b, LEVEL]
+                if level < 0:
                     continue
                 x1 = min(x0 + BLOCK, width)
                 rings = ring[begin + x0 : begin + x1]
-                some = pixels_of(flat, row + x0 * step, step, buffer[: x1 - x0])
-                limit = lowest_of(uppers, table[b])
+                some = pixels_of(flat, row + x0 * step, step, x1 - x0, buffer)
+                limit = lowest_of(uppers, level, table[b, FIRST_RING], table[b, LAST_RING])
                 if any_above(some, limit) and any_good_above(some, rings, limit, masked):
-                    n = list_above(some, rings, upper, limit, begin + x0, n, listed)
+                    n = list_above(some, rings, upper, limit, begin + x0, n, place, value)
     return n
