@@ -19,7 +19,9 @@ from stages.prediction.predict import check_crystal, predict, warm_up
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
-from stages.refine._kernels import fit as kernel
+from stages.refine._kernels.deviations import residuals
+from stages.refine._kernels.fit import Effort, Freedom, Weights, fit_chosen, impose
+from stages.refine._kernels.pairs import Observed, same_pairs, select
 
 _PIXEL = 0.5
 """Pixels that a position is typically off: sets the weight of what is known beforehand against that of a peak."""
@@ -87,9 +89,9 @@ class RunningPrediction:
     def __init__(self, stage: Prediction) -> None:
         self._stage = stage
         self._finder: PanelFinder | None = None
-        self._prior = np.array(
-            [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2], np.float64
-        )
+        prior = [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2]
+        self._weights = Weights(stage.excitation_weight, np.array(prior, np.float64))
+        self._effort = Effort(stage.iterations, stage.tolerance)
 
     def __call__(self, crystals: Crystals, peaks: PeakList, geom: DetGeom) -> Crystals:
         """Return the crystals, refined; those that too few peaks belong to are left out."""
@@ -109,40 +111,37 @@ class RunningPrediction:
         pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
         if num_chosen < FEWEST_PAIRS:
             return None
-        if not kernel.impose(real, symmetry.rotations):
+        if not impose(real, symmetry.rotations):
             return None
         bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
         bases[0], shifts[0] = real, shift
+        freedom = Freedom(symmetry.rotations, symmetry.metrics, stage.refine_detector_shift)
         for _ in range(stage.cycles):
-            kernel.fit_chosen(
+            fit_chosen(
                 real,
                 shift,
-                symmetry.rotations,
-                symmetry.metrics,
+                freedom,
                 finder.wave_number,
-                stage.excitation_weight,
-                self._prior,
-                stage.refine_detector_shift,
-                stage.iterations,
-                stage.tolerance,
+                self._weights,
+                self._effort,
                 chosen,
-                kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
+                Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
                 finder.panels,
             )
             before, chosen_before = pairs, chosen
             pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
             if num_chosen < FEWEST_PAIRS:
                 return None
-            if kernel.same_pairs(chosen, pairs.hkl, chosen_before, before.hkl):
+            if same_pairs(chosen, pairs.hkl, chosen_before, before.hkl):
                 break
         bases[1], shifts[1] = real, shift
-        kernel.residuals(
+        residuals(
             bases,
             shifts,
             finder.wave_number,
             stage.excitation_weight,
             chosen,
-            kernel.Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
+            Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
             finder.panels,
             at_both,
         )
@@ -173,7 +172,7 @@ class RunningPrediction:
     ) -> tuple[Pairs, NDArray[np.bool_], int]:
         pairs = pair_peaks(real, lattice, (float(shift[0]), float(shift[1])), peaks, finder)
         chosen = np.empty(len(peaks), np.bool_)
-        num_chosen = kernel.select(
+        num_chosen = select(
             pairs.paired,
             pairs.excitation_error_per_angstrom,
             pairs.dfs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class FlatPanels:
         size = np.stack([self.width, self.height], axis=1)
         self._panels = panels_of(geom.origin_m, geom.fs_m, geom.ss_m, size)
         self._geom = geom
+
+    def places(self, panel: Any) -> kernel.Places:
+        """Where a panel lies in its array, or the panels of an array of numbers."""
+        of_each = (self.width, self.height, self.start, self.fs_stride, self.ss_stride)
+        return kernel.Places(*(values[panel] for values in of_each))
 
     def size(self, key: str) -> int:
         """Number of elements of the array `key`."""

@@ -20,6 +20,8 @@ from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
 from stages.refine._kernels import fit as kernel
+from stages.refine._kernels.deviations import gradients, strain_of
+from stages.refine._kernels.pairs import Observed
 from stages.refine.prediction import Prediction, _symmetry
 
 CELLS = {
@@ -282,18 +284,16 @@ def test_the_derivatives_are_those_of_the_deviations():
         assert kernel.move(true, reciprocal, basis, step[:7], symmetry.rotations, real)
         out = np.empty((len(hkl), 3))
         moved = shift + step[7:]
-        observed = kernel.Observed(hkl, peaks.panel, peaks.fs, peaks.ss)
-        kernel.deviations(np.linalg.inv(real).T.copy(), moved, finder.wave_number, 1000.0, observed, panels, out)
+        observed = Observed(hkl, peaks.panel, peaks.fs, peaks.ss)
+        deviations(np.linalg.inv(real).T.copy(), moved, finder.wave_number, 1000.0, observed, panels, out)
         return out
 
     slopes = np.empty((len(hkl), 3, 9))
     strains = np.empty((4, 3, 3))
     for n in range(4):
-        kernel.strain_of(basis[n], reciprocal, strains[n])
+        strain_of(basis[n], reciprocal, strains[n])
     for i in range(len(hkl)):
-        kernel.gradients(
-            reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], 2, panels[peaks.panel[i]], slopes[i]
-        )
+        gradients(reciprocal, strains, shift, finder.wave_number, 1000.0, hkl[i], 2, panels[peaks.panel[i]], slopes[i])
     for n in range(9):
         step = np.zeros(9)
         step[n] = 1e-6

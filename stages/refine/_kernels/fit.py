@@ -1,7 +1,4 @@
-"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks.
-
-The deviations, their derivatives and the fit that needs both stand together; hence the length.
-"""
+"""Kernels of prediction refinement: a damped least-squares fit of orientation, cell and detector shift to paired peaks."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,21 +8,114 @@ from numpy.typing import NDArray
 
 from stages.compute.algebra import align, cholesky, cholesky_solve, copy, reciprocal, turn
 from stages.compute.kernel import kernel
-from stages.compute.rays import DUAL_FS, DUAL_SS, NORMAL, ORIGIN, cross, in_pixels, place
+from stages.refine._kernels.deviations import deviations, gradients, strain_of
+from stages.refine._kernels.pairs import Observed, gather
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 MAX_DAMPINGS = 8
+FIRST_DAMPING, LEAST_DAMPING = 1e-6, 1e-3
+"""Shares of the diagonal: of the first step, and at least of one that follows a step that did not help."""
 
 
-class Observed(NamedTuple):
-    """Pairs of reflections and peaks: int32 (n, 3) indices, and where the peaks are, panel, fs and ss, (n) each."""
+class Freedom(NamedTuple):
+    """What may change in a fit, and how.
 
-    hkl: Array
-    panel: Array
-    fs: Array
-    ss: Array
+    Attributes
+    ----------
+    rotations
+        float64 (m, 3, 3), the symmetry that the basis must keep.
+    metrics
+        float64 (n, 3, 3), spans the metrics with that symmetry, each scaled so that 1 would double the cell in its
+        direction.
+    shift
+        Whether the detector's shift may change, too.
+    """
+
+    rotations: Array
+    metrics: Array
+    shift: bool
+
+
+class Weights(NamedTuple):
+    """What counts how much: an excitation error against a deviation in pixels, and the pull towards the start.
+
+    Attributes
+    ----------
+    excitation
+        Pixels for one unit of excitation error.
+    prior
+        float64 (2,): the weights that draw the cell's parameters, and the shift, to where they started, in square pixels.
+    """
+
+    excitation: float
+    prior: Array
+
+
+class Effort(NamedTuple):
+    """When a fit ends: after so many steps, or when one lessens the sum of squares by less than this share."""
+
+    iterations: int
+    tolerance: float
+
+
+class Workspace(NamedTuple):
+    """Room for a fit of n parameters to m pairs.
+
+    Attributes
+    ----------
+    star, strains, residual
+        Of the basis so far: reciprocal basis (3, 3), its derivatives by the cell's parameters (n, 3, 3), deviations (m, 3).
+    slope, matrix, right, lower, step
+        Derivatives of one pair's deviations (3, n), normal equations (n, n) and (n,), their factor, and their solution.
+    so_far, trial, pull
+        Parameters that have been taken, those that are tried, and the weight that draws each to 0; (n,) each.
+    new_real, new_star, new_shift, new_residual
+        Where the step that is tried leads.
+    """
+
+    star: Array
+    strains: Array
+    residual: Array
+    slope: Array
+    matrix: Array
+    right: Array
+    lower: Array
+    step: Array
+    so_far: Array
+    trial: Array
+    pull: Array
+    new_real: Array
+    new_star: Array
+    new_shift: Array
+    new_residual: Array
+
+
+@kernel
+def workspace(num_pairs: int, num_cell: int, num_shifts: int, prior: Array) -> Workspace:
+    """Make room for a fit, with nothing taken so far."""
+    n = num_cell + 3 + num_shifts
+    pull = np.zeros(n)
+    pull[:num_cell] = prior[0]
+    pull[num_cell + 3 :] = prior[1]
+    return Workspace(
+        star=np.empty((3, 3)),
+        strains=np.empty((num_cell, 3, 3)),
+        residual=np.empty((num_pairs, 3)),
+        slope=np.empty((3, n)),
+        matrix=np.empty((n, n)),
+        right=np.empty(n),
+        lower=np.zeros((n, n)),
+        step=np.empty(n),
+        so_far=np.zeros(n),
+        trial=np.zeros(n),
+        pull=pull,
+        new_real=np.empty((3, 3)),
+        new_star=np.empty((3, 3)),
+        new_shift=np.empty(2),
+        new_residual=np.empty((num_pairs, 3)),
+    )
 
 
 @kernel
@@ -63,125 +153,6 @@ def impose(real: Array, group: Array) -> bool:
 
 
 @kernel
-def select(paired: Array, error: Array, dfs: Array, dss: Array, spread: float, floor: Array, chosen: Array) -> int:
-    """Choose the pairs that agree with most of the others; return how many.
-
-    Kept are those whose |excitation error| and whose distance on the detector are both at most `spread` times the median
-    over all pairs, or at most `floor` (1/Angstrom, pixels).
-    """
-    n = 0
-    for i in range(paired.size):
-        n += 1 if paired[i] else 0
-    chosen[:] = False
-    if n == 0:
-        return 0
-    errors, distances = np.empty(n), np.empty(n)
-    at = 0
-    for i in range(paired.size):
-        if paired[i]:
-            errors[at] = abs(error[i])
-            distances[at] = math.hypot(dfs[i], dss[i])
-            at += 1
-    largest_error = max(floor[0], spread * np.sort(errors)[n // 2])
-    largest_distance = max(floor[1], spread * np.sort(distances)[n // 2])
-    n = 0
-    for i in range(paired.size):
-        if paired[i] and abs(error[i]) <= largest_error and math.hypot(dfs[i], dss[i]) <= largest_distance:
-            chosen[i] = True
-            n += 1
-    return n
-
-
-@kernel
-def deviations(
-    star: Array,
-    shift: Array,
-    k: float,
-    weight: float,
-    observed: Observed,
-    panels: Array,
-    out: Array,
-) -> float:
-    """Write (weighted excitation error, fs and ss predicted minus observed) of each pair to `out`; return R, their squares."""
-    hkl, panel, fs, ss = observed.hkl, observed.panel, observed.fs, observed.ss
-    total = 0.0
-    for i in range(hkl.shape[0]):
-        own = panels[panel[i]]
-        dx = hkl[i, 0] * star[0, 0] + hkl[i, 1] * star[1, 0] + hkl[i, 2] * star[2, 0]
-        dy = hkl[i, 0] * star[0, 1] + hkl[i, 1] * star[1, 1] + hkl[i, 2] * star[2, 1]
-        dz = hkl[i, 0] * star[0, 2] + hkl[i, 1] * star[1, 2] + hkl[i, 2] * star[2, 2] + k
-        out[i, 0] = weight * (k - math.sqrt(dx * dx + dy * dy + dz * dz))
-        ox, oy, oz = own[ORIGIN] + shift[0], own[ORIGIN + 1] + shift[1], own[ORIGIN + 2]
-        t, at_fs, at_ss = place(dx, dy, dz, ox, oy, oz, own)
-        if not t > 0.0:
-            return np.inf
-        out[i, 1], out[i, 2] = at_fs - fs[i], at_ss - ss[i]
-        total += out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2
-    return total
-
-
-@kernel
-def strain_of(metric: Array, star: Array, out: Array) -> None:
-    """Write -1/2 B^T G B to `out`."""
-    for i in range(3):
-        for j in range(3):
-            value = 0.0
-            for a in range(3):
-                for b in range(3):
-                    value += star[a, i] * metric[a, b] * star[b, j]
-            out[i, j] = -0.5 * value
-
-
-@kernel
-def gradients(
-    star: Array,
-    strains: Array,
-    shift: Array,
-    k: float,
-    weight: float,
-    indices: Array,
-    num_shifts: int,
-    own: Array,
-    out: Array,
-) -> None:
-    """Write the derivatives of one pair's three deviations by all parameters to `out` (3, n).
-
-    A change of the metric by G_i moves g by g S_i, S_i = -1/2 B^T G_i B being one of `strains`, a turn about axis n by n x g.
-    The ray d = k0 + g meets the panel at t d, t = n.o / n.d, which moves by t (dg - d (n.dg) / (n.d)); the shift moves o.
-    """
-    gx = indices[0] * star[0, 0] + indices[1] * star[1, 0] + indices[2] * star[2, 0]
-    gy = indices[0] * star[0, 1] + indices[1] * star[1, 1] + indices[2] * star[2, 1]
-    gz = indices[0] * star[0, 2] + indices[1] * star[1, 2] + indices[2] * star[2, 2]
-    dx, dy, dz = gx, gy, gz + k
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    nx, ny, nz = own[NORMAL], own[NORMAL + 1], own[NORMAL + 2]
-    towards, t = cross(dx, dy, dz, own[ORIGIN] + shift[0], own[ORIGIN + 1] + shift[1], own[ORIGIN + 2], own)
-    num_cell = strains.shape[0]
-    for i in range(num_cell + 3):
-        if i < num_cell:
-            mx = gx * strains[i, 0, 0] + gy * strains[i, 1, 0] + gz * strains[i, 2, 0]
-            my = gx * strains[i, 0, 1] + gy * strains[i, 1, 1] + gz * strains[i, 2, 1]
-            mz = gx * strains[i, 0, 2] + gy * strains[i, 1, 2] + gz * strains[i, 2, 2]
-        elif i == num_cell:
-            mx, my, mz = 0.0, -gz, gy
-        elif i == num_cell + 1:
-            mx, my, mz = gz, 0.0, -gx
-        else:
-            mx, my, mz = -gy, gx, 0.0
-        out[0, i] = -weight * (dx * mx + dy * my + dz * mz) / length
-        ratio = (nx * mx + ny * my + nz * mz) / towards
-        x, y, z = t * (mx - ratio * dx), t * (my - ratio * dy), t * (mz - ratio * dz)
-        out[1, i], out[2, i] = in_pixels(x, y, z, own)
-    for j in range(num_shifts):
-        ratio = own[NORMAL + j] / towards
-        x, y, z = ratio * dx, ratio * dy, ratio * dz
-        at = num_cell + 3 + j
-        out[0, at] = 0.0
-        along_fs, along_ss = in_pixels(x, y, z, own)
-        out[1, at], out[2, at] = along_fs - own[DUAL_FS + j], along_ss - own[DUAL_SS + j]
-
-
-@kernel
 def solve(matrix: Array, damping: float, right: Array, lower: Array, out: Array) -> bool:
     """Solve (M + damping diag M) x = r for a symmetric positive matrix; say if that worked. `lower` is room for M."""
     n = right.size
@@ -208,197 +179,120 @@ def move(real: Array, star: Array, basis: Array, step: Floats, group: Array, out
 
 
 @kernel
+def set_up_equations(
+    work: Workspace, shift: Array, freedom: Freedom, k: float, excitation: float, observed: Observed, panels: Array
+) -> None:
+    """Write J^T J + P and -J^T r - P (parameters so far), the lower triangle alone, to `work.matrix` and `work.right`."""
+    n, num_shifts = work.right.size, 2 if freedom.shift else 0
+    slope, matrix, right, residual = work.slope, work.matrix, work.right, work.residual
+    for i in range(freedom.metrics.shape[0]):
+        strain_of(freedom.metrics[i], work.star, work.strains[i])
+    matrix[:] = 0.0
+    for i in range(n):
+        matrix[i, i] = work.pull[i]
+        right[i] = -work.pull[i] * work.so_far[i]
+    for i in range(observed.fs.size):
+        own = panels[observed.panel[i]]
+        gradients(work.star, work.strains, shift, k, excitation, observed.hkl[i], num_shifts, own, slope)
+        for term in range(3):
+            for a in range(n):
+                right[a] -= slope[term, a] * residual[i, term]
+                for b in range(a + 1):
+                    matrix[a, b] += slope[term, a] * slope[term, b]
+
+
+@kernel
+def try_step(
+    work: Workspace,
+    real: Array,
+    shift: Array,
+    freedom: Freedom,
+    damping: float,
+    k: float,
+    excitation: float,
+    observed: Observed,
+    panels: Array,
+) -> tuple[float, float]:
+    """Solve the damped equations and look where the step leads; return the cost there, and R. Infinite if it leads nowhere."""
+    worked = solve(work.matrix, damping, work.right, work.lower, work.step)
+    worked = worked and move(real, work.star, freedom.metrics, work.step, freedom.rotations, work.new_real)
+    if not worked or reciprocal(work.new_real, work.new_star) == 0.0:
+        return math.inf, math.inf
+    work.new_shift[:] = shift
+    if freedom.shift:
+        first = freedom.metrics.shape[0] + 3
+        for j in range(2):
+            work.new_shift[j] += work.step[first + j]
+    total = deviations(work.new_star, work.new_shift, k, excitation, observed, panels, work.new_residual)
+    cost = total
+    for a in range(work.step.size):
+        work.trial[a] = work.so_far[a] + work.step[a]
+        cost += work.pull[a] * work.trial[a] * work.trial[a]
+    return cost, total
+
+
+@kernel
 def fit(
     real: Array,
     shift: Array,
-    group: Array,
-    basis: Array,
+    freedom: Freedom,
     k: float,
-    weight: float,
-    prior: Array,
-    refine_shift: bool,
-    iterations: int,
-    tolerance: float,
+    weights: Weights,
+    effort: Effort,
     observed: Observed,
     panels: Array,
 ) -> float:
     """Fit basis and shift, changed in place, to pairs of reflections and peaks; return the sum of squares left.
 
     Levenberg's and Marquardt's method: (J^T J + P + damping diag) x = -J^T r - P (parameters so far). A step that does not
-    lessen the sum of squares is not made. `real` must have the symmetry `group` already. `basis` (n, 3, 3) spans the metrics
-    with that symmetry, each scaled so that 1 would double the cell in its direction. `prior` holds the weights that
-    draw the cell's parameters, and the shift, to where they started, in square pixels.
+    lessen the sum of squares is not made. `real` must have the symmetry of `freedom` already.
     """
-    num_pairs, num_cell = observed.hkl.shape[0], basis.shape[0]
-    num_shifts = 2 if refine_shift else 0
-    n = num_cell + 3 + num_shifts
-    star = np.empty((3, 3))
-    new_real, new_star, new_shift = np.empty((3, 3)), np.empty((3, 3)), np.empty(2)
-    residual, new_residual = np.empty((num_pairs, 3)), np.empty((num_pairs, 3))
-    strains = np.empty((num_cell, 3, 3))
-    slope, matrix, lower = np.empty((3, n)), np.empty((n, n)), np.zeros((n, n))
-    right, step = np.empty(n), np.empty(n)
-    so_far, trial = np.zeros(n), np.zeros(n)
-    pull = np.zeros(n)
-    pull[:num_cell] = prior[0]
-    pull[num_cell + 3 :] = prior[1]
-    reciprocal(real, star)
-    total = deviations(star, shift, k, weight, observed, panels, residual)
+    work = workspace(observed.fs.size, freedom.metrics.shape[0], 2 if freedom.shift else 0, weights.prior)
+    reciprocal(real, work.star)
+    total = deviations(work.star, shift, k, weights.excitation, observed, panels, work.residual)
     cost = total
-    damping = 1e-6
-    for _ in range(iterations):
-        for i in range(num_cell):
-            strain_of(basis[i], star, strains[i])
-        matrix[:] = 0.0
-        for i in range(n):
-            matrix[i, i] = pull[i]
-            right[i] = -pull[i] * so_far[i]
-        for i in range(num_pairs):
-            gradients(
-                star,
-                strains,
-                shift,
-                k,
-                weight,
-                observed.hkl[i],
-                num_shifts,
-                panels[observed.panel[i]],
-                slope,
-            )
-            for term in range(3):
-                for a in range(n):
-                    right[a] -= slope[term, a] * residual[i, term]
-                    for b in range(a + 1):
-                        matrix[a, b] += slope[term, a] * slope[term, b]
-        better = False
+    damping = FIRST_DAMPING
+    for _ in range(effort.iterations):
+        set_up_equations(work, shift, freedom, k, weights.excitation, observed, panels)
+        better, new_cost, new_total = False, cost, total
         for _ in range(MAX_DAMPINGS):
-            worked = solve(matrix, damping, right, lower, step) and move(real, star, basis, step, group, new_real)
-            if worked and reciprocal(new_real, new_star) != 0.0:
-                new_shift[:] = shift
-                for j in range(num_shifts):
-                    new_shift[j] += step[num_cell + 3 + j]
-                new_total = deviations(
-                    new_star,
-                    new_shift,
-                    k,
-                    weight,
-                    observed,
-                    panels,
-                    new_residual,
-                )
-                new_cost = new_total
-                for a in range(n):
-                    trial[a] = so_far[a] + step[a]
-                    new_cost += pull[a] * trial[a] * trial[a]
-                if new_cost < cost:
-                    better = True
-                    break
-            damping = max(1e-3, 10.0 * damping)
+            new_cost, new_total = try_step(work, real, shift, freedom, damping, k, weights.excitation, observed, panels)
+            better = new_cost < cost
+            if better:
+                break
+            damping = max(LEAST_DAMPING, 10.0 * damping)
         if not better:
             break
         gain = cost - new_cost
-        real[:], star[:], shift[:], residual[:], so_far[:] = (
-            new_real,
-            new_star,
-            new_shift,
-            new_residual,
-            trial,
-        )
+        real[:], work.star[:], shift[:] = work.new_real, work.new_star, work.new_shift
+        work.residual[:], work.so_far[:] = work.new_residual, work.trial
         cost, total = new_cost, new_total
         damping *= 0.1
-        if gain <= tolerance * cost:
+        if gain <= effort.tolerance * cost:
             break
     return float(total)
-
-
-@kernel
-def gather(chosen: Array, observed: Observed) -> Observed:
-    """Return the chosen pairs."""
-    hkl, panel, fs, ss = observed.hkl, observed.panel, observed.fs, observed.ss
-    n = 0
-    for i in range(chosen.size):
-        n += 1 if chosen[i] else 0
-    hkl_out, panel_out = np.empty((n, 3), hkl.dtype), np.empty(n, panel.dtype)
-    fs_out, ss_out = np.empty(n), np.empty(n)
-    n = 0
-    for i in range(chosen.size):
-        if chosen[i]:
-            hkl_out[n, 0], hkl_out[n, 1], hkl_out[n, 2] = hkl[i, 0], hkl[i, 1], hkl[i, 2]
-            panel_out[n], fs_out[n], ss_out[n] = panel[i], fs[i], ss[i]
-            n += 1
-    return Observed(hkl_out, panel_out, fs_out, ss_out)
 
 
 @kernel
 def fit_chosen(
     real: Array,
     shift: Array,
-    group: Array,
-    metrics: Array,
+    freedom: Freedom,
     k: float,
-    weight: float,
-    prior: Array,
-    refine_shift: bool,
-    iterations: int,
-    tolerance: float,
+    weights: Weights,
+    effort: Effort,
     chosen: Array,
     observed: Observed,
     panels: Array,
 ) -> float:
-    """:func:`fit` to the chosen pairs; `metrics` (n, 3, 3) is scaled by the cell's lengths here."""
-    basis = np.empty(metrics.shape)
+    """:func:`fit` to the chosen pairs; the metrics of `freedom` are scaled by the cell's lengths here."""
+    scaled = np.empty(freedom.metrics.shape)
     length = np.empty(3)
     for i in range(3):
         length[i] = math.sqrt(real[i, 0] ** 2 + real[i, 1] ** 2 + real[i, 2] ** 2)
-    for n in range(metrics.shape[0]):
+    for n in range(freedom.metrics.shape[0]):
         for i in range(3):
             for j in range(3):
-                basis[n, i, j] = metrics[n, i, j] * length[i] * length[j]
-    return float(
-        fit(
-            real,
-            shift,
-            group,
-            basis,
-            k,
-            weight,
-            prior,
-            refine_shift,
-            iterations,
-            tolerance,
-            gather(chosen, observed),
-            panels,
-        )
-    )
-
-
-@kernel
-def same_pairs(chosen: Array, hkl: Array, chosen_before: Array, hkl_before: Array) -> bool:
-    """Say whether the same peaks are chosen with the same indices."""
-    for i in range(chosen.size):
-        if chosen[i] != chosen_before[i]:
-            return False
-        if chosen[i] and (
-            hkl[i, 0] != hkl_before[i, 0] or hkl[i, 1] != hkl_before[i, 1] or hkl[i, 2] != hkl_before[i, 2]
-        ):
-            return False
-    return True
-
-
-@kernel
-def residuals(
-    bases: Array,
-    shifts: Array,
-    k: float,
-    weight: float,
-    chosen: Array,
-    observed: Observed,
-    panels: Array,
-    out: Array,
-) -> None:
-    """Write R over the chosen pairs to `out`, for each of several bases (n, 3, 3) and shifts (n, 2)."""
-    of_chosen = gather(chosen, observed)
-    star, each = np.empty((3, 3)), np.empty((of_chosen.fs.size, 3))
-    for n in range(bases.shape[0]):
-        reciprocal(bases[n], star)
-        out[n] = deviations(star, shifts[n], k, weight, of_chosen, panels, each)
+                scaled[n, i, j] = freedom.metrics[n, i, j] * length[i] * length[j]
+    free = Freedom(freedom.rotations, scaled, freedom.shift)
+    return float(fit(real, shift, free, k, weights, effort, gather(chosen, observed), panels))

@@ -5,7 +5,7 @@ number of a seed is ``mix(seed + i * GOLDEN)``, so that nothing depends on the o
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,25 +143,26 @@ def meet_panels(direction: Array, panels: Array, panel_out: Array, fs_out: Array
                 panel_out[i], fs_out[i], ss_out[i] = p, fs, ss
 
 
+class Places(NamedTuple):
+    """Where panels lie in a flat data array, in pixels: whole numbers for one panel, or int64 arrays with an entry per spot."""
+
+    width: Any
+    height: Any
+    start: Any
+    fs_stride: Any
+    ss_stride: Any
+
+
 @kernel
 def scatter_photons(
-    photons: Array,
-    fs: Array,
-    ss: Array,
-    width: Array,
-    height: Array,
-    start: Array,
-    fs_stride: Array,
-    ss_stride: Array,
-    sigma_px: float,
-    seed: Any,
-    out: Array,
+    photons: Array, fs: Array, ss: Array, places: Places, sigma_px: float, seed: Any, out: Array
 ) -> None:
     """Let each spot's photons fall around its centre, normally distributed; those beside the panel are lost.
 
-    All arrays are one entry per spot: `photons` whole numbers, (`width`, `height`, `start`, strides) those of the
-    spot's panel in the flat data array `out`. Polar form of Box and Muller's method.
+    All arrays are one entry per spot: `photons` whole numbers, `places` of the spot's panel in the flat data array `out`.
+    Polar form of Box and Muller's method.
     """
+    width, height, start, fs_stride, ss_stride = places
     counter = seed
     for i in range(photons.size):
         for _ in range(photons[i]):
@@ -188,19 +189,10 @@ def background_rate(q: float) -> float:
 
 @kernel
 def panel_rates(
-    origin: Array,
-    fs_step: Array,
-    ss_step: Array,
-    width: int,
-    height: int,
-    start: int,
-    fs_stride: int,
-    ss_stride: int,
-    wavelength: float,
-    factor: float,
-    out: Array,
+    origin: Array, fs_step: Array, ss_step: Array, place: Places, wavelength: float, factor: float, out: Array
 ) -> None:
     """Write the expected background photons of each pixel of one panel into the flat array `out` (float32)."""
+    width, height, start, fs_stride, ss_stride = place
     for j in range(height):
         for i in range(width):
             x = origin[0] + (i + 0.5) * fs_step[0] + (j + 0.5) * ss_step[0]

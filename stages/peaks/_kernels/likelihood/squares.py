@@ -22,7 +22,7 @@ N_LINES = 7
 
 
 @kernel
-def load_row(  # 12 parameters: called for every row, where to take tuples apart costs time
+def load_row(  # noqa: PLR0913 - called for every row, where to take tuples apart costs time
     raw: Array, kind: int, origin: int, step: int, begin: int, width: int, bad_place: Array, bad_cell: Array, k: int,
     cell: Array, mean: Array, out: Array,
 ) -> int:  # fmt: skip
