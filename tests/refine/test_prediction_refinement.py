@@ -20,7 +20,7 @@ from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
 from stages.refine._kernels import fit as kernel
-from stages.refine._kernels.deviations import gradients, strain_of
+from stages.refine._kernels.deviations import deviations, gradients, strain_of
 from stages.refine._kernels.pairs import Observed
 from stages.refine.prediction import Prediction, _symmetry
 
@@ -279,7 +279,7 @@ def test_the_derivatives_are_those_of_the_deviations():
     shift = np.array([1e-4, 2e-4])
     panels = finder.panels
 
-    def deviations(step):
+    def deviations_after(step):
         real = np.empty((3, 3))
         assert kernel.move(true, reciprocal, basis, step[:7], symmetry.rotations, real)
         out = np.empty((len(hkl), 3))
@@ -297,7 +297,7 @@ def test_the_derivatives_are_those_of_the_deviations():
     for n in range(9):
         step = np.zeros(9)
         step[n] = 1e-6
-        numeric = (deviations(step) - deviations(-step)) / 2e-6
+        numeric = (deviations_after(step) - deviations_after(-step)) / 2e-6
         np.testing.assert_allclose(slopes[:, :, n], numeric, rtol=1e-4, atol=1e-3 * np.abs(numeric).max())
 
 
