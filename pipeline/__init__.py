@@ -13,7 +13,8 @@ from pipeline.by_type import ByType
 from pipeline.counts import FRAMES, Count
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected
-from pipeline.stage import Context, EndOfStream, Findings, stage
+from pipeline.protocols import EndOfStream, Findings
+from pipeline.stage import Context, stage
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph as Graph

@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.metrics import Durations
-from pipeline.stage import Findings, Writer
+from pipeline.protocols import Findings, Writer
 from pipeline.wiring import Arrived
 
 log = logging.getLogger("streamajig.collect")
@@ -249,7 +249,7 @@ class Collector:
 
 
 def _methods(writers: Mapping[str, Writer], name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The writers that have this method of an :class:`~pipeline.stage.Analysis`."""
+    """The writers that have this method of an :class:`~pipeline.protocols.Analysis`."""
     for leaf, writer in writers.items():
         method = getattr(writer, name, None)
         if method is not None:

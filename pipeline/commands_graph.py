@@ -101,7 +101,7 @@ def manual(name: str) -> str:
     graph/join
     """
     from pipeline import registry
-    from pipeline.stage import contract_of, role_of
+    from pipeline.contract import contract_of, role_of
 
     cls = registry.load(name)
     lines = [name, "=" * len(name), "", inspect.getdoc(cls) or "", ""]

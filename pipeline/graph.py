@@ -17,12 +17,12 @@ from toolz import concat, unique
 
 from pipeline import registry
 from pipeline.backends import describe_backend
+from pipeline.contract import Contract, contract_of, role_of, tells_of
 from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
 from pipeline.frame import Event, Joined, Message
 from pipeline.node import Node
 from pipeline.options import RunOptions
-from pipeline.stage import Contract, contract_of, role_of, tells_of
 
 
 class GraphError(UserError):
@@ -283,7 +283,7 @@ class Graph:
             written[node.name] = here
 
     def _telling_problems(self) -> Iterator[str]:
-        """Follow what stages tell each other outside frames: see :class:`pipeline.stage.Tells`."""
+        """Follow what stages tell each other outside frames: see :class:`pipeline.contract.Tells`."""
         posted = {kind for node in self.nodes for kind in tells_of(type(node.stage)).posts}
         for node in self.nodes:
             tells = tells_of(type(node.stage))

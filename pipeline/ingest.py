@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pipeline.collect import Collector
 from pipeline.frame import Frame, Message
 from pipeline.options import RunOptions
-from pipeline.stage import EndOfStream, RunningSource
+from pipeline.protocols import EndOfStream, RunningSource
 
 log = logging.getLogger("streamajig.ingest")
 

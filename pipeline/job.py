@@ -22,8 +22,9 @@ from pipeline.errors import UserError
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
 from pipeline.metrics import merge_metrics
+from pipeline.protocols import Writer
 from pipeline.report import Progress, Report
-from pipeline.stage import Context, Writer
+from pipeline.stage import Context
 from pipeline.wiring import Arrived, Replica, Setup
 
 log = logging.getLogger("streamajig.run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.stage import role_of
+from pipeline.contract import role_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from toolz import keymap, mapcat, valmap
 from pipeline.collect import LeafTally, RejectionTally
 from pipeline.counts import Count, in_place, report_line
 from pipeline.metrics import Durations, NodeMetrics
-from pipeline.stage import Findings
+from pipeline.protocols import Findings
 
 
 @dataclass(frozen=True)

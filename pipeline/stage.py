@@ -1,5 +1,6 @@
 """What a stage is: a frozen value whose fields are its parameters and whose signature is its contract.
 
+>>> from pipeline.contract import contract_of, tells_of
 >>> @stage("numbers/doctest_largest")
 ... class Largest:
 ...     '''Keep the n largest.'''
@@ -19,10 +20,10 @@ returns runs in one replica:
     load, compile, warm up; ``running`` has the typed ``__call__`` (the contract is read from *its* class, which therefore
     must be the return annotation of ``open``), and may have ``close()``.
 
-Sources and sinks have contracts of their own: :class:`Source`, :class:`Sink`.
+Sources and sinks have contracts of their own: see :mod:`pipeline.protocols`.
 
 What stages tell each other outside frames, when they open or by way of the noticeboard, goes by type too and is declared where
-the stage is (:class:`Tells`):
+the stage is (:class:`~pipeline.contract.Tells`):
 
 >>> @stage("greetings/doctest_greeter", publishes=(str,))
 ... class Greeter:
@@ -37,46 +38,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import types
-import typing
-from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform, runtime_checkable
+from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
-from pipeline.frame import Message, Outcome
+from pipeline.contract import Tells
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tells:
-    """What a stage tells others, and asks of them, outside frames; all by type, and checked by ``graph.check()``.
-
-    Attributes
-    ----------
-    publishes
-        What it may publish to the stages downstream when it opens.
-    needs
-        What a stage upstream must publish.
-    uses
-        What it looks for there, and does without if need be.
-    posts
-        What it may put up on the noticeboard while frames run.
-    awaits
-        What it waits for there: some stage of the graph must post it.
-    """
-
-    publishes: tuple[type, ...] = ()
-    needs: tuple[type, ...] = ()
-    uses: tuple[type, ...] = ()
-    posts: tuple[type, ...] = ()
-    awaits: tuple[type, ...] = ()
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field, field))
@@ -203,208 +177,3 @@ class Context:
     def log(self) -> logging.Logger:
         """The logger of this node."""
         return logging.getLogger(f"streamajig.{self.node or 'stage'}")
-
-
-@runtime_checkable
-class HasCounts(Protocol):
-    """A value that adds to the run's totals, e.g. ``{"words": 1}``; the pipeline sums them without knowing what they are.
-
-    Its class may say in ``shown``, a tuple of :class:`~pipeline.counts.Count`, how the report and the progress line show them.
-    """
-
-    def counts(self) -> Mapping[str, int]:
-        """Return what this value adds to the totals of the run."""
-        ...
-
-
-class EndOfStream(Exception):
-    """Raised by a running source: there will be no further message."""
-
-
-class RunningSource(Protocol):
-    """A source at work. It belongs to the ingest thread alone, which is the only one that calls it."""
-
-    def receive(self, timeout_s: float, credit: int) -> Sequence[Message]:
-        """Wait up to `timeout_s` for messages; return those that came, none if none did.
-
-        `credit` is how many further messages the run is ready to take: a source that asks for data never has more than
-        `credit` requests outstanding, one that is sent data unasked may return more. A message that holds several maps
-        comes back as one Message per map. Raises :class:`EndOfStream` when there is no more.
-        """
-        ...
-
-    def stop_asking(self) -> int:
-        """Ask for nothing more from now on; return the number of requests that may still be answered."""
-        ...
-
-    def status(self) -> str:
-        """One line for people when nothing arrives, e.g. ``nobody listens on tcp://127.0.0.1:5002; trying on``."""
-        ...
-
-    def close(self) -> None:
-        """Close sockets and files at once; never blocks for long, may be called twice."""
-        ...
-
-
-class Source(Protocol):
-    """The parameters of a source, a frozen stage. Where data come unasked, field ``when_full`` says what overflow does."""
-
-    stage_name: ClassVar[str]
-
-    def open(self, context: Context) -> RunningSource:
-        """Connect and return the source at work."""
-        ...
-
-
-class Encoder(Protocol):
-    """A sink's first half, in a replica: pure, run by several threads or processes at once."""
-
-    def __call__(self, outcome: Outcome) -> Any:
-        """Turn what arrived at the leaf into what `Writer.write` takes (bytes, as a rule); None writes nothing."""
-        ...
-
-
-class Writer(Protocol):
-    """A sink's second half, in one place, called in the order in which outcomes are collected."""
-
-    def write(self, encoded: Any) -> None:
-        """Write what the encoder made of one frame; raises OSError or UserError if it cannot."""
-        ...
-
-    def close(self) -> None:
-        """Finish the output; valid whatever was written, may be called twice."""
-        ...
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an analysis has to say when the run ends: `text` for people, `figures` (what JSON can hold) for programs."""
-
-    text: str
-    figures: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Analysis(Writer, Protocol):
-    """A writer that keeps state over the frames of a run and has something to say; each of these methods is optional.
-
-    All are called in one place, as `write` is, so that an analysis needs no locks.
-    """
-
-    def status(self) -> str:
-        """A few words for the progress line; called a few times per second."""
-        ...
-
-    def enough(self) -> str:
-        """Why the run may end now, ``""`` while it should go on; called after each `write`."""
-        ...
-
-    def findings(self) -> Findings:
-        """What stands in the report; called once, after the last `write` and before `close`."""
-        ...
-
-
-class Sink(Protocol):
-    """The parameters of a sink, a frozen stage. Field or attribute ``in_order = True`` asks for serial order.
-
-    A sink may say in a class attribute ``reads`` which types its encoder needs; the graph is then checked for them.
-    """
-
-    stage_name: ClassVar[str]
-
-    def open(self, context: Context) -> Encoder:
-        """Return the half that runs in a replica. Its ``__call__`` takes ``outcome: Outcome``."""
-        ...
-
-    def open_writer(self, context: Context) -> Writer:
-        """Open the output and return the half that writes."""
-        ...
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What a stage takes from a frame and what it adds, by type.
-
-    Attributes
-    ----------
-    reads
-        Types that must have been written upstream, in the order of the parameters.
-    optional
-        Those of the parameters that may be None (``Image | None``).
-    writes
-        Types of the results: one, several (``tuple[A, B]``) or none (``None``).
-    """
-
-    reads: tuple[type, ...]
-    optional: tuple[type, ...]
-    writes: tuple[type, ...]
-
-    def __repr__(self) -> str:
-        def names(kinds: tuple[type, ...]) -> str:
-            return (
-                "(" + "".join(f"{k.__name__}," + (" " if i + 1 < len(kinds) else "") for i, k in enumerate(kinds)) + ")"
-            )
-
-        return f"Contract(reads={names(self.reads)}, optional={names(self.optional)}, writes={names(self.writes)})"
-
-
-def tells_of(cls: type) -> Tells:
-    """Return what a stage class has declared to tell others and to ask of them."""
-    return getattr(cls, "tells", Tells())
-
-
-def role_of(cls: type) -> str:
-    """Tell whether a stage class is a ``source``, a ``sink``, a ``join`` or a plain ``stage``."""
-    if hasattr(cls, "open_writer"):
-        return "sink"
-    if getattr(cls, "joins_branches", False):
-        return "join"
-    opened = _opened(cls)
-    if opened is not None and hasattr(opened, "receive"):
-        return "source"
-    return "stage"
-
-
-def _opened(cls: type) -> type | None:
-    """The class of what ``open`` returns, from its annotation; None if the stage has no ``open``."""
-    opener = cls.__dict__.get("open") or getattr(cls, "open", None)
-    if opener is None:
-        return None
-    hints = typing.get_type_hints(opener)
-    opened = hints.get("return")
-    if not isinstance(opened, type):
-        raise TypeError(
-            f"{cls.__name__}.open must say in its return annotation which class runs, "
-            "e.g. 'def open(self, context: Context) -> Running'"
-        )
-    return opened
-
-
-def contract_of(cls: type) -> Contract:
-    """Read a plain stage's contract from the signature of the ``__call__`` that runs."""
-    running = _opened(cls) or cls
-    call = running.__dict__.get("__call__") or getattr(running, "__call__", None)  # noqa: B004 - its annotations are wanted
-    if call is None or isinstance(call, types.MethodWrapperType):
-        raise TypeError(f"stage {cls.__name__}: {running.__name__} has no __call__")
-    hints = typing.get_type_hints(call)
-    returned = hints.pop("return", None)
-    reads, optional = [], []
-    for parameter, hint in hints.items():
-        kinds = [k for k in typing.get_args(hint) if k is not type(None)] if _is_union(hint) else [hint]
-        if len(kinds) != 1:
-            raise TypeError(f"stage {cls.__name__}: parameter {parameter!r} must be of one type, or that type or None")
-        kind = _plain(kinds[0])
-        reads.append(kind)
-        if _is_union(hint):
-            optional.append(kind)
-    written = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
-    writes = tuple(_plain(kind) for kind in written if kind not in (None, type(None)))
-    return Contract(tuple(reads), tuple(optional), writes)
-
-
-def _is_union(hint: object) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _plain(hint: Any) -> type:
-    origin = typing.get_origin(hint)
-    return origin if isinstance(origin, type) else hint

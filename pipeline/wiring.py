@@ -19,13 +19,15 @@ from streamz import Stream
 from toolz import concat, merge_with
 
 from pipeline.by_type import ByType
+from pipeline.contract import Contract, contract_of, tells_of
 from pipeline.errors import RejectFrame
 from pipeline.frame import Frame, Message, Outcome, Rejected
 from pipeline.graph import Graph
 from pipeline.join import join
 from pipeline.metrics import NodeMetrics
 from pipeline.node import Node
-from pipeline.stage import Context, Contract, Encoder, SharedTables, contract_of, tells_of
+from pipeline.protocols import Encoder
+from pipeline.stage import Context, SharedTables
 
 log = logging.getLogger("streamajig.wiring")
 

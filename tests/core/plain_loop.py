@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import RejectFrame
+from pipeline.contract import contract_of, role_of
 from pipeline.frame import Frame, Outcome, Rejected
 from pipeline.graph import Graph
 from pipeline.join import Join, join
-from pipeline.stage import Context, contract_of, role_of
+from pipeline.stage import Context
 
 
 def run_plainly(graph: Graph, frame: Frame) -> dict[str, Any]:

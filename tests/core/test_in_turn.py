@@ -8,9 +8,9 @@ import pytest
 from toy_stages import Decode, Keep, Number, Numbers
 
 from pipeline import Context, Event, stage
+from pipeline.contract import contract_of
 from pipeline.graph import Graph, GraphError
 from pipeline.job import run
-from pipeline.stage import contract_of
 
 
 class Factors(tuple[int, ...]):

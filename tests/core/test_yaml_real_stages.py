@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contract import contract_of, role_of
 from pipeline.graph import Graph, Node
 from pipeline.registry import _built_in_modules, load, names
-from pipeline.stage import contract_of, role_of
 from pipeline.yaml_spec import schema
 
 REQUIRED: dict[str, Any] = {

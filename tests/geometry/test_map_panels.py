@@ -11,7 +11,7 @@ from geom_texts import HEAD, panel
 
 from pipeline import Context, RejectFrame, UserError
 from pipeline.by_type import ByType
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.files.geom.detector import Detector
 from stages.geometry_map.map_panels import MapPanels, RunningMapPanels
 from stages.records import DetGeom, Header, Image

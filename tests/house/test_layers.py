@@ -10,8 +10,8 @@ import pytest
 from source_files import PROJECT, Source, sources
 
 import stages
+from pipeline.contract import role_of
 from pipeline.registry import load
-from pipeline.stage import role_of
 
 KERNELS_MAY_IMPORT = {
     "__future__",

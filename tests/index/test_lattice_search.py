@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stage import Context, contract_of
+from pipeline.contract import contract_of
+from pipeline.stage import Context
 from stages.index._free import FreeSearch
 from stages.index._kernels.unknown import bases, fit, likelihood, neighbours, nets, transform, vectors
 from stages.index._kernels.unknown.tuples import SCORE, Candidate, Limits, PlaneFit, SpotSet, workspace

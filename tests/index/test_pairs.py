@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from pipeline.stage import Context, contract_of
+from pipeline.contract import contract_of
+from pipeline.stage import Context
 from stages.files.cell import TargetCell, cell_text, read_cell
 from stages.index._attempts import px_per_angstrom
 from stages.index.none import NoIndexing

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from peak_frames import add_spot, detgeom, flat_detgeom, search, table
 
 from pipeline import Context, RejectFrame
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks.bin import Bin
 from stages.peaks.likelihood import Likelihood

@@ -13,7 +13,7 @@ from peak_frames import add_spot, detgeom, flat_detgeom, search, table
 from pydantic import ValidationError
 
 from pipeline import Context
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks._kernels.likelihood import groups, squares, summit_search
 from stages.peaks._kernels.likelihood.tuples import Background, BadPixels, Candidates, RawPixels, SquareLimits

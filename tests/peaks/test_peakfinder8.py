@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder8_reference, search, small_panel, table
 
 from pipeline import Context, RejectFrame
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks._kernels.rings import ring_samples
 from stages.peaks.peakfinder8 import Peakfinder8

@@ -12,7 +12,7 @@ from peak_frames import add_spot, detgeom, flat_detgeom, peakfinder9_reference, 
 from pydantic import ValidationError
 
 from pipeline import Context, RejectFrame
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks.peakfinder9 import Peakfinder9
 from stages.records.geometry import DetGeom

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from peak_frames import add_spot, detgeom, flat_detgeom, measured, search
 from pydantic import ValidationError
 
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.peaks.hit import HitFinder
 from stages.peaks.validate import Validate
 from stages.records.geometry import DetGeom

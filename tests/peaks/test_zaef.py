@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from peak_frames import add_spot, detgeom, flat_detgeom, search, small_panel, table, zaef_reference
 from pydantic import ValidationError
 
-from pipeline.stage import contract_of
+from pipeline.contract import contract_of
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.peaks.zaef import Zaef
 from stages.records.geometry import DetGeom

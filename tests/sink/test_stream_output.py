@@ -17,8 +17,8 @@ from sink_frames import CELL, GEOMETRY, context, make_frame, told, write_stream
 
 from pipeline import UserError
 from pipeline.by_type import ByType
+from pipeline.contract import role_of
 from pipeline.registry import load
-from pipeline.stage import role_of
 from stages.files.stream import read_stream
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.memory import Memory

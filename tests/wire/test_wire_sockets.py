@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from pipeline import Context, EndOfStream, Message, RejectFrame
-from pipeline.stage import RunningSource
+from pipeline.protocols import RunningSource
 from stages.source.zmq_req import RunningZmqReq, ZmqReq
 from stages.source.zmq_sub import RunningZmqSub, ZmqSub
 from stages.wire.message import read_map
