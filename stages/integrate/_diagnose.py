@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.integrate._kernels.marks import BAD as MARKED_BAD
-from stages.integrate._kernels.marks import CLAIM, RELEASE, mark_one
+from stages.integrate._kernels.marks import CLAIM, RELEASE, mark
 from stages.integrate._kernels.tuples import (
     FS,
     IMPLAUSIBLE,
@@ -27,6 +27,7 @@ from stages.integrate._kernels.tuples import (
     Circles,
     Measured,
     Pixels,
+    Places,
 )
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 from stages.records.crystal import Reflections
@@ -151,14 +152,15 @@ class Looking:
         self, panel: int, fs: float, ss: float, predicted: tuple[float, float]
     ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """The pixels of the box, and what each is."""
-        flat, table, row_of_panel, marks = next(a for a in self.arrays if a.row_of_panel[panel] >= 0)
+        array = next(a for a in self.arrays if a.row_of_panel[panel] >= 0)
+        flat, table, row_of_panel, marks = array
+        own = Places(np.array([panel], np.int32), np.array(predicted[:1]), np.array(predicted[1:]))
         inner, ring, half = self.circles
-        row = int(row_of_panel[panel])
-        where = table[row]
+        where = table[row_of_panel[panel]]
         width, height, start = (int(where[i]) for i in (WIDTH, HEIGHT, START))
         x0, y0 = math.floor(fs), math.floor(ss)
         if self.cen:  # as in the kernel, where its own claim is taken away meanwhile
-            mark_one(table, row, *predicted, inner, marks, RELEASE)
+            mark(array, own, inner, RELEASE)
         around = 2 * half + 1
         pixels, kinds = np.full((around, around), np.nan), np.full((around, around), OUTSIDE, np.uint8)
         part = np.full((around, around), BESIDE, np.uint8)
@@ -178,7 +180,7 @@ class Looking:
             else:
                 kinds[j, i] = part[j, i]
         if self.cen:
-            mark_one(table, row, *predicted, inner, marks, CLAIM)
+            mark(array, own, inner, CLAIM)
         return pixels, kinds
 
 

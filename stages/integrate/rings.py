@@ -196,7 +196,7 @@ class RunningRings:
         intensity, sigma = columns[INTENSITY], columns[SIGMA]
         if self._containment is not None:
             strong = (intensity > STRONG * sigma) & (columns[WHOLE] > 0) & ~saturated[kept]
-            caught = self._containment.from_spots(columns[TOTAL, strong], columns[MOMENT, strong])
+            caught = self._containment.from_spots(columns[TOTAL][strong], columns[MOMENT][strong])
             intensity, sigma = intensity / caught, sigma / caught
             if self._diagnostician.is_wanted:
                 results[:, [INTENSITY, SIGMA]] /= caught

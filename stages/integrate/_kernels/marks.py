@@ -20,31 +20,35 @@ CLAIM, RELEASE = np.uint8(1), np.uint8(255)
 
 
 @kernel
-def mark_one(where: Array, row: int, fs: float, ss: float, offsets: Array, marks: Array, step: Any) -> None:
-    """Add `step` to the marks of the pixels within the inner radius of a reflection, whose panel has this row of the table."""
+def mark_some(pixels: Pixels, places: Places, begin: int, end: int, offsets: Array, step: Any) -> None:
+    """As :func:`mark`, of the reflections with the numbers from `begin` up to `end`."""
+    where, row_of_panel, marks = pixels.where, pixels.row_of_panel, pixels.marks
+    panel, fs, ss = places
     reach = max(abs(offsets[0, 0]), abs(offsets[0, 1]))  # the first offset is as long as the radius, along an axis
-    width, height, first = where[row, WIDTH], where[row, HEIGHT], where[row, START]
-    x0, y0 = math.floor(fs), math.floor(ss)
-    middle = first + y0 * width + x0
-    if x0 >= reach and y0 >= reach and x0 + reach < width and y0 + reach < height:
+    for i in range(begin, end):
+        row = row_of_panel[panel[i]]
+        if row < 0:
+            continue
+        width, height, first = where[row, WIDTH], where[row, HEIGHT], where[row, START]
+        x0, y0 = math.floor(fs[i]), math.floor(ss[i])
+        middle = first + y0 * width + x0
+        if x0 >= reach and y0 >= reach and x0 + reach < width and y0 + reach < height:
+            for j in range(offsets.shape[0]):
+                marks[middle + offsets[j, 1] * width + offsets[j, 0]] += step
+            continue
         for j in range(offsets.shape[0]):
-            marks[middle + offsets[j, 1] * width + offsets[j, 0]] += step
-        return
-    for j in range(offsets.shape[0]):
-        x, y = x0 + offsets[j, 0], y0 + offsets[j, 1]
-        if 0 <= x < width and 0 <= y < height:
-            marks[first + y * width + x] += step
+            x, y = x0 + offsets[j, 0], y0 + offsets[j, 1]
+            if 0 <= x < width and 0 <= y < height:
+                marks[first + y * width + x] += step
 
 
 @kernel
 def mark(pixels: Pixels, places: Places, offsets: Array, step: Any) -> None:
-    """Add `step` to the marks of all reflections that lie in one array."""
-    where, row_of_panel, marks = pixels.where, pixels.row_of_panel, pixels.marks
-    panel, fs, ss = places
-    for i in range(panel.size):
-        row = row_of_panel[panel[i]]
-        if row >= 0:
-            mark_one(where, row, fs[i], ss[i], offsets, marks, step)
+    """Add `step` to the marks of the pixels within the inner radius of each reflection that lies in one array.
+
+    All reflections are marked by one function: one call for each would let numba count references, and wait, each time.
+    """
+    mark_some(pixels, places, 0, places.panel.size, offsets, step)
 
 
 @kernel

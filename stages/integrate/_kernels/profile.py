@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.integrate._kernels.marks import CLAIM, RELEASE, claims_at, mark_one, value_at
+from stages.integrate._kernels.marks import CLAIM, RELEASE, claims_at, mark_some, value_at
 from stages.integrate._kernels.tuples import (
     FS,
     HIGHEST_OF_CIRCLE,
@@ -77,7 +77,7 @@ def collect_profile(
     UNMEASURABLE.
     """
     flat, where, row_of_panel, marks = pixels
-    panel, fs, ss = places
+    panel = places.panel
     results, fits, status = measured
     claims = 0 if cen else 1
     for i in range(panel.size):
@@ -92,11 +92,11 @@ def collect_profile(
         if not total > STANDS_OUT * results[i, SIGMA] or (status[i] & SATURATED and not sat):
             continue
         if cen:
-            mark_one(where, row, fs[i], ss[i], inner, marks, RELEASE)
+            mark_some(pixels, places, i, i + 1, inner, RELEASE)
         x0, y0 = math.floor(results[i, FS]), math.floor(results[i, SS])
         add_to_profile(flat, where[row], marks, x0, y0, inner, claims, fit, total, profile)
         if cen:
-            mark_one(where, row, fs[i], ss[i], inner, marks, CLAIM)
+            mark_some(pixels, places, i, i + 1, inner, CLAIM)
 
 
 @kernel
@@ -132,7 +132,7 @@ def fit_profile(
     the variance s^2 + adu_per_photon J P, and the background that they share s^2 / m.
     """
     flat, where, row_of_panel, marks = pixels
-    panel, fs, ss = places
+    panel = places.panel
     results, fits, status = measured
     claims = 0 if cen else 1
     for i in range(panel.size):
@@ -142,11 +142,11 @@ def fit_profile(
             continue
         fit = fits[i]
         if cen:
-            mark_one(where, row, fs[i], ss[i], inner, marks, RELEASE)
+            mark_some(pixels, places, i, i + 1, inner, RELEASE)
         x0, y0 = math.floor(results[i, FS]), math.floor(results[i, SS])
         s_p, s_pp, s_ppp, s_pv = sums_of_fit(flat, where[row], marks, x0, y0, inner, claims, fit, shape)
         if cen:
-            mark_one(where, row, fs[i], ss[i], inner, marks, CLAIM)
+            mark_some(pixels, places, i, i + 1, inner, CLAIM)
         if not s_pp > 0.0:
             status[i] = UNMEASURABLE
             continue

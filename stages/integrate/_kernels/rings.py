@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.integrate._kernels.background import fit_background
-from stages.integrate._kernels.marks import BAD, CLAIM, RELEASE, claims_at, mark_one, value_at
+from stages.integrate._kernels.marks import BAD, CLAIM, RELEASE, claims_at, mark_some, value_at
 from stages.integrate._kernels.tuples import (
     BACKGROUND,
     FS,
@@ -209,7 +209,7 @@ def integrate(
         if row < 0:
             continue
         if cen:  # its own claim must not hide the peak from itself while it is searched
-            mark_one(where, row, fs[i], ss[i], inner, marks, RELEASE)
+            mark_some(pixels, places, i, i + 1, inner, RELEASE)
         status[i] = integrate_one(
             flat,
             where[row],
@@ -227,4 +227,4 @@ def integrate(
             results[i],
         )
         if cen:
-            mark_one(where, row, fs[i], ss[i], inner, marks, CLAIM)
+            mark_some(pixels, places, i, i + 1, inner, CLAIM)
