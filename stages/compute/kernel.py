@@ -12,6 +12,7 @@ machine code.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -46,9 +47,31 @@ def kernel(function: Any = None, /, **options: Any) -> Any:
     before = getattr(config, _SETTING)
     setattr(config, _SETTING, before or ",".join(_LOCATORS))
     try:
-        return njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        compiled = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         setattr(config, _SETTING, before)
+    _forgive_unreadable_index(compiled)
+    return compiled
+
+
+def _forgive_unreadable_index(compiled: Any) -> None:
+    """Let an index that cannot be read count as none.
+
+    It names the types of arguments, among them named tuples by their modules. Where such a class has moved since, numba fails
+    while it reads the index, before it can see that the index is of another source.
+    """
+    file = getattr(compiled._cache, "_cache_file", None)
+    if file is None:  # the function's code cannot be kept
+        return
+    load = file._load_index
+
+    def load_or_nothing() -> Any:
+        try:
+            return load()
+        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
+            return {}
+
+    file._load_index = load_or_nothing
 
 
 class _SeesImports:

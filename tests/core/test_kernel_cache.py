@@ -73,6 +73,40 @@ def test_an_edit_of_a_file_that_is_not_imported_costs_nothing(parts):
     assert run(parts) == (2.0, 1)
 
 
+TUPLES = """
+from typing import NamedTuple
+
+
+class {name}(NamedTuple):
+    x: float
+
+
+Pair = {name}
+"""
+TAKES_A_TUPLE = """
+from parts.tuples import Pair
+from stages.compute.kernel import kernel
+
+
+@kernel
+def outer(pair):
+    return 2 * pair.x
+
+
+print(outer(Pair(1.0)), sum(outer.stats.cache_hits.values()))
+"""
+
+
+def test_code_for_a_named_tuple_that_is_no_longer_there_is_compiled_anew(parts):
+    (parts / "outer.py").write_text(TAKES_A_TUPLE)
+    (parts / "tuples.py").write_text(TUPLES.format(name="Before"))
+    assert run(parts) == (2.0, 0)
+    assert run(parts) == (2.0, 1)
+    (parts / "tuples.py").write_text(TUPLES.format(name="After"))
+    assert run(parts) == (2.0, 0)
+    assert run(parts) == (2.0, 1)
+
+
 def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
     reached = kernel._reached(search.__name__)
     assert {
