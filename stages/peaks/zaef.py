@@ -12,7 +12,6 @@ from pipeline import Context, stage
 from stages.peaks import _warm_up
 from stages.peaks._kernels import circles
 from stages.peaks._kernels import zaef as kernel
-from stages.peaks._kernels.panels import PanelPixels
 from stages.pixels.tables import Flattener, PackedMask
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
@@ -100,7 +99,9 @@ class RunningZaef:
                 if panel.no_index:
                     continue
                 n = kernel.search(
-                    PanelPixels(flat, where, mask),
+                    flat,
+                    where,
+                    mask,
                     self._foot,
                     self._circles,
                     self._acceptance,

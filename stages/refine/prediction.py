@@ -20,7 +20,7 @@ from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
 from stages.refine._kernels.deviations import residuals
-from stages.refine._kernels.fit import Effort, Freedom, Weights, fit_chosen, impose
+from stages.refine._kernels.fit import fit_chosen, impose
 from stages.refine._kernels.pairs import Observed, same_pairs, select
 
 _PIXEL = 0.5
@@ -89,9 +89,9 @@ class RunningPrediction:
     def __init__(self, stage: Prediction) -> None:
         self._stage = stage
         self._finder: PanelFinder | None = None
-        prior = [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2]
-        self._weights = Weights(stage.excitation_weight, np.array(prior, np.float64))
-        self._effort = Effort(stage.iterations, stage.tolerance)
+        self._prior = np.array(
+            [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2], np.float64
+        )
 
     def __call__(self, crystals: Crystals, peaks: PeakList, geom: DetGeom) -> Crystals:
         """Return the crystals, refined; those that too few peaks belong to are left out."""
@@ -115,15 +115,18 @@ class RunningPrediction:
             return None
         bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
         bases[0], shifts[0] = real, shift
-        freedom = Freedom(symmetry.rotations, symmetry.metrics, stage.refine_detector_shift)
         for _ in range(stage.cycles):
             fit_chosen(
                 real,
                 shift,
-                freedom,
+                symmetry.rotations,
+                symmetry.metrics,
+                stage.refine_detector_shift,
                 finder.wave_number,
-                self._weights,
-                self._effort,
+                stage.excitation_weight,
+                self._prior,
+                stage.iterations,
+                stage.tolerance,
                 chosen,
                 Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
                 finder.panels,

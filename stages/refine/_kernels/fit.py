@@ -274,25 +274,30 @@ def fit(
 
 
 @kernel
-def fit_chosen(
+def fit_chosen(  # noqa: PLR0913 - called from Python for every crystal, where each tuple costs a microsecond
     real: Array,
     shift: Array,
-    freedom: Freedom,
+    rotations: Array,
+    metrics: Array,
+    refine_shift: bool,
     k: float,
-    weights: Weights,
-    effort: Effort,
+    excitation: float,
+    prior: Array,
+    iterations: int,
+    tolerance: float,
     chosen: Array,
     observed: Observed,
     panels: Array,
 ) -> float:
-    """:func:`fit` to the chosen pairs; the metrics of `freedom` are scaled by the cell's lengths here."""
-    scaled = np.empty(freedom.metrics.shape)
+    """:func:`fit` to the chosen pairs; the metrics are scaled by the cell's lengths here."""
+    scaled = np.empty(metrics.shape)
     length = np.empty(3)
     for i in range(3):
         length[i] = math.sqrt(real[i, 0] ** 2 + real[i, 1] ** 2 + real[i, 2] ** 2)
-    for n in range(freedom.metrics.shape[0]):
+    for n in range(metrics.shape[0]):
         for i in range(3):
             for j in range(3):
-                scaled[n, i, j] = freedom.metrics[n, i, j] * length[i] * length[j]
-    free = Freedom(freedom.rotations, scaled, freedom.shift)
-    return float(fit(real, shift, free, k, weights, effort, gather(chosen, observed), panels))
+                scaled[n, i, j] = metrics[n, i, j] * length[i] * length[j]
+    freedom = Freedom(rotations, scaled, refine_shift)
+    weights, effort = Weights(excitation, prior), Effort(iterations, tolerance)
+    return float(fit(real, shift, freedom, k, weights, effort, gather(chosen, observed), panels))
