@@ -78,7 +78,7 @@ def offset_of_peak(
 
 
 @kernel
-def find_centre(  # noqa: PLR0913, RUF100 - arrays in a tuple would have their references counted for every reflection
+def find_centre(  # noqa: PLR0913 - arrays in a tuple would have their references counted for every reflection
     flat: Array,
     where: Array,
     marks: Array,
@@ -120,7 +120,7 @@ def find_centre(  # noqa: PLR0913, RUF100 - arrays in a tuple would have their r
 
 
 @kernel
-def integrate_one(  # noqa: PLR0913, RUF100 - arrays in a tuple would have their references counted for every reflection
+def integrate_one(  # noqa: PLR0913 - arrays in a tuple would have their references counted for every reflection
     flat: Array,
     where: Array,
     marks: Array,

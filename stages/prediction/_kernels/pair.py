@@ -84,7 +84,7 @@ def key_of(h: int, k: int, ll: int) -> int:
 
 
 @kernel
-def pair(  # noqa: PLR0913, RUF100 - a tuple of arrays costs microseconds to hand over
+def pair(  # noqa: PLR0913 - a tuple of arrays costs microseconds to hand over
     real: Array,
     centering: int,
     k: float,
