@@ -12,28 +12,6 @@ from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS
 
 
-def index_with(options: dict[str, Any]) -> None:
-    """Run (or print) the graph that these options ask for, by their names in the table."""
-    import shlex
-
-    from stages.commands.index.graph import graph_from_options
-
-    graph = graph_from_options(options)
-    if options.get("print_graph"):
-        graph.check()
-        sys.stdout.write(graph.to_yaml())
-        return
-    from pipeline.commands_execute import execute
-
-    status = execute(
-        graph,
-        shlex.join(["streamajig", *sys.argv[1:]]),
-        profile=bool(options.get("profile")),
-        as_json=bool(options.get("json")),
-    )
-    raise typer.Exit(status)
-
-
 def _parameter(row: Option) -> inspect.Parameter:
     kind: Any = row.kind
     annotation: Any
@@ -64,7 +42,24 @@ def index(**options: Any) -> None:
     The options are indexamajig's and mean the same; an option that is not supported is refused, never ignored.
     docs/reference-options.md lists them all.
     """
-    index_with(options)
+    import shlex
+
+    from stages.commands.index.graph import graph_from_options
+
+    graph = graph_from_options(options)
+    if options.get("print_graph"):
+        graph.check()
+        sys.stdout.write(graph.to_yaml())
+        return
+    from pipeline.commands_execute import execute
+
+    status = execute(
+        graph,
+        shlex.join(["streamajig", *sys.argv[1:]]),
+        profile=bool(options.get("profile")),
+        as_json=bool(options.get("json")),
+    )
+    raise typer.Exit(status)
 
 
 _PARAMETERS = [_parameter(row) for row in OPTIONS]
