@@ -5,8 +5,11 @@ significant it is; :class:`Attempts` decides what it is asked, and how often:
 
 **After other stages.** Where an index stage upstream has found crystals they stay, and without `multi` nothing is tried.
 
+**Azimuths.** Whatever a search finds must explain its spots better than it would spots of the same radii at random azimuths:
+what lies on the rings of a powder is of no crystal.
+
 **Retry.** If nothing is found, and the best lattice was not nothing, the weakest peaks go and the search starts again:
-spurious peaks are weak, as a rule. (indexamajig does the same.)
+spurious peaks are weak, as a rule. (indexamajig does the same.) Where some lie on the rings of a powder, it is these that go.
 
 **Multi.** The spots that a lattice explains are taken away, and the rest is searched again until nothing is found. What is
 left of a pattern holds pseudo-solutions of its lattices, so that a further one must be clearer than the first, be
@@ -16,7 +19,7 @@ significant on all spots, too, or clear beyond doubt, and not be one of those fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,6 +28,8 @@ from numpy.typing import NDArray
 
 from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
+from stages.index._kernels.azimuths import beats_random_azimuths
+from stages.index._rings import off_rings
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -73,6 +78,9 @@ class Solution:
         Whether it is this lattice and no other one that explains the spots; if not, it is no further one, either.
     shift
         x and y of the shift of the detector that was found with the lattice, in 1/Angstrom: q less the shift is on the lattice.
+    powder
+        Whether it is significant only as long as nobody asks for the azimuths: spots of the same radii at random ones lie as
+        near to it. It is not accepted then.
     """
 
     basis: Floats
@@ -83,6 +91,20 @@ class Solution:
     accepted: bool = True
     determined: bool = True
     shift: tuple[float, float] = (0.0, 0.0)
+    powder: bool = False
+
+    def against_azimuths(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float, least: float) -> Solution:
+        """Return what it is if the azimuths of its spots `q`, (n, 3), are asked for: itself, or a powder's.
+
+        S against spots of the same radii at random azimuths must be `least`; see :mod:`stages.index._kernels.azimuths`. Only
+        what is accepted, or may be so as a further lattice, is asked.
+        """
+        if not (self.accepted or self.margin >= FURTHER_MARGIN):
+            return self
+        shift = np.array(self.shift)
+        if beats_random_azimuths(self.basis, q, shift, 1.0 / wavelength_angstrom, px_per_angstrom, least):
+            return self
+        return replace(self, accepted=False, powder=True)
 
     def misfits(self, q: Floats) -> Floats:
         """Return :func:`misfits` of spots on the shifted detector."""
@@ -138,44 +160,65 @@ class Attempts:
         left = np.asarray(np.isfinite(q).all(axis=1), np.bool_)
         for basis in known:
             left = left & (misfits(basis, q) >= EXPLAINED)
-        found, tries = list(before.found), before.num_tries
+        found, tries, powder = list(before.found), before.num_tries, False
         wavelength, px = geom.wavelength_angstrom, px_per_angstrom(geom)
         while np.count_nonzero(left) >= MIN_SPOTS and len(found) < (self.max_lattices if self.multi else 1):
             solution, crystal, n = self._one(q, peaks.intensity, left, known, wavelength, px)
             tries += n
             if solution is None or crystal is None:
+                powder = solution is not None and solution.powder and not found
                 break
             found.append(crystal)
             known.append(solution.basis)
             left = left & (solution.misfits(q) >= EXPLAINED)
-        return replace(before, found=tuple(found), num_tries=tries)
+        return replace(before, found=tuple(found), num_tries=tries, powder=powder)
 
     def _one(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], wavelength: float, px: float
     ) -> tuple[Solution | None, Crystal | None, int]:
-        """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries."""
-        chosen = np.flatnonzero(left)
+        """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries.
+
+        Where there is none the lattice of a powder is returned without a crystal, if the search came upon one.
+        """
         tries = 0
-        for fraction in (1.0, *(RETRY_FRACTIONS if self.retry and not known else ())):
-            if fraction < 1.0:
-                n = round(fraction * np.count_nonzero(left))
-                if n < RETRY_MIN_SPOTS or not np.ptp(intensity[left]) > 0:
-                    break
-                chosen = np.flatnonzero(left)
-                chosen = np.sort(chosen[np.argsort(-intensity[chosen], kind="stable")[:n]])
+        powder: Solution | None = None
+        for chosen in self._choices(q, intensity, left, again=self.retry and not known, px=px):
             solution = self.search.search(np.ascontiguousarray(q[chosen]), wavelength, px)
             tries += 1
             if solution is None:
                 break
+            if solution.powder:
+                powder = solution
             if self._accepts(solution, q, chosen, known):
                 crystal = self.as_crystal(solution)
                 if crystal is not None:
                     return solution, crystal, tries
             if solution.margin < RETRY_MARGIN:
                 break
-        return None, None, tries
+        return powder, None, tries
+
+    def _choices(
+        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], *, again: bool, px: float
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield the numbers of the spots for each try: all that are left, then those off rings, or else without the weakest."""
+        everything = np.flatnonzero(left)
+        yield everything
+        if not again:
+            return
+        off = off_rings(np.linalg.norm(q[everything], axis=1), px)
+        if not off.all():
+            if np.count_nonzero(off) >= RETRY_MIN_SPOTS:
+                yield everything[off]
+            return
+        for fraction in RETRY_FRACTIONS:
+            n = round(fraction * everything.size)
+            if n < RETRY_MIN_SPOTS or not np.ptp(intensity[left]) > 0:
+                return
+            yield np.sort(everything[np.argsort(-intensity[everything], kind="stable")[:n]])
 
     def _accepts(self, solution: Solution, q: Floats, chosen: NDArray[np.int64], known: list[Floats]) -> bool:
+        if solution.powder:
+            return False
         if not known and (solution.accepted or not self.multi):
             return solution.accepted
         explained = np.count_nonzero(solution.misfits(q[chosen]) < EXPLAINED)

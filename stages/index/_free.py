@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.index._attempts import Solution
+from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
 from stages.index._kernels.unknown import fit, likelihood, search
 from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, SpotSet, workspace
@@ -87,7 +88,10 @@ class FreeSearch:
         if np.linalg.det(basis) < 0:
             basis = -basis
         shift = float(report[search.SHIFT_X]), float(report[search.SHIFT_Y])
-        return Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
+        found = Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
+        return found.against_azimuths(
+            np.ascontiguousarray(spots.T), wavelength_angstrom, px_per_angstrom, LEAST_UNKNOWN
+        )
 
     def bravais(self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Bravais:
         """Return the highest symmetry that explains the spots as well as the free lattice does.

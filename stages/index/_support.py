@@ -20,8 +20,10 @@ from stages.index._attempts import (
     MARGIN_ON_ALL,
     misfits,
     primitive_basis,
+    px_per_angstrom,
     score_of_misfits,
 )
+from stages.index._kernels.azimuths import LEAST_KNOWN, beats_random_azimuths
 from stages.records.crystal import Crystal
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -38,8 +40,8 @@ def supported(crystals: Sequence[Crystal], peaks: PeakList, geom: DetGeom) -> tu
     """Return those of a frame's crystals that its peaks support.
 
     A crystal alone in its frame must explain as much as index/pairs asks for. Of several each is judged by the peaks that
-    those kept before it leave: S of 24 or more, and a tenth of these peaks within 0.2 of an index. The crystal's own shift of
-    the detector is taken into account.
+    those kept before it leave: S of 24 or more, and a tenth of these peaks within 0.2 of an index. Peaks of the same radii at
+    random azimuths, such as a powder's, must support it less. The crystal's own shift of the detector is taken into account.
     """
     left = np.ones(len(peaks), np.bool_)
     kept = []
@@ -49,7 +51,7 @@ def supported(crystals: Sequence[Crystal], peaks: PeakList, geom: DetGeom) -> tu
         misfit = misfits(basis, q)
         shortest = np.linalg.norm(np.linalg.inv(basis), axis=0).min()
         counts = left & (np.linalg.norm(q, axis=1) >= BEAM * shortest)
-        if _explains(misfit[counts], alone=len(crystals) == 1):
+        if _explains(misfit[counts], alone=len(crystals) == 1) and _beats_azimuths(basis, q[counts], geom):
             kept.append(crystal)
             left &= misfit >= EXPLAINED
     return tuple(kept)
@@ -64,6 +66,12 @@ def _explains(misfit: NDArray[np.float64], *, alone: bool) -> bool:
     if score < LEAST:
         return False
     return bool(np.mean(misfit < NEAR) >= NEAR_FRACTION or (score >= CLEAR and explained >= CLEAR_FRACTION))
+
+
+def _beats_azimuths(basis: NDArray[np.float64], q: NDArray[np.float64], geom: DetGeom) -> bool:
+    """Whether spots of the same radii at random azimuths would support the crystal less."""
+    k0, no_shift = 1.0 / geom.wavelength_angstrom, np.zeros(2)
+    return bool(beats_random_azimuths(basis, np.ascontiguousarray(q), no_shift, k0, px_per_angstrom(geom), LEAST_KNOWN))
 
 
 def _q_of(peaks: PeakList, geom: DetGeom, shift_m: tuple[float, float]) -> NDArray[np.float64]:

@@ -81,7 +81,8 @@ class FromFile(CellParameters):
     must be nearer to integers than chance explains: S >= 12 (see index/pairs; of one lattice, as nothing is searched), and
     either 45 % of the peaks within 0.25 of an index, or S >= 30 and 25 % within 0.2. Of several crystals in a frame each must
     have S >= 24 and a tenth of the peaks that those before it leave, so that a crystal that stands there twice is taken once.
-    The shift that the file has counts. indexamajig asks for half of the peaks, and after refinement; here it is before.
+    Peaks on a powder's rings support none (see index/pairs). The shift that the file has counts. indexamajig asks for half of
+    the peaks, and after refinement; here it is before.
 
     Hits that are not in the file are counted, and so are crystals that are left out for their peaks.
     """

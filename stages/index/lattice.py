@@ -77,7 +77,8 @@ class FreeLattice(SearchParameters):
     S - lnN >= 15 + half the number of spots explained, 28 % of the spots explained, not all in one plane of the lattice,
     no other lattice within 5 of S - lnN, and a third axis that explains something: S - lnN of two axes alone, whatever the
     third is, must not be higher by 8 or more, which it is where two axes are right and the third is wrong. `check_peaks` is
-    that part of the spots, and the lead over other lattices.
+    that part of the spots, and the lead over other lattices. Against spots of the same radii at random azimuths, such as a
+    powder's, S must be 24 or more; see index/pairs.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.

@@ -13,6 +13,7 @@ from pipeline.stage import Context
 from stages.files.cell import TargetCell, read_cell
 from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
+from stages.index._kernels.azimuths import LEAST_KNOWN
 from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
@@ -47,7 +48,8 @@ class _Search:
         verdict = report.result.verdict
         if verdict.score <= 0.0:
             return None
-        return Solution(basis, verdict.score, verdict.log_trials, int(verdict.within_015), report.num_spots, accepted)
+        found = Solution(basis, verdict.score, verdict.log_trials, int(verdict.within_015), report.num_spots, accepted)
+        return found.against_azimuths(q, wavelength_angstrom, px_per_angstrom, LEAST_KNOWN)
 
 
 class RunningPairs:
@@ -122,6 +124,10 @@ class Pairs(SearchParameters, CellParameters):
     or a margin of 30 and 25 % within 0.2; the spots must also fix the orientation (not all in one row). Lists of
     pure noise hardly ever pass; those that do have 8 to 10 spots. ``check_peaks`` is the lead over others and
     the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
+
+    **Azimuths.** The peaks of a powder share their radii, and what brings one of them near the planes of a lattice brings all.
+    So each spot is compared with spots of its own radius at other azimuths, and S against these must be 16 or more, with
+    ``check_peaks`` off, too. Hits that are refused for it alone are counted as a powder's.
 
     **Several lattices, further tries.** See :mod:`stages.index._attempts`: with ``multi`` explained spots are taken away and
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage

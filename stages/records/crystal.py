@@ -117,12 +117,15 @@ class Crystals:
         How often a search without cell has looked whether another lattice fits better than the given cell.
     elsewhere
         Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    powder
+        Whether a lattice was found that peaks at any azimuth of a powder's rings would support as well, and nothing else.
     """
 
     found: tuple[Crystal, ...] = ()
     num_tries: int = 0
     num_verified: int = 0
     elsewhere: tuple[UnitCell, ...] = ()
+    powder: bool = False
 
     def __len__(self) -> int:
         return len(self.found)
@@ -133,11 +136,15 @@ class Crystals:
     shown: ClassVar[tuple[Count, ...]] = (
         Count("indexed", share_of="hits", place=1),
         Count("crystals", place=2),
+        Count("powder", detail_of="hits", text="whose peaks lie on rings as a powder's do, on no lattice"),
     )
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's indexed frames and crystals, and to the frames that are of another cell than the given one."""
+        """Add to the run's indexed frames and crystals, to the frames of another cell than the given one, and
+        to those of a powder."""
         counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
         if self.elsewhere:
             counts["not_this_cell"] = 1
+        if self.powder and not self.found:
+            counts["powder"] = 1
         return counts

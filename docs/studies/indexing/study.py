@@ -40,6 +40,7 @@ from stages.lattices.setting import in_setting_of
 from stages.records import Crystals, DetGeom, Hit, PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.experiment import Simulation
+from stages.simulation.powder import BLANKS, ICE_ANGSTROM, rings
 from stages.simulation.settings import Settings
 from stages.simulation.spot_lists import CELLS, ELECTRONS, SUITABLE, XRAYS, noise, overlap, simulate
 from stages.simulation.spot_lists import cell as make_cell
@@ -66,6 +67,21 @@ UNKNOWN = [
 ]  # fmt: skip
 SPOTS = ((10, 0.0), (15, 0.0), (15, 0.25), (30, 0.0), (30, 0.25), (30, 0.5), (60, 0.25), (60, 0.5), (100, 0.25), (100, 0.5),
          (250, 0.5))  # fmt: skip
+BLANK_TARGETS = {
+    "cubic 10": make_cell(10, 10, 10, 90, 90, 90, "cubic"),
+    "triclinic 14 18 23": make_cell(14, 18, 23, 80, 95, 105),
+    "orthorhombic 25 31 40": make_cell(25, 31, 40, 90, 90, 90, "orthorhombic"),
+    "monoclinic C 52 40 61": make_cell(52, 40, 61, 90, 112, 90, "monoclinic", "C", "b"),
+    "tetragonal 58 58 150": make_cell(58, 58, 150, 90, 90, 90, "tetragonal", "P", "c"),
+    "hexagonal 92 92 244": make_cell(92, 92, 244, 90, 90, 120, "hexagonal", "P", "c"),
+    "rhombohedral 104": make_cell(104, 104, 104, 88, 88, 88, "rhombohedral", "R"),
+    "cubic F 233": make_cell(233, 233, 233, 90, 90, 90, "cubic", "F"),
+    "hexagonal 281 281 165": make_cell(281, 281, 165, 90, 90, 120, "hexagonal", "P", "c"),
+    "orthorhombic 120 190 300": make_cell(120, 190, 300, 90, 90, 90, "orthorhombic"),
+}
+"""Cells that frames without a crystal are searched for."""
+BLANK_PEAKS = (12, 300)
+ICE = ((30, 30), (30, 90), (60, 60), (60, 180))
 DISTORTIONS: dict[str, dict[str, Any]] = {
     "jitter 1 px": {"jitter_px": 1.0},
     "cell 1.5 %": {"cell_error": 0.015},
@@ -83,9 +99,10 @@ class Condition:
     Attributes
     ----------
     method
-        ``pairs`` or ``lattice``.
+        ``pairs`` or ``lattice``; with `` --no-check-peaks`` so.
     crystal
-        Name of the cell that the patterns are of; "" for noise; FRAMES for the frames of ``streamajig simulate``.
+        Name of the cell that the patterns are of; "" for noise, or a kind of BLANKS; FRAMES for the frames of
+        ``streamajig simulate``. With `` + 60 of ice`` so many peaks of six rings of ice lie over the pattern.
     target
         Name of the cell that pairs is given; may end in `` +5 %`` (its longest axis wrong).
     spots, spurious, lattices
@@ -104,9 +121,16 @@ class Condition:
     more: tuple[tuple[str, float], ...] = ()
 
     @property
+    def named(self) -> str:
+        """The name of the crystal's cell."""
+        return self.crystal.partition(" + ")[0]
+
+    @property
     def offers_another_cell(self) -> bool:
         """Whether the cell that is looked for is not the crystal's."""
-        return self.method == "pairs" and self.crystal not in ("", FRAMES) and self.target not in ("", self.crystal)
+        return (
+            self.method == "pairs" and self.crystal not in ("", FRAMES, *BLANKS) and self.target not in ("", self.named)
+        )
 
     def pattern(self, rng: np.random.Generator) -> tuple[PeakList, DetGeom, tuple[NDArray[np.float64], ...]]:
         """The next pattern: its peaks in any order, where they lie, and its true crystals (none: noise)."""
@@ -115,16 +139,29 @@ class Condition:
             made = simulation(round(n * (1 - self.spurious)), self.spurious, dict(self.more)["jitter_px"])
             frame = made.frame(int(rng.integers(1 << 30)), pixels=False)
             return frame.peaks, frame.geom, (frame.truth.real_space_angstrom,)
-        how = {**SUITABLE.get(self.crystal, {}), **dict(self.more)}
+        how = {**SUITABLE.get(self.named, {}), **dict(self.more)}
         setup = ELECTRONS if self.electrons else XRAYS
         if not self.crystal:
             return *setup.peaks_of(noise(rng, n, setup=setup)), ()
+        if self.crystal in BLANKS:
+            return *setup.peaks_of(BLANKS[self.crystal](rng, n)), ()
         lists = [
             simulate(named_cell(self.crystal), rng, n, self.spurious, setup=setup, **how) for _ in range(self.lattices)
         ]
         spots = overlap(*lists)
-        order = rng.permutation(len(spots))
-        return *setup.peaks_of(spots.q[order], spots.intensity[order]), spots.crystals
+        ice = rings(rng, self.num_of_ice, ICE_ANGSTROM, 1.0)
+        q, intensity = np.concatenate([spots.q, ice]), np.concatenate([spots.intensity, rng.exponential(size=len(ice))])
+        order = rng.permutation(len(q))
+        return *setup.peaks_of(q[order], intensity[order]), spots.crystals
+
+    @property
+    def num_of_ice(self) -> int:
+        """How many peaks of ice lie over a pattern."""
+        return (
+            int(self.crystal.partition(" + ")[2].removesuffix(" of ice") or 0)
+            if self.crystal.endswith(" of ice")
+            else 0
+        )
 
 
 @lru_cache(maxsize=64)
@@ -139,8 +176,8 @@ def named_cell(name: str) -> UnitCell:
     if name.startswith("long axis "):
         return make_cell(60, 70, float(name.removeprefix("long axis ")), 90, 90, 90, "orthorhombic")
     crystal, _, wrong = name.partition(" +")
-    cell = CELLS[crystal]
-    if wrong:
+    cell = {**CELLS, **BLANK_TARGETS}[crystal]
+    if wrong and not wrong.endswith(" of ice"):
         factor = 1 + float(wrong.rstrip(" %")) / 100
         axis = max("abc", key=lambda a: getattr(cell, a))
         cell = replace(cell, **{a: getattr(cell, a) * factor for a in "abc" if getattr(cell, a) == getattr(cell, axis)})
@@ -150,7 +187,8 @@ def named_cell(name: str) -> UnitCell:
 @lru_cache(maxsize=64)
 def running(method: str, target: str, multi: bool, verify: bool) -> Any:
     """The stage at work; looking for other cells takes a bounded share of the hits, whose cost would blur the times."""
-    parameters: dict[str, Any] = {"multi": True} if multi else {}
+    method, _, option = method.partition(" ")
+    parameters: dict[str, Any] = {"multi": multi, "check_peaks": option != "--no-check-peaks"}
     if method == "pairs":
         parameters["verify"] = verify
         folder = Path(tempfile.mkdtemp(prefix="indexing-study-"))
@@ -175,11 +213,12 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
     if isinstance(condition, Run):
         return consensus(condition, patterns)
     rng = np.random.default_rng([SEED, zlib.crc32(repr(condition).encode())])
-    cell = named_cell(LYSOZYME if condition.crystal == FRAMES else condition.crystal) if condition.crystal else None
+    is_blank = condition.crystal == "" or condition.crystal in BLANKS
+    cell = None if is_blank else named_cell(LYSOZYME if condition.crystal == FRAMES else condition.crystal)
     stage = running(
         condition.method, condition.target or condition.crystal, condition.lattices > 1, condition.offers_another_cell
     )
-    right = wrong = lattices_found = false = 0
+    right = wrong = lattices_found = false = powder = 0
     ms = np.empty(patterns)
     for k in range(patterns):
         peaks, geom, truths = condition.pattern(rng)
@@ -187,6 +226,7 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
         before = time.thread_time()
         crystals: Crystals = stage(hit, peaks, geom)
         ms[k] = 1e3 * (time.thread_time() - before)
+        powder += crystals.powder
         if not truths or condition.offers_another_cell:
             wrong += len(crystals) > 0
             continue
@@ -208,6 +248,7 @@ def measure(condition: Condition | Run, patterns: int) -> dict[str, Any]:
         "patterns": patterns,
         "right": right / patterns,
         "wrong": wrong / patterns,
+        "powder": powder / patterns,
         "ms median": float(np.median(ms)),
         "ms 95 %": float(np.quantile(ms, 0.95)),
         "lattices found": lattices_found / (patterns * condition.lattices),
@@ -323,6 +364,49 @@ def _noise(method: str, targets: list[str]) -> Section:
 
         head = ["target" if method == "pairs" else "", *(f"{n} random spots" for n in NOISE)]
         return table(head, ([c or "no cell", *(entry(results[at[c, n]]) for n in NOISE)] for c in targets))
+
+    return Section(tuple(at.values()), made)
+
+
+def _blanks() -> Section:
+    """Nine kinds of frames without a crystal, in every search."""
+    of: dict[str, tuple[str, str, int]] = {name: ("pairs", name, 1) for name in BLANK_TARGETS}
+    long = "hexagonal 281 281 165"
+    of[long + ", `multi`"] = ("pairs", long, 2)
+    of[long + ", not `check_peaks`"] = ("pairs --no-check-peaks", long, 1)
+    of["without a cell"] = ("lattice", "", 1)
+    of["without a cell, `multi`"] = ("lattice", "", 2)
+    of["without a cell, not `check_peaks`"] = ("lattice --no-check-peaks", "", 1)
+    at = {
+        (row, kind): Condition(method, kind, target, BLANK_PEAKS, 0.0, lattices)
+        for row, (method, target, lattices) in of.items()
+        for kind in BLANKS
+    }
+
+    def made(results: Results) -> str:
+        def shares(row: str, name: str) -> list[str]:
+            return [percent(results[at[row, kind]][name]) for kind in BLANKS]
+
+        rows = (
+            [row, *(f"{a} ({b})" for a, b in zip(shares(row, "wrong"), shares(row, "powder"), strict=True))]
+            for row in of
+        )
+        return table(["search", *BLANKS], rows)
+
+    return Section(tuple(at.values()), made)
+
+
+def _ice() -> Section:
+    """Peaks of ice over the spots of a crystal."""
+    at = {(c, how): Condition("pairs", f"{c} + {how[1]} of ice", c, how[0], 0.1) for c in (*KNOWN,) for how in ICE}
+
+    def made(results: Results) -> str:
+        def cell_text_of(c: str, how: tuple[int, int]) -> str:
+            r = results[at[c, how]]
+            return f"{right_and_wrong(r)}; {percent(r['powder'])}"
+
+        rows = ([c, *(cell_text_of(c, how) for how in ICE)] for c in KNOWN)
+        return table(["cell", *(f"{n} spots, {m} of ice" for n, m in ICE)], rows)
 
     return Section(tuple(at.values()), made)
 
@@ -508,6 +592,8 @@ def _consensus() -> Section:
 SECTIONS: dict[str, Section] = {
     "known": _known(),
     "noise": _noise("pairs", KNOWN),
+    "blanks": _blanks(),
+    "ice": _ice(),
     "distorted": _distorted("pairs", KNOWN),
     "wrong-target": _wrong_target(),
     "hard": _hard(),

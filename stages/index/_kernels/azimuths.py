@@ -1,0 +1,281 @@
+"""Is it a lattice, or do peaks of these radii lie near its points at any azimuth?
+
+Peaks of a powder lie on a few rings. Their |q| is the same, or one of a few, and so is their component along the beam: where
+one of them lies near a plane of a lattice, all do. What takes the indices of a spot for independent and random is deceived by
+that: a lattice with an axis along the beam explains the peaks of a ring by the dozen.
+
+So the spots are compared with spots of the same radii at other azimuths. Each spot is turned about the beam by M angles, evenly
+spaced, of which the first is none; for a tolerance, h_k says whether spot k is near a lattice point as it stands, and p_k is
+the share of its M places at which it would be. Were the azimuths random, any of the places had been as probable as the one
+where it stands. Then h_k / p_k has a mean of 1, and so has the product over the spots of 1 - w + w h_k / p_k for any w. Hence
+
+    S = max over w of sum ln(1 - w + w h_k / p_k)
+
+is the logarithm of a likelihood ratio, which random azimuths raise to S with a probability below exp(-S) (Markov), for one
+lattice, one w and one tolerance. If all p_k are the same, it is n KL(m/n || p), as in
+:func:`stages.index._kernels.spots.chernoff`.
+
+What is known of a spot's radius is how the other spots' radii lie about it, no more. So the places are spread in radius, too,
+as far as to the second nearest radius of another spot: nothing for the peaks of a ring, a good deal for a few spots far apart,
+whose radii are evidence as well.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.compute.algebra import invert
+from stages.compute.kernel import FAST, kernel
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CUBES = np.array([0.05, 0.1, 0.15, 0.25])
+"""Tolerances of the indices: the largest difference from whole numbers."""
+ACROSS_PX = np.array([0.5, 0.9, 1.6])
+"""Tolerances across the ray, in pixels, of the cylinders about lattice points."""
+ALONG = np.array([1e-3, 3e-3])
+"""Tolerances along the ray, in 1/Angstrom."""
+N_CYLINDERS = ACROSS_PX.size * ALONG.size
+N_SHAPES = N_CYLINDERS + CUBES.size
+NEAREST = 2
+"""A spot's radius is known to the distance of this nearest of the others."""
+LEAST_KNOWN, LEAST_UNKNOWN = 16.0, 24.0
+"""S, in nats, that tells a lattice from random azimuths, of a search with a cell, and of one without, which is freer to choose.
+
+Of peaks at random azimuths the lattices that a search chooses have up to 15 and 17; crystals have from 17 and from 70 on, the
+former a few spots of long axes. The figures are in docs/studies/indexing."""
+PART, GLANCE, LOOK = 64, 2048, 16384
+"""At first so many of the spots are turned to so many places in all, then all spots to more of them."""
+FEWEST_PLACES = 64
+"""Each spot is turned to so many places at least."""
+GOLDEN = 0.6180339887498949
+"""Multiples of it, modulo 1, are evenly spread however many there are."""
+N_CYCLES = 3
+"""So often w is improved, by expectation and maximization."""
+TOO_LARGE, TOO_SMALL = 1e200, 1e-200
+"""A product beyond these is put away as its logarithm."""
+
+
+class Places(NamedTuple):
+    """The places to which each spot is turned.
+
+    Attributes
+    ----------
+    cosine, sine
+        (M,) of the angles, the first of which is 0.
+    spread
+        (M,) between -1 and 1: by how much of its step a spot's radius is changed; the first is 0.
+    """
+
+    cosine: Floats
+    sine: Floats
+    spread: Floats
+
+
+@kernel
+def places(n_places: int) -> Places:
+    """Return so many places."""
+    angle = 2.0 * np.pi / n_places * np.arange(n_places)
+    spread = (2.0 * ((GOLDEN * np.arange(n_places) + 0.5) % 1.0) - 1.0).astype(np.float64)
+    spread[0] = 0.0
+    return Places(np.cos(angle), np.sin(angle), spread)
+
+
+@kernel
+def radius_steps(length: Floats) -> Floats:
+    """Return how far from each length the NEAREST nearest of the others is, 0 if there are too few.
+
+    ``length`` (n) is sorted.
+    """
+    n = length.size
+    steps = np.zeros(n)
+    for i in range(n):
+        best, second = np.inf, np.inf
+        for j in range(max(0, i - NEAREST), min(n, i + NEAREST + 1)):
+            if j != i:
+                d = abs(length[j] - length[i])
+                if d < best:
+                    best, second = d, best
+                elif d < second:
+                    second = d
+        steps[i] = second if second < np.inf else 0.0
+    return steps
+
+
+@kernel(fastmath=FAST)
+def misfits_of_places(basis: Floats, spot: Floats, relative: float, to: Places, out: Floats) -> None:
+    """Fill `out` (M) with the misfit of a spot at each of its places, 1 where all indices round to 0."""
+    x0, y0, z0 = spot[0], spot[1], spot[2]
+    for j in range(out.size):
+        f = 1.0 + relative * to.spread[j]
+        x, y, z = f * (to.cosine[j] * x0 - to.sine[j] * y0), f * (to.sine[j] * x0 + to.cosine[j] * y0), f * f * z0
+        h0 = basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z
+        h1 = basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z
+        h2 = basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z
+        r0, r1, r2 = np.rint(h0), np.rint(h1), np.rint(h2)
+        misfit = max(abs(h0 - r0), abs(h1 - r1), abs(h2 - r2))
+        out[j] = 1.0 if r0 * r0 + r1 * r1 + r2 * r2 == 0.0 else misfit
+
+
+@kernel
+def count_shapes(
+    basis: Floats, star: Floats, x: float, y: float, z: float, misfit: float, k0: float, px: float, counts: Integers
+) -> None:
+    """Add 1 to the counts of the shapes about its lattice point in which a spot lies, each shape without the smaller ones.
+
+    Counts are cumulative only after :func:`accumulate`.
+    """
+    t = 0
+    while misfit >= CUBES[t]:
+        t += 1
+    counts[N_CYLINDERS + t] += 1
+    h0 = np.rint(basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z)
+    h1 = np.rint(basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z)
+    h2 = np.rint(basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z)
+    rx = x - star[0, 0] * h0 - star[0, 1] * h1 - star[0, 2] * h2
+    ry = y - star[1, 0] * h0 - star[1, 1] * h1 - star[1, 2] * h2
+    rz = z - star[2, 0] * h0 - star[2, 1] * h1 - star[2, 2] * h2
+    ray2 = x * x + y * y + (z + k0) * (z + k0)
+    on_ray = rx * x + ry * y + rz * (z + k0)
+    along2 = on_ray * on_ray / ray2
+    across2 = rx * rx + ry * ry + rz * rz - along2
+    i = j = 0
+    while i < ACROSS_PX.size and across2 >= (ACROSS_PX[i] * px) ** 2:
+        i += 1
+    while j < ALONG.size and along2 >= ALONG[j] ** 2:
+        j += 1
+    if i < ACROSS_PX.size and j < ALONG.size:
+        counts[i * ALONG.size + j] += 1
+
+
+@kernel
+def accumulate(counts: Integers) -> None:
+    """Let each shape's count include those of the smaller ones within it."""
+    for t in range(N_CYLINDERS + 1, N_SHAPES):
+        counts[t] += counts[t - 1]
+    for i in range(ACROSS_PX.size):
+        for j in range(1, ALONG.size):
+            counts[i * ALONG.size + j] += counts[i * ALONG.size + j - 1]
+    for i in range(1, ACROSS_PX.size):
+        for j in range(ALONG.size):
+            counts[i * ALONG.size + j] += counts[(i - 1) * ALONG.size + j]
+
+
+@kernel
+def turned_counts(
+    basis: Floats, spots: Floats, k0: float, px: float, to: Places, own: Integers, all_: Integers
+) -> bool:
+    """Count for each spot and shape whether it is near a lattice point as it stands, and at how many of its places.
+
+    `spots` is (3, n) sorted by |q|, about the true beam; `own` and `all_` are (n, N_SHAPES). False if the basis is none.
+    """
+    n = spots.shape[1]
+    star, length = np.empty((3, 3)), np.empty(n)
+    if invert(basis, star) == 0.0:
+        return False
+    for k in range(n):
+        length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
+    steps = radius_steps(length)
+    misfit, spot = np.empty(to.spread.size), np.empty(3)
+    for k in range(n):
+        for i in range(3):
+            spot[i] = spots[i, k]
+        relative = min(0.5, steps[k] / length[k]) if length[k] > 0.0 else 0.0
+        misfits_of_places(basis, spot, relative, to, misfit)
+        for j in range(misfit.size):
+            if misfit[j] < CUBES[-1]:
+                f = 1.0 + relative * to.spread[j]
+                x = f * (to.cosine[j] * spot[0] - to.sine[j] * spot[1])
+                y = f * (to.sine[j] * spot[0] + to.cosine[j] * spot[1])
+                count_shapes(basis, star, x, y, f * f * spot[2], misfit[j], k0, px, all_[k])
+            if j == 0:
+                own[k] = all_[k]
+        accumulate(own[k])
+        accumulate(all_[k])
+    return True
+
+
+@kernel
+def likelihood_ratio(ratios: Floats, n: int) -> float:
+    """Return max over w of n spots' sum ln(1 - w + w h/p), `ratios` being 1/p of those that are near: h/p of others is 0."""
+    m = ratios.size
+    if m == 0:
+        return 0.0
+    w = 0.9 * m / n
+    for _ in range(N_CYCLES):
+        total = 0.0
+        for k in range(m):
+            total += w * ratios[k] / (1.0 - w + w * ratios[k])
+        w = min(0.99, total / n)
+    s, product = (n - m) * np.log(1.0 - w), 1.0
+    for k in range(m):
+        product *= 1.0 - w + w * ratios[k]
+        if product > TOO_LARGE or product < TOO_SMALL:
+            s += np.log(product)
+            product = 1.0
+    return float(max(0.0, s + np.log(product)))
+
+
+@kernel
+def azimuth_score(basis: Floats, spots: Floats, k0: float, px: float, n_places: int, enough: float) -> float:
+    """Return the largest S of all tolerances against random azimuths, or the first that is `enough`.
+
+    Parameters
+    ----------
+    basis
+        (3, 3), rows a, b, c in Angstrom.
+    spots
+        (3, n) in 1/Angstrom, sorted by |q|, less the shift of the detector: the beam is along z.
+    k0, px
+        1 / wavelength; what a pixel is in q at the centre of the detector.
+    n_places
+        M: S is at most ln M for each spot.
+    """
+    n = spots.shape[1]
+    own, everywhere = np.zeros((n, N_SHAPES), np.int64), np.zeros((n, N_SHAPES), np.int64)
+    if n == 0 or not turned_counts(basis, spots, k0, px, places(n_places), own, everywhere):
+        return 0.0
+    ratios = np.empty(n)
+    best = 0.0
+    for shape in range(N_SHAPES):
+        m = 0
+        for k in range(n):
+            if own[k, shape] > 0:
+                ratios[m] = n_places / everywhere[k, shape]
+                m += 1
+        best = max(best, likelihood_ratio(ratios[:m], n))
+        if best >= enough:
+            break
+    return best
+
+
+@kernel
+def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px: float, least: float) -> bool:
+    """Whether a lattice explains spots better than it does spots of the same radii at random azimuths: by an S of `least`.
+
+    `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A glance at an even part of the spots
+    settles it for most crystals; else all are turned to as many places as there is work for.
+    """
+    length = np.empty(q.shape[0])
+    for k in range(length.size):
+        length[k] = (q[k, 0] - shift[0]) ** 2 + (q[k, 1] - shift[1]) ** 2 + q[k, 2] ** 2
+    order = np.argsort(length)
+    n = length.size
+    while n > 0 and not length[order[n - 1]] < np.inf:  # what is not finite sorts last
+        n -= 1
+    if n == 0:
+        return False
+    spots = np.empty((3, n))
+    for k in range(n):
+        o = order[k]
+        spots[0, k], spots[1, k], spots[2, k] = q[o, 0] - shift[0], q[o, 1] - shift[1], q[o, 2]
+    n_part = min(n, PART)
+    part = np.empty((3, n_part))
+    for k in range(n_part):
+        for i in range(3):
+            part[i, k] = spots[i, k * n // n_part]
+    if azimuth_score(basis, part, k0, px, max(FEWEST_PLACES, GLANCE // n_part), least) >= least:
+        return True
+    return azimuth_score(basis, spots, k0, px, max(FEWEST_PLACES, LOOK // n), least) >= least
