@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
+from stages.index._shift import q_on_shifted
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -114,13 +115,14 @@ class Attempts:
     search
         The search.
     as_crystal
-        Makes the crystal of a solution, in its conventional cell; None refuses it (a cell out of tolerance).
+        Makes the crystal of a solution, in its conventional cell and with the detector's shift in metres; None refuses it (a
+        cell out of tolerance).
     multi, retry, max_lattices, max_peaks
         The stage's parameters.
     """
 
     search: LatticeSearch
-    as_crystal: Callable[[Solution], Crystal | None]
+    as_crystal: Callable[[Solution, DetGeom], Crystal | None]
     multi: bool = False
     retry: bool = True
     max_lattices: int = 10
@@ -136,22 +138,22 @@ class Attempts:
         q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
         known = [primitive_basis(crystal) for crystal in before.found]
         left = np.asarray(np.isfinite(q).all(axis=1), np.bool_)
-        for basis in known:
-            left = left & (misfits(basis, q) >= EXPLAINED)
+        for upstream in before.found:
+            left = left & ~is_explained(upstream, peaks, geom)
         found, tries = list(before.found), before.num_tries
-        wavelength, px = geom.wavelength_angstrom, px_per_angstrom(geom)
+        px = px_per_angstrom(geom)
         while np.count_nonzero(left) >= MIN_SPOTS and len(found) < (self.max_lattices if self.multi else 1):
-            solution, crystal, n = self._one(q, peaks.intensity, left, known, wavelength, px)
+            solution, crystal, n = self._one(q, peaks.intensity, left, known, geom, px)
             tries += n
             if solution is None or crystal is None:
                 break
             found.append(crystal)
             known.append(solution.basis)
-            left = left & (solution.misfits(q) >= EXPLAINED)
+            left = left & ~is_explained(crystal, peaks, geom)
         return replace(before, found=tuple(found), num_tries=tries)
 
     def _one(
-        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], wavelength: float, px: float
+        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], geom: DetGeom, px: float
     ) -> tuple[Solution | None, Crystal | None, int]:
         """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries."""
         chosen = np.flatnonzero(left)
@@ -163,12 +165,12 @@ class Attempts:
                     break
                 chosen = np.flatnonzero(left)
                 chosen = np.sort(chosen[np.argsort(-intensity[chosen], kind="stable")[:n]])
-            solution = self.search.search(np.ascontiguousarray(q[chosen]), wavelength, px)
+            solution = self.search.search(np.ascontiguousarray(q[chosen]), geom.wavelength_angstrom, px)
             tries += 1
             if solution is None:
                 break
             if self._accepts(solution, q, chosen, known):
-                crystal = self.as_crystal(solution)
+                crystal = self.as_crystal(solution, geom)
                 if crystal is not None:
                     return solution, crystal, tries
             if solution.margin < RETRY_MARGIN:
@@ -223,6 +225,11 @@ def misfits(basis: Floats, q: Floats) -> Floats:
     misfit: Floats = np.abs(h - rounded).max(axis=1, initial=0.0)
     misfit[~rounded.any(axis=1)] = 1.0
     return misfit
+
+
+def is_explained(crystal: Crystal, peaks: PeakList, geom: DetGeom) -> NDArray[np.bool_]:
+    """Return which peaks a crystal explains, its own shift of the detector taken into account."""
+    return misfits(primitive_basis(crystal), q_on_shifted(peaks, geom, crystal.det_shift_m)) < EXPLAINED
 
 
 def score_of_misfits(misfit: Floats) -> float:
