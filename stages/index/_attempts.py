@@ -30,6 +30,7 @@ from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
 from stages.index._rings import off_rings
+from stages.index._shift import q_on_shifted
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -136,13 +137,14 @@ class Attempts:
     search
         The search.
     as_crystal
-        Makes the crystal of a solution, in its conventional cell; None refuses it (a cell out of tolerance).
+        Makes the crystal of a solution, in its conventional cell and with the detector's shift in metres; None refuses it (a
+        cell out of tolerance).
     multi, retry, max_lattices, max_peaks
         The stage's parameters.
     """
 
     search: LatticeSearch
-    as_crystal: Callable[[Solution], Crystal | None]
+    as_crystal: Callable[[Solution, DetGeom], Crystal | None]
     multi: bool = False
     retry: bool = True
     max_lattices: int = 10
@@ -158,23 +160,23 @@ class Attempts:
         q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
         known = [primitive_basis(crystal) for crystal in before.found]
         left = np.asarray(np.isfinite(q).all(axis=1), np.bool_)
-        for basis in known:
-            left = left & (misfits(basis, q) >= EXPLAINED)
+        for upstream in before.found:
+            left = left & ~is_explained(upstream, peaks, geom)
         found, tries, powder = list(before.found), before.num_tries, False
-        wavelength, px = geom.wavelength_angstrom, px_per_angstrom(geom)
+        px = px_per_angstrom(geom)
         while np.count_nonzero(left) >= MIN_SPOTS and len(found) < (self.max_lattices if self.multi else 1):
-            solution, crystal, n = self._one(q, peaks.intensity, left, known, wavelength, px)
+            solution, crystal, n = self._one(q, peaks.intensity, left, known, geom, px)
             tries += n
             if solution is None or crystal is None:
                 powder = solution is not None and solution.powder and not found
                 break
             found.append(crystal)
             known.append(solution.basis)
-            left = left & (solution.misfits(q) >= EXPLAINED)
+            left = left & ~is_explained(crystal, peaks, geom)
         return replace(before, found=tuple(found), num_tries=tries, powder=powder)
 
     def _one(
-        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], wavelength: float, px: float
+        self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], geom: DetGeom, px: float
     ) -> tuple[Solution | None, Crystal | None, int]:
         """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries.
 
@@ -183,14 +185,14 @@ class Attempts:
         tries = 0
         powder: Solution | None = None
         for chosen in self._choices(q, intensity, left, again=self.retry and not known, px=px):
-            solution = self.search.search(np.ascontiguousarray(q[chosen]), wavelength, px)
+            solution = self.search.search(np.ascontiguousarray(q[chosen]), geom.wavelength_angstrom, px)
             tries += 1
             if solution is None:
                 break
             if solution.powder:
                 powder = solution
             if self._accepts(solution, q, chosen, known):
-                crystal = self.as_crystal(solution)
+                crystal = self.as_crystal(solution, geom)
                 if crystal is not None:
                     return solution, crystal, tries
             if solution.margin < RETRY_MARGIN:
@@ -266,6 +268,11 @@ def misfits(basis: Floats, q: Floats) -> Floats:
     misfit: Floats = np.abs(h - rounded).max(axis=1, initial=0.0)
     misfit[~rounded.any(axis=1)] = 1.0
     return misfit
+
+
+def is_explained(crystal: Crystal, peaks: PeakList, geom: DetGeom) -> NDArray[np.bool_]:
+    """Return which peaks a crystal explains, its own shift of the detector taken into account."""
+    return misfits(primitive_basis(crystal), q_on_shifted(peaks, geom, crystal.det_shift_m)) < EXPLAINED
 
 
 def score_of_misfits(misfit: Floats) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,16 @@ from stages.index._attempts import Solution
 from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
 from stages.index._kernels.unknown import fit, likelihood, search
-from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, SpotSet, workspace
+from stages.index._kernels.unknown.residuals import moved_back
+from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
 from stages.lattices.cell import Lattice, impose_bravais
 from stages.lattices.metric import allowed_metrics, num_fixed
 
 Floats = NDArray[np.float64]
+
+FAR_PX = 0.5
+"""A shift of the detector of more pixels than that is worth another refinement."""
 
 MERGE_PX = 2.0
 """Spots that lie so near to another are its doubles."""
@@ -89,22 +93,60 @@ class FreeSearch:
             basis = -basis
         shift = float(report[search.SHIFT_X]), float(report[search.SHIFT_Y])
         found = Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
-        return found.against_azimuths(
-            np.ascontiguousarray(spots.T), wavelength_angstrom, px_per_angstrom, LEAST_UNKNOWN
-        )
+        found = self._on_shifted(found, report, spots, wavelength_angstrom, px_per_angstrom)
+        q = np.ascontiguousarray(spots.T)
+        return found.against_azimuths(q, wavelength_angstrom, px_per_angstrom, LEAST_UNKNOWN)
 
-    def bravais(self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Bravais:
-        """Return the highest symmetry that explains the spots as well as the free lattice does.
+    def _on_shifted(
+        self, found: Solution, report: Floats, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float
+    ) -> Solution:
+        """Refine a lattice once more in the spots as the shifted detector has them; return the better of the two.
+
+        The search takes one vector off all spots, which is right near the beam only.
+        """
+        if np.hypot(*found.shift) < FAR_PX * px_per_angstrom:
+            return found
+        k0, px = 1.0 / wavelength_angstrom, px_per_angstrom
+        shift, best = np.array(found.shift), found
+        lattice = Candidate(
+            found.basis.copy(),
+            np.zeros(2),
+            np.array([report[search.SIGMA_A], report[search.SIGMA_L], found.explained / found.num_spots]),
+            np.array([-np.inf, 0.0, 0.0]),
+        )
+        room = workspace(spots.shape[1])
+        for _ in range(2):
+            back = search.with_rays(moved_back(spots, shift, k0), k0, px)
+            lattice.shift[:] = 0.0
+            fit.refine(lattice, back, room)
+            shift += lattice.shift
+            if not lattice.result[SCORE] > best.score:
+                break
+            handed = 1.0 if np.linalg.det(lattice.basis) > 0 else -1.0
+            best = replace(
+                best,
+                basis=handed * lattice.basis,
+                score=float(lattice.result[SCORE]),
+                log_trials=float(lattice.result[LOG_TRIALS]),
+                explained=round(float(lattice.result[EXPLAINED])),
+                shift=(float(shift[0]), float(shift[1])),
+            )
+        return best
+
+    def bravais(
+        self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float
+    ) -> tuple[Bravais, tuple[float, float]]:
+        """Return the highest symmetry that explains the spots as well as the free lattice does, and the shift with it.
 
         A lattice type whose restrictions take d of the six cell parameters away may lose 3 + 2 d nats of S: 2 d is what d
         parameters that mean nothing gain with a probability of 0.1 % or so (2 times the gain is chi^2 of d degrees).
         """
         spots = self._prepared(q, px_per_angstrom)
         for candidate in bravais_types(solution.basis):
-            score, real = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
+            score, real, shift = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
             if score >= solution.score - 3.0 - 2.0 * num_fixed(candidate.lattice):
-                return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit)
-        return bravais_of(solution.basis, 0.0)
+                return Bravais(candidate.lattice, candidate.to_conventional, real, candidate.misfit), shift
+        return bravais_of(solution.basis, 0.0), solution.shift
 
     def _prepared(self, q: Floats, px_per_angstrom: float) -> Floats:
         """Return the spots, (3, n), sorted by |q|, without doubles and what is not finite."""
@@ -114,8 +156,8 @@ class FreeSearch:
 
     def _restricted(
         self, bravais: Bravais, solution: Solution, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float
-    ) -> tuple[float, Floats]:
-        """Refine under a lattice type's restrictions; return S and the conventional basis.
+    ) -> tuple[float, Floats, tuple[float, float]]:
+        """Refine under a lattice type's restrictions; return S, the conventional basis and the shift of the detector.
 
         Steps of the free refinement, of which only what keeps the type is taken.
         """
@@ -124,12 +166,11 @@ class FreeSearch:
         real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
         score = -np.inf
         n, px = spots.shape[1], px_per_angstrom
-        rays = spots + np.array([[0.0], [0.0], [1.0 / wavelength_angstrom]])
-        rays /= np.linalg.norm(rays, axis=0)
-        spot_set = SpotSet(spots, rays, px, float(np.sqrt((spots**2).sum(axis=0).mean())))
+        k0, start = 1.0 / wavelength_angstrom, np.array(solution.shift)
+        spot_set = search.with_rays(moved_back(spots, start, k0), k0, px)
         room = workspace(n)
         lattice = Candidate(
-            to_primitive @ real, np.array(solution.shift), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
+            to_primitive @ real, np.zeros(2), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
         )
         for _ in range(3):
             star, before = np.asarray(np.linalg.inv(lattice.basis).T, np.float64), lattice.shift.copy()
@@ -145,7 +186,8 @@ class FreeSearch:
             lattice.basis[:], lattice.shift[:] = to_primitive @ real, before + step[9:11]
             likelihood.score(lattice, spot_set, room)
             score = float(lattice.result[SCORE])
-        return score, real
+        shift = start + lattice.shift
+        return score, real, (float(shift[0]), float(shift[1]))
 
 
 def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution
 from stages.lattices.cell import DEFAULT_TOLERANCE, UnitCell, agree
 from stages.records.crystal import Crystal
+from stages.records.geometry import DetGeom
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -46,7 +47,7 @@ class SearchParameters:
     max_lattices: int = Field(default=10, ge=1, description="At most so many lattices in a frame, with multi")
     max_peaks: int = Field(default=2000, ge=MIN_SPOTS, description="At most so many peaks are used, the strongest")
 
-    def attempts(self, search: LatticeSearch, as_crystal: Callable[[Solution], Crystal | None]) -> Attempts:
+    def attempts(self, search: LatticeSearch, as_crystal: Callable[[Solution, DetGeom], Crystal | None]) -> Attempts:
         """Return what runs a search on frames under these parameters."""
         return Attempts(
             search,

@@ -9,7 +9,6 @@ lattice, as nothing is searched.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from stages.index._attempts import (
     score_of_misfits,
 )
 from stages.index._kernels.azimuths import LEAST_KNOWN, beats_random_azimuths
+from stages.index._shift import q_on_shifted
 from stages.records.crystal import Crystal
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -46,7 +46,7 @@ def supported(crystals: Sequence[Crystal], peaks: PeakList, geom: DetGeom) -> tu
     left = np.ones(len(peaks), np.bool_)
     kept = []
     for crystal in crystals:
-        q = _q_of(peaks, geom, crystal.det_shift_m)
+        q = q_on_shifted(peaks, geom, crystal.det_shift_m)
         basis = primitive_basis(crystal)
         misfit = misfits(basis, q)
         shortest = np.linalg.norm(np.linalg.inv(basis), axis=0).min()
@@ -72,9 +72,3 @@ def _beats_azimuths(basis: NDArray[np.float64], q: NDArray[np.float64], geom: De
     """Whether spots of the same radii at random azimuths would support the crystal less."""
     k0, no_shift = 1.0 / geom.wavelength_angstrom, np.zeros(2)
     return bool(beats_random_azimuths(basis, np.ascontiguousarray(q), no_shift, k0, px_per_angstrom(geom), LEAST_KNOWN))
-
-
-def _q_of(peaks: PeakList, geom: DetGeom, shift_m: tuple[float, float]) -> NDArray[np.float64]:
-    """Return q of the peaks, (n, 3) in 1/Angstrom, with the detector shifted along x and y."""
-    shifted = geom if shift_m == (0.0, 0.0) else replace(geom, origin_m=geom.origin_m + np.array([*shift_m, 0.0]))
-    return shifted.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)

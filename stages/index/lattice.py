@@ -11,6 +11,7 @@ from pipeline.stage import Context
 from stages.index._attempts import MIN_SPOTS, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._parameters import SearchParameters
+from stages.index._shift import in_metres
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
@@ -31,10 +32,10 @@ class _Search:
         self._spots = q, wavelength_angstrom, px_per_angstrom
         return self._search.search(q, wavelength_angstrom, px_per_angstrom)
 
-    def as_crystal(self, solution: Solution) -> Crystal:
+    def as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal:
         """Return the crystal in its conventional cell."""
-        found = self._search.bravais(solution, *self._spots)
-        return Crystal(found.real_space_angstrom, found.lattice, METHOD)
+        found, shift = self._search.bravais(solution, *self._spots)
+        return Crystal(found.real_space_angstrom, found.lattice, METHOD, det_shift_m=in_metres(shift, geom))
 
 
 class RunningFreeLattice:

@@ -15,6 +15,7 @@ from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._kernels.azimuths import LEAST_KNOWN
 from stages.index._parameters import CellParameters, SearchParameters
+from stages.index._shift import in_metres
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
 from stages.lattices.cell import UnitCell
@@ -48,7 +49,9 @@ class _Search:
         verdict = report.result.verdict
         if verdict.score <= 0.0:
             return None
-        found = Solution(basis, verdict.score, verdict.log_trials, int(verdict.within_015), report.num_spots, accepted)
+        shift = float(verdict.shift_x), float(verdict.shift_y)
+        explained = int(verdict.within_015)
+        found = Solution(basis, verdict.score, verdict.log_trials, explained, report.num_spots, accepted, shift=shift)
         return found.against_azimuths(q, wavelength_angstrom, px_per_angstrom, LEAST_KNOWN)
 
 
@@ -72,7 +75,7 @@ class RunningPairs:
             return crystals
         return self._verify(crystals, self._best, peaks, geom)
 
-    def _as_crystal(self, solution: Solution) -> Crystal | None:
+    def _as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal | None:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
         real = self.search.target.to_conventional @ solution.basis
         found = UnitCell.from_vectors(real, self._cell.lattice)
@@ -80,7 +83,7 @@ class RunningPairs:
             return None
         if self._best is None or solution.margin > self._best.margin:
             self._best = solution
-        return Crystal(real, self._cell.lattice, METHOD)
+        return Crystal(real, self._cell.lattice, METHOD, det_shift_m=in_metres(solution.shift, geom))
 
 
 @stage("index/pairs", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))

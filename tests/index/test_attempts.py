@@ -22,9 +22,11 @@ from stages.index._attempts import (
     same_lattice,
     score_of_misfits,
 )
+from stages.index._shift import in_metres
 from stages.index.pairs import Pairs
 from stages.lattices.cell import misorientation, primitive, rotations
 from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit
 from stages.records.told import IndexingMethods
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, overlap, random_rotation, simulate
@@ -48,8 +50,8 @@ def solution(basis, margin=100.0, accepted=True, **more) -> Solution:
     return Solution(np.asarray(basis, np.float64), 20.0 + margin, 20.0, 10, 20, accepted, **more)
 
 
-def as_crystal(found: Solution) -> Crystal:
-    return Crystal(found.basis, indexed_by="scripted")
+def as_crystal(found: Solution, geom: DetGeom) -> Crystal:
+    return Crystal(found.basis, indexed_by="scripted", det_shift_m=in_metres(found.shift, geom))
 
 
 def attempts(*answers, **options) -> tuple[Attempts, Scripted]:
@@ -179,7 +181,7 @@ def test_there_is_no_second_try(two, why):
 
 def test_a_refused_crystal_is_none(two):
     search = Scripted([solution(truth(two))])
-    assert len(run(Attempts(search, lambda _: None, retry=False), two)) == 0
+    assert len(run(Attempts(search, lambda solution, geom: None, retry=False), two)) == 0
 
 
 def test_frames_that_are_no_hits_and_short_lists_pass_by(two):

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from stages.compute.algebra import invert
 from stages.compute.kernel import FAST, kernel
+from stages.index._kernels.unknown.residuals import moved_back
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -258,9 +259,8 @@ def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px
     `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A glance at an even part of the spots
     settles it for most crystals; else all are turned to as many places as there is work for.
     """
-    length = np.empty(q.shape[0])
-    for k in range(length.size):
-        length[k] = (q[k, 0] - shift[0]) ** 2 + (q[k, 1] - shift[1]) ** 2 + q[k, 2] ** 2
+    back = moved_back(q.T, shift, k0)
+    length = np.sqrt(back[0] ** 2 + back[1] ** 2 + back[2] ** 2)
     order = np.argsort(length)
     n = length.size
     while n > 0 and not length[order[n - 1]] < np.inf:  # what is not finite sorts last
@@ -269,8 +269,8 @@ def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px
         return False
     spots = np.empty((3, n))
     for k in range(n):
-        o = order[k]
-        spots[0, k], spots[1, k], spots[2, k] = q[o, 0] - shift[0], q[o, 1] - shift[1], q[o, 2]
+        for i in range(3):
+            spots[i, k] = back[i, order[k]]
     n_part = min(n, PART)
     part = np.empty((3, n_part))
     for k in range(n_part):

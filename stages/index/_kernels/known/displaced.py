@@ -120,6 +120,8 @@ def moved(pattern: Pattern, shift: Floats) -> Pattern:
         pattern.q_rms,
         pattern.log_trials,
         REACH_PX,
+        pattern.moved_x + shift[0],
+        pattern.moved_y + shift[1],
     )
 
 

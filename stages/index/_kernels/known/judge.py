@@ -81,6 +81,8 @@ def judge(basis: Floats, shift: Floats, n_free: int, cell: Cell, pattern: Patter
         float(counts[AT_015]),
         float(counts[AT_020]),
         float(counts[AT_025]),
+        pattern.moved_x + shift[0],
+        pattern.moved_y + shift[1],
     )
 
 

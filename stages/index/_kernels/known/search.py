@@ -67,7 +67,7 @@ def pattern_of(spots: Floats, k0: float, px: float, cell: Cell) -> Pattern:
     cube = max(1.0, cell.volume ** (1.0 / 3.0) * q_rms / 0.3) ** 3
     log_trials = np.log(8.0 * np.pi**2 / cell.n_sym * cube)
     n_start = min(n_subset, max(8, n_inner * n_subset // n))
-    return Pattern(spots, length, np.ones(n), subset, n_start, sample, k0, px, q_rms, log_trials, 0.0)
+    return Pattern(spots, length, np.ones(n), subset, n_start, sample, k0, px, q_rms, log_trials, 0.0, 0.0, 0.0)
 
 
 @kernel

@@ -87,6 +87,8 @@ class Pattern(NamedTuple):
         The root mean square of |q|; the logarithm of the number of orientations that can be told apart by misfits.
     reach_px
         How far the spots may have been moved, in pixels, by a shift that was chosen to suit them; 0 if they were not.
+    moved_x, moved_y
+        That shift of the detector, in 1/Angstrom.
     """
 
     spots: Floats
@@ -100,6 +102,8 @@ class Pattern(NamedTuple):
     q_rms: float
     log_trials: float
     reach_px: float
+    moved_x: float
+    moved_y: float
 
 
 class Found(NamedTuple):
@@ -133,6 +137,8 @@ class Verdict(NamedTuple):
         The median residual across the ray, in pixels, of the spots within 0.25; infinity if there is none.
     within_015, within_020, within_025
         How many spots have a misfit below 0.15, 0.2 and 0.25 (whole numbers).
+    shift_x, shift_y
+        The shift of the detector that belongs to the basis, in 1/Angstrom: what the spots were moved by, and what was fitted.
     """
 
     margin: float
@@ -142,6 +148,8 @@ class Verdict(NamedTuple):
     within_015: float
     within_020: float
     within_025: float
+    shift_x: float
+    shift_y: float
 
 
 class Result(NamedTuple):
@@ -181,7 +189,7 @@ class Report(NamedTuple):
     polished: int
 
 
-NO_VERDICT = Verdict(-np.inf, 0.0, 0.0, np.inf, 0.0, 0.0, 0.0)
+NO_VERDICT = Verdict(-np.inf, 0.0, 0.0, np.inf, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Room(NamedTuple):
@@ -215,4 +223,4 @@ def room_for_bases() -> Found:
 @kernel
 def no_result(log_trials: float) -> Result:
     """Return the result of a search that has not found a basis yet."""
-    return Result(Verdict(-log_trials, 0.0, log_trials, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0)
+    return Result(Verdict(-log_trials, 0.0, log_trials, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0)

@@ -16,6 +16,23 @@ def centre(q: Floats, shift: Floats, to: Floats) -> None:
         to[0, k], to[1, k], to[2, k] = q[0, k] - shift[0], q[1, k] - shift[1], q[2, k]
 
 
+@kernel
+def moved_back(q: Floats, shift: Floats, k0: float) -> Floats:
+    """Return the spots, (3, n), without a shift of the detector: less the part of cos(2 theta) (x, y, 0) across the ray.
+
+    With the ray u that part is ``u_z ((x, y, 0) - (u.(x, y, 0)) u)``; k0 is 1 / wavelength.
+    """
+    back = np.empty(q.shape)
+    for k in range(q.shape[1]):
+        size = np.sqrt(q[0, k] ** 2 + q[1, k] ** 2 + (q[2, k] + k0) ** 2)
+        x, y, z = q[0, k] / size, q[1, k] / size, (q[2, k] + k0) / size
+        on_ray = x * shift[0] + y * shift[1]
+        back[0, k] = q[0, k] - z * (shift[0] - on_ray * x)
+        back[1, k] = q[1, k] - z * (shift[1] - on_ray * y)
+        back[2, k] = q[2, k] + z * on_ray * z
+    return back
+
+
 @kernel(fastmath=FAST)
 def residual(
     basis: Floats, star: Floats, shift: Floats, q: Floats, k: int
