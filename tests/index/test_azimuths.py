@@ -78,11 +78,11 @@ def test_the_score_is_what_its_definition_says(name):
     for n, kind in ((12, "one ring"), (40, "six rings"), (30, "uniform")):
         q = BLANKS[kind](rng, n)
         basis = CELLS[name].real_space_angstrom @ random_rotation(rng)
-        assert azimuth_score(basis, sorted_spots(q), K0, PX, 256, np.inf) == pytest.approx(
+        assert azimuth_score(basis, sorted_spots(q), NO_SHIFT, K0, PX, 256, np.inf) == pytest.approx(
             slow_score(basis, q, 256), abs=0.3
         )
     spots = simulate(CELLS[name], rng, 30, 0.3, **SUITABLE.get(name, {}))
-    fast = azimuth_score(spots.real_space_angstrom, sorted_spots(spots.q), K0, PX, 256, np.inf)
+    fast = azimuth_score(spots.real_space_angstrom, sorted_spots(spots.q), NO_SHIFT, K0, PX, 256, np.inf)
     assert fast == pytest.approx(slow_score(spots.real_space_angstrom, spots.q, 256), rel=0.02)
     assert fast > LEAST_KNOWN
 
@@ -109,7 +109,7 @@ def test_azimuths_at_random_hardly_ever_reach_what_is_asked_of_a_lattice(kind):
     scores = []
     for _ in range(300):
         basis = CELLS["large"].real_space_angstrom @ random_rotation(rng)
-        scores.append(azimuth_score(basis, sorted_spots(BLANKS[kind](rng, 60)), K0, PX, 128, np.inf))
+        scores.append(azimuth_score(basis, sorted_spots(BLANKS[kind](rng, 60)), NO_SHIFT, K0, PX, 128, np.inf))
     shapes = N_CYLINDERS + CUBES.size
     for s in (4.0, 5.0, 6.0):
         assert np.mean(np.array(scores) > s) <= shapes * math.exp(-s)
@@ -123,7 +123,7 @@ def test_an_axis_along_the_beam_explains_a_ring_by_its_radius_alone():
     basis = np.diag([12.0, 12.0, round(12 * abs(height)) / abs(height) if abs(height) > 1 / 24 else 1 / abs(height)])
     on_plane = np.abs(q @ basis[2] - np.rint(q @ basis[2])) < 0.1
     assert on_plane.mean() > 0.9
-    assert azimuth_score(basis, sorted_spots(q), K0, PX, 256, np.inf) < 10
+    assert azimuth_score(basis, sorted_spots(q), NO_SHIFT, K0, PX, 256, np.inf) < 10
 
 
 @pytest.mark.parametrize("name", ["lysozyme", "cubic_f", "large"])

@@ -652,7 +652,7 @@ def main(arguments: list[str] | None = None) -> Results:
     patterns = 4 if given.quick else given.patterns
     conditions = list(dict.fromkeys(c for section in chosen.values() for c in section.conditions))
     if given.quick:
-        conditions = conditions[:: max(1, len(conditions) // 40)]
+        conditions = conditions[:: max(1, len(conditions) // 60)]
     if given.jobs > 1:
         with ProcessPoolExecutor(given.jobs) as pool:
             # costly ones first; the few that are very slow must not come last

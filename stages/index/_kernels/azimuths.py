@@ -105,19 +105,44 @@ def radius_steps(length: Floats) -> Floats:
     return steps
 
 
+class Turned(NamedTuple):
+    """One spot at all its places, (M,).
+
+    Attributes
+    ----------
+    x, y, z
+        Where it is there, less the shift of the detector, in 1/Angstrom.
+    misfit
+        The largest difference of an index from a whole number there, 1 where all round to 0.
+    """
+
+    x: Floats
+    y: Floats
+    z: Floats
+    misfit: Floats
+
+
 @kernel(fastmath=FAST)
-def misfits_of_places(basis: Floats, spot: Floats, relative: float, to: Places, out: Floats) -> None:
-    """Fill `out` (M) with the misfit of a spot at each of its places, 1 where all indices round to 0."""
-    x0, y0, z0 = spot[0], spot[1], spot[2]
-    for j in range(out.size):
+def turn_spot(basis: Floats, spot: Floats, relative: float, shift: Floats, k0: float, to: Places, out: Turned) -> None:
+    """Fill `out` with a spot turned about the beam to each of its places, and then moved back by a shift of the detector.
+
+    `relative` is the largest change of its radius. The shift moves a spot with the ray u by u_z (s - (u.s) u); the ray of an
+    elastic spot is (q + k0 z) / k0.
+    """
+    x0, y0, z0, s0, s1 = spot[0], spot[1], spot[2], shift[0], shift[1]
+    for j in range(out.misfit.size):
         f = 1.0 + relative * to.spread[j]
         x, y, z = f * (to.cosine[j] * x0 - to.sine[j] * y0), f * (to.sine[j] * x0 + to.cosine[j] * y0), f * f * z0
+        ux, uy, uz = x / k0, y / k0, z / k0 + 1.0
+        on_ray = ux * s0 + uy * s1
+        x, y, z = x - uz * (s0 - on_ray * ux), y - uz * (s1 - on_ray * uy), z + uz * on_ray * uz
         h0 = basis[0, 0] * x + basis[0, 1] * y + basis[0, 2] * z
         h1 = basis[1, 0] * x + basis[1, 1] * y + basis[1, 2] * z
         h2 = basis[2, 0] * x + basis[2, 1] * y + basis[2, 2] * z
         r0, r1, r2 = np.rint(h0), np.rint(h1), np.rint(h2)
         misfit = max(abs(h0 - r0), abs(h1 - r1), abs(h2 - r2))
-        out[j] = 1.0 if r0 * r0 + r1 * r1 + r2 * r2 == 0.0 else misfit
+        out.x[j], out.y[j], out.z[j] = x, y, z
+        out.misfit[j] = 1.0 if r0 * r0 + r1 * r1 + r2 * r2 == 0.0 else misfit
 
 
 @kernel
@@ -166,31 +191,29 @@ def accumulate(counts: Integers) -> None:
 
 @kernel
 def turned_counts(
-    basis: Floats, spots: Floats, k0: float, px: float, to: Places, own: Integers, all_: Integers
+    basis: Floats, spots: Floats, shift: Floats, k0: float, px: float, to: Places, own: Integers, all_: Integers
 ) -> bool:
     """Count for each spot and shape whether it is near a lattice point as it stands, and at how many of its places.
 
-    `spots` is (3, n) sorted by |q|, about the true beam; `own` and `all_` are (n, N_SHAPES). False if the basis is none.
+    `own` and `all_` are (n, N_SHAPES); see :func:`azimuth_score` for the rest. False if the basis is none.
     """
-    n = spots.shape[1]
+    n, m = spots.shape[1], to.spread.size
     star, length = np.empty((3, 3)), np.empty(n)
     if invert(basis, star) == 0.0:
         return False
     for k in range(n):
         length[k] = np.sqrt(spots[0, k] ** 2 + spots[1, k] ** 2 + spots[2, k] ** 2)
     steps = radius_steps(length)
-    misfit, spot = np.empty(to.spread.size), np.empty(3)
+    turned, spot = Turned(np.empty(m), np.empty(m), np.empty(m), np.empty(m)), np.empty(3)
     for k in range(n):
         for i in range(3):
             spot[i] = spots[i, k]
         relative = min(0.5, steps[k] / length[k]) if length[k] > 0.0 else 0.0
-        misfits_of_places(basis, spot, relative, to, misfit)
-        for j in range(misfit.size):
-            if misfit[j] < CUBES[-1]:
-                f = 1.0 + relative * to.spread[j]
-                x = f * (to.cosine[j] * spot[0] - to.sine[j] * spot[1])
-                y = f * (to.sine[j] * spot[0] + to.cosine[j] * spot[1])
-                count_shapes(basis, star, x, y, f * f * spot[2], misfit[j], k0, px, all_[k])
+        turn_spot(basis, spot, relative, shift, k0, to, turned)
+        for j in range(m):
+            if turned.misfit[j] < CUBES[-1]:
+                x, y, z = turned.x[j], turned.y[j], turned.z[j]
+                count_shapes(basis, star, x, y, z, turned.misfit[j], k0, px, all_[k])
             if j == 0:
                 own[k] = all_[k]
         accumulate(own[k])
@@ -220,7 +243,9 @@ def likelihood_ratio(ratios: Floats, n: int) -> float:
 
 
 @kernel
-def azimuth_score(basis: Floats, spots: Floats, k0: float, px: float, n_places: int, enough: float) -> float:
+def azimuth_score(
+    basis: Floats, spots: Floats, shift: Floats, k0: float, px: float, n_places: int, enough: float
+) -> float:
     """Return the largest S of all tolerances against random azimuths, or the first that is `enough`.
 
     Parameters
@@ -228,7 +253,9 @@ def azimuth_score(basis: Floats, spots: Floats, k0: float, px: float, n_places: 
     basis
         (3, 3), rows a, b, c in Angstrom.
     spots
-        (3, n) in 1/Angstrom, sorted by |q|, less the shift of the detector: the beam is along z.
+        (3, n) in 1/Angstrom, sorted by |q|, about whatever they are turned about.
+    shift
+        (2) of the detector, in 1/Angstrom: by so much they are moved back after they were turned.
     k0, px
         1 / wavelength; what a pixel is in q at the centre of the detector.
     n_places
@@ -236,7 +263,7 @@ def azimuth_score(basis: Floats, spots: Floats, k0: float, px: float, n_places: 
     """
     n = spots.shape[1]
     own, everywhere = np.zeros((n, N_SHAPES), np.int64), np.zeros((n, N_SHAPES), np.int64)
-    if n == 0 or not turned_counts(basis, spots, k0, px, places(n_places), own, everywhere):
+    if n == 0 or not turned_counts(basis, spots, shift, k0, px, places(n_places), own, everywhere):
         return 0.0
     ratios = np.empty(n)
     best = 0.0
@@ -253,29 +280,49 @@ def azimuth_score(basis: Floats, spots: Floats, k0: float, px: float, n_places: 
 
 
 @kernel
-def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px: float, least: float) -> bool:
-    """Whether a lattice explains spots better than it does spots of the same radii at random azimuths: by an S of `least`.
-
-    `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A glance at an even part of the spots
-    settles it for most crystals; else all are turned to as many places as there is work for.
-    """
-    back = moved_back(q.T, shift, k0)
-    length = np.sqrt(back[0] ** 2 + back[1] ** 2 + back[2] ** 2)
+def in_order(q: Floats) -> Floats:
+    """Return the spots of q (3, n) that are finite, sorted by |q|."""
+    length = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
     order = np.argsort(length)
     n = length.size
     while n > 0 and not length[order[n - 1]] < np.inf:  # what is not finite sorts last
         n -= 1
-    if n == 0:
-        return False
     spots = np.empty((3, n))
     for k in range(n):
         for i in range(3):
-            spots[i, k] = back[i, order[k]]
+            spots[i, k] = q[i, order[k]]
+    return spots
+
+
+@kernel
+def beats_azimuths_about(basis: Floats, spots: Floats, shift: Floats, k0: float, px: float, least: float) -> bool:
+    """Whether S of spots, (3, n), about the beam is `least`.
+
+    A glance at an even part of them settles it for most crystals; else all are turned to as many places as there is work for.
+    """
+    n = spots.shape[1]
+    if n == 0:
+        return False
     n_part = min(n, PART)
     part = np.empty((3, n_part))
     for k in range(n_part):
         for i in range(3):
             part[i, k] = spots[i, k * n // n_part]
-    if azimuth_score(basis, part, k0, px, max(FEWEST_PLACES, GLANCE // n_part), least) >= least:
+    if azimuth_score(basis, part, shift, k0, px, max(FEWEST_PLACES, GLANCE // n_part), least) >= least:
         return True
-    return azimuth_score(basis, spots, k0, px, max(FEWEST_PLACES, LOOK // n), least) >= least
+    return azimuth_score(basis, spots, shift, k0, px, max(FEWEST_PLACES, LOOK // n), least) >= least
+
+
+@kernel
+def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px: float, least: float) -> bool:
+    """Whether a lattice explains spots better than it does spots of the same radii at random azimuths: by an S of `least`.
+
+    `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A shift that a search has fitted to a
+    powder moves its rings off their centre, so that they are no rings about the new one. With a shift, therefore, the lattice
+    must beat azimuths about either.
+    """
+    at_rest = np.zeros(2)
+    if shift[0] == 0.0 and shift[1] == 0.0:
+        return beats_azimuths_about(basis, in_order(q.T), at_rest, k0, px, least)
+    about_shifted = beats_azimuths_about(basis, in_order(moved_back(q.T, shift, k0)), at_rest, k0, px, least)
+    return about_shifted and beats_azimuths_about(basis, in_order(q.T), shift, k0, px, least)
