@@ -12,7 +12,9 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.compute.pixel_types import PIXEL_TYPES
+from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
+from stages.peaks._ahead import prepare_ahead
 from stages.peaks._kernels.likelihood import background_cells, columns, groups, measuring, squares, summit_search
 from stages.peaks._kernels.likelihood.tuples import (
     Background,
@@ -41,7 +43,7 @@ LEAST_SEEN = 0.5
 """Part of a peak within the circle in which it is measured that must fall on good pixels."""
 
 
-@stage("peaks/likelihood")
+@stage("peaks/likelihood", uses=(Detector,))
 class Likelihood:
     """Find peaks by the likelihood ratio of photon counts: is there a peak, or does the background explain it?
 
@@ -103,9 +105,11 @@ class Likelihood:
         return widths
 
     def open(self, context: Context) -> RunningLikelihood:
-        """Return the search of one replica; maps of cells are shared between replicas."""
+        """Return the search of one replica, with its tables made; maps of cells are shared between replicas."""
         _compile()
-        return RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
+        running = RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
+        prepare_ahead(context, lambda geom: running.prepare(geom, []))
+        return running
 
     @staticmethod
     def warm_up() -> None:
@@ -139,7 +143,7 @@ class RunningLikelihood:
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
         arrays = self._flatten(image, geom)
-        self._prepare(geom, [table for table, _ in arrays])
+        self.prepare(geom, [table for table, _ in arrays])
         if not self._good:
             return PeakList.make([], [], [], [])
         assert self._cells is not None
@@ -173,8 +177,8 @@ class RunningLikelihood:
         panels = [table.panel[one.candidates.panel[one.summits]] for (table, _), one in zip(arrays, found, strict=True)]
         return self._peak_list(np.concatenate(panels), np.concatenate([one.rows for one in found]), geom)
 
-    def _prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
-        """Bring cells, mask and buffers up to date with the frame's geometry."""
+    def prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
+        """Bring cells, mask and buffers up to date with a geometry, and with arrays if there are some."""
         if self._cells is None or geom.static_key is None or geom.static_key != self._static_key:
             sizes = tuple((panel.width, panel.height) for panel in geom.panels)
             key = (geom.origin_m[:, :2].tobytes(), geom.fs_m.tobytes(), geom.ss_m[:, :2].tobytes(), sizes)
