@@ -13,6 +13,7 @@ from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
 from stages.peaks._ahead import prepare_ahead
 from stages.peaks._common_types import InCommonTypes
+from stages.peaks._first_look import FirstLook
 from stages.peaks._kernels import peakfinder8 as kernel
 from stages.peaks._kernels.panels import ArrayPixels
 from stages.peaks._ring_thresholds import RingThresholds
@@ -66,7 +67,8 @@ class Peakfinder8:
     def open(self, context: Context) -> RunningPeakfinder8:
         """Return the search of one replica, with its tables made; ring maps are shared between replicas."""
         _compile()
-        running = RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables))
+        look = FirstLook(context, lambda noise: noise.threshold_is_high("threshold", self.threshold))
+        running = RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables), look)
         prepare_ahead(context, lambda geom: running.prepare(geom, []))
         return running
 
@@ -85,8 +87,9 @@ class RunningPeakfinder8:
         Those of the frame searched last.
     """
 
-    def __init__(self, stage: Peakfinder8, ring_maps: RecentTables) -> None:
+    def __init__(self, stage: Peakfinder8, ring_maps: RecentTables, first_look: FirstLook | None = None) -> None:
         s = self._stage = stage
+        self._first_look = first_look
         self.thresholds = RingThresholds(s.threshold, s.min_snr, (s.min_res, s.max_res), s.fast, ring_maps)
         self._conditions = kernel.Conditions(s.min_pix_count, s.max_pix_count, s.local_bg_radius, s.min_snr)
         self._flatten = Flattener()
@@ -98,6 +101,8 @@ class RunningPeakfinder8:
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels."""
         arrays = self._in_common_types(self._flatten(image, geom))
+        if self._first_look is not None:
+            self._first_look(image, geom)
         tables = [table for table, _ in arrays]
         each = [ArrayPixels(flat, table.where) for table, flat in arrays]
         if not self.prepare(geom, tables):
