@@ -58,9 +58,9 @@ class Peakfinder9:
     Source: Y. Gevorkov, Real-time image analysis and data compression in high throughput X-ray diffraction experiments,
     master thesis, Hamburg University of Technology, as CrystFEL's manual describes it; options and defaults are those of
     CrystFEL (T. A. White et al., J. Appl. Cryst. 45 (2012) 335-341, https://doi.org/10.1107/S0021889812002312). Compared with
-    the original program on noise and measured frames the same peaks are found, but for these: it asks for 10 good border
-    pixels, finds none where the highest two of a peak are equal, takes touching peaks for two, and weights positions by v_i,
-    not v_i - m.
+    the original program (of 2017) on noise and measured frames the same peaks are found, but for these: it asks for 10 good
+    border pixels, finds none where the highest two of a peak are equal, takes touching peaks for two, and weights positions by
+    v_i, not v_i - m.
     """
 
     min_snr_biggest_pix: float = Field(default=7.0, ge=0, description="Least height of the highest pixel, in s.")
