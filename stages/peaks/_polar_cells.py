@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.peaks._kernels.likelihood import background_cells
+from stages.peaks._kernels.likelihood import background_cells, polar_cells
 from stages.pixels.tables import packed_starts
 from stages.records.geometry import DetGeom
 
@@ -50,43 +50,42 @@ class PolarCells:
     @staticmethod
     def make(geom: DetGeom) -> PolarCells:
         """Work out the cells of all panels."""
-        x, y = _positions_px(geom)
-        radius = np.hypot(x, y)
-        ring = (radius / STEP_PX).astype(np.int64)
-        turn = np.arctan2(y, x).astype(np.float64) / (2 * np.pi) % 1.0
-        used_rings = np.unique(ring)
-        index = np.searchsorted(used_rings, ring)
-        around = 2 * np.pi * (used_rings + 0.5) * STEP_PX**2 / CELL_PX
+        starts = packed_starts(geom.panels)
+        vectors = _vectors_px(geom)
+        radius = np.empty(starts[-1], np.float32)
+        for own, panel, first, last in zip(vectors, geom.panels, starts[:-1], starts[1:], strict=True):
+            polar_cells.radii(own, panel.width, panel.height, radius[first:last])
+        rings = _rings(radius)
+        around = 2 * np.pi * (rings + 0.5) * STEP_PX**2 / CELL_PX
         sectors = np.clip(around.astype(np.int64), 1, MOST_SECTORS)
         offset = np.concatenate([[0], np.cumsum(sectors)])
-        number = offset[index] + np.minimum((turn * sectors[index]).astype(np.int64), sectors[index] - 1)
-        used, of_pixel = np.unique(number, return_inverse=True)
-        cell = of_pixel.astype(np.int32)
-        inner, outer = (_beside(used, used_rings, sectors, offset, by) for by in (-1, 1))
+        number, seen = np.empty(starts[-1], np.int32), np.zeros(offset[-1], np.uint8)
+        for own, panel, first, last in zip(vectors, geom.panels, starts[:-1], starts[1:], strict=True):
+            polar_cells.number(own, panel.width, radius[first:last], STEP_PX, rings, offset, seen, number[first:last])
+        used = np.flatnonzero(seen)
+        cell = (np.cumsum(seen, dtype=np.int32) - 1)[number]
+        inner, outer = (_beside(used, rings, sectors, offset, by) for by in (-1, 1))
         width, height = (np.array([getattr(p, side) for p in geom.panels], np.int64) for side in ("width", "height"))
         tiles = -(-width // background_cells.TILE_FS) * -(-height // background_cells.TILE_SS)
         first_tile = np.concatenate([[0], np.cumsum(tiles)])
         tile_first = np.empty(first_tile[-1] + 1, np.int64)
-        start = packed_starts(geom.panels)
-        n = background_cells.list_tiles(width, height, start, cell, len(used), tile_first, np.empty(0, np.int32))
-        tile_cells = np.empty(n, np.int32)
-        background_cells.list_tiles(width, height, start, cell, len(used), tile_first, tile_cells)
-        return PolarCells(
-            cell, len(used), inner, outer, radius.astype(np.float32), first_tile[:-1], tile_first, tile_cells
-        )
+        listed = np.empty(starts[-1], np.int32)  # a tile has no more cells than pixels
+        n = background_cells.list_tiles(width, height, starts, cell, len(used), tile_first, listed)
+        return PolarCells(cell, len(used), inner, outer, radius, first_tile[:-1], tile_first, listed[:n].copy())
 
 
-def _positions_px(geom: DetGeom) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where the centres of all pixels are seen from the beam, in pixels, in packed order."""
-    xs: list[NDArray[np.float32]] = []
-    ys: list[NDArray[np.float32]] = []
-    for i, panel in enumerate(geom.panels):
-        pixel_m = np.linalg.norm(geom.fs_m[i])
-        ss, fs = np.mgrid[: panel.height, : panel.width].astype(np.float32) + np.float32(0.5)
-        for axis, out in ((0, xs), (1, ys)):
-            corner, along_fs, along_ss = (v[i, axis] / pixel_m for v in (geom.origin_m, geom.fs_m, geom.ss_m))
-            out.append((np.float32(corner) + np.float32(along_fs) * fs + np.float32(along_ss) * ss).reshape(-1))
-    return np.concatenate(xs), np.concatenate(ys)
+def _vectors_px(geom: DetGeom) -> NDArray[np.float64]:
+    """x and y of each panel's corner, fs step and ss step across the beam, in pixels, (P, 6)."""
+    pixel_m = np.linalg.norm(geom.fs_m, axis=1)[:, None]
+    return np.hstack([v[:, :2] / pixel_m for v in (geom.origin_m, geom.fs_m, geom.ss_m)])
+
+
+def _rings(radius_px: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rings that may have pixels, ascending: all from the innermost to the outermost, unless those are very many."""
+    lowest, highest = (int(end / STEP_PX) for end in (radius_px.min(), radius_px.max()))
+    if highest - lowest < len(radius_px):
+        return np.arange(lowest, highest + 1)
+    return np.unique((radius_px / STEP_PX).astype(np.int64))
 
 
 def _beside(

@@ -12,7 +12,10 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.compute.pixel_types import PIXEL_TYPES
+from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
+from stages.peaks._ahead import prepare_ahead
+from stages.peaks._clumping import Clumping
 from stages.peaks._kernels.likelihood import background_cells, columns, groups, measuring, squares, summit_search
 from stages.peaks._kernels.likelihood.tuples import (
     Background,
@@ -41,7 +44,7 @@ LEAST_SEEN = 0.5
 """Part of a peak within the circle in which it is measured that must fall on good pixels."""
 
 
-@stage("peaks/likelihood")
+@stage("peaks/likelihood", uses=(Detector,))
 class Likelihood:
     """Find peaks by the likelihood ratio of photon counts: is there a peak, or does the background explain it?
 
@@ -73,6 +76,11 @@ class Likelihood:
     peak's width may lie anywhere in `spot_sigma`; what has more of its signal in one pixel than the narrowest peak would (a
     defective pixel), or is wider than the widest, is no peak.
 
+    **Light that spreads.** Where a photon's light falls on several pixels (a phosphor with a CCD, an image plate) or pixels
+    were interpolated, sums over pixels scatter more than their pixels say. How much more is measured in each frame, by pairs
+    of squares of 5 x 5 pixels without a spot, and s^2 is that many times the pixels' variance. On a counter it is the pixels'
+    variance.
+
     **adu_per_photon** of the geometry file must be about right, since photons are what is counted. The background's variance is
     measured, but how far its tail reaches, and how much a peak's own intensity scatters, follows from the size of a photon.
     Where adu_per_photon is too small, few photons pass for many: false peaks, above all on frames with little background,
@@ -103,9 +111,11 @@ class Likelihood:
         return widths
 
     def open(self, context: Context) -> RunningLikelihood:
-        """Return the search of one replica; maps of cells are shared between replicas."""
+        """Return the search of one replica, with its tables made; maps of cells are shared between replicas."""
         _compile()
-        return RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
+        running = RunningLikelihood(self, context.tables.get("peaks/likelihood", RecentTables))
+        prepare_ahead(context, lambda geom: running.prepare(geom, []))
+        return running
 
     @staticmethod
     def warm_up() -> None:
@@ -134,12 +144,13 @@ class RunningLikelihood:
         self._mask_version = -1
         self._tables: list[PanelTable] = []
         self._samples = GroupedSamples()
+        self._clumping = Clumping()
         self._candidate = np.empty(1 << 15, np.int32)
 
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
         arrays = self._flatten(image, geom)
-        self._prepare(geom, [table for table, _ in arrays])
+        self.prepare(geom, [table for table, _ in arrays])
         if not self._good:
             return PeakList.make([], [], [], [])
         assert self._cells is not None
@@ -150,6 +161,9 @@ class RunningLikelihood:
         background_cells.describe_cells(
             self._samples.value, self._samples.first, cells.inner, cells.outer, least, self._background
         )
+        each = [self._raw(table, flat) for table, flat in arrays]
+        clumping = self._clumping.measure(each, self._background, least)
+        self._background.variance[:] *= clumping
         background_cells.square_thresholds(
             self._background,
             least,
@@ -158,9 +172,8 @@ class RunningLikelihood:
             cells.tile_cells,
             self._limits,
         )
-        each = [self._raw(table, flat) for table, flat in arrays]
         found = [
-            self._find(table, pixels, gain[table.panel], least, significance)
+            self._find(table, pixels, gain[table.panel], least, significance, clumping)
             for (table, _), pixels in zip(arrays, each, strict=True)
         ]
         rows = np.concatenate([one.rows for one in found])
@@ -173,8 +186,8 @@ class RunningLikelihood:
         panels = [table.panel[one.candidates.panel[one.summits]] for (table, _), one in zip(arrays, found, strict=True)]
         return self._peak_list(np.concatenate(panels), np.concatenate([one.rows for one in found]), geom)
 
-    def _prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
-        """Bring cells, mask and buffers up to date with the frame's geometry."""
+    def prepare(self, geom: DetGeom, tables: list[PanelTable]) -> None:
+        """Bring cells, mask and buffers up to date with a geometry, and with arrays if there are some."""
         if self._cells is None or geom.static_key is None or geom.static_key != self._static_key:
             sizes = tuple((panel.width, panel.height) for panel in geom.panels)
             key = (geom.origin_m[:, :2].tobytes(), geom.fs_m.tobytes(), geom.ss_m[:, :2].tobytes(), sizes)
@@ -190,6 +203,7 @@ class RunningLikelihood:
             self._tables = []
         if not are_the_same(tables, self._tables):
             self._samples.locate(tables, self._bad, 1)
+            self._clumping.locate(tables)
             self._tables = tables
 
     def _make_buffers(self, geom: DetGeom, cells: PolarCells) -> None:
@@ -222,6 +236,7 @@ class RunningLikelihood:
         self._bad_pixels = BadPixels(bad_places, cells.cell[bad_places])
         self._good = len(bad) - len(bad_places)
         widths = np.array([panel.width for panel in geom.panels])
+        self._clumping.choose(geom, bad)
         if self._samples.suit(self._good):
             return
         good_in = np.empty(cells.num_cells, np.int64)
@@ -235,7 +250,13 @@ class RunningLikelihood:
         return RawPixels(flat.view(np.uint8), PIXEL_TYPES.index(flat.dtype.type), table.where, self._bad)
 
     def _find(
-        self, table: PanelTable, pixels: RawPixels, gain: NDArray[np.float64], least: float, significance: float
+        self,
+        table: PanelTable,
+        pixels: RawPixels,
+        gain: NDArray[np.float64],
+        least: float,
+        significance: float,
+        clumping: float,
     ) -> Found:
         """Find the peaks of one array; `least` is the least size of a photon."""
         n = self._screen(table, pixels)
@@ -250,7 +271,15 @@ class RunningLikelihood:
         summits = int((parent == np.arange(n)).sum())
         rows, summit_of = np.zeros((summits + 1, columns.N_COLUMNS)), np.empty(summits + 1, np.int64)
         n = summit_search.examine(
-            pixels, self._background, gain, candidates, significance, self._stage.spot_sigma[1], rows, summit_of
+            pixels,
+            self._background,
+            gain,
+            candidates,
+            significance,
+            self._stage.spot_sigma[1],
+            clumping,
+            rows,
+            summit_of,
         )
         return Found(rows[:n], summit_of[:n], candidates)
 

@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
+from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
+from stages.peaks._ahead import prepare_ahead
 from stages.peaks._common_types import InCommonTypes
+from stages.peaks._first_look import FirstLook
 from stages.peaks._kernels import peakfinder8 as kernel
 from stages.peaks._kernels.panels import ArrayPixels
 from stages.peaks._ring_thresholds import RingThresholds
-from stages.pixels.tables import Flattener, RecentTables
+from stages.pixels.tables import Flattener, PanelTable, RecentTables
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
 
 
-@stage("peaks/peakfinder8")
+@stage("peaks/peakfinder8", uses=(Detector,))
 class Peakfinder8:
     """Find peaks above a threshold that depends on the distance from the beam (peakfinder8, from Cheetah).
 
@@ -62,9 +65,12 @@ class Peakfinder8:
     fast: bool = Field(default=False, description="Take thresholds from a sample of each ring (--peakfinder8-fast).")
 
     def open(self, context: Context) -> RunningPeakfinder8:
-        """Return the search of one replica; ring maps are shared between replicas."""
+        """Return the search of one replica, with its tables made; ring maps are shared between replicas."""
         _compile()
-        return RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables))
+        look = FirstLook(context, lambda noise: noise.threshold_is_high("threshold", self.threshold))
+        running = RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables), look)
+        prepare_ahead(context, lambda geom: running.prepare(geom, []))
+        return running
 
     @staticmethod
     def warm_up() -> None:
@@ -81,8 +87,9 @@ class RunningPeakfinder8:
         Those of the frame searched last.
     """
 
-    def __init__(self, stage: Peakfinder8, ring_maps: RecentTables) -> None:
+    def __init__(self, stage: Peakfinder8, ring_maps: RecentTables, first_look: FirstLook | None = None) -> None:
         s = self._stage = stage
+        self._first_look = first_look
         self.thresholds = RingThresholds(s.threshold, s.min_snr, (s.min_res, s.max_res), s.fast, ring_maps)
         self._conditions = kernel.Conditions(s.min_pix_count, s.max_pix_count, s.local_bg_radius, s.min_snr)
         self._flatten = Flattener()
@@ -94,11 +101,12 @@ class RunningPeakfinder8:
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels."""
         arrays = self._in_common_types(self._flatten(image, geom))
+        if self._first_look is not None:
+            self._first_look(image, geom)
         tables = [table for table, _ in arrays]
         each = [ArrayPixels(flat, table.where) for table, flat in arrays]
-        if not self.thresholds.prepare(geom, tables):
+        if not self.prepare(geom, tables):
             return PeakList.make([], [], [], [])
-        self._make_room(geom)
         self.thresholds.find(each)
         offset, upper = self.thresholds.found
         rings = kernel.Rings(self.thresholds.layout.ring, upper, offset)
@@ -116,6 +124,13 @@ class RunningPeakfinder8:
             panels.append(table.panel[self._row_of_peak[:n]])
             rows.append(self._peak[:n].copy())
         return self._peak_list(np.concatenate(panels), np.concatenate(rows), geom)
+
+    def prepare(self, geom: DetGeom, tables: list[PanelTable]) -> bool:
+        """Bring tables and buffers up to date with a geometry, and with arrays; return whether there is a pixel to look at."""
+        any_pixel = self.thresholds.prepare(geom, tables)
+        if any_pixel:
+            self._make_room(geom)
+        return any_pixel
 
     def do_plainly(self, image: Image, geom: DetGeom) -> None:
         """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them)."""

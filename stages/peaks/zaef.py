@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.peaks import _warm_up
+from stages.peaks._first_look import FirstLook, Noise
 from stages.peaks._kernels import circles
 from stages.peaks._kernels import zaef as kernel
 from stages.pixels.tables import Flattener, PackedMask
@@ -69,7 +71,14 @@ class Zaef:
     def open(self, context: Context) -> RunningZaef:
         """Return the search of one replica."""
         _compile(_warm_up.COMMON_TYPES)
-        return RunningZaef(self)
+        return RunningZaef(self, FirstLook(context, self.why_wrong_for))
+
+    def why_wrong_for(self, noise: Noise) -> str | None:
+        """Say which of the thresholds is too high for a detector with this noise, if one is."""
+        steepest = noise.level + math.sqrt(max(self.min_sq_gradient, 0.0))
+        return noise.threshold_is_high("threshold", self.threshold) or noise.threshold_is_high(
+            f"min_sq_gradient={self.min_sq_gradient:g} ADU^2 is as if threshold", steepest
+        )
 
     @staticmethod
     def warm_up() -> None:
@@ -81,7 +90,8 @@ class Zaef:
 class RunningZaef:
     """The search at work: holds the buffers of one replica."""
 
-    def __init__(self, stage: Zaef) -> None:
+    def __init__(self, stage: Zaef, first_look: FirstLook | None = None) -> None:
+        self._first_look = first_look
         self._flatten = Flattener()
         self._mask = PackedMask()
         self._found = np.empty((MAX_PEAKS_PER_PANEL, circles.N_COLUMNS))
@@ -92,8 +102,11 @@ class RunningZaef:
     def __call__(self, image: Image, geom: DetGeom) -> PeakList:
         """Search all panels that are not no_index."""
         mask = self._mask(geom)
+        arrays = self._flatten(image, geom)
+        if self._first_look is not None:
+            self._first_look(image, geom)
         rows: list[np.ndarray] = [self._found[:0].copy() for _ in geom.panels]
-        for table, flat in self._flatten(image, geom):
+        for table, flat in arrays:
             for number, where in zip(table.panel.tolist(), table.where, strict=True):
                 panel = geom.panels[number]
                 if panel.no_index:

@@ -21,7 +21,7 @@ from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
 
 
-def flat_geometry(width: int, height: int, res: float) -> str:
+def flat_geometry(width: int, height: int, res: float, adu_per_photon: float = 1.0) -> str:
     """Text of a geometry file: one panel of `width` x `height` pixels, `res` to the metre, the beam in its middle.
 
     >>> print(flat_geometry(2068, 2162, 5814.0).splitlines()[2])
@@ -29,7 +29,7 @@ def flat_geometry(width: int, height: int, res: float) -> str:
     """
     return (
         "photon_energy = beam_energy eV\n"
-        "adu_per_photon = 1\n"
+        f"adu_per_photon = {adu_per_photon:g}\n"
         "clen = detector_distance mm\n"
         f"res = {res}\n"
         "peak_list = peak_list\n"
@@ -104,7 +104,8 @@ class Apparatus:
         """
         if not (energy_ev > 0 and distance_mm > 0):
             raise UserError(f"energy and distance must be above 0, and are {energy_ev} eV and {distance_mm} mm")
-        detector = Detector.load(geometry) if geometry else Detector.parse(flat_geometry(*parse_size(size), res))
+        built_in = flat_geometry(*parse_size(size), res, settings.adu_per_photon)
+        detector = Detector.load(geometry) if geometry else Detector.parse(built_in)
         detector.prepare()
         notes = []
         more = partial(header_values, detector, distance_mm)

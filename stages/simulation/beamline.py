@@ -36,6 +36,22 @@ class Beamline:
     jitter_px: float = Field(default=Settings.jitter_px, ge=0, description="Error of listed positions, pixels.")
     photons: float = Field(default=Settings.photons, ge=0, description="Mean photons of a full reflection at q = 0.")
     background: float = Field(default=Settings.background, ge=0, description="Factor on the background.")
+    adu_per_photon: float = Field(
+        default=Settings.adu_per_photon, gt=0, description="ADU of a photon on the built-in detector."
+    )
+    charge_sigma_px: float = Field(
+        default=Settings.charge_sigma_px,
+        ge=0,
+        le=5,
+        description="How far a photon's charge spreads (a detector that integrates), pixels.",
+    )
+    read_noise_adu: float = Field(
+        default=Settings.read_noise_adu, ge=0, description="Noise of a pixel (a detector that integrates), ADU."
+    )
+    pedestal_adu: float = Field(
+        default=Settings.pedestal_adu,
+        description="What pixels without a photon show (a detector that integrates), ADU.",
+    )
     dtype: str = Field(default=Settings.dtype, description="Type of the pixels: i4, f4, u2, ...")
     style: Literal["seed", "om"] = Field(
         default="seed", description="seed: OnDA's array of one map; om: one map, image as OM writes it."

@@ -5,7 +5,8 @@ being its excitation error; it strikes the detector along k0 + g, as the point o
 It expects ``photons * scale * W * exp(-B / (2 d^2)) * partiality * polarisation`` photons, W from Wilson's distribution;
 their number is drawn from Poisson's, and each falls on the detector by itself, normally distributed around the spot. The
 background is drawn for each pixel from a Poisson distribution whose mean lies within 0.5 % of the given curve and is exact
-on average over pixels. Mosaicity and bandwidth are nil.
+on average over pixels. Mosaicity and bandwidth are nil. A detector counts photons, or integrates their charge
+(:mod:`.readout`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stages.records.peaklist import PeakList
 from stages.simulation._kernels import photons as kernel
 from stages.simulation.background import Background, expected_at, expected_background
 from stages.simulation.flat_panels import FlatPanels
+from stages.simulation.readout import Readout
 from stages.simulation.settings import Settings
 from stages.simulation.specimen import Specimen
 from stages.simulation.truth import Spots, Truth
@@ -77,6 +79,7 @@ class Simulation:
         self.geom = geom
         self.specimen = specimen
         self._detector = FlatPanels(geom)
+        self._readout = Readout(settings, geom, self._detector)
         self._dtype = _pixel_type(settings.dtype)
         self._backgrounds: dict[str, Background] = {}
 
@@ -129,6 +132,12 @@ class Simulation:
         rates = expected_background(self.geom, self._detector, key, self.settings.background)
         return rates.reshape(self._detector.shapes[key])
 
+    def _variance_photons(
+        self, panel: NDArray[np.integer], fs: NDArray[np.float64], ss: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Variance of pixels at points on panels, in photons squared: background and read noise."""
+        return expected_at(self.geom, panel, fs, ss, self.settings.background) + self._readout.variance_photons(panel)
+
     def _turned_crystal(self, chance: np.random.Generator) -> NDArray[np.float64]:
         """The specimen in an orientation drawn uniformly (Shoemake 1992), its axes off by the cell's jitter."""
         quaternion = chance.standard_normal(4)
@@ -151,7 +160,7 @@ class Simulation:
         """The sender's peak list, and where each of its peaks comes from."""
         s = self.settings
         area = math.pi * (2.0 * s.spot_sigma_px) ** 2
-        around = expected_at(self.geom, spots.panel, spots.fs, spots.ss, s.background)
+        around = self._variance_photons(spots.panel, spots.fs, spots.ss)
         snr = spots.photons / np.sqrt(np.maximum(spots.photons + area * around, 1e-9))
         good = np.array(
             [not geom.bad[p][int(y), int(x)] for p, x, y in zip(spots.panel, spots.fs, spots.ss, strict=True)], bool
@@ -174,7 +183,7 @@ class Simulation:
         fs = np.clip(fs, 0.001, self._detector.width[panel] - 0.001)
         ss = np.clip(ss, 0.001, self._detector.height[panel] - 0.001)
         photons = np.concatenate([counts[strong].astype(float), 20.0 + 200.0 * chance.exponential(size=num_spurious)])
-        noise = np.sqrt(photons + area * expected_at(self.geom, panel, fs, ss, s.background))
+        noise = np.sqrt(photons + area * self._variance_photons(panel, fs, ss))
         highest = photons * math.erf(0.5 / (math.sqrt(2.0) * s.spot_sigma_px)) ** 2
         adu = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])[panel]
         order = chance.permutation(len(panel))
@@ -206,24 +215,20 @@ class Simulation:
                 np.uint64(kernel.mix(own_seed)),
                 photons,
             )
-            arrays[key] = self._in_adu(photons.reshape(detector.shapes[key]), key, geom)
+            adu = self._readout.adu(
+                photons.reshape(detector.shapes[key]), key, geom, np.uint64(kernel.mix(np.uint64(kernel.mix(own_seed))))
+            )
+            arrays[key] = self._in_type(adu)
         return arrays
 
-    def _in_adu(self, photons: NDArray[np.int32], key: str, geom: DetGeom) -> NDArray[np.generic]:
-        """Photons as the detector writes them: times ADU per photon, in its type, clipped to its range."""
-        gains = {p: geom.adu_per_photon(p) for p in self._detector.panels_of(key)}
-        if all(gain == 1.0 for gain in gains.values()):
-            if self._dtype == photons.dtype:
-                return photons
-            adu: NDArray[np.generic] = photons
-        else:
-            scaled = photons.astype(np.float64)
-            for p, gain in gains.items():
-                geom.panels[p].view(scaled)[...] *= gain
-            adu = scaled if self._dtype.kind == "f" else np.rint(scaled)
+    def _in_type(self, adu: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Pixels as the detector sends them: in its type, clipped to its range."""
+        if adu.dtype == self._dtype:
+            return adu
         if self._dtype.kind != "f":
             limits = np.iinfo(self._dtype.name)
-            adu = np.clip(adu, max(limits.min, -(2**31)), min(limits.max, 2**31 - 1))
+            rounded = np.rint(adu) if adu.dtype.kind == "f" else adu
+            adu = np.clip(rounded, max(limits.min, -(2**31)), min(limits.max, 2**31 - 1))
         return adu.astype(self._dtype)
 
 

@@ -49,6 +49,17 @@ class Settings:
         Factor on the background.
     energy_jitter, cell_jitter
         Relative standard deviation of photon energy and cell axes from frame to frame.
+    adu_per_photon
+        Of the detector that is simulated without a geometry file.
+    charge_sigma_px
+        How far a photon's charge spreads (standard deviation of a Gaussian); 0 leaves it in its pixel. With this, a pedestal or
+        read noise the detector integrates, and pixels are no whole numbers of photons.
+    read_noise_adu
+        Standard deviation of a pixel's noise.
+    pedestal_adu
+        What pixels without a photon show on average.
+    gain_stages
+        (photons, noise in ADU): a pixel with so many photons or more has this read noise; ascending.
     dtype
         Type of the pixels as numpy writes it: i4, f4, u2, ...
     gap
@@ -71,5 +82,10 @@ class Settings:
     background: float = 1.0
     energy_jitter: float = 1e-3
     cell_jitter: float = 1e-3
+    adu_per_photon: float = 1.0
+    charge_sigma_px: float = 0.0
+    read_noise_adu: float = 0.0
+    pedestal_adu: float = 0.0
+    gain_stages: tuple[tuple[float, float], ...] = ()
     dtype: str = "i4"
     gap: int = -1

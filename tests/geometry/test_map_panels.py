@@ -204,3 +204,22 @@ def test_warnings_of_the_file_are_logged_when_the_graph_opens(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING, "streamajig"):
         MapPanels(geometry=path).open(Context(node="geometry_map"))
     assert caplog.messages == [f"{path}:1: unknown directive 'corner_zz' is ignored; did you mean 'corner_y'?"]
+
+
+def test_what_is_known_ahead_of_frames_is_what_they_have_and_the_rest_is_no_number(mapped: RunningMapPanels) -> None:
+    ahead, frame = mapped.detector.geom_ahead(), mapped(GOOD, None)
+    assert np.array_equal(ahead.origin_m[:, :2], frame.origin_m[:, :2])
+    assert (ahead.fs_m is frame.fs_m, ahead.ss_m is frame.ss_m, ahead.panels is frame.panels) == (True, True, True)
+    assert all(one is other for one, other in zip(ahead.bad, frame.bad, strict=True))
+    assert np.isnan([ahead.photon_energy_ev, *ahead.clen_m, *ahead.origin_m[:, 2]]).all()
+    assert ahead.static_key != frame.static_key
+
+
+def test_a_file_that_needs_no_header_is_known_ahead_of_frames() -> None:
+    detector = Detector.parse(HEAD + panel("a"))
+    ahead, frame = detector.geom_ahead(), detector.geom_for(Header({}))
+    assert (ahead.static_key, ahead.photon_energy_ev, ahead.origin_m is frame.origin_m) == (
+        frame.static_key,
+        10000,
+        True,
+    )

@@ -282,28 +282,31 @@ def peakfinder9_reference(
     local_bg_radius=3,
 ):
     """Rows of fs, ss, intensity, snr, number of pixels, highest pixel of one panel; every condition at every pixel."""
-    reach = local_bg_radius
+    reach = local_bg_radius + 1
     v = np.asarray(view).astype(np.float32).astype(float)
     v[(np.asarray(bad) != 0) | ~np.isfinite(v)] = np.nan
     height, width = v.shape
     v = np.pad(v, reach, constant_values=np.nan)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    border = np.maximum(abs(x), abs(y)) == reach
+    # a side's five pixels; where sides meet (local_bg_radius 2) a pixel that lies on two of them counts twice
+    sides = [(abs(a) >= local_bg_radius) & (abs(b) <= 2) for a, b in ((x, y), (y, x))]
+    inside = np.maximum(abs(x), abs(y)) < local_bg_radius
     first = (y < 0) | ((y == 0) & (x < 0))
     rows = []
-    for ss in range(height):
-        for fs in range(width):
+    for ss in range(local_bg_radius, height - local_bg_radius):
+        for fs in range(local_bg_radius, width - local_bg_radius):
             window = v[ss : ss + 2 * reach + 1, fs : fs + 2 * reach + 1]
             top = window[reach, reach]
             higher = (window > top) | ((window == top) & first)
-            around = window[border][np.isfinite(window[border])]
-            if np.isnan(top) or higher[np.maximum(abs(x), abs(y)) <= 1].any() or len(around) < 4 * reach:
+            around = np.concatenate([window[side] for side in sides])
+            around = around[np.isfinite(around)]
+            if np.isnan(top) or higher[np.maximum(abs(x), abs(y)) <= 1].any() or len(around) < 20:
                 continue
             mean = around.sum() / len(around)
-            sigma = max(math.sqrt(max((around**2).sum() / len(around) - mean * mean, 0.0)), min_sig)
+            sigma = max(float(np.std(around, ddof=1)), min_sig)
             if not (top > around.max() + min_peak_over_neighbour and top - mean > min_snr_biggest_pix * sigma):
                 continue
-            could = (window - mean > min_snr_peak_pix * sigma) & ~border
+            could = (window - mean > min_snr_peak_pix * sigma) & inside
             peak = [(reach, reach)]
             for py, px in peak:
                 near = [(py + dy, px + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from peak_frames import add_spot, flat_detgeom, table
 
-from pipeline import Context
+from pipeline import Context, RejectFrame
+from pipeline.by_type import ByType
+from stages.files.geom.detector import Detector
+from stages.peaks._polar_cells import PolarCells
+from stages.peaks._ring_map import RingMap
+from stages.peaks._samples import GroupedSamples
 from stages.peaks.likelihood import Likelihood
 from stages.peaks.peakfinder8 import Peakfinder8
 from stages.peaks.peakfinder9 import Peakfinder9
 from stages.peaks.zaef import Zaef
 from stages.pixels.tables import RecentTables
+from stages.records.header import Header
 from stages.records.image import Image
 
 SEARCHES = {
@@ -80,3 +86,72 @@ def test_negative_and_saturated_frames_do_no_harm_to_the_frame_after(search) -> 
     ):
         running(Image.of(data=bad_frame), geom)
         assert np.array_equal(table(running(Image.of(data=spotty()), geom)), expected)
+
+
+AHEAD = """
+photon_energy = beam_energy eV
+clen = distance mm
+res = 10000
+adu_per_photon = 1
+data = data
+p/min_fs = 0
+p/max_fs = 599
+p/min_ss = 0
+p/max_ss = 499
+p/corner_x = -300
+p/corner_y = -250
+p/fs = x
+p/ss = y
+bad/min_fs = 10
+bad/max_fs = 30
+bad/min_ss = 10
+bad/max_ss = 90
+bad/panel = p
+"""
+
+
+@pytest.mark.parametrize("search", [Peakfinder8(threshold=20), Likelihood()], ids=["peakfinder8", "likelihood"])
+def test_what_follows_from_the_geometry_file_is_made_when_the_stage_opens(search, monkeypatch) -> None:
+    """Though the frame's header, with energy and camera length, is not known then."""
+    detector = Detector.parse(AHEAD)
+    running = search.open(Context(upstream=ByType([detector])))
+    geom = detector.geom_for(Header({"beam_energy": 9000, "distance": 120}))
+    expected = table(search.open(Context())(Image.of(data=spotty()), geom))
+    called = []
+    for place in ((RecentTables, "get"), (PolarCells, "make"), (RingMap, "make"), (GroupedSamples, "choose")):
+        kept = getattr(*place)
+
+        def counting(*arguments, kept=kept, place=place):
+            called.append(place[1])
+            return kept(*arguments)
+
+        monkeypatch.setattr(*place, counting)
+    assert np.array_equal(table(running(Image.of(data=spotty()), geom)), expected)
+    assert called == ["get"]
+    assert len(expected) > 10
+
+
+@pytest.mark.parametrize("search", [Peakfinder8(threshold=20), Likelihood()], ids=["peakfinder8", "likelihood"])
+def test_a_frame_whose_header_moves_the_detector_is_searched_where_it_is(search) -> None:
+    detector = Detector.parse(AHEAD + "detector_shift_x = shift m\n")
+    running = search.open(Context(upstream=ByType([detector])))
+    for shift in (0.004, 0.0, -0.01):
+        geom = detector.geom_for(Header({"beam_energy": 9000, "distance": 120, "shift": shift}))
+        plain = search.open(Context())(Image.of(data=spotty()), geom)
+        assert np.array_equal(table(running(Image.of(data=spotty()), geom)), table(plain))
+
+
+def test_a_geometry_that_a_search_refuses_is_no_error_until_a_frame_comes() -> None:
+    far = [f"p{n}/corner_y = {n * 1000.5}\n" for n in range(90)]
+    panels = "".join(
+        f"p{n}/min_fs = 0\np{n}/max_fs = 999\np{n}/min_ss = {n}\np{n}/max_ss = {n}\np{n}/corner_x = {n * 2000}\n"
+        f"p{n}/fs = x\np{n}/ss = y\n{far[n]}"
+        for n in range(90)
+    )
+    detector = Detector.parse(
+        "photon_energy = 9000 eV\nclen = 0.1 m\nres = 10000\nadu_per_photon = 1\ndata = data\n" + panels
+    )
+    running = Peakfinder8().open(Context(upstream=ByType([detector])))
+    with pytest.raises(RejectFrame) as rejection:
+        running(Image.of(data=np.zeros((90, 1000), np.int32)), detector.geom_for(Header({})))
+    assert rejection.value.reason == "too_many_rings"

@@ -89,6 +89,45 @@ def test_candidates_are_the_pixels_around_which_a_square_exceeds_its_limit(data:
     assert np.array_equal(expected[sure], (above & ~bad)[sure])
 
 
+def rings_and_sectors(geom: DetGeom) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ring, sectors of that ring, and direction as a part of a turn, of each pixel in packed order."""
+    xy = []
+    for number, panel in enumerate(geom.panels):
+        ss, fs = np.mgrid[: panel.height, : panel.width] + 0.5
+        xy.append(geom.lab_m(np.full(fs.size, number), fs.reshape(-1), ss.reshape(-1))[:, :2] / 1e-4)
+    x, y = np.concatenate(xy).T
+    ring = np.floor(np.hypot(x, y) / 2)
+    return ring, np.clip(np.floor(2 * np.pi * (ring + 0.5) * 4 / 400), 1, 8), np.arctan2(y, x) / (2 * np.pi) % 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    corners=st.lists(
+        st.tuples(*[st.sampled_from([-900.3, -400.7, -150.2, -31.4, 0.3, 250.8, 1e8])] * 2), min_size=1, max_size=3
+    ),
+    angle=st.floats(0, 6.28),
+)
+def test_cells_are_the_sectors_of_rings_two_pixels_wide(corners, angle):
+    """Wherever the panels are, and one of them may lie a long way off."""
+    fs, ss = (math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))
+    geom = detgeom([{"shape": (61, 83), "corner": corner, "fs": fs, "ss": ss} for corner in corners])
+    cells = PolarCells.make(geom)
+    ring, sectors, turn = rings_and_sectors(geom)
+    assert np.array_equal(np.unique(cells.cell), np.arange(cells.num_cells))
+    # the edges of rings and sectors are not told apart, nor what is so far out that single precision does not reach
+    off_edge = (np.abs(turn * sectors % 1.0 - 0.5) < 0.499) & (np.abs(cells.radius_px / 2 % 1.0 - 0.5) < 0.499)
+    clear = (ring < 1e6) & off_edge
+    name, cell = (ring * 8 + np.floor(turn * sectors))[clear], cells.cell[clear]
+    of_name = dict(zip(name, cell, strict=True))
+    assert len(set(of_name.values())) == len(of_name)
+    assert np.array_equal([of_name[n] for n in name], cell)
+    ring_of = dict(zip(cell, ring[clear], strict=True))
+    for beside, step in ((cells.inner, -1), (cells.outer, 1)):
+        pairs = [(ring_of[c], ring_of[beside[c]]) for c in ring_of if beside[c] in ring_of]
+        assert all(other == mine + step for mine, other in pairs)
+        assert pairs or len(corners) == sum(corner[0] > 1e6 or corner[1] > 1e6 for corner in corners)
+
+
 @settings(deadline=None)
 @given(st.floats(0.01, 500), st.floats(0.01, 5000), st.floats(0.01, 5))
 def test_the_significance_is_the_likelihood_ratio_of_two_poisson_means(on, off, ratio):

@@ -46,7 +46,7 @@ def test_small_panels_give_the_peaks_of_the_reference(data: st.DataObject):
         "min_sig": data.draw(st.sampled_from([0.0, 0.7, 11.0])),
         "min_peak_over_neighbour": data.draw(st.sampled_from([-math.inf, -5.0, 0.0, 7.0])),
         "min_snr": data.draw(st.sampled_from([0.0, 5.0, 12.0])),
-        "local_bg_radius": data.draw(st.integers(1, 4)),
+        "local_bg_radius": data.draw(st.integers(2, 5)),
     }
     found = search(Peakfinder9(**options), pixels, flat_detgeom(*pixels.shape, bad=bad))
     assert_same(found, peakfinder9_reference(pixels, bad, **options))
@@ -129,12 +129,76 @@ def test_a_spot_is_found_where_it_is_and_as_strong_as_it_is():
     assert found.max_pixel[0] == one_spot().max()
 
 
-@pytest.mark.parametrize(("fs", "ss"), [(0.5, 20.5), (79.5, 20.5), (30.5, 0.5), (30.5, 59.5)])
-def test_a_spot_on_an_edge_is_found_and_one_in_a_corner_is_not(fs, ss):
+@pytest.mark.parametrize(("fs", "ss"), [(3.5, 20.5), (76.5, 20.5), (30.5, 3.5), (30.5, 56.5), (3.5, 3.5), (76.5, 56.5)])
+def test_a_spot_is_found_that_is_as_far_from_the_edge_as_its_border_and_no_nearer_one(fs, ss):
     stage = Peakfinder9(min_sig=1.0)
     assert len(search(stage, one_spot(fs, ss), flat_detgeom(60, 80))) == 1
-    corner = one_spot(0.5 if fs < 40 else 79.5, 0.5 if ss < 30 else 59.5)
-    assert len(search(stage, corner, flat_detgeom(60, 80))) == 0
+    nearer = one_spot(
+        fs - 1 if fs < 10 else fs + 1 if fs > 70 else fs, ss if fs != 30.5 else ss - 1 if ss < 10 else ss + 1
+    )
+    assert len(search(stage, nearer, flat_detgeom(60, 80))) == 0
+
+
+@pytest.mark.parametrize("gain", [1.0, 25.0])
+@pytest.mark.parametrize("photons", [0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0])
+def test_one_and_a_third_photons_of_min_sig_keep_noise_from_being_peaks(photons, gain):
+    """Less than six false peaks a megapixel, whatever the background; a quarter of it lets hundreds through where it is low."""
+    rng = np.random.default_rng(31)
+    pixels = gain * rng.poisson(photons, (1000, 1000)) + rng.normal(0.0, 0.2 * gain, (1000, 1000))
+    geom = flat_detgeom(1000, 1000)
+    assert len(search(Peakfinder9(min_sig=1.3 * gain), pixels, geom)) < 6
+    if 0.05 <= photons <= 0.5:
+        assert len(search(Peakfinder9(min_sig=0.3 * gain), pixels, geom)) > 30
+
+
+def test_a_spot_as_wide_as_its_border_is_no_peak_until_the_border_is_moved_out():
+    pixels = np.random.default_rng(4).poisson(5.0, (60, 80)).astype(float)
+    add_spot(pixels, 30.2, 20.9, 4000.0, width=2.7)
+    assert len(search(Peakfinder9(min_sig=1.3), pixels, flat_detgeom(60, 80))) == 0
+    assert len(search(Peakfinder9(min_sig=1.3, local_bg_radius=6), pixels, flat_detgeom(60, 80))) == 1
+
+
+WARNINGS = {
+    "photons at the default": (
+        {},
+        1.0,
+        "a peak's highest pixel needs 77 photons (77 ADU, 1 ADU per photon)",
+        "weak peaks are missed",
+    ),
+    "CSPAD at the default": ({}, 25.0, "needs 3.1 photons (77 ADU, 25 ADU per photon)", "many false peaks"),
+    "photons without a floor": ({"min_sig": 0.3}, 1.0, "needs 2.1 photons", "min_sig=1.3 goes with this detector"),
+    "keV": ({"min_sig": 0.5}, 9.5, "9.5 ADU per photon", "min_sig=12 goes with this detector"),
+    "photons with their floor": ({"min_sig": 1.3}, 1.0, None, None),
+    "CSPAD with its floor": ({"min_sig": 33.0}, 25.0, None, None),
+    "8 ADU per photon at the default": ({}, 8.0, None, None),
+}
+
+
+@pytest.mark.parametrize(("options", "gain", "asked", "trouble"), WARNINGS.values(), ids=WARNINGS)
+def test_a_min_sig_that_does_not_go_with_the_detector_is_said_once(options, gain, asked, trouble, caplog):
+    rate = np.full((200, 300), 0.15)
+    rate[:, 150:] = 1.0
+    pixels = (gain * np.random.default_rng(3).poisson(rate)).astype(np.float32)
+    geom, context = flat_detgeom(200, 300, adu_per_photon=gain), Context(node="peaks")
+    replicas = [Peakfinder9(**options).open(context) for _ in range(2)]
+    for running in replicas * 2:
+        running(Image.of(data=pixels), geom)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (asked is not None)
+    if asked:
+        assert asked in said[0]
+        assert trouble in said[0]
+
+
+def test_where_the_background_is_high_everywhere_no_floor_is_needed(caplog):
+    pixels = np.random.default_rng(3).poisson(60.0, (200, 300))
+    Peakfinder9(min_sig=0.0).open(Context())(Image.of(data=pixels), flat_detgeom(200, 300))
+    assert not caplog.records
+
+
+def test_peaks_whose_flanks_must_be_higher_than_their_summits_are_warned_of(caplog):
+    Peakfinder9(min_snr_biggest_pix=4.0).open(Context())
+    assert "min_snr_peak_pix=6 is more than min_snr_biggest_pix=4" in caplog.text
 
 
 def test_touching_spots_are_one_peak_and_spots_further_apart_are_two():

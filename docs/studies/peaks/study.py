@@ -54,6 +54,7 @@ FINDERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("peaks/peakfinder8", {"threshold": 6, "min_snr": 5, "fast": True}),
     ("peaks/peakfinder9", {"min_sig": 1.0, "min_snr": 6.0, "min_snr_biggest_pix": 4.0, "min_snr_peak_pix": 3.0}),
     ("peaks/peakfinder9", {}),
+    ("peaks/peakfinder9", {"min_sig": 1.3}),
     ("peaks/likelihood", {}),
 )
 
@@ -325,7 +326,7 @@ def measured_frames(folder: Path) -> Iterator[tuple[str, np.ndarray, float, dict
         {
             "peaks/zaef": {"threshold": 200, "min_sq_gradient": 10000},
             "peaks/peakfinder8": {"threshold": 200},
-            "peaks/peakfinder9": {"min_sig": 25.0},
+            "peaks/peakfinder9": {"min_sig": 32.5},
             "peaks/likelihood": {},
         },
     )

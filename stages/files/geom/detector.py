@@ -113,6 +113,30 @@ class Detector(GeometryFile):
         bad = here.static_bad
         if image is not None and self.has_flags:
             bad = here.with_flags(image)
+        return self._geom(here, bad, energy_ev, shift_m)
+
+    def geom_ahead(self) -> DetGeom:
+        """Return the geometry as far as it is known before any frame, so that tables can be made of it.
+
+        Photon energy and camera length (and so z) are NaN where each frame's header has them, the shift is 0 and flags of
+        pixels are not known. Masks are the very arrays that frames without flagged pixels will have.
+        """
+        assert self.energy is not None
+        energy_ev, clen_m = (np.nan if q.number is None else q.number for q in (self.energy, self.clen))
+        x_m, y_m = (q.number or 0.0 if q else 0.0 for q in (self.shift_x, self.shift_y))
+        if np.isnan(clen_m):  # not to be kept: it would take the place of one that is used
+            here = placement.Placement(self._placements, clen_m, (x_m, y_m))
+        else:
+            here = self._placements.get(clen_m, (x_m, y_m))
+        return self._geom(here, here.static_bad, energy_ev, (x_m, y_m))
+
+    def _geom(
+        self,
+        here: placement.Placement,
+        bad: tuple[NDArray[np.uint8], ...],
+        energy_ev: float,
+        shift_m: tuple[float, float],
+    ) -> DetGeom:
         return DetGeom(
             panels=self.static_panels,
             origin_m=here.origin_m,

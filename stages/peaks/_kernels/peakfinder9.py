@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.panels import PanelPixels
-from stages.peaks._kernels.peakfinder9_rows import MISSING, load, screen
+from stages.peaks._kernels.peakfinder9_rows import BORDER, MISSING, SIDE, load, screen
 from stages.pixels.columns import HEIGHT, WIDTH
 
 SAFE = 0.999
 """By this factor the bound on squares is lowered, for the same reason."""
+FEWEST = BORDER // 2
+"""With fewer good pixels in the border there is no peak."""
 WORD = 8
 """Flags (bytes) that are looked at together, as one 64-bit number."""
 
@@ -56,14 +58,14 @@ class Limits(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Room for 2 radius + 1 rows with their margins, float32, and flags (uint8): a panel's width rounded up to WORD."""
+    """Room for 2 radius + 3 rows with their margins, float32, and flags (uint8): a panel's width rounded up to WORD."""
 
     buffer: Array
     flags: Array
 
 
 class Window(NamedTuple):
-    """The rows around a pixel: ``rows[slot[k]]`` is the k-th one of the window; work space for what lies within it."""
+    """The 2 radius + 3 rows around a pixel: ``rows[slot[k]]`` is the k-th one; work space for what lies within the border."""
 
     rows: Array
     slot: Array
@@ -78,37 +80,43 @@ def outranks(other: float, v: float, dx: int, dy: int) -> bool:
 
 
 @kernel
-def is_summit(window: Window, x: int, radius: int) -> bool:
+def is_summit(window: Window, x: int) -> bool:
     """Return whether no neighbour outranks the pixel in column `x` of the window's middle row."""
     rows, slot = window.rows, window.slot
-    v = rows[slot[radius], x]
+    middle = slot.size // 2
+    v = rows[slot[middle], x]
     for dy in range(-1, 2):
         for dx in range(-1, 2):
-            if outranks(rows[slot[radius + dy], x + dx], v, dx, dy):
+            if outranks(rows[slot[middle + dy], x + dx], v, dx, dy):
                 return False
     return True
 
 
 @kernel
-def border_of(window: Window, x: int, radius: int) -> tuple[int, float, float, float]:
-    """Return number, mean, variance and highest value of the good pixels of the window's border."""
+def border_of(window: Window, x: int) -> tuple[int, float, float, float]:
+    """Return number, mean, standard deviation and highest value of the good pixels of the border.
+
+    The border is the middle of the window's four sides, 2 SIDE + 1 pixels of its outermost two rows and columns each. With
+    fewer than two good pixels in it, mean and deviation are no numbers.
+    """
     rows, slot = window.rows, window.slot
+    reach = slot.size // 2
     n = 0
     total = 0.0
     total_sq = 0.0
     highest = -np.inf
-    for dy in range(-radius, radius + 1):
-        step = 1 if abs(dy) == radius else 2 * radius
-        row = rows[slot[radius + dy]]
-        for dx in range(-radius, radius + 1, step):
-            value = np.float64(row[x + dx])
-            if not math.isnan(value):
-                n += 1
-                total += value
-                total_sq += value * value
-                highest = max(highest, value)
+    for along in range(-SIDE, SIDE + 1):
+        for across in (-reach, 1 - reach, reach - 1, reach):
+            for turned in range(2):
+                dy, dx = (along, across) if turned else (across, along)
+                value = np.float64(rows[slot[reach + dy], x + dx])
+                if not math.isnan(value):
+                    n += 1
+                    total += value
+                    total_sq += value * value
+                    highest = max(highest, value)
     mean = total / n
-    return n, mean, max(total_sq / n - mean * mean, 0.0), highest
+    return n, mean, math.sqrt(max(total_sq - n * mean * mean, 0.0) / (n - 1)), highest
 
 
 @kernel
@@ -119,7 +127,8 @@ def grow(window: Window, x: int, radius: int, mean: float, height: float, out: A
     """
     rows, slot = window.rows, window.slot
     seen, stack = window.seen, window.stack
-    v = rows[slot[radius], x]
+    middle = slot.size // 2
+    v = rows[slot[middle], x]
     seen[:] = 0
     side = 2 * radius + 1
     stack[0] = radius * side + radius
@@ -134,7 +143,7 @@ def grow(window: Window, x: int, radius: int, mean: float, height: float, out: A
         place = stack[size]
         dy = place // side - radius
         dx = place % side - radius
-        above = np.float64(rows[slot[radius + dy], x + dx]) - mean
+        above = np.float64(rows[slot[middle + dy], x + dx]) - mean
         num_pixels += 1
         intensity += above
         sum_fs += above * dx
@@ -142,7 +151,7 @@ def grow(window: Window, x: int, radius: int, mean: float, height: float, out: A
         for ny in range(max(dy - 1, 1 - radius), min(dy + 2, radius)):
             for nx in range(max(dx - 1, 1 - radius), min(dx + 2, radius)):
                 place = (ny + radius) * side + nx + radius
-                other = rows[slot[radius + ny], x + nx]
+                other = rows[slot[middle + ny], x + nx]
                 if seen[place] or not other - mean > height:
                     continue
                 if outranks(other, v, nx, ny):
@@ -163,17 +172,16 @@ def examine(window: Window, x: int, conditions: Conditions, out: Array) -> bool:
 
     FS and SS are counted from that pixel.
     """
-    radius = conditions.radius
-    v = window.rows[window.slot[radius], x]
-    if not is_summit(window, x, radius):
+    v = window.rows[window.slot[window.slot.size // 2], x]
+    if not is_summit(window, x):
         return False
-    n, mean, variance, highest = border_of(window, x, radius)
-    if n < 4 * radius:
+    n, mean, sigma, highest = border_of(window, x)
+    if n < FEWEST:
         return False
-    sigma = max(math.sqrt(variance), conditions.min_sig)
+    sigma = max(sigma, conditions.min_sig)
     if not v > highest + conditions.min_over_neighbour or not v - mean > conditions.min_snr_biggest_pix * sigma:
         return False
-    if not grow(window, x, radius, mean, conditions.min_snr_peak_pix * sigma, out):
+    if not grow(window, x, conditions.radius, mean, conditions.min_snr_peak_pix * sigma, out):
         return False
     intensity = out[INTENSITY]
     if not intensity > conditions.min_snr * sigma or intensity <= 0.0:
@@ -214,40 +222,34 @@ def find_peaks(
     where, flags = panel.where, workspace.flags
     width = where[WIDTH]
     radius = conditions.radius
-    side = 2 * radius + 1
-    rows = workspace.buffer[: side * (width + 2 * radius)].reshape(side, width + 2 * radius)
+    side = 2 * radius + 3
+    asked = width - 2 * radius
+    if asked <= 0 or where[HEIGHT] <= 2 * radius:
+        return 0
+    rows = workspace.buffer[: side * (width + 2)].reshape(side, width + 2)
     rows[:] = MISSING
-    possible = flags[:width]
-    words = flags[: (width + WORD - 1) // WORD * WORD].view(np.uint64)
-    flags[width:] = 0
+    possible = flags[:asked]
+    words = flags[: (asked + WORD - 1) // WORD * WORD].view(np.uint64)
+    flags[asked : words.size * WORD] = 0
     slot = np.empty(side, np.int64)
     window = Window(rows, slot, np.zeros(side * side, np.uint8), np.empty(side * side, np.int64))
-    spare = conditions.min_snr_biggest_pix - math.sqrt(2.0 * radius - 1.0)
+    spare = conditions.min_snr_biggest_pix - math.sqrt((BORDER - 8.0) * (BORDER - 1.0) / (8.0 * BORDER))
     least = np.float32(spare * conditions.min_sig) if spare > 0 else np.float32(-np.inf)
-    factor = np.float32(max(spare, 0.0) ** 2 / (8.0 * radius) * SAFE)
-    for ss in range(radius):
-        load(panel, ss, radius, rows[ss % side])
+    factor = np.float32(max(spare, 0.0) ** 2 / (BORDER - 1.0) * SAFE)
+    for ss in range(2 * radius + 1):
+        load(panel, ss, rows[ss])
     n = 0
-    for ss in range(where[HEIGHT]):
-        load(panel, ss + radius, radius, rows[(ss + radius) % side])
+    for ss in range(radius, where[HEIGHT] - radius):
+        load(panel, ss + radius + 1, rows[(ss + radius + 1) % side])
         for k in range(side):
-            slot[k] = (ss - radius + k + side) % side
-        screen(
-            rows[slot[radius - 1]],
-            rows[slot[radius]],
-            rows[slot[radius + 1]],
-            rows[slot[0]],
-            rows[slot[2 * radius]],
-            radius,
-            least,
-            factor,
-            possible,
-        )
+            slot[k] = (ss - radius - 1 + k + side) % side
+        screen(rows, slot, least, factor, possible)
         for w in range(words.size):
             if words[w] == 0:
                 continue
-            for fs in range(w * WORD, min((w + 1) * WORD, width)):
-                if not possible[fs] or not examine(window, fs + radius, conditions, found[n]):
+            for x in range(w * WORD, min((w + 1) * WORD, asked)):
+                fs = x + radius
+                if not possible[x] or not examine(window, fs + 1, conditions, found[n]):
                     continue
                 if found[n, HIGHEST] > limits.highest_allowed or not is_within(vectors, fs, ss, limits):
                     continue

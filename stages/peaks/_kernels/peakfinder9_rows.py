@@ -1,13 +1,15 @@
 """Rows of a panel on their way through peakfinder9: loaded, and screened for pixels that can be peaks.
 
-Rows of a panel pass through a small buffer as float32, with a margin around the panel; bad pixels, pixels that are not finite
-and the margin are NaN there, and no comparison with NaN is ever true, so that they take no part wherever they are met.
+Rows of a panel pass through a small buffer as float32, with a margin of one column at each end; bad pixels, pixels that are
+not finite and what lies beyond the panel are NaN there, and no comparison with NaN is ever true, so that they take no part
+wherever they are met.
 
 :func:`screen` lets through all pixels that can be peaks and a few more, many at a time. With k = min_snr_biggest_pix, mean
-m and standard deviation s of the n border pixels, and mean a of any four of them, ``|a - m| <= g s`` with
-``g = sqrt((n - 4) / 4)``, and n s^2 is at least the four's sum of squares q from their mean. So ``v - m > k s`` needs::
+m and standard deviation s of the n border pixels, n <= BORDER, and mean a of any eight of them, ``|a - m| <= g s`` with
+``g^2 = (n - 8)(n - 1) / (8 n)``, which grows with n, and (n - 1) s^2 is at least the eight's sum of squares q from their mean.
+So ``v - m > k s`` needs::
 
-    v - a > (k - g) max(s, min_sig) >= (k - g) max(sqrt(q / n), min_sig)        if k > g
+    v - a > (k - g) max(s, min_sig) >= (k - g) max(sqrt(q / (n - 1)), min_sig)        if k > g
 """
 
 from typing import Any
@@ -22,12 +24,16 @@ from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, W
 Array = NDArray[Any]
 
 MISSING = np.float32(np.nan)
+SIDE = 2
+"""Each side of the border has so many pixels to both sides of its middle."""
+BORDER = 2 * 4 * (2 * SIDE + 1)
+"""Pixels of a border: four sides, two rows each."""
 ROUNDING = np.float32(1e-5)
 """What float32 sums may be off by, relative to the largest term; the screen is that much too kind."""
 
 
 @kernel
-def load(panel: PanelPixels, ss: int, radius: int, out: Array) -> None:
+def load(panel: PanelPixels, ss: int, out: Array) -> None:
     """Put one row of a panel into the buffer, NaN where it is bad, and everywhere if it is beyond the panel."""
     flat, where, bad = panel
     width = where[WIDTH]
@@ -37,7 +43,7 @@ def load(panel: PanelPixels, ss: int, radius: int, out: Array) -> None:
     first = where[OFFSET] + ss * where[STRIDE_SS]
     step = where[STRIDE_FS]
     masked = bad[where[START] + ss * width : where[START] + (ss + 1) * width]
-    inner = out[radius : radius + width]
+    inner = out[1 : 1 + width]
     if step == 1:
         pixels = flat[first : first + width]
         for x in range(np.uint64(width)):
@@ -52,40 +58,33 @@ def load(panel: PanelPixels, ss: int, radius: int, out: Array) -> None:
 
 
 @kernel
-def screen(
-    before: Array,
-    here: Array,
-    after: Array,
-    top: Array,
-    bottom: Array,
-    radius: int,
-    least: np.float32,
-    factor: np.float32,
-    out: Array,
-) -> None:
-    """Set ``out[x]`` to 1 where a pixel is not below its neighbours and may stand out from its window's border.
+def screen(rows: Array, slot: Array, least: np.float32, factor: np.float32, out: Array) -> None:
+    """Set ``out[x]`` to 1 where a pixel of the window's middle row is not below its neighbours and may stand out from its
+    border.
 
-    `least` is (k - g) min_sig and `factor` (k - g)^2 / n, see above.
+    The window's k-th row is ``rows[slot[k]]``; the first pixel that is asked about is the first whose window fits between the
+    margins. `least` is (k - g) min_sig and `factor` (k - g)^2 / (n - 1), see above.
     """
-    width = out.size
-    centre = here[radius : radius + width]
-    left = here[radius - 1 : radius - 1 + width]
-    right = here[radius + 1 : radius + 1 + width]
-    over = before[radius : radius + width]
-    under = after[radius : radius + width]
-    x0 = here[:width]
-    x1 = here[2 * radius : 2 * radius + width]
-    x2 = top[radius : radius + width]
-    x3 = bottom[radius : radius + width]
+    width, reach = out.size, slot.size // 2
+    here = rows[slot[reach]]
+    centre = here[reach : reach + width]
+    left = here[reach - 1 : reach - 1 + width]
+    right = here[reach + 1 : reach + 1 + width]
+    over = rows[slot[reach - 1], reach : reach + width]
+    under = rows[slot[reach + 1], reach : reach + width]
+    x0, x1 = here[:width], here[1 : 1 + width]
+    x2, x3 = here[2 * reach - 1 : 2 * reach - 1 + width], here[2 * reach : 2 * reach + width]
+    y0, y1 = rows[slot[0], reach : reach + width], rows[slot[1], reach : reach + width]
+    y2, y3 = rows[slot[2 * reach - 1], reach : reach + width], rows[slot[2 * reach], reach : reach + width]
     for x in range(np.uint64(width)):
         v = centre[x]
-        mean = np.float32(0.25) * ((x0[x] + x1[x]) + (x2[x] + x3[x]))
-        size = (abs(x0[x]) + abs(x1[x])) + (abs(x2[x]) + abs(x3[x])) + abs(v)
+        total = ((x0[x] + x1[x]) + (x2[x] + x3[x])) + ((y0[x] + y1[x]) + (y2[x] + y3[x]))
+        mean = np.float32(0.125) * total
+        size = abs(v) + ((abs(x0[x]) + abs(x1[x])) + (abs(x2[x]) + abs(x3[x])))
+        size += (abs(y0[x]) + abs(y1[x])) + (abs(y2[x]) + abs(y3[x]))
         above = v - mean + ROUNDING * size
-        d0 = x0[x] - mean
-        d1 = x1[x] - mean
-        d2 = x2[x] - mean
-        d3 = x3[x] - mean
-        squares = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+        d0, d1, d2, d3 = x0[x] - mean, x1[x] - mean, x2[x] - mean, x3[x] - mean
+        e0, e1, e2, e3 = y0[x] - mean, y1[x] - mean, y2[x] - mean, y3[x] - mean
+        squares = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3) + (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
         too_low = (v < left[x]) | (v < right[x]) | (v < over[x]) | (v < under[x]) | (above < least)
         out[x] = not (too_low | (above * above < factor * squares) | (not (abs(v) <= LARGEST)))

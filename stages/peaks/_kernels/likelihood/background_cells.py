@@ -25,10 +25,7 @@ SUM_ROUNDING = 1e-5
 
 @kernel
 def list_tiles(width: Array, height: Array, start: Array, cell: Array, num_cells: int, first: Array, out: Array) -> int:
-    """List the cells of each tile: those of tile t are ``out[first[t]:first[t + 1]]``; returns how many there are in all.
-
-    With an `out` that is too short only the counts are right.
-    """
+    """List the cells of each tile: those of tile t are ``out[first[t]:first[t + 1]]``; returns how many there are in all."""
     stamp = np.full(num_cells, -1, np.int64)
     n = 0
     tile = 0
@@ -41,8 +38,7 @@ def list_tiles(width: Array, height: Array, start: Array, cell: Array, num_cells
                         c = cell[start[p] + ss * width[p] + fs]
                         if stamp[c] != tile:
                             stamp[c] = tile
-                            if n < out.size:
-                                out[n] = c
+                            out[n] = c
                             n += 1
                 tile += 1
     first[tile] = n

@@ -59,11 +59,20 @@ def value_at(
 
 @kernel
 def background_around(
-    pixels: RawPixels, where: Array, label: Array, fs: int, ss: int, gain: float, mean: float, variance: float
+    pixels: RawPixels,
+    where: Array,
+    label: Array,
+    fs: int,
+    ss: int,
+    gain: float,
+    mean: float,
+    variance: float,
+    clumping: float,
 ) -> tuple[float, float, float]:
     """Return mean, variance and number of background pixels around (fs, ss): good ones that are no candidates.
 
-    Pixels that stand out are left out once. Fewer than FEWEST_AROUND are made up with the cell's own `mean` and `variance`.
+    Pixels that stand out are left out once. Fewer than FEWEST_AROUND are made up with the cell's own `mean` and `variance`. The
+    variance is that which sums over pixels show: `clumping` times that of the pixels; the cell's own is so already.
     """
     raw, kind, _, is_bad = pixels
     listed = np.empty(ANNULUS)
@@ -104,7 +113,7 @@ def background_around(
     missing = max(FEWEST_AROUND - n, 0)
     used = n + missing
     around = n * around / used
-    spread = (n * spread + missing * variance) / used
+    spread = (n * clumping * spread + missing * variance) / used
     return mean + around, max(spread, gain * gain / used), float(used)
 
 
@@ -258,6 +267,7 @@ def examine(
     candidates: Candidates,
     least_significance: float,
     widest: float,
+    clumping: float,
     out: Array,
     summit_of: Array,
 ) -> int:
@@ -278,7 +288,7 @@ def examine(
         ss = (candidate[k] - here[START]) // here[WIDTH]
         fs = (candidate[k] - here[START]) - ss * here[WIDTH]
         c = cell[candidate[k]]
-        b, v, around = background_around(pixels, here, candidates.label, fs, ss, g, mean[c], variance[c])
+        b, v, around = background_around(pixels, here, candidates.label, fs, ss, g, mean[c], variance[c], clumping)
         look_around(pixels, here, candidates, k, fs, ss, b, seen)
         if best_significance(seen, SEEN_AROUND, SEEN_AROUND, g, v, around) < least_significance - OFF_CENTRE:
             continue
