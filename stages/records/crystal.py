@@ -78,7 +78,7 @@ class Crystal:
     profile_radius_per_angstrom
         98th percentile of the excitation errors of the paired peaks; NaN until known.
     det_shift_m
-        Refined shift of the detector (x, y); 0, 0 if not refined.
+        Shift of the detector (x, y) with which the crystal was found, or that was refined; 0, 0 if there is none.
     initial_residual, final_residual
         Of prediction refinement; NaN if not refined.
     resolution_limit_per_angstrom
@@ -117,12 +117,15 @@ class Crystals:
         How often a search without cell has looked whether another lattice fits better than the given cell.
     elsewhere
         Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    unused_shift_m
+        Shift of the detector (x, y) of the best lattice that was found and of which no crystal came; None if there is none.
     """
 
     found: tuple[Crystal, ...] = ()
     num_tries: int = 0
     num_verified: int = 0
     elsewhere: tuple[UnitCell, ...] = ()
+    unused_shift_m: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.found)
