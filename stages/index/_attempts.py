@@ -151,6 +151,8 @@ class Attempts:
             unused = None
             found.append(crystal)
             known.append(solution.basis)
+            if not self.multi:
+                break
             left = left & ~is_explained(crystal, peaks, geom)
         return replace(before, found=tuple(found), num_tries=tries, unused_shift_m=unused)
 
