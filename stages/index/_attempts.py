@@ -30,7 +30,7 @@ from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
 from stages.index._rings import off_rings
-from stages.index._shift import q_on_shifted
+from stages.index._shift import NOT_SHIFTED, in_metres, q_on_shifted
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -163,41 +163,44 @@ class Attempts:
         for upstream in before.found:
             left = left & ~is_explained(upstream, peaks, geom)
         found, tries, powder = list(before.found), before.num_tries, False
-        px = px_per_angstrom(geom)
+        px, unused = px_per_angstrom(geom), before.unused_shift_m
         while np.count_nonzero(left) >= MIN_SPOTS and len(found) < (self.max_lattices if self.multi else 1):
             solution, crystal, n = self._one(q, peaks.intensity, left, known, geom, px)
             tries += n
             if solution is None or crystal is None:
                 powder = solution is not None and solution.powder and not found
+                unused = unused_shift_m(solution, geom) if not found else None
                 break
+            unused = None
             found.append(crystal)
             known.append(solution.basis)
+            if not self.multi:
+                break
             left = left & ~is_explained(crystal, peaks, geom)
-        return replace(before, found=tuple(found), num_tries=tries, powder=powder)
+        return replace(before, found=tuple(found), num_tries=tries, powder=powder, unused_shift_m=unused)
 
     def _one(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], geom: DetGeom, px: float
     ) -> tuple[Solution | None, Crystal | None, int]:
-        """Look for one more lattice in the spots that are left; return it, its crystal, and the number of tries.
+        """Look for one more lattice in the spots that are left; return the best, its crystal, and the number of tries.
 
-        Where there is none the lattice of a powder is returned without a crystal, if the search came upon one.
+        Where there is no crystal, the best is the one of all spots, or that of a powder if the search came upon one.
         """
         tries = 0
-        powder: Solution | None = None
+        best: Solution | None = None
         for chosen in self._choices(q, intensity, left, again=self.retry and not known, px=px):
             solution = self.search.search(np.ascontiguousarray(q[chosen]), geom.wavelength_angstrom, px)
             tries += 1
             if solution is None:
                 break
-            if solution.powder:
-                powder = solution
+            best = solution if best is None or solution.powder else best
             if self._accepts(solution, q, chosen, known):
                 crystal = self.as_crystal(solution, geom)
                 if crystal is not None:
                     return solution, crystal, tries
             if solution.margin < RETRY_MARGIN:
                 break
-        return powder, None, tries
+        return best, None, tries
 
     def _choices(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], *, again: bool, px: float
@@ -268,6 +271,13 @@ def misfits(basis: Floats, q: Floats) -> Floats:
     misfit: Floats = np.abs(h - rounded).max(axis=1, initial=0.0)
     misfit[~rounded.any(axis=1)] = 1.0
     return misfit
+
+
+def unused_shift_m(solution: Solution | None, geom: DetGeom) -> tuple[float, float] | None:
+    """Return the shift of the detector that a lattice has of which no crystal came; None if it is none, noise or powder."""
+    if solution is None or solution.powder or solution.margin < RETRY_MARGIN or solution.shift == NOT_SHIFTED:
+        return None
+    return in_metres(solution.shift, geom)
 
 
 def is_explained(crystal: Crystal, peaks: PeakList, geom: DetGeom) -> NDArray[np.bool_]:

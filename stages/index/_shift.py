@@ -6,15 +6,23 @@ then stands at ``- s * wavelength * distance`` from where the geometry has it.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
 
 NOT_SHIFTED = (0.0, 0.0)
+
+LEAST_PX = 1.0
+"""A detector that is off by less hides no lattice from a search."""
+MEMORY, FEWEST = 50, 5
+"""Of so many of the last crystals the usual shift is made, and not of fewer than so many."""
 
 
 def in_metres(shift_per_angstrom: tuple[float, float], geom: DetGeom) -> tuple[float, float]:
@@ -32,13 +40,6 @@ def in_metres(shift_per_angstrom: tuple[float, float], geom: DetGeom) -> tuple[f
     return metres * x, metres * y
 
 
-def per_angstrom(det_shift_m: tuple[float, float], geom: DetGeom) -> tuple[float, float]:
-    """Return what :func:`in_metres` makes ``det_shift_m`` of."""
-    x, y = det_shift_m
-    metres = -geom.wavelength_angstrom * mean_distance_m(geom)
-    return x / metres, y / metres
-
-
 def mean_distance_m(geom: DetGeom) -> float:
     """Return how far the panels are from the specimen along the beam, on the average."""
     return float(np.mean(np.abs(geom.origin_m[:, 2])))
@@ -54,3 +55,29 @@ def shifted(geom: DetGeom, det_shift_m: tuple[float, float]) -> DetGeom:
 def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float]) -> NDArray[np.float64]:
     """Return q of the peaks, float64 (n, 3) in 1/Angstrom, with the detector moved along x and y."""
     return shifted(geom, det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+
+
+def is_shifted(det_shift_m: tuple[float, float], geom: DetGeom) -> bool:
+    """Whether a detector that is off by so much is worth another search."""
+    return math.hypot(*det_shift_m) >= LEAST_PX * float(np.mean(np.linalg.norm(geom.fs_m, axis=1)))
+
+
+class UsualShift:
+    """The shift of the detector that the last crystals have, one replica's own.
+
+    The median along x and along y, so that crystals without a shift tell against one, and a few wrong ones do not count.
+    """
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[float, float]] = deque(maxlen=MEMORY)
+
+    def learn(self, crystals: Crystals) -> None:
+        """Take the shifts of a frame's crystals into account."""
+        self._last.extend(crystal.det_shift_m for crystal in crystals)
+
+    def __call__(self) -> tuple[float, float]:
+        """Return the shift in metres, none while there are few crystals."""
+        if len(self._last) < FEWEST:
+            return NOT_SHIFTED
+        x, y = np.median(self._last, axis=0)
+        return float(x), float(y)

@@ -70,7 +70,8 @@ class FreeLattice(SearchParameters):
     detector shift: a spot belongs to the lattice with a probability that follows from how far it is off across its ray, where
     a still is sharp, and along it, where it is not; both errors are found from the spots. Along the beam a long axis is known
     poorly, and an axis may be longer than any vector that was looked for: a third axis is looked for anew, up to `max_axis`,
-    modulo two vectors that the spots support, in the spots that lie on their planes. Lattices of index 2 and 3 above and of
+    modulo two vectors that the spots support, in the spots that lie on their planes. The shift goes with the crystal,
+    as ``det_shift``. Lattices of index 2 and 3 above and of
     index 2, 3, 5 and 7 below are tried.
 
     **Choice and acceptance.** S is the logarithm of the likelihood ratio against random spots, V the density of those: a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from stages.index._attempts import LatticeSearch, Solution, publish_method
 from stages.index._free import FreeSearch
 from stages.index._kernels.azimuths import LEAST_KNOWN
 from stages.index._parameters import CellParameters, SearchParameters
-from stages.index._shift import in_metres
+from stages.index._shift import UsualShift, in_metres, is_shifted, shifted
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
 from stages.lattices.cell import UnitCell
@@ -55,13 +56,28 @@ class _Search:
         return found.against_azimuths(q, wavelength_angstrom, px_per_angstrom, LEAST_KNOWN)
 
 
+class _Remembering:
+    """The search without a cell that the verifier asks; `latest` is what it found when it was last asked."""
+
+    def __init__(self, search: LatticeSearch) -> None:
+        self._search = search
+        self.latest: Solution | None = None
+
+    def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        """Return the best lattice; see :class:`stages.index._attempts.LatticeSearch`."""
+        self.latest = self._search.search(q, wavelength_angstrom, px_per_angstrom)
+        return self.latest
+
+
 class RunningPairs:
     """One replica's indexer with a known cell."""
 
     def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
         self._stage = stage
         self._cell = cell
-        self._verify = None if free is None else Verifier(free, cell, stage.tolerance, stage.max_peaks)
+        self._free = None if free is None else _Remembering(free)
+        self._verify = None if self._free is None else Verifier(self._free, cell, stage.tolerance, stage.max_peaks)
+        self._usual_shift = UsualShift()
         self._best: Solution | None = None
         self.search = _Search(stage, target)
         self._attempts = stage.attempts(self.search, self._as_crystal)
@@ -71,9 +87,38 @@ class RunningPairs:
         self._best = None
         crystals = self._attempts(hit, peaks, geom, earlier)
         was_tried = earlier is None or crystals.num_tries > earlier.num_tries
-        if self._verify is None or not crystals.num_tries or not was_tried or (earlier is not None and earlier.found):
+        if not crystals.num_tries or not was_tried or (earlier is not None and earlier.found):
             return crystals
-        return self._verify(crystals, self._best, peaks, geom)
+        if not crystals.found:
+            crystals = self._with_shift(self._usual_shift(), hit, peaks, geom, crystals)
+        crystals = self._verified(hit, peaks, geom, crystals)
+        self._usual_shift.learn(crystals)
+        return crystals
+
+    def _verified(self, hit: Hit, peaks: PeakList, geom: DetGeom, crystals: Crystals) -> Crystals:
+        """Look for another cell; where the given one itself is found so, with a shift of the detector, search with that."""
+        if self._verify is None or self._free is None:
+            return crystals
+        self._free.latest = None
+        looked = self._verify(crystals, self._best, peaks, geom)
+        free = self._free.latest
+        if looked.found or looked.elsewhere or free is None or not free.accepted:
+            return looked
+        shift_m = in_metres(free.shift, geom)
+        return self._with_shift(shift_m, hit, peaks, geom, replace(looked, unused_shift_m=shift_m))
+
+    def _with_shift(
+        self, shift_m: tuple[float, float], hit: Hit, peaks: PeakList, geom: DetGeom, crystals: Crystals
+    ) -> Crystals:
+        """Search a hit in which nothing was found once more, as the shifted detector has it."""
+        if not is_shifted(shift_m, geom):
+            return crystals
+        again = self._attempts(hit, peaks, shifted(geom, shift_m), crystals)
+        if not again.found:
+            return replace(crystals, num_tries=again.num_tries)
+        x, y = shift_m
+        found = (replace(c, det_shift_m=(c.det_shift_m[0] + x, c.det_shift_m[1] + y)) for c in again.found)
+        return replace(again, found=tuple(found))
 
     def _as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal | None:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
@@ -109,6 +154,11 @@ class Pairs(SearchParameters, CellParameters):
     takes spots out of reach of all that. Then directions are tried once more, wherever the planes begin, by the modulus of
     the sum of exp(2 pi i a.q); the phases for three axes give the shift, up to 6 pixels, and the spots are moved back
     (:mod:`stages.index._kernels.known.displaced`).
+
+    **A detector that is off.** The shift that is found with a lattice goes with the crystal, as ``det_shift``. A hit that stays
+    unexplained is searched once more with the shift that the replica's last crystals have (the median of 50; from 5 of them
+    and one pixel on), and, of those that `verify` looks at, with the shift with which the search without a cell finds the given
+    cell. What is found so is accepted by the same rules.
 
     **Polishing.** From low resolution outwards: h = round(A q) of the spots within 0.3 ... 0.12; the target is turned on
     them, and the basis follows by least squares with the turned target as prior, 0.5 % of each length.

@@ -18,9 +18,11 @@ from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.setting import Setting, is_reduced, reduced_primitive
 from stages.live._clusters import Cluster, Clusters
 from stages.live._consensus import Consensus, cell_in_words, figures, lattice_in_words, numbers, off, rounded
+from stages.live._shifts import Shift, Shifts, figures_of, said_of, shifts_of
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.records.crystal import Crystal, Crystals
+from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit
 from stages.records.told import AgreedCell
 
@@ -62,6 +64,9 @@ class Cells:
     If the indexing with a target looks for better lattices (index/pairs, `verify`), the report counts the hits that are of
     another cell than the given one, and says which.
 
+    Crystals have the shift of the detector with which they were found (``det_shift``). Where most of them agree on one of a
+    pixel or more the report says so, and so it does where hits were explained with a shift and not one crystal came of them.
+
     The node comes after the last one that changes crystals, beside the stream's sink (``after:``). Its clusters are those that
     a user of cell_explorer would mark with the mouse.
     """
@@ -101,12 +106,16 @@ class Seen:
         Reduced primitive bases of lattices that fit better than the target.
     num_verified
         Whether it was looked for such.
+    shifts, unused_shift
+        Shift of the detector of each crystal, and the one of a lattice of which no crystal came.
     """
 
     reduced: tuple[NDArray[np.float64], ...]
     methods: tuple[str, ...]
     elsewhere: tuple[NDArray[np.float64], ...]
     num_verified: int
+    shifts: tuple[Shift, ...] = ()
+    unused_shift: Shift | None = None
 
 
 class RunningCells:
@@ -136,6 +145,7 @@ class RunningCells:
             tuple(c.indexed_by for c in crystals),
             tuple(reduced_primitive(cell.real_space_angstrom, cell.lattice) for cell in crystals.elsewhere),
             crystals.num_verified,
+            *shifts_of(crystals, outcome.get(DetGeom)),
         )
 
 
@@ -152,6 +162,7 @@ class CellsWriter:
         self._methods: Counter[str] = Counter()
         self._num_hits = self._num_indexed = self._num_verified = self._num_elsewhere = 0
         self._next_look = _FIRST_LOOK
+        self._shifts, self._unused_shifts = Shifts(), Shifts()
         self._last: Consensus | None = None
         self._posted: UnitCell | None = None
         self._written = False
@@ -164,6 +175,8 @@ class CellsWriter:
         self._num_verified += encoded.num_verified > 0
         self._num_elsewhere += bool(encoded.elsewhere)
         self._methods.update(encoded.methods)
+        self._shifts.add(encoded.shifts)
+        self._unused_shifts.add([] if encoded.unused_shift is None else [encoded.unused_shift])
         for basis in encoded.reduced:
             self._found.add(basis)
         for basis in encoded.elsewhere:
@@ -267,6 +280,7 @@ class CellsWriter:
         if len(self._methods) > 1:
             lines.append("found by " + ", ".join(f"{method} {n}" for method, n in sorted(self._methods.items())))
         lines += self._not_this_cell()
+        lines += said_of(self._shifts, self._unused_shifts)
         if self._written:
             lines.append(f"the cell is in {self._stage.path}")
         return lines
@@ -330,6 +344,7 @@ class CellsWriter:
             "alternatives": [
                 figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
             ],
+            "detector_shift": figures_of(self._shifts, self._unused_shifts),
             "verified": self._num_verified,
             "elsewhere": self._num_elsewhere,
             "elsewhere_cells": [

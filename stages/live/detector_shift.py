@@ -23,13 +23,13 @@ _FEWEST = 3
 class DetectorShift:
     """Average the detector shifts that prediction refinement finds, and say what to put into the geometry file.
 
-    Each crystal's own shift, from refine/prediction with ``refine_detector_shift: true``, is as uncertain as its few peaks are;
-    their mean is not. Shifts further from the median than `outliers` times the spread (1.4826 times the median absolute
-    deviation) are set aside. The report gives mean, spread and standard error of the mean along x and y, the means of the
-    first and the second half of the crystals (a detector or beam that drifts), and the change for the .geom: the mean is
-    added to ``detector_shift_x`` and ``detector_shift_y``, or times ``res`` to ``corner_x`` and ``corner_y`` of every panel.
-    A mean shift within three standard errors of zero is no shift. The refinement holds each shift by a weak spring to 0, so
-    that a large shift comes out too small: apply it, and run again.
+    Each crystal's own shift, from the search and from refine/prediction with ``refine_detector_shift: true``, is as uncertain
+    as its few peaks are; their mean is not. Shifts further from the median than `outliers` times the spread (1.4826 times the
+    median absolute deviation) are set aside. The report gives mean, spread and standard error of the mean along x and y, the
+    means of the first and the second half of the crystals (a detector or beam that drifts), and the change for the .geom: the
+    mean is added to ``detector_shift_x`` and ``detector_shift_y``, or times ``res`` to ``corner_x`` and ``corner_y`` of every
+    panel. A mean shift within three standard errors of zero is no shift. Search and refinement hold each shift by a weak
+    spring, so that a large shift comes out somewhat too small: apply it, and run again.
 
     Shifts are those of the detector in the laboratory: positive x moves it along +x. Units: mm in the report, metres in JSON.
     """

@@ -78,7 +78,7 @@ class Crystal:
     profile_radius_per_angstrom
         98th percentile of the excitation errors of the paired peaks; NaN until known.
     det_shift_m
-        Refined shift of the detector (x, y); 0, 0 if not refined.
+        Shift of the detector (x, y) with which the crystal was found, or that was refined; 0, 0 if there is none.
     initial_residual, final_residual
         Of prediction refinement; NaN if not refined.
     resolution_limit_per_angstrom
@@ -119,6 +119,8 @@ class Crystals:
         Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
     powder
         Whether a lattice was found that peaks at any azimuth of a powder's rings would support as well, and nothing else.
+    unused_shift_m
+        Shift of the detector (x, y) of the best lattice that was found and of which no crystal came; None if there is none.
     """
 
     found: tuple[Crystal, ...] = ()
@@ -126,6 +128,7 @@ class Crystals:
     num_verified: int = 0
     elsewhere: tuple[UnitCell, ...] = ()
     powder: bool = False
+    unused_shift_m: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.found)

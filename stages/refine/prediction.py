@@ -43,7 +43,8 @@ class Prediction:
 
     is minimised, e = k - |k0 + g| being the excitation error and w `excitation_weight`, by a damped least-squares fit of three
     turns, of the cell under the restrictions of its lattice type (kept exactly: the metric tensor A A^T moves in the space of
-    those that have the lattice's symmetry), and of the detector's shift if asked for. Peaks are paired anew after that,
+    those that have the lattice's symmetry), and of the detector's shift if asked for, from the one with which the crystal was
+    found; else that one stays. Peaks are paired anew after that,
     `cycles` times at most. Cell and shift are held by a weak spring to where they started (2 % of a length, and
     `detector_shift_spread`), so that a few peaks cannot run away with them. Target and terms are CrystFEL's (White et al.
     2016, doi:10.1107/S1600576716004751), the pairing is stricter.
@@ -99,7 +100,8 @@ class RunningPrediction:
             return crystals
         finder = self._finder = PanelFinder.of(geom, self._finder)
         refined = (self._refined(crystal, peaks, finder) for crystal in crystals)
-        return replace(crystals, found=tuple(crystal for crystal in refined if crystal is not None))
+        found = tuple(crystal for crystal in refined if crystal is not None)
+        return replace(crystals, found=found, unused_shift_m=None if found else crystals.found[0].det_shift_m)
 
     def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
         check_crystal(crystal)

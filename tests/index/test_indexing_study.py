@@ -50,6 +50,28 @@ def test_a_run_without_a_cell_agrees_on_the_cell(study):
     assert r["lattice"] == r["true lattice"]
 
 
+@pytest.fixture(scope="module")
+def shift_study():
+    spec = importlib.util.spec_from_file_location("shift_study", STUDY.with_name("shift.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("method", ["pairs", "lattice"])
+def test_hits_are_right_though_the_detector_is_off(shift_study, method):
+    found = shift_study.measure(method, "monoclinic", 6, 20)
+    assert min(found["indexed"], found["right"]) >= 0.95
+    assert found["explained after"] >= 0.95
+    assert found["blanks"] <= 0.05
+
+
+def test_the_table_of_shifts_is_that_of_the_figures_that_are_kept(shift_study):
+    kept = json.loads((STUDY.parent / "shift.json").read_text())
+    made = f"<!-- shift -->\n{shift_study.made_of(kept)}\n<!-- end -->"
+    assert made in (STUDY.parent / "README.md").read_text()
+
+
 def test_the_tables_are_those_of_the_figures_that_are_kept(study):
     """README.md holds what study.py makes of figures.json."""
     kept = json.loads((STUDY.parent / "figures.json").read_text())
