@@ -9,8 +9,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution
-from stages.lattices.cell import DEFAULT_TOLERANCE, UnitCell, agree
+from stages.lattices.cell import DEFAULT_TOLERANCE, UnitCell
 from stages.records.crystal import Crystal
+from stages.records.limits import CellLimits
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -28,9 +29,9 @@ class CellParameters:
     )
     check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
 
-    def refuses(self, found: UnitCell, target: UnitCell) -> bool:
-        """Whether a cell, in the axes of the target, is to be left out."""
-        return self.check_cell and not agree(found, target, self.tolerance)
+    def limits(self, target: UnitCell) -> CellLimits:
+        """Return how far crystals may be from the target."""
+        return CellLimits(target, self.tolerance if self.check_cell else None)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -5,6 +5,10 @@ one is, by a pseudo-solution. A search without a cell finds their lattice. It ta
 that only a bounded share of these hits is looked at: of each kind the first `FIRST`, and then one in `EVERY`, of each
 replica. Once some of them have turned out to be of another cell, every doubtful crystal is looked at; it is dropped where the
 other lattice is clearly better.
+
+Another lattice is not another cell where the detector is not where it is said to be. Its distance, or the wavelength, may be
+off: then all axes are longer or shorter by the same factor, which is reported instead. It may be off the beam: then the given
+cell explains the spots as well, when they are moved back by the shift with which the other lattice was found.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.index._attempts import LatticeSearch, Solution, px_per_angstrom
-from stages.lattices.cell import Lattice, UnitCell, agree
+from stages.lattices.cell import Lattice, UnitCell, agree, primitive
+from stages.lattices.scale import LARGEST, factor_between
 from stages.lattices.setting import in_setting_of
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
@@ -41,6 +47,9 @@ crystal and doubtful crystals are counted apart: many blanks must not hide that 
 
 CLEARLY_BETTER = 20.0
 """By so much the other lattice's margin must exceed that of the given cell's, in nats."""
+
+MOVED_PX = 1.0
+"""With a smaller shift than so many pixels the given cell need not be tried again."""
 
 
 @dataclass
@@ -73,10 +82,20 @@ class Verifier:
         The given cell, and how far a cell may be from it and be the same.
     max_peaks
         At most so many peaks are used, the strongest.
+    known
+        The search with the given cell, for spots that are moved; without one that is not tried.
     """
 
-    def __init__(self, search: LatticeSearch, cell: UnitCell, tolerance: tuple[float, ...], max_peaks: int) -> None:
+    def __init__(
+        self,
+        search: LatticeSearch,
+        cell: UnitCell,
+        tolerance: tuple[float, ...],
+        max_peaks: int,
+        known: LatticeSearch | None = None,
+    ) -> None:
         self._search = search
+        self._known = known
         self._cell = cell
         self._tolerance = tolerance
         self._max_peaks = max_peaks
@@ -91,21 +110,66 @@ class Verifier:
         is_suspicious = self._missed.is_suspicious or self._doubtful.is_suspicious
         if not (looks.is_its_turn() or (crystals.found and is_suspicious)):
             return crystals
-        other = self._other(peaks, geom)
+        other, factor = self._other(peaks, geom)
         looks.num_looked += 1
         looked = replace(crystals, num_verified=crystals.num_verified + 1)
+        if factor is not None:
+            return replace(looked, factors=(*crystals.factors, factor))
         if other is None or (crystals.found and other.margin < margin + CLEARLY_BETTER):
             return looked
         looks.num_elsewhere += 1
         return replace(looked, found=(), elsewhere=(*crystals.elsewhere, UnitCell.from_vectors(other.basis)))
 
-    def _other(self, peaks: PeakList, geom: DetGeom) -> Solution | None:
-        """The lattice that a search without cell accepts, if it is not that of the given cell."""
+    def _other(self, peaks: PeakList, geom: DetGeom) -> tuple[Solution | None, float | None]:
+        """The lattice that a search without cell accepts, if it is another one; if it is but for a factor, that factor."""
         if len(peaks) > self._max_peaks:
             peaks = peaks.brightest(self._max_peaks)
         q = np.ascontiguousarray(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss))
         found = self._search.search(q, geom.wavelength_angstrom, px_per_angstrom(geom))
-        if found is None or not found.accepted:
-            return None
-        real = in_setting_of(found.basis, Lattice(), self._cell)
-        return None if agree(UnitCell.from_vectors(real), self._cell, self._tolerance) else found
+        if found is None or not found.accepted or self._is_given(found.basis):
+            return None, None
+        factor = self._factor(found.basis)
+        if factor is not None:
+            return None, factor
+        is_given, factor = self._as_given(found, peaks, geom)
+        return (None if is_given else found), factor
+
+    def _is_given(self, basis: NDArray[np.float64]) -> bool:
+        """Whether a primitive basis is that of the given cell."""
+        real = in_setting_of(basis, Lattice(), self._cell)
+        return agree(UnitCell.from_vectors(real), self._cell, self._tolerance)
+
+    def _by_volume(self, basis: NDArray[np.float64]) -> float:
+        """The factor between all axes that makes the given cell's volume that of a primitive basis."""
+        ours = primitive(self._cell).real_space_angstrom
+        return float(abs(np.linalg.det(basis) / np.linalg.det(ours)) ** (1 / 3))
+
+    def _factor(self, basis: NDArray[np.float64]) -> float | None:
+        """By which factor all axes of a primitive basis are longer than the given cell's, if that is all the difference."""
+        by_volume = self._by_volume(basis)
+        real = by_volume * in_setting_of(basis / by_volume, Lattice(), self._cell)
+        return factor_between(UnitCell.from_vectors(real), self._cell)
+
+    def _as_given(self, found: Solution, peaks: PeakList, geom: DetGeom) -> tuple[bool, float | None]:
+        """Whether the given cell explains the spots about as well with the detector elsewhere, and the factor if it is nearer.
+
+        Off the beam by the shift of the lattice found, or at another distance besides. That makes more than a factor of a
+        lattice, if it is off by some per cent: spots at large angles move less, and along the beam more.
+        """
+        if self._known is None:
+            return False, None
+        px, by_volume = px_per_angstrom(geom), self._by_volume(found.basis)
+        shift = np.array([*found.shift, 0.0])
+        for factor in (1.0, by_volume):
+            if factor == 1.0 and np.linalg.norm(shift) < MOVED_PX * px:
+                continue
+            if abs(factor - 1.0) > LARGEST:
+                continue
+            nearer = replace(geom, origin_m=geom.origin_m * np.array([1.0, 1.0, 1.0 / factor]))
+            q = np.ascontiguousarray(nearer.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss) - shift)
+            again = self._known.search(q, geom.wavelength_angstrom, px)
+            if again is None or not again.accepted or again.margin < found.margin - CLEARLY_BETTER:
+                continue
+            if self._is_given(again.basis):
+                return True, None if factor == 1.0 else factor * self._by_volume(again.basis)
+        return False, None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.counts import Count
 from stages.lattices.cell import Lattice, UnitCell
 from stages.records.diagnosis import Diagnosis
+from stages.records.limits import CellLimits
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,8 @@ class Crystal:
         diffraction_resolution_limit as 1/d; NaN until known.
     reflections
         None until predicted.
+    limits
+        The cell that it is meant to have, and how far it may be from it; None if it was found without one.
     """
 
     real_space_angstrom: NDArray[np.float64]
@@ -96,6 +99,12 @@ class Crystal:
     final_residual: float = math.nan
     resolution_limit_per_angstrom: float = math.nan
     reflections: Reflections | None = None
+    limits: CellLimits | None = None
+
+    @property
+    def is_within_limits(self) -> bool:
+        """Whether its cell is that with which it was found, as far as that is asked."""
+        return self.limits is None or self.limits.allow(self.real_space_angstrom)
 
     @property
     def reciprocal_per_angstrom(self) -> NDArray[np.float64]:
@@ -117,12 +126,18 @@ class Crystals:
         How often a search without cell has looked whether another lattice fits better than the given cell.
     elsewhere
         Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    factors
+        By which factor lattices that were found so are larger than the given cell in all axes, where nothing else differs.
+    num_out_of_tolerance
+        Crystals that were left out as refinement took their cell out of tolerance.
     """
 
     found: tuple[Crystal, ...] = ()
     num_tries: int = 0
     num_verified: int = 0
     elsewhere: tuple[UnitCell, ...] = ()
+    factors: tuple[float, ...] = ()
+    num_out_of_tolerance: int = 0
 
     def __len__(self) -> int:
         return len(self.found)
@@ -133,11 +148,18 @@ class Crystals:
     shown: ClassVar[tuple[Count, ...]] = (
         Count("indexed", share_of="hits", place=1),
         Count("crystals", place=2),
+        Count("out_of_tolerance", detail_of="crystals", text="left out: refined, their cells are out of tolerance"),
     )
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's indexed frames and crystals, and to the frames that are of another cell than the given one."""
+        """Add to the run's indexed frames and crystals, to the frames of another cell than the given one or of another
+        distance, and to the crystals that refinement took out of tolerance.
+        """
         counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
         if self.elsewhere:
             counts["not_this_cell"] = 1
+        if self.factors:
+            counts["not_this_distance"] = 1
+        if self.num_out_of_tolerance:
+            counts["out_of_tolerance"] = self.num_out_of_tolerance
         return counts
