@@ -35,7 +35,7 @@ from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.records.crystal import Crystals
 from stages.records.peaklist import FEWEST_TO_INDEX
-from stages.records.told import AgreedCell
+from stages.records.told import AgreedCell, GivenLattice
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""
@@ -60,7 +60,7 @@ _MANY_SMALL = 0.1
 _NAMES = ("a", "b", "c", "al", "be", "ga")
 
 
-@stage("live/cells", uses=(TargetCell,), posts=(AgreedCell,))
+@stage("live/cells", uses=(TargetCell, GivenLattice), posts=(AgreedCell,))
 class Cells:
     """Gather the cells of all crystals, and say on which they agree: mean, spread, Bravais type, and what else there is.
 
@@ -119,6 +119,8 @@ class CellsWriter:
         self._board = context.board
         self._log = context.log
         self._target = _target(context)
+        given = context.upstream.get(GivenLattice)
+        self._given = given.lattice if given is not None else None
         self._found = Clusters(stage.length_percent, stage.angle_deg)
         self._elsewhere = Clusters(stage.length_percent, stage.angle_deg)
         self._methods: Counter[str] = Counter()
@@ -188,7 +190,7 @@ class CellsWriter:
             if agree(_cell(in_axes.basis, target), target, _SAME_LATTICE):
                 cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, target.lattice), target.lattice)
                 return Consensus(cell, in_axes, is_of_target=True)
-        lattice, in_axes = conventional(cluster)
+        lattice, in_axes = conventional(cluster, self._given)
         cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, lattice), lattice)
         return Consensus(cell, in_axes, is_of_target=False)
 

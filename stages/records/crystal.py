@@ -126,6 +126,8 @@ class Crystals:
         How often a search without cell has looked whether another lattice fits better than the given cell.
     elsewhere
         Cells of the lattices that clearly do: reduced primitive ones, whose symmetry nobody has looked at.
+    is_other_lattice
+        Whether a lattice was found that is not of the lattice type and centring that are given, and that alone.
     factors
         By which factor lattices that were found so are larger than the given cell in all axes, where nothing else differs.
     num_out_of_tolerance
@@ -136,6 +138,7 @@ class Crystals:
     num_tries: int = 0
     num_verified: int = 0
     elsewhere: tuple[UnitCell, ...] = ()
+    is_other_lattice: bool = False
     factors: tuple[float, ...] = ()
     num_out_of_tolerance: int = 0
 
@@ -153,13 +156,15 @@ class Crystals:
 
     def counts(self) -> Mapping[str, int]:
         """Add to the run's indexed frames and crystals, to the frames of another cell than the given one or of another
-        distance, and to the crystals that refinement took out of tolerance.
+        distance or lattice type, and to the crystals that refinement took out of tolerance.
         """
         counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
         if self.elsewhere:
             counts["not_this_cell"] = 1
         if self.factors:
             counts["not_this_distance"] = 1
+        if self.is_other_lattice and not self.found:
+            counts["not_this_lattice"] = 1
         if self.num_out_of_tolerance:
             counts["out_of_tolerance"] = self.num_out_of_tolerance
         return counts

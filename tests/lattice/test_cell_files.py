@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.files.cell import cell_text, read_cell
+from stages.files.cell import cell_text, lattice_alone, read_cell
 from stages.lattices.cell import LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell, impose_bravais
 from stages.lattices.restrictions import centrings_of
 
@@ -267,6 +267,49 @@ def test_a_cell_that_obeys_its_lattice_type_is_taken_as_it_is_though_a_higher_on
     cell, _ = read_cell(written(tmp_path, cell_file(lattice, parameters)))
     assert cell.parameters[:3] == parameters[:3]
     assert not caplog.records
+
+
+def only_lattice(*lines: str) -> str:
+    return "\n".join(["CrystFEL unit cell file version 1.0", *lines, ""])
+
+
+def test_a_file_of_lattice_type_and_centring_alone_is_read_as_such(tmp_path):
+    path = written(tmp_path, only_lattice("lattice_type = monoclinic", "centering = A", "unique_axis = c"))
+    assert lattice_alone(path) == Lattice("monoclinic", "A", "c")
+    with pytest.raises(UserError) as caught:
+        read_cell(path)
+    assert str(caught.value) == (
+        f"{path} has a lattice type and no parameters, and a whole unit cell is needed here: add a, b, c, al, be and ga, or "
+        "index without a cell, which the lattice type restricts (--indexing=auto or lattice)"
+    )
+
+
+def test_whole_cells_and_other_files_are_no_lattice_alone(tmp_path):
+    assert lattice_alone(written(tmp_path, LYSOZYME)) is None
+    assert lattice_alone(written(tmp_path, LYSOZYME.replace("a = 79.1 A\n", ""))) is None
+    assert lattice_alone(written(tmp_path, CRYST1.format(46, 58, 71, 90, 90, 90, "P 1", 1), "some.pdb")) is None
+    assert lattice_alone(written(tmp_path, only_lattice("centering = P"))) is None
+    assert lattice_alone(tmp_path / "nowhere.cell") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (("lattice_type = tetragonal", "centering = P"), "needs its unique axis: add e.g. 'unique_axis = c'"),
+        (
+            ("lattice_type = tetragonal", "centering = F", "unique_axis = c"),
+            "a tetragonal lattice with centering F is one with a smaller cell: the centring of a tetragonal lattice is P or I",
+        ),
+        (
+            ("lattice_type = cubic", "centering = C"),
+            "centering C is impossible for a cubic lattice, which has P, I or F",
+        ),
+        (("lattice_type = cubik", "centering = P"), "lattice_type 'cubik' is unknown"),
+    ],
+)
+def test_a_lattice_alone_that_there_is_not_is_refused(tmp_path, lines, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        lattice_alone(written(tmp_path, only_lattice(*lines)))
 
 
 def test_what_rounding_leaves_is_made_equal_with_a_warning(tmp_path, caplog):

@@ -165,7 +165,8 @@ _INDEXING = (
     Option(("--indexing", "-z"), INDEXING, "Indexing method: pairs (a known cell), lattice (without one), file, auto, none, or "
         "several with commas between them, which are tried in turn.", str, "METHOD",
         "auto: pairs if there is a unit cell, else lattice until the cell is known", shapes=True),
-    Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file.", Path, "FILE.cell",
+    Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file; a .cell file with lattice type and "
+        "centring alone restricts the search without a cell.", Path, "FILE.cell",
         sets=("index.cell",)),
     Option(("--tolerance",), INDEXING, "Tolerances for the cell in percent (a,b,c) and degrees (al,be,ga).", str,
         "A,B,C,AL,BE,GA", "5,5,5,1.5,1.5,1.5", value=tolerance, sets=("index.tolerance",),
