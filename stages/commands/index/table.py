@@ -107,7 +107,8 @@ _PEAKS = (
         "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
         "peakfinder9, likelihood.", str,
         "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
-    Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed.", int, "N", "0",
+    Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
+        "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
     Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
         sets=("peaks.threshold",)),
