@@ -21,7 +21,7 @@ from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import AgreedCell
-from stages.simulation.spot_lists import CELLS, XRAYS, Setup, simulate
+from stages.simulation.spot_lists import CELLS, XRAYS, Setup, random_rotation, simulate
 
 RIGHT = math.pi / 2
 GIVEN = UnitCell(79.1, 79.1, 37.9, RIGHT, RIGHT, RIGHT, Lattice("tetragonal", "P", "c"))
@@ -118,6 +118,16 @@ def test_the_given_cell_larger_in_all_axes_is_another_distance_and_takes_no_crys
     assert looked.elsewhere == ()
     assert looked.factors == pytest.approx((factor,))
     assert looked.counts()["not_this_distance"] == 1
+
+
+def test_a_pseudo_solution_is_dropped_where_the_given_cell_fits_at_another_distance_in_another_orientation(
+    frame: tuple[PeakList, DetGeom],
+) -> None:
+    turn = random_rotation(np.random.default_rng(4))
+    free = Fake(basis=1.07 * GIVEN.real_space_angstrom @ turn, margin=90.0)
+    looked = verifier(free)(FOUND, best(20.0), *frame)
+    assert (looked.found, looked.elsewhere) == ((), ())
+    assert looked.factors == pytest.approx((1.07,))
 
 
 @pytest.mark.parametrize("stretch", [(1.08, 1.08, 1.0), (1.12, 1.12, 1.12), (1.02, 1.02, 1.07)])
