@@ -14,8 +14,10 @@ from typing import NamedTuple
 import gemmi
 
 from pipeline import UserError
+from stages.files._cell_check import checked_cell, checked_lattice
 from stages.files.words import number_or_nan
-from stages.lattices.cell import CENTERINGS, LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell, impose_bravais
+from stages.lattices.cell import CENTERINGS, LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell
+from stages.lattices.given_type import CENTRINGS
 
 log = logging.getLogger("streamajig.cell_file")
 
@@ -59,9 +61,55 @@ def read_cell(path: Path) -> TargetCell:
     )
 
 
+class _Fields(NamedTuple):
+    """What stands in a cell file: the parameters by their names, the lattice, and whether the lattice type is among it."""
+
+    values: dict[str, float]
+    lattice: Lattice
+    has_type: bool
+
+
+def lattice_alone(path: Path) -> Lattice | None:
+    """Return the lattice of a cell file that has a lattice type and no parameters; None for any other file.
+
+    It restricts a search without a cell, as it does CrystFEL's. Raises UserError if there is no such lattice, and for what is
+    wrong with the lines of the file.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines()
+    except OSError:
+        return None  # whoever reads the cell says what is wrong
+    if not lines or lines[0].strip() != VERSION_LINE:
+        return None
+    fields = _fields(lines, path)
+    if fields.values or not fields.has_type:
+        return None
+    lattice = checked_lattice(fields.lattice, str(path))
+    possible = CENTRINGS[lattice.lattice_type].replace(lattice.unique_axis.upper(), "")
+    if lattice.centering not in possible:
+        raise UserError(
+            f"{path}: a {lattice.lattice_type} lattice with centering {lattice.centering} is one with a smaller cell: the "
+            f"centring of a {lattice.lattice_type} lattice is {' or '.join(possible)}"
+        )
+    return lattice
+
+
 def _parse_cell(lines: list[str], path: Path) -> UnitCell:
+    values, lattice, has_type = _fields(lines, path)
+    missing = [short for short, name in _PARAMETERS.items() if name not in values]
+    if has_type and not values:
+        raise UserError(
+            f"{path} has a lattice type and no parameters, and a whole unit cell is needed here: add a, b, c, al, be and ga, "
+            "or index without a cell, which the lattice type restricts (--indexing=auto or lattice)"
+        )
+    if missing:
+        raise UserError(f"{path}: the unit cell needs a, b, c, al, be and ga; found no {', '.join(missing)}")
+    return checked_cell(UnitCell(**values, lattice=lattice), str(path))
+
+
+def _fields(lines: list[str], path: Path) -> _Fields:
     values: dict[str, float] = {}
-    lattice_type, centering, unique_axis = "triclinic", "P", "*"
+    lattice_type, centering, unique_axis, has_type = "triclinic", "P", "*", False
     for number, line in enumerate(lines[1:], start=2):
         words = line.split()
         where = f"{path}:{number}"
@@ -83,7 +131,7 @@ def _parse_cell(lines: list[str], path: Path) -> UnitCell:
                 raise UserError(
                     f"{where}: lattice_type {value!r} is unknown; expected one of {', '.join(LATTICE_TYPES)}"
                 )
-            lattice_type = value
+            lattice_type, has_type = value, True
         elif key == "centering":
             if len(value) != 1 or value not in CENTERINGS:
                 raise UserError(f"{where}: centering {value!r} is unknown; expected one of {', '.join(CENTERINGS)}")
@@ -96,10 +144,7 @@ def _parse_cell(lines: list[str], path: Path) -> UnitCell:
             values[_PARAMETERS[key]] = _quantity(words, where)
         else:
             log.warning("%s: unit cell files have no field %r; it is ignored", where, key)
-    missing = [short for short, name in _PARAMETERS.items() if name not in values]
-    if missing:
-        raise UserError(f"{path}: the unit cell needs a, b, c, al, be and ga; found no {', '.join(missing)}")
-    return _checked(UnitCell(**values, lattice=Lattice(lattice_type, centering, unique_axis)), str(path))
+    return _Fields(values, Lattice(lattice_type, centering, unique_axis), has_type)
 
 
 def _quantity(words: list[str], where: str) -> float:
@@ -139,7 +184,8 @@ def _parse_cryst1(line: str, where: str) -> UnitCell:
         lattice = by_metric
     else:
         lattice = _lattice_of_group(group)
-    return _checked(UnitCell(a, b, c, alpha, beta, gamma, lattice), where)
+    cell = UnitCell(a, b, c, alpha, beta, gamma, lattice)
+    return checked_cell(cell, where, f"the space group {name!r}" if group is not None else "")
 
 
 def _lattice_of_group(group: gemmi.SpaceGroup) -> Lattice:
@@ -171,40 +217,6 @@ def _lattice_of_metric(cell: UnitCell, centring: str) -> Lattice:
         i = right.index(False)
         return Lattice("hexagonal" if angles[i] == 120.0 and same[i] else "monoclinic", centring, "abc"[i])
     return Lattice("triclinic", centring)
-
-
-def _checked(cell: UnitCell, where: str) -> UnitCell:
-    """Return the cell, perhaps with its centring put right; raise UserError if it is impossible."""
-    kind, centering, axis = cell.lattice.lattice_type, cell.lattice.centering, cell.lattice.unique_axis
-    al, be, ga = cell.parameters[3:]
-    if min(cell.parameters[:3]) <= 0:
-        raise UserError(
-            f"{where}: the lengths of the unit cell must be above 0, found {cell.a:g} {cell.b:g} {cell.c:g} A"
-        )
-    if max(cell.parameters[:3]) > 1e6 * min(cell.parameters[:3]) or min(al, be, ga) < math.radians(10):
-        raise UserError(f"{where}: an angle below 10 degrees, or an axis a million times another: {cell}")
-    if not (max(al, be, ga) < math.pi and al + be + ga < 2 * math.pi and 2 * max(al, be, ga) < al + be + ga):
-        degrees = " ".join(f"{math.degrees(x):g}" for x in (al, be, ga))
-        raise UserError(f"{where}: no unit cell has the angles {degrees} degrees")
-    if kind in WITH_UNIQUE_AXIS and axis == "*":
-        raise UserError(f"{where}: a {kind} lattice needs its unique axis: add e.g. 'unique_axis = c'")
-    if kind not in WITH_UNIQUE_AXIS and axis != "*":
-        log.warning("%s: a %s lattice has no unique axis; %r is ignored", where, kind, axis)
-        axis = "*"
-    if kind == "hexagonal" and centering == "R":
-        log.warning("%s: centering R on hexagonal axes is written H in unit cell files; it is taken as H", where)
-        centering = "H"
-    if centering == "H" and (kind, axis) != ("hexagonal", "c"):
-        raise UserError(
-            f"{where}: centering H goes with 'lattice_type = hexagonal' and 'unique_axis = c', found {cell}"
-        )
-    if kind == "monoclinic" and centering.lower() == axis:
-        log.warning("%s: the centring %s matches the unique axis of a monoclinic lattice", where, centering)
-    cell = UnitCell(*cell.parameters, lattice=Lattice(kind, centering, axis))
-    ideal = UnitCell.from_vectors(impose_bravais(cell.real_space_angstrom, cell.lattice))
-    if any(abs(x - y) > 1e-3 * y for x, y in zip(cell.parameters, ideal.parameters, strict=True)):
-        log.warning("%s: the cell does not obey its lattice type: %s", where, cell)
-    return cell
 
 
 def cell_text(cell: UnitCell) -> str:

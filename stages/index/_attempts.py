@@ -34,12 +34,12 @@ from stages.index._shift import NOT_SHIFTED, in_metres, q_on_shifted
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
-from stages.records.peaklist import Hit, PeakList
+from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
 from stages.records.told import IndexingMethods
 
 Floats = NDArray[np.float64]
 
-MIN_SPOTS = 6
+MIN_SPOTS = FEWEST_TO_INDEX
 PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
 """What one pixel may be in q: windows follow the detector's resolution within these bounds."""
 

@@ -15,6 +15,7 @@ from stages.index._kernels.unknown.residuals import moved_back
 from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
 from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.given_type import in_type
 from stages.lattices.metric import allowed_metrics, num_fixed
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class FreeSearch:
     margin_axis
         By so much the S - lnN of the lattice must be higher than that of two of its axes, whatever the third is. It is
         between what right lattices have and what two right axes with a wrong third one have.
+    lattice
+        Lattice type and centring that are given, if any.
     check_peaks
         Whether `min_explained` and `margin_other` count (False: --no-check-peaks).
     """
@@ -62,6 +65,7 @@ class FreeSearch:
     margin_other: float = 5.0
     margin_axis: float = -8.0
     check_peaks: bool = True
+    lattice: Lattice | None = None
 
     def __call__(self, q: Floats, wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
         """Return the best lattice if it is accepted, else None."""
@@ -135,13 +139,22 @@ class FreeSearch:
 
     def bravais(
         self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float
-    ) -> tuple[Bravais, tuple[float, float]]:
-        """Return the highest symmetry that explains the spots as well as the free lattice does, and the shift with it.
+    ) -> tuple[Bravais, tuple[float, float]] | None:
+        """Return the highest symmetry that explains the spots as well as the free lattice does, or the given one; and a shift.
+
+        None if a lattice type is given, and this lattice is none of that type within 2.5 % and 1.4 degrees.
 
         A lattice type whose restrictions take d of the six cell parameters away may lose 3 + 2 d nats of S: 2 d is what d
         parameters that mean nothing gain with a probability of 0.1 % or so (2 times the gain is chi^2 of d degrees).
         """
         spots = self._prepared(q, px_per_angstrom)
+        if self.lattice is not None:
+            best: tuple[float, Bravais, tuple[float, float]] | None = None
+            for candidate in in_type(solution.basis, self.lattice):
+                score, real, shift = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
+                if best is None or score > best[0]:
+                    best = score, replace(candidate, real_space_angstrom=real), shift
+            return best and best[1:]
         for candidate in bravais_types(solution.basis):
             score, real, shift = self._restricted(candidate, solution, spots, wavelength_angstrom, px_per_angstrom)
             if score >= solution.score - 3.0 - 2.0 * num_fixed(candidate.lattice):

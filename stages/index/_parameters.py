@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from pipeline import Context, UserError
+from stages.files.cell import lattice_alone
 from stages.index._attempts import MIN_SPOTS, Attempts, LatticeSearch, Solution
-from stages.lattices.cell import DEFAULT_TOLERANCE, UnitCell, agree
+from stages.lattices.cell import DEFAULT_TOLERANCE, Lattice, UnitCell
 from stages.records.crystal import Crystal
 from stages.records.geometry import DetGeom
+from stages.records.limits import CellLimits
+from stages.records.told import GivenLattice
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -29,9 +34,32 @@ class CellParameters:
     )
     check_cell: bool = Field(default=True, description="Refuse cells out of tolerance (False: --no-check-cell)")
 
-    def refuses(self, found: UnitCell, target: UnitCell) -> bool:
-        """Whether a cell, in the axes of the target, is to be left out."""
-        return self.check_cell and not agree(found, target, self.tolerance)
+    def limits(self, target: UnitCell) -> CellLimits:
+        """Return how far crystals may be from the target."""
+        return CellLimits(target, self.tolerance if self.check_cell else None)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LatticeParameters:
+    """What restricts a search without a cell."""
+
+    lattice_file: Path | None = Field(
+        default=None,
+        description="A unit cell file with lattice type and centring alone: only such lattices are taken (-p)",
+    )
+
+    def given_lattice(self, context: Context) -> Lattice | None:
+        """Read the file, and publish what stands there."""
+        if self.lattice_file is None:
+            return None
+        lattice = lattice_alone(self.lattice_file)
+        if lattice is None:
+            raise UserError(
+                f"{self.lattice_file} should be a CrystFEL unit cell file with lattice_type, centering and perhaps "
+                "unique_axis, and without parameters: a known cell is for index/pairs (-p)"
+            )
+        context.publish(GivenLattice(lattice))
+        return lattice
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -8,14 +8,14 @@ from typing import Protocol
 
 from pipeline import Context, stage
 from stages.index._attempts import MIN_SPOTS, publish_method
-from stages.index._parameters import CellParameters, SearchParameters
+from stages.index._parameters import CellParameters, LatticeParameters, SearchParameters
 from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
 from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import AgreedCell, IndexingMethods
+from stages.records.told import AgreedCell, GivenLattice, IndexingMethods
 
 FREE_FIRST, FREE_EVERY = 20, 4
 """Of the hits that the consensus cell does not explain, the first so many and then one in so many are searched without it."""
@@ -62,8 +62,8 @@ class RunningAuto:
             self._context.log.info("going on with the cell %s (index/pairs)", cell)
 
 
-@stage("index/auto", publishes=(IndexingMethods,), uses=(IndexingMethods,), awaits=(AgreedCell,))
-class Auto(SearchParameters, CellParameters):
+@stage("index/auto", publishes=(IndexingMethods, GivenLattice), uses=(IndexingMethods,), awaits=(AgreedCell,))
+class Auto(SearchParameters, CellParameters, LatticeParameters):
     """Index without a cell until the crystals agree on one, then with it.
 
     The first hits are searched like index/lattice does. live/cells, which must be in the graph, gathers their cells; as soon
@@ -75,6 +75,9 @@ class Auto(SearchParameters, CellParameters):
     crystal was found; those of the beginning may have another lattice type than those with the consensus. The log says when a
     cell is taken.
 
+    With a unit cell file that has a lattice type and centring alone (``-p``) only lattices of that type are taken, and the
+    consensus is of it.
+
     When that happens depends on timing if there are several replicas; with ``--backend serial`` two runs are alike. To get all
     crystals in the same way, index again with the cell file that live/cells has left.
     """
@@ -83,11 +86,14 @@ class Auto(SearchParameters, CellParameters):
         """Make the tables of the search without cell, and compile both."""
         publish_method(context, "lattice,pairs")
         same = {name: getattr(self, name) for name in ("multi", "retry", "check_peaks", "max_lattices")}
-        free = FreeLattice(**same)
+        free = FreeLattice(**same, lattice_file=self.lattice_file)
+        self.given_lattice(context)
         return RunningAuto(self, context, free.open(dataclasses.replace(context, published={})))
 
     def with_cell(self, cell: UnitCell, context: Context) -> Indexer:
         """Return what searches with a cell; its tables are made once for all replicas."""
-        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        same = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "lattice_file"
+        }
         known = Pairs(cell=Path(), verify=False, **same)  # no cell is read
         return known.for_cell(cell, context)

@@ -18,6 +18,7 @@ from stages.lattices.cell import UnitCell, agree
 from stages.lattices.setting import in_setting_of
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
+from stages.records.limits import CellLimits
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import IndexingMethods
 
@@ -56,12 +57,12 @@ class RunningFromFile:
         return crystals, Listed(listed is None, len(listed or ()) - len(found))
 
 
-def compared(crystal: Crystal, cell: UnitCell, tolerance: tuple[float, ...]) -> Crystal | None:
+def compared(crystal: Crystal, limits: CellLimits, tolerance: tuple[float, ...]) -> Crystal | None:
     """Express a crystal in the axes of the target cell; None if its cell is out of tolerance."""
-    real = in_setting_of(crystal.real_space_angstrom, crystal.lattice, cell)
-    if not agree(UnitCell.from_vectors(real), cell, tolerance):
+    real = in_setting_of(crystal.real_space_angstrom, crystal.lattice, limits.target)
+    if not agree(UnitCell.from_vectors(real), limits.target, tolerance):
         return None
-    return replace(crystal, real_space_angstrom=real, lattice=cell.lattice)
+    return replace(crystal, real_space_angstrom=real, lattice=limits.target.lattice, limits=limits)
 
 
 @stage("index/file", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))
@@ -110,9 +111,10 @@ class FromFile(CellParameters):
         context.log.info("%d crystals of %d frames read from %s", num_crystals, len(solutions), self.file)
         if cell is None:
             return solutions
+        limits = self.limits(cell)
         kept: dict[str, tuple[Crystal, ...]] = {}
         for frame, crystals in solutions.items():
-            pairs = ((crystal, compared(crystal, cell, self.tolerance)) for crystal in crystals)
+            pairs = ((crystal, compared(crystal, limits, self.tolerance)) for crystal in crystals)
             chosen = (moved or (None if self.check_cell else crystal) for crystal, moved in pairs)
             kept[frame] = tuple(crystal for crystal in chosen if crystal is not None)
         num_refused = num_crystals - sum(map(len, kept.values()))

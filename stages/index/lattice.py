@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -10,12 +12,13 @@ from pipeline import stage
 from pipeline.stage import Context
 from stages.index._attempts import MIN_SPOTS, Solution, publish_method
 from stages.index._free import FreeSearch
-from stages.index._parameters import SearchParameters
+from stages.index._parameters import LatticeParameters, SearchParameters
 from stages.index._shift import in_metres
+from stages.lattices.cell import Lattice
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import IndexingMethods
+from stages.records.told import GivenLattice, IndexingMethods
 
 METHOD = "lattice"
 
@@ -25,6 +28,7 @@ class _Search:
 
     def __init__(self, search: FreeSearch) -> None:
         self._search = search
+        self.has_refused = False
         self._spots: tuple[NDArray[np.float64], float, float] = (np.zeros((0, 3)), 1.0, 1e-3)
 
     def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
@@ -32,28 +36,35 @@ class _Search:
         self._spots = q, wavelength_angstrom, px_per_angstrom
         return self._search.search(q, wavelength_angstrom, px_per_angstrom)
 
-    def as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal:
-        """Return the crystal in its conventional cell."""
-        found, shift = self._search.bravais(solution, *self._spots)
-        return Crystal(found.real_space_angstrom, found.lattice, METHOD, det_shift_m=in_metres(shift, geom))
+    def as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal | None:
+        """Return the crystal in its conventional cell; None if it is not of the lattice type that is given."""
+        found = self._search.bravais(solution, *self._spots)
+        self.has_refused = found is None
+        if found is None:
+            return None
+        bravais, shift = found
+        return Crystal(bravais.real_space_angstrom, bravais.lattice, METHOD, det_shift_m=in_metres(shift, geom))
 
 
 class RunningFreeLattice:
     """One replica's indexer."""
 
-    def __init__(self, stage: FreeLattice) -> None:
-        search = _Search(
-            FreeSearch(stage.min_axis, stage.max_axis, work=1e6 * stage.work, check_peaks=stage.check_peaks)
+    def __init__(self, stage: FreeLattice, lattice: Lattice | None = None) -> None:
+        work = 1e6 * stage.work
+        self._search = _Search(
+            FreeSearch(stage.min_axis, stage.max_axis, work=work, check_peaks=stage.check_peaks, lattice=lattice)
         )
-        self._attempts = stage.attempts(search, search.as_crystal)
+        self._attempts = stage.attempts(self._search, self._search.as_crystal)
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the crystals that explain the peaks, after those found upstream; non-hits pass by."""
-        return self._attempts(hit, peaks, geom, earlier)
+        self._search.has_refused = False
+        crystals = self._attempts(hit, peaks, geom, earlier)
+        return replace(crystals, is_other_lattice=True) if self._search.has_refused else crystals
 
 
-@stage("index/lattice", publishes=(IndexingMethods,), uses=(IndexingMethods,))
-class FreeLattice(SearchParameters):
+@stage("index/lattice", publishes=(IndexingMethods, GivenLattice), uses=(IndexingMethods,))
+class FreeLattice(SearchParameters, LatticeParameters):
     """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds.
 
     **Vectors.** A spot q of a lattice has t.q integer for every lattice vector t (Duisenberg, 1992, [1]_), so that
@@ -84,6 +95,12 @@ class FreeLattice(SearchParameters):
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
+
+    **A lattice type that is given**, by a unit cell file without parameters: the lattice must be of that type and centring
+    within 2.5 % of its axes and 1.4 degrees, and is put into the axes of the file (unique axis, centring). One that is not is
+    no crystal; such hits are counted (``not_this_lattice``).
+
+    **Few peaks.** Hits with fewer than 6 peaks are never indexed: any lattice explains so few.
 
     **Long axes.** `max_axis` is for the primitive cell; two of its axes must be shorter than 220 Angstrom. Of a lattice with a
     longer axis none is found, and no wrong one either.
@@ -120,4 +137,4 @@ class FreeLattice(SearchParameters):
         """Compile."""
         publish_method(context, METHOD)
         FreeSearch().search(np.zeros((0, 3)), 1.0, 1e-3)
-        return RunningFreeLattice(self)
+        return RunningFreeLattice(self, self.given_lattice(context))

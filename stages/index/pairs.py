@@ -73,13 +73,15 @@ class RunningPairs:
     """One replica's indexer with a known cell."""
 
     def __init__(self, stage: Pairs, cell: UnitCell, target: Target, free: LatticeSearch | None = None) -> None:
-        self._stage = stage
         self._cell = cell
         self._free = None if free is None else _Remembering(free)
-        self._verify = None if self._free is None else Verifier(self._free, cell, stage.tolerance, stage.max_peaks)
         self._usual_shift = UsualShift()
-        self._best: Solution | None = None
+        self._limits = stage.limits(cell)
         self.search = _Search(stage, target)
+        self._verify = (
+            None if self._free is None else Verifier(self._free, cell, stage.tolerance, stage.max_peaks, self.search)
+        )
+        self._best: Solution | None = None
         self._attempts = stage.attempts(self.search, self._as_crystal)
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
@@ -123,12 +125,12 @@ class RunningPairs:
     def _as_crystal(self, solution: Solution, geom: DetGeom) -> Crystal | None:
         """Return the crystal in its conventional cell, None if that is out of tolerance."""
         real = self.search.target.to_conventional @ solution.basis
-        found = UnitCell.from_vectors(real, self._cell.lattice)
-        if self._stage.refuses(found, self._cell):
+        if not self._limits.allow(real):
             return None
         if self._best is None or solution.margin > self._best.margin:
             self._best = solution
-        return Crystal(real, self._cell.lattice, METHOD, det_shift_m=in_metres(solution.shift, geom))
+        shift_m = in_metres(solution.shift, geom)
+        return Crystal(real, self._cell.lattice, METHOD, det_shift_m=shift_m, limits=self._limits)
 
 
 @stage("index/pairs", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))
@@ -190,7 +192,11 @@ class Pairs(SearchParameters, CellParameters):
     Hardly is a margin below 40, or below 3.5 for each spot, as of dense patterns of another crystal. The first 20 hits of
     either kind are looked at, then one in 10; and all that the cell hardly explains, as soon as some have turned out to be
     another crystal's. A lattice found so that is not the target's takes the crystal's place as ``Crystals.elsewhere``, if its
-    margin is higher by 20. live/cells reports on which cell these agree.
+    margin is higher by 20. live/cells reports on which cell these agree. Where it is the target's with all axes longer or
+    shorter by one factor up to 10 %, the distance is wrong and not the cell: crystals stay, and ``Crystals.factors`` has the
+    factor. Nor is it another cell where the detector is off the beam, and the target explains the spots moved back as well.
+
+    **Few peaks.** Hits with fewer than 6 peaks are never indexed: any lattice explains so few.
 
     Reads CrystFEL's unit cell files and PDB files. Publishes ``cell`` and ``indexing``. Deterministic: no random numbers.
 

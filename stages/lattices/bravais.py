@@ -81,7 +81,7 @@ def bravais_of(real_space_angstrom: Matrix, tolerance: float = TOLERANCE) -> Bra
     ('cubic', 'I', 78.0)
     """
     reduced, change = reduce_basis(np.asarray(real_space_angstrom, np.float64))
-    return _bravais(reduced, change, metric_rotations(reduced, tolerance))
+    return bravais_of_group(reduced, change, metric_rotations(reduced, tolerance))
 
 
 def bravais_types(real_space_angstrom: Matrix, tolerance: float = PSEUDO) -> Iterator[Bravais]:
@@ -95,7 +95,7 @@ def bravais_types(real_space_angstrom: Matrix, tolerance: float = PSEUDO) -> Ite
     for n in (24, 12, 8, 6, 4, 2, 1):
         group = candidates[:n]
         if len(group) == n and is_group(group):
-            yield _bravais(reduced, change, group)
+            yield bravais_of_group(reduced, change, group)
 
 
 def is_group(matrices: Integers) -> bool:
@@ -105,8 +105,8 @@ def is_group(matrices: Integers) -> bool:
     return all(product.tobytes() in known for product in products.reshape(-1, 3, 3))
 
 
-def _bravais(reduced: Matrix, change: Integers, group: Integers) -> Bravais:
-    """Return the lattice type of a reduced basis with these rotations."""
+def bravais_of_group(reduced: Matrix, change: Integers, group: Integers) -> Bravais:
+    """Return the lattice type of a basis with these rotations, the identity first; `change` has led to it."""
     axes, lattice = _CONVENTIONAL[len(group)](reduced, group)
     if np.linalg.det(axes @ reduced) < 0:
         axes = -axes
@@ -162,8 +162,8 @@ def _contains(axes: Integers, fraction: tuple[float, float, float]) -> bool:
 _CENTRED = {"A": (0, 0.5, 0.5), "B": (0.5, 0, 0.5), "C": (0.5, 0.5, 0), "I": (0.5, 0.5, 0.5)}
 
 
-def _centring(axes: Integers) -> str:
-    """Return P, A, B, C, I or F, by what lies within the cell."""
+def centring_of(axes: Integers) -> str:
+    """Return P, A, B, C, I or F, by what lies within a cell with these axes, integer combinations of a primitive basis."""
     inside = [letter for letter, fraction in _CENTRED.items() if _contains(axes, fraction)]
     return inside[0] if len(inside) == 1 else ("F" if set(inside) >= set("ABC") else "P")
 
@@ -192,7 +192,7 @@ def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
         if best is not None and -cosines[i, j] >= best[0] - 1e-9:
             continue
         axes = np.array([net[i], b, net[j]])
-        centring = _centring(axes)
+        centring = centring_of(axes)
         if abs(volumes[i, j]) != (1 if centring == "P" else 2) or centring not in "PCI":
             continue
         if centring != "C" and lengths[i] > lengths[j]:
@@ -210,7 +210,7 @@ def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
 
 def _orthorhombic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     axes = np.array(_by_length(reduced, _axes_of_order(group, 2)))
-    centring = _centring(axes)
+    centring = centring_of(axes)
     if centring in "AB":  # the axis across the centred face becomes c
         unique = "AB".index(centring)
         axes = np.array([*(axes[i] for i in range(3) if i != unique), axes[unique]])
@@ -222,7 +222,7 @@ def _tetragonal(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     (c,) = _axes_of_order(group, 4)
     a, b = _right_angle(reduced, _across_axis(reduced, group, c))
     axes = np.array([a, b, c])
-    return axes, Lattice("tetragonal", _centring(axes), "c")
+    return axes, Lattice("tetragonal", centring_of(axes), "c")
 
 
 def _across_axis(reduced: Matrix, group: Integers, c: Integers) -> list[Integers]:
@@ -263,7 +263,7 @@ def _hexagonal(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
 
 def _cubic(_reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     axes = np.array(_axes_of_order(group, 4))
-    return axes, Lattice("cubic", _centring(axes))
+    return axes, Lattice("cubic", centring_of(axes))
 
 
 _CONVENTIONAL = {

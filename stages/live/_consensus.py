@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lattices.cell import UnitCell
+from stages.lattices.scale import common_factor
 from stages.live._clusters import Mean
+
+_CLEAR = 0.005
+_ALIKE, _ALIKE_RAD = 0.3, math.radians(0.3)
+"""Of a common factor: from so much on it is one; lengths may differ besides by such a part of it, and angles by so much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,33 @@ def off(cell: UnitCell, target: UnitCell) -> list[str]:
         round(math.degrees(x - y), 2) + 0.0 for x, y in zip(cell.parameters[3:], target.parameters[3:], strict=True)
     ]
     return [f"{x:+.2f} %" for x in lengths] + [f"{x:+.2f}" for x in angles]
+
+
+def common_factor_of(consensus: Consensus, target: UnitCell) -> float | None:
+    """Return the factor by which a consensus is larger than the target in all axes; None if it is not, or not in all alike.
+
+    It must be clear, half a per cent and three errors of the mean, and what else there is must be small beside it.
+    """
+    lengths = [x / y for x, y in zip(consensus.cell.parameters[:3], target.parameters[:3], strict=True)]
+    angles = [abs(x - y) for x, y in zip(consensus.cell.parameters[3:], target.parameters[3:], strict=True)]
+    factor = common_factor(consensus.cell, target)
+    by = abs(factor - 1.0)
+    error = float((consensus.mean.error[:3] / consensus.mean.parameters[:3]).max())
+    alike = max(abs(x / factor - 1.0) for x in lengths) <= _ALIKE * by and max(angles) <= _ALIKE_RAD
+    return factor if alike and by >= max(_CLEAR, 3.0 * error) else None
+
+
+def distance_in_words(factor: float) -> str:
+    """Say what makes all axes longer or shorter, and by how much it would have to be off.
+
+    >>> distance_in_words(1.0213)
+    '2.1 % larger in all axes: check the distance (clen times about 0.979) or the photon energy (times 1.021)'
+    """
+    how = "larger" if factor > 1.0 else "smaller"
+    return (
+        f"{abs(100 * (factor - 1.0)):.1f} % {how} in all axes: check the distance (clen times about {1 / factor:.3f}) or the "
+        f"photon energy (times {factor:.3f})"
+    )
 
 
 def figures(consensus: Consensus | None) -> dict[str, Any] | None:

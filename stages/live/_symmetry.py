@@ -12,6 +12,7 @@ import numpy as np
 
 from stages.lattices.bravais import bravais_types
 from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.given_type import in_type
 from stages.live._clusters import Cluster, Mean, parameters_of
 
 ALLOWED = 2.0
@@ -19,8 +20,11 @@ _FLOOR = np.array([1e-3, 1e-3, 1e-3, 0.05, 0.05, 0.05])
 """Differences that are nothing, whatever the spread: parts of a length, and degrees."""
 
 
-def conventional(cluster: Cluster) -> tuple[Lattice, Mean]:
-    """Return the lattice type of a cluster, and its mean in the conventional axes."""
+def conventional(cluster: Cluster, given: Lattice | None = None) -> tuple[Lattice, Mean]:
+    """Return the lattice type of a cluster, and its mean in the conventional axes; the given type, if it is of it."""
+    if given is not None:
+        for candidate in in_type(cluster.mean().basis, given):
+            return given, cluster.mean(candidate.to_conventional)
     for candidate in bravais_types(cluster.mean().basis):
         mean = cluster.mean(candidate.to_conventional)
         imposed = impose_bravais(mean.basis, candidate.lattice)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,19 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from pipeline import Context, Findings, UserError, stage
 from stages.files.cell import TargetCell, cell_text
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
-from stages.lattices.setting import Setting, is_reduced, reduced_primitive
+from stages.lattices.restrictions import nearly_in_words
+from stages.lattices.setting import Setting
 from stages.live._clusters import Cluster, Clusters
-from stages.live._consensus import Consensus, cell_in_words, figures, lattice_in_words, numbers, off, rounded
-from stages.live._shifts import Shift, Shifts, figures_of, said_of, shifts_of
+from stages.live._consensus import (
+    Consensus,
+    cell_in_words,
+    common_factor_of,
+    distance_in_words,
+    figures,
+    lattice_in_words,
+    numbers,
+    off,
+    rounded,
+)
+from stages.live._seen import RunningCells, Seen
+from stages.live._shifts import Shifts, figures_of, said_of
+from stages.live._superlattice import Indices
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
-from stages.records.crystal import Crystal, Crystals
-from stages.records.geometry import DetGeom
-from stages.records.peaklist import Hit
-from stages.records.told import AgreedCell
+from stages.records.crystal import Crystals
+from stages.records.peaklist import FEWEST_TO_INDEX
+from stages.records.told import AgreedCell, GivenLattice
 
 MARK = "; found by streamajig"
 """Stands in the cell files that are written here, and says that they may be overwritten."""
@@ -40,13 +52,16 @@ _CHANGE = (0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
 _SAME_LATTICE = (12.0, 12.0, 12.0, 6.0, 6.0, 6.0)
 """Up to here, in percent and degrees, a consensus is the target's lattice with another cell; beyond it is another one."""
 
-_ELSEWHERE_LOUD = (5, 0.2)
+_LOUD = (5, 0.2)
 """So many hits, and such a part of those looked at, that fit another cell better are worth a warning while the run goes on."""
+
+_MANY_SMALL = 0.1
+"""Such a part of the hits with too few peaks is worth a line in the report."""
 
 _NAMES = ("a", "b", "c", "al", "be", "ga")
 
 
-@stage("live/cells", uses=(TargetCell,), posts=(AgreedCell,))
+@stage("live/cells", uses=(TargetCell, GivenLattice), posts=(AgreedCell,))
 class Cells:
     """Gather the cells of all crystals, and say on which they agree: mean, spread, Bravais type, and what else there is.
 
@@ -62,7 +77,15 @@ class Cells:
     file of that name which streamajig has not written is never overwritten.
 
     If the indexing with a target looks for better lattices (index/pairs, `verify`), the report counts the hits that are of
-    another cell than the given one, and says which.
+    another cell than the given one, and says which. Where all axes are longer or shorter by one factor, it is the distance that
+    is wrong, or the wavelength, and the report says so, here and of the consensus.
+
+    A cell that is too large explains everything and agrees with everything; but of its indices many never occur, since l is
+    always even, say. Which conditions the indices of the peaks obey is asked of the first 200 crystals in each replica, and of
+    one in 10 after that. If 70 % of them obey the same ones, the report says which, and what the smaller cell is.
+
+    Beside a Bravais type stands which higher ones the cell nearly has, and by how much lengths and angles miss them. Hits with
+    fewer than 6 peaks, which are never indexed, are counted; if they are a tenth of all, the report says so.
 
     Crystals have the shift of the detector with which they were found (``det_shift``). Where most of them agree on one of a
     pixel or more the report says so, and so it does where hits were explained with a shift and not one crystal came of them.
@@ -92,63 +115,6 @@ class Cells:
         return CellsWriter(self, context)
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a hit has to say of cells.
-
-    Attributes
-    ----------
-    reduced
-        Reduced primitive basis of each crystal, float64 (3, 3).
-    methods
-        Which method found each.
-    elsewhere
-        Reduced primitive bases of lattices that fit better than the target.
-    num_verified
-        Whether it was looked for such.
-    shifts, unused_shift
-        Shift of the detector of each crystal, and the one of a lattice of which no crystal came.
-    """
-
-    reduced: tuple[NDArray[np.float64], ...]
-    methods: tuple[str, ...]
-    elsewhere: tuple[NDArray[np.float64], ...]
-    num_verified: int
-    shifts: tuple[Shift, ...] = ()
-    unused_shift: Shift | None = None
-
-
-class RunningCells:
-    """Takes the cells out of a frame; a crystal in the axes of the target needs no reduction."""
-
-    def __init__(self, target: UnitCell | None) -> None:
-        self._lattice = target.lattice if target is not None else None
-        self._to_primitive = np.linalg.inv(primitive(target).to_conventional) if target is not None else np.eye(3)
-
-    def _reduced(self, crystal: Crystal) -> NDArray[np.float64]:
-        if crystal.lattice == self._lattice:
-            basis = self._to_primitive @ crystal.real_space_angstrom
-            if is_reduced(basis):
-                return basis
-        return reduced_primitive(crystal.real_space_angstrom, crystal.lattice)
-
-    def __call__(self, outcome: Outcome) -> Seen | None:
-        """Return the frame's cells; None for what is not a hit."""
-        if not isinstance(outcome, Frame):
-            return None
-        hit = outcome.get(Hit)
-        if hit is not None and not hit.is_hit:
-            return None
-        crystals = outcome[Crystals]
-        return Seen(
-            tuple(map(self._reduced, crystals)),
-            tuple(c.indexed_by for c in crystals),
-            tuple(reduced_primitive(cell.real_space_angstrom, cell.lattice) for cell in crystals.elsewhere),
-            crystals.num_verified,
-            *shifts_of(crystals, outcome.get(DetGeom)),
-        )
-
-
 class CellsWriter:
     """Gathers cells, and looks at them now and then."""
 
@@ -157,16 +123,20 @@ class CellsWriter:
         self._board = context.board
         self._log = context.log
         self._target = _target(context)
+        given = context.upstream.get(GivenLattice)
+        self._given = given.lattice if given is not None else None
         self._found = Clusters(stage.length_percent, stage.angle_deg)
         self._elsewhere = Clusters(stage.length_percent, stage.angle_deg)
         self._methods: Counter[str] = Counter()
-        self._num_hits = self._num_indexed = self._num_verified = self._num_elsewhere = 0
+        self._indices = Indices()
+        self._factors: array[float] = array("d")
+        self._num_hits = self._num_indexed = self._num_verified = self._num_elsewhere = self._num_small = 0
         self._next_look = _FIRST_LOOK
         self._shifts, self._unused_shifts = Shifts(), Shifts()
         self._last: Consensus | None = None
         self._posted: UnitCell | None = None
         self._written = False
-        self._warned = False
+        self._warned: set[str] = set()
 
     def write(self, encoded: Seen) -> None:
         """Gather the cells of one hit."""
@@ -174,6 +144,10 @@ class CellsWriter:
         self._num_indexed += bool(encoded.reduced)
         self._num_verified += encoded.num_verified > 0
         self._num_elsewhere += bool(encoded.elsewhere)
+        self._num_small += encoded.is_small
+        self._factors.extend(encoded.factors)
+        for said in encoded.obeyed:
+            self._indices.add(said)
         self._methods.update(encoded.methods)
         self._shifts.add(encoded.shifts)
         self._unused_shifts.add([] if encoded.unused_shift is None else [encoded.unused_shift])
@@ -183,9 +157,10 @@ class CellsWriter:
             self._elsewhere.add(basis)
         if self._found.num_crystals >= self._next_look:
             self._look()
-        if encoded.elsewhere and not self._warned and self._is_loud():
-            self._warned = True
-            self._log.warning("%s", self._not_this_cell()[0])
+        if encoded.elsewhere and self._is_loud(self._num_elsewhere):
+            self._warn_once("cell", self._not_this_cell())
+        if encoded.factors and self._is_loud(len(self._factors)):
+            self._warn_once("distance", self._not_this_distance())
 
     def status(self) -> str:
         """The consensus in a few words."""
@@ -222,13 +197,14 @@ class CellsWriter:
             if agree(_cell(in_axes.basis, target), target, _SAME_LATTICE):
                 cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, target.lattice), target.lattice)
                 return Consensus(cell, in_axes, is_of_target=True)
-        lattice, in_axes = conventional(cluster)
+        lattice, in_axes = conventional(cluster, self._given)
         cell = UnitCell.from_vectors(impose_bravais(in_axes.basis, lattice), lattice)
         return Consensus(cell, in_axes, is_of_target=False)
 
     def _look(self) -> None:
         n = self._found.num_crystals
         self._next_look = n + max(5, n // 10)
+        self._warn_once("indices", self._missing_indices())
         before, self._last = self._last, self._consensus(self._main())
         now = self._last
         if now is None or before is None or now.cell.lattice != before.cell.lattice:
@@ -247,7 +223,11 @@ class CellsWriter:
         self._posted = cell
         self._board.post(AgreedCell(cell))
         self._log.info(
-            "%d of %d crystals agree on the cell %s", consensus.mean.num_crystals, self._found.num_crystals, cell
+            "%d of %d crystals agree on the cell %s%s",
+            consensus.mean.num_crystals,
+            self._found.num_crystals,
+            cell,
+            nearly_in_words(cell),
         )
 
     def _write_file(self, consensus: Consensus) -> None:
@@ -271,15 +251,14 @@ class CellsWriter:
             lines = [f"{n} crystals, too few that agree to speak of a cell"]
         else:
             share = percent(consensus.mean.num_crystals / n)
-            lines = [
-                f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {lattice_in_words(consensus.cell)}"
-            ]
+            words = lattice_in_words(consensus.cell) + nearly_in_words(consensus.cell)
+            lines = [f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {words}"]
             lines += self._table(consensus)
             lines += self._beside_target(consensus)
         lines += self._alternatives()
         if len(self._methods) > 1:
             lines.append("found by " + ", ".join(f"{method} {n}" for method, n in sorted(self._methods.items())))
-        lines += self._not_this_cell()
+        lines += self._not_this_cell() + self._not_this_distance() + self._missing_indices() + self._too_few_peaks()
         lines += said_of(self._shifts, self._unused_shifts)
         if self._written:
             lines.append(f"the cell is in {self._stage.path}")
@@ -296,9 +275,12 @@ class CellsWriter:
         return text_table(("", *_NAMES), rows)
 
     def _beside_target(self, consensus: Consensus) -> list[str]:
-        if self._target is None or consensus.is_of_target:
+        if self._target is None:
             return []
-        return [f"this is NOT the given cell, {cell_in_words(self._target)}"]
+        if not consensus.is_of_target:
+            return [f"this is NOT the given cell, {cell_in_words(self._target)}"]
+        factor = common_factor_of(consensus, self._target)
+        return [] if factor is None else [f"the cell is {distance_in_words(factor)}"]
 
     def _alternatives(self) -> list[str]:
         n = self._found.num_crystals
@@ -307,16 +289,23 @@ class CellsWriter:
         for cluster in others:
             found = self._consensus(cluster)
             assert found is not None
-            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {cell_in_words(found.cell)}")
+            words = cell_in_words(found.cell) + nearly_in_words(found.cell)
+            lines.append(f"besides: {len(cluster)} ({percent(len(cluster) / n)}) {words}")
         main = self._main()
         scattered = n - sum(map(len, others)) - (len(main) if main is not None else 0)
         if scattered and main is not None:
             lines.append(f"besides: {scattered} ({percent(scattered / n)}) that agree with few others or none")
         return lines
 
-    def _is_loud(self) -> bool:
-        least, part = _ELSEWHERE_LOUD
-        return self._num_elsewhere >= least and self._num_elsewhere >= part * self._num_verified
+    def _is_loud(self, num: int) -> bool:
+        least, part = _LOUD
+        return num >= least and num >= part * self._num_verified
+
+    def _warn_once(self, what: str, lines: list[str]) -> None:
+        """Say something while the run goes on; once, it stands in the report anyway."""
+        if lines and what not in self._warned:
+            self._warned.add(what)
+            self._log.warning("%s", lines[0])
 
     def _not_this_cell(self) -> list[str]:
         if not self._num_elsewhere:
@@ -330,8 +319,28 @@ class CellsWriter:
         if ranked and len(ranked[0]) >= _FEWEST:
             found = self._consensus(ranked[0])
             assert found is not None
-            line += f"; {len(ranked[0])} of them fit {cell_in_words(found.cell)}"
+            line += f"; {len(ranked[0])} of them fit {cell_in_words(found.cell)}{nearly_in_words(found.cell)}"
         return [line]
+
+    def _not_this_distance(self) -> list[str]:
+        if not self._factors:
+            return []
+        return [
+            f"NOT THIS DISTANCE: of {self._num_verified} hits in which another lattice was looked for, {len(self._factors)} "
+            f"fit the given cell if it is {distance_in_words(float(np.median(self._factors)))}"
+        ]
+
+    def _missing_indices(self) -> list[str]:
+        missing = self._indices.missing()
+        return [] if missing is None else [str(missing)]
+
+    def _too_few_peaks(self) -> list[str]:
+        if not self._num_small or self._num_small < _MANY_SMALL * self._num_hits:
+            return []
+        return [
+            f"{self._num_small} of {self._num_hits} hits have fewer than {FEWEST_TO_INDEX} peaks, and such hits are never "
+            f"indexed: --min-peaks={FEWEST_TO_INDEX} counts them as no hits, a lower threshold of the peak search may find more"
+        ]
 
     def _figures(self, consensus: Consensus | None) -> dict[str, Any]:
         return {
@@ -350,6 +359,10 @@ class CellsWriter:
             "elsewhere_cells": [
                 figures(self._consensus(cluster)) for cluster in self._elsewhere.ranked()[:5] if len(cluster) >= _FEWEST
             ],
+            "factor": float(np.median(self._factors)) if self._factors else None,
+            "num_factors": len(self._factors),
+            "missing_indices": None if (missing := self._indices.missing()) is None else missing.figures(),
+            "small_hits": self._num_small,
             "path": str(self._stage.path) if self._written else None,
         }
 

@@ -13,7 +13,8 @@ class HitFinder:
     """Call a frame a hit if it has enough peaks.
 
     A frame with exactly `min_peaks` peaks is a hit. With the default of 0 every frame is one, even without any peak, as
-    with indexamajig. Frames that are not hits are not dropped: they are not indexed, and the sink writes them or not.
+    with indexamajig. Frames that are not hits are not dropped: they are not indexed, and the sink writes them or not. Hits with
+    fewer than 6 peaks are never indexed, by no method, since nearly any lattice explains so few; live/cells counts them.
 
     >>> from stages.records.peaklist import PeakList
     >>> HitFinder(min_peaks=2)(PeakList.make([0], [1.5], [1.5], [100.0]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.counts import Count
 from stages.lattices.cell import Lattice, UnitCell
 from stages.records.diagnosis import Diagnosis
+from stages.records.limits import CellLimits
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,8 @@ class Crystal:
         diffraction_resolution_limit as 1/d; NaN until known.
     reflections
         None until predicted.
+    limits
+        The cell that it is meant to have, and how far it may be from it; None if it was found without one.
     """
 
     real_space_angstrom: NDArray[np.float64]
@@ -96,6 +99,12 @@ class Crystal:
     final_residual: float = math.nan
     resolution_limit_per_angstrom: float = math.nan
     reflections: Reflections | None = None
+    limits: CellLimits | None = None
+
+    @property
+    def is_within_limits(self) -> bool:
+        """Whether its cell is that with which it was found, as far as that is asked."""
+        return self.limits is None or self.limits.allow(self.real_space_angstrom)
 
     @property
     def reciprocal_per_angstrom(self) -> NDArray[np.float64]:
@@ -121,6 +130,12 @@ class Crystals:
         Whether a lattice was found that peaks at any azimuth of a powder's rings would support as well, and nothing else.
     unused_shift_m
         Shift of the detector (x, y) of the best lattice that was found and of which no crystal came; None if there is none.
+    is_other_lattice
+        Whether a lattice was found that is not of the lattice type and centring that are given, and that alone.
+    factors
+        By which factor lattices that were found so are larger than the given cell in all axes, where nothing else differs.
+    num_out_of_tolerance
+        Crystals that were left out as refinement took their cell out of tolerance.
     """
 
     found: tuple[Crystal, ...] = ()
@@ -129,6 +144,9 @@ class Crystals:
     elsewhere: tuple[UnitCell, ...] = ()
     powder: bool = False
     unused_shift_m: tuple[float, float] | None = None
+    is_other_lattice: bool = False
+    factors: tuple[float, ...] = ()
+    num_out_of_tolerance: int = 0
 
     def __len__(self) -> int:
         return len(self.found)
@@ -139,15 +157,21 @@ class Crystals:
     shown: ClassVar[tuple[Count, ...]] = (
         Count("indexed", share_of="hits", place=1),
         Count("crystals", place=2),
+        Count("out_of_tolerance", detail_of="crystals", text="left out: refined, their cells are out of tolerance"),
         Count("powder", detail_of="hits", text="whose peaks lie on rings as a powder's do, on no lattice"),
     )
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's indexed frames and crystals, to the frames of another cell than the given one, and
-        to those of a powder."""
-        counts = {"indexed": int(bool(self.found)), "crystals": len(self.found)}
-        if self.elsewhere:
-            counts["not_this_cell"] = 1
-        if self.powder and not self.found:
-            counts["powder"] = 1
-        return counts
+        """Add to the run's indexed frames and crystals, to the frames of another cell than the given one or of another
+        distance or lattice type, to those of a powder, and to the crystals that refinement took out of tolerance.
+        """
+        counts = {
+            "indexed": int(bool(self.found)),
+            "crystals": len(self.found),
+            "not_this_cell": int(bool(self.elsewhere)),
+            "not_this_distance": int(bool(self.factors)),
+            "not_this_lattice": int(self.is_other_lattice and not self.found),
+            "powder": int(self.powder and not self.found),
+            "out_of_tolerance": self.num_out_of_tolerance,
+        }
+        return {name: n for name, n in counts.items() if n or name in ("indexed", "crystals")}

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.counts import FRAMES, Count
 
+FEWEST_TO_INDEX = 6
+"""With fewer peaks a frame is never indexed: nearly any lattice, somehow oriented, explains five."""
+
 
 @dataclass(frozen=True)
 class Hit:

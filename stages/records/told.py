@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.lattices.cell import UnitCell
+from stages.lattices.cell import Lattice, UnitCell
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class IndexingMethods:
 
     def __str__(self) -> str:
         return ",".join(self.names) or "none"
+
+
+@dataclass(frozen=True)
+class GivenLattice:
+    """Lattice type and centring to which a search without a cell is restricted; told by that search when it opens."""
+
+    lattice: Lattice
 
 
 @dataclass(frozen=True)

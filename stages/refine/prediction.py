@@ -49,10 +49,11 @@ class Prediction:
     `detector_shift_spread`), so that a few peaks cannot run away with them. Target and terms are CrystFEL's (White et al.
     2016, doi:10.1107/S1600576716004751), the pairing is stricter.
 
-    A crystal with fewer than three pairs, before or after, is no crystal and is left out, as in CrystFEL. If R, over the
-    pairs of the end, is not smaller than before, the crystal stays what it was, in its cell as it was found. Residuals are R of
-    the cell with its restrictions imposed, before and after, over the pairs of the end, in square pixels. The profile radius is
-    estimated afterwards (98th percentile of |e|, without chance pairs).
+    A crystal that was found with a target cell must be within the tolerance afterwards, too. One that refinement takes out of
+    it is another cell's, is left out, and counted. A crystal with fewer than three pairs, before or after, is no crystal and is
+    left out, as in CrystFEL. If R, over the pairs of the end, is not smaller than before, the crystal stays what it was, in its
+    cell as it was found. Residuals are R of the cell with its restrictions imposed, before and after, over the pairs of the
+    end, in square pixels. The profile radius is estimated afterwards (98th percentile of |e|, without chance pairs).
     """
 
     refine_detector_shift: bool = Field(
@@ -95,13 +96,15 @@ class RunningPrediction:
         )
 
     def __call__(self, crystals: Crystals, peaks: PeakList, geom: DetGeom) -> Crystals:
-        """Return the crystals, refined; those that too few peaks belong to are left out."""
+        """Return the crystals, refined; those that too few peaks belong to, or with a cell out of tolerance, are left out."""
         if not crystals.found:
             return crystals
         finder = self._finder = PanelFinder.of(geom, self._finder)
-        refined = (self._refined(crystal, peaks, finder) for crystal in crystals)
-        found = tuple(crystal for crystal in refined if crystal is not None)
-        return replace(crystals, found=found, unused_shift_m=None if found else crystals.found[0].det_shift_m)
+        refined = [self._refined(crystal, peaks, finder) for crystal in crystals]
+        paired = [crystal for crystal in refined if crystal is not None]
+        found = tuple(crystal for crystal in paired if crystal.is_within_limits)
+        unused = None if found else crystals.found[0].det_shift_m
+        return replace(crystals, found=found, unused_shift_m=unused, num_out_of_tolerance=len(paired) - len(found))
 
     def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
         check_crystal(crystal)

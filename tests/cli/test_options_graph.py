@@ -120,6 +120,39 @@ def test_without_a_cell_the_cell_is_looked_for_and_written_beside_the_stream(cap
     assert elsewhere.node("cells").stage.path == Path("b.cell")
 
 
+def lattice_alone(folder: Path) -> Path:
+    path = folder / "tetragonal.cell"
+    path.write_text("CrystFEL unit cell file version 1.0\nlattice_type = tetragonal\ncentering = P\nunique_axis = c\n")
+    return path
+
+
+def test_a_cell_file_without_parameters_restricts_the_search_without_a_cell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {**BASE, "pdb": lattice_alone(tmp_path), "output": Path("runs/a.stream"), "tolerance": "3,3,3,1"}
+    with caplog.at_level("INFO", "streamajig"):
+        graph = graph_from_options(given)
+    index = graph.node("index").stage
+    assert index.stage_name == "index/auto"
+    assert index.lattice_file == tmp_path / "tetragonal.cell"
+    assert index.tolerance[0] == 3.0
+    assert graph.node("cells").stage.path == Path("runs/a.cell")
+    assert "tetragonal.cell has a lattice type and no parameters: the cell is looked for, of that type" in caplog.text
+    assert "no effect" not in caplog.text
+    graph.check()
+    lattice = graph_from_options({**BASE, "pdb": lattice_alone(tmp_path), "indexing": "lattice"}).node("index").stage
+    assert lattice.lattice_file == tmp_path / "tetragonal.cell"
+
+
+def test_a_search_with_a_cell_needs_more_than_a_lattice_type(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        graph_from_options({**BASE, "pdb": lattice_alone(tmp_path), "indexing": "pairs"})
+    assert str(caught.value) == (
+        f"--indexing=pairs: pairs needs a whole unit cell, and {tmp_path}/tetragonal.cell has a lattice type and no "
+        "parameters: add a, b, c, al, be and ga, or search without a cell (--indexing=auto or lattice)"
+    )
+
+
 def test_methods_in_turn_are_a_chain_of_nodes() -> None:
     graph = graph_from_options(
         {

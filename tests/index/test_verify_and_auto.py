@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from pipeline import Context
 from stages.index._attempts import Solution
 from stages.index._verify import EVERY, FIRST, Verifier
 from stages.index.auto import FREE_EVERY, FREE_FIRST, Auto, RunningAuto
+from stages.index.pairs import Pairs
 from stages.lattices.cell import DEFAULT_TOLERANCE, Lattice, UnitCell
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import AgreedCell
-from stages.simulation.spot_lists import Setup
+from stages.simulation.spot_lists import CELLS, XRAYS, Setup, random_rotation, simulate
 
 RIGHT = math.pi / 2
 GIVEN = UnitCell(79.1, 79.1, 37.9, RIGHT, RIGHT, RIGHT, Lattice("tetragonal", "P", "c"))
@@ -100,6 +102,88 @@ def test_a_doubtful_crystal_is_dropped_where_the_other_lattice_is_clearly_better
     looked = verifier(Fake(margin=margin))(FOUND, best(38.5), *frame)
     assert bool(looked.found) is stays
     assert bool(looked.elsewhere) is not stays
+
+
+# --- the given cell, where the detector is not where it is said to be ---------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.92, 1.07])
+@pytest.mark.parametrize("crystals", [NONE, FOUND], ids=["hit without crystal", "doubtful crystal"])
+def test_the_given_cell_larger_in_all_axes_is_another_distance_and_takes_no_crystal_away(
+    frame: tuple[PeakList, DetGeom], factor: float, crystals: Crystals
+) -> None:
+    turned = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 1]]) @ GIVEN.real_space_angstrom * factor
+    looked = verifier(Fake(basis=turned, margin=500.0))(crystals, best(20.0) if crystals.found else None, *frame)
+    assert looked.found == crystals.found
+    assert looked.elsewhere == ()
+    assert looked.factors == pytest.approx((factor,))
+    assert looked.counts()["not_this_distance"] == 1
+
+
+def test_a_pseudo_solution_is_dropped_where_the_given_cell_fits_at_another_distance_in_another_orientation(
+    frame: tuple[PeakList, DetGeom],
+) -> None:
+    turn = random_rotation(np.random.default_rng(4))
+    free = Fake(basis=1.07 * GIVEN.real_space_angstrom @ turn, margin=90.0)
+    looked = verifier(free)(FOUND, best(20.0), *frame)
+    assert (looked.found, looked.elsewhere) == ((), ())
+    assert looked.factors == pytest.approx((1.07,))
+
+
+@pytest.mark.parametrize("stretch", [(1.08, 1.08, 1.0), (1.12, 1.12, 1.12), (1.02, 1.02, 1.07)])
+def test_a_cell_with_one_axis_otherwise_or_too_far_off_is_another_one(
+    frame: tuple[PeakList, DetGeom], stretch: tuple[float, float, float]
+) -> None:
+    basis = GIVEN.real_space_angstrom * np.array(stretch)[:, None]
+    looked = verifier(Fake(basis=basis))(NONE, None, *frame)
+    assert len(looked.elsewhere) == 1
+    assert looked.factors == ()
+
+
+@dataclass
+class Shifted(Fake):
+    """A search that finds its lattice with a shift of the detector; the given cell's explains the spots once they are moved."""
+
+    shift: tuple[float, float] = (0.004, -0.003)
+    q: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def search(self, q: NDArray[np.float64], wavelength_angstrom: float, px_per_angstrom: float) -> Solution | None:
+        self.q.append(q)
+        found = super().search(q, wavelength_angstrom, px_per_angstrom)
+        return found and replace(found, shift=self.shift)
+
+
+@pytest.mark.parametrize(("margin", "stays"), [(80.0, True), (60.0, False)])
+def test_a_crystal_stays_whose_cell_explains_the_spots_as_well_when_they_are_moved_back(
+    frame: tuple[PeakList, DetGeom], margin: float, stays: bool
+) -> None:
+    free, known = Shifted(margin=90.0), Shifted(basis=GIVEN.real_space_angstrom, margin=margin)
+    looked = Verifier(free, GIVEN, DEFAULT_TOLERANCE, 2000, known)(FOUND, best(20.0), *frame)
+    assert bool(looked.found) is stays
+    assert bool(looked.elsewhere) is not stays
+    assert np.allclose(free.q[0] - known.q[0], [0.004, -0.003, 0.0]), "as the lattice's shift says"
+
+
+def test_without_a_shift_the_given_cell_is_not_tried_again(frame: tuple[PeakList, DetGeom]) -> None:
+    known = Fake(basis=GIVEN.real_space_angstrom, margin=500.0)
+    looked = Verifier(Fake(), GIVEN, DEFAULT_TOLERANCE, 2000, known)(FOUND, best(20.0), *frame)
+    assert not looked.found
+    assert known.asked == 0
+
+
+@pytest.mark.parametrize("off", [0.93, 1.07])
+def test_frames_of_the_given_cell_at_a_wrong_distance_are_called_so(off: float) -> None:
+    """A whole search with the given cell, on spots of a detector that is 7 % nearer or farther than it is said to be."""
+    index = Pairs(cell=Path()).for_cell(CELLS["orthorhombic"], Context())
+    factors: list[float] = []
+    for seed in range(12):
+        spots = simulate(CELLS["orthorhombic"], np.random.default_rng([31, seed]), 60, 0.25, distance_error=off - 1.0)
+        peaks, geom = XRAYS.peaks_of(spots.q, spots.intensity)
+        looked = index(Hit(True, len(peaks)), peaks, geom)
+        assert not looked.elsewhere
+        factors += looked.factors
+    assert len(factors) >= 10
+    assert np.median(factors) == pytest.approx(1 / off, rel=0.01)
 
 
 def test_only_a_bounded_share_of_the_hits_is_looked_at(frame: tuple[PeakList, DetGeom]) -> None:

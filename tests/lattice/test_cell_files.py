@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import UserError
-from stages.files.cell import cell_text, read_cell
-from stages.lattices.cell import LATTICE_TYPES, Lattice, UnitCell
+from stages.files.cell import cell_text, lattice_alone, read_cell
+from stages.lattices.cell import LATTICE_TYPES, WITH_UNIQUE_AXIS, Lattice, UnitCell, impose_bravais
+from stages.lattices.restrictions import centrings_of
 
 LYSOZYME = """CrystFEL unit cell file version 1.0
 
@@ -117,11 +119,213 @@ def test_what_crystfel_ignores_is_ignored_with_a_warning(tmp_path, caplog):
     assert "mosaicity" in caplog.text
 
 
-def test_a_cell_that_does_not_obey_its_lattice_type_is_taken_with_a_warning(tmp_path, caplog):
+# --- cells that contradict themselves -----------------------------------------------------------------------------------
+
+
+def cell_file(lattice: str, parameters: tuple[float, ...]) -> str:
+    """A cell file of a lattice type, a centring and perhaps a unique axis, and the six parameters."""
+    kind, centering, *axis = lattice.split()
+    lines = [f"lattice_type = {kind}", f"centering = {centering}", *(f"unique_axis = {word}" for word in axis)]
+    lines += [f"{key} = {x} A" for key, x in zip("abc", parameters[:3], strict=True)]
+    lines += [f"{key} = {x} deg" for key, x in zip(("al", "be", "ga"), parameters[3:], strict=True)]
+    return "\n".join(["CrystFEL unit cell file version 1.0", *lines, ""])
+
+
+CONTRADICTIONS = {
+    "rhombohedral R with hexagonal axes": (
+        ("rhombohedral R", (66.2, 66.2, 150.2, 90, 90, 120)),
+        "lattice_type = rhombohedral asks for a = b = c and al = be = ga, but the cell is 66.2 66.2 150.2 A, 90 90 120 deg. "
+        "Is it meant to be a rhombohedral lattice on hexagonal axes: 'lattice_type = hexagonal', 'centering = H' and "
+        "'unique_axis = c'?",
+    ),
+    "hexagonal H with rhombohedral axes": (
+        ("hexagonal H c", (60, 60, 60, 75, 75, 75)),
+        "lattice_type = hexagonal with unique_axis = c asks for a = b, al = be = 90 deg and ga = 120 deg, but the cell is "
+        "60 60 60 A, 75 75 75 deg. Is it meant to be a rhombohedral lattice on its own axes: 'lattice_type = rhombohedral' and "
+        "'centering = R'?",
+    ),
+    "tetragonal, a and b slightly different": (
+        ("tetragonal P c", (79.1, 80.5, 37.9, 90, 90, 90)),
+        "lattice_type = tetragonal with unique_axis = c asks for a = b and al = be = ga = 90 deg, but the cell is "
+        "79.1 80.5 37.9 A, 90 90 90 deg. Is it meant to be 'lattice_type = orthorhombic'? If the lattice type is right, write "
+        "79.803 79.803 37.9 A, 90 90 90 deg.",
+    ),
+    "tetragonal about another axis": (
+        ("tetragonal P c", (37.9, 79.1, 79.1, 90, 90, 90)),
+        "lattice_type = tetragonal with unique_axis = c asks for a = b and al = be = ga = 90 deg, but the cell is "
+        "37.9 79.1 79.1 A, 90 90 90 deg. Is it meant to be 'unique_axis = a'?",
+    ),
+    "orthorhombic, oblique": (
+        ("orthorhombic C", (120, 50, 66, 90, 103, 90)),
+        "lattice_type = orthorhombic asks for al = be = ga = 90 deg, but the cell is 120 50 66 A, 90 103 90 deg. Is it meant "
+        "to be 'lattice_type = monoclinic' and 'unique_axis = b'?",
+    ),
+    "monoclinic about another axis": (
+        ("monoclinic P c", (63, 50, 66, 90, 106, 90)),
+        "lattice_type = monoclinic with unique_axis = c asks for al = be = 90 deg, but the cell is 63 50 66 A, 90 106 90 deg. "
+        "Is it meant to be 'unique_axis = b'?",
+    ),
+    "monoclinic, two angles oblique": (
+        ("monoclinic P b", (63, 50, 66, 95, 106, 90)),
+        "lattice_type = monoclinic with unique_axis = b asks for al = ga = 90 deg, but the cell is 63 50 66 A, 95 106 90 deg. "
+        "Is it meant to be 'lattice_type = triclinic'?",
+    ),
+    "hexagonal about another axis": (
+        ("hexagonal P a", (93.3, 93.3, 130.9, 90, 90, 120)),
+        "lattice_type = hexagonal with unique_axis = a asks for b = c, be = ga = 90 deg and al = 120 deg, but the cell is "
+        "93.3 93.3 130.9 A, 90 90 120 deg. Is it meant to be 'unique_axis = c'?",
+    ),
+    "hexagonal with 60 degrees": (
+        ("hexagonal P c", (93.3, 93.3, 130.9, 90, 90, 60)),
+        "lattice_type = hexagonal with unique_axis = c asks for a = b, al = be = 90 deg and ga = 120 deg, but the cell is "
+        "93.3 93.3 130.9 A, 90 90 60 deg. The same lattice has axes with 120 deg instead of 60: write that.",
+    ),
+    "cubic, one axis longer": (
+        ("cubic I", (78, 78, 98.5, 90, 90, 90)),
+        "lattice_type = cubic asks for a = b = c and al = be = ga = 90 deg, but the cell is 78 78 98.5 A, 90 90 90 deg. Is it "
+        "meant to be 'lattice_type = tetragonal' and 'unique_axis = c'?",
+    ),
+    "a centring that the lattice type cannot have": (
+        ("cubic C", (78, 78, 78, 90, 90, 90)),
+        "centering C is impossible for a cubic lattice, which has P, I or F",
+    ),
+    "a centring across the wrong axis": (
+        ("tetragonal A c", (79.1, 79.1, 37.9, 90, 90, 90)),
+        "centering A is impossible for a tetragonal lattice with unique axis c, which has P, C, I or F",
+    ),
+    "centring R of no rhombohedral lattice": (
+        ("orthorhombic R", (46, 58, 71, 90, 90, 90)),
+        "centering R goes with 'lattice_type = rhombohedral', whose axes are equal, found an orthorhombic lattice; on "
+        "hexagonal axes such a lattice is 'lattice_type = hexagonal', 'centering = H', 'unique_axis = c'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_a_cell_that_contradicts_itself_is_refused_with_what_it_could_be_meant_to_be(tmp_path, what):
+    (lattice, parameters), sentence = CONTRADICTIONS[what]
+    path = written(tmp_path, cell_file(lattice, parameters))
+    with pytest.raises(UserError) as caught:
+        read_cell(path)
+    assert str(caught.value) == f"{path}: {sentence}"
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_what_is_proposed_instead_is_taken(tmp_path, what):
+    (lattice, parameters), sentence = CONTRADICTIONS[what]
+    words = dict(zip(("lattice_type", "centering", "unique_axis"), [*lattice.split(), "*"], strict=False))
+    proposed = dict(re.findall(r"'(\w+) = (\w+)'", sentence.partition("meant to be")[2]))
+    words.update(proposed)
+    if "120 deg instead" in sentence:
+        parameters = (*parameters[:5], 120)
+    elif not proposed:
+        words["centering"] = "P"
+    lattice = " ".join(words[key] for key in ("lattice_type", "centering", "unique_axis") if words.get(key, "*") != "*")
+    if words["lattice_type"] not in WITH_UNIQUE_AXIS:
+        lattice = " ".join(lattice.split()[:2])
+    assert read_cell(written(tmp_path, cell_file(lattice, parameters)))[0].lattice.lattice_type == words["lattice_type"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "group", "sentence"),
+    [
+        (
+            (63, 50, 66, 90, 103, 90),
+            "P 21 21 21",
+            "the space group 'P 21 21 21' is orthorhombic and asks for al = be = ga = 90 deg, but the cell is 63 50 66 A, "
+            "90 103 90 deg. Such a cell is monoclinic P, unique axis b: is the space group right?",
+        ),
+        (
+            (63, 50, 66, 90, 90, 106),
+            "P 1 21 1",
+            "the space group 'P 1 21 1' is monoclinic and asks for al = ga = 90 deg, but the cell is 63 50 66 A, 90 90 106 "
+            "deg. Such a cell is monoclinic P, unique axis c: is the space group right?",
+        ),
+    ],
+)
+def test_a_pdb_file_whose_cell_is_not_its_space_groups_is_refused_in_its_words(tmp_path, parameters, group, sentence):
+    path = written(tmp_path, CRYST1.format(*parameters, group, 4), "some.pdb")
+    with pytest.raises(UserError) as caught:
+        read_cell(path)
+    assert str(caught.value) == f"{path}:1: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("lattice", "parameters"),
+    [
+        ("rhombohedral R", (60, 60, 60, 75, 75, 75)),
+        ("hexagonal H c", (66.2, 66.2, 150.2, 90, 90, 120)),
+        ("tetragonal I a", (37.9, 79.1, 79.1, 90, 90, 90)),
+        ("monoclinic C b", (120, 50, 66, 90, 106, 90)),
+        ("triclinic P", (79.1, 79.1, 37.9, 90, 90, 90)),
+        ("orthorhombic F", (60, 60, 60, 90, 90, 90)),
+    ],
+)
+def test_a_cell_that_obeys_its_lattice_type_is_taken_as_it_is_though_a_higher_one_would_do(
+    tmp_path, caplog, lattice, parameters
+):
+    cell, _ = read_cell(written(tmp_path, cell_file(lattice, parameters)))
+    assert cell.parameters[:3] == parameters[:3]
+    assert not caplog.records
+
+
+def only_lattice(*lines: str) -> str:
+    return "\n".join(["CrystFEL unit cell file version 1.0", *lines, ""])
+
+
+def test_a_file_of_lattice_type_and_centring_alone_is_read_as_such(tmp_path):
+    path = written(tmp_path, only_lattice("lattice_type = monoclinic", "centering = A", "unique_axis = c"))
+    assert lattice_alone(path) == Lattice("monoclinic", "A", "c")
+    with pytest.raises(UserError) as caught:
+        read_cell(path)
+    assert str(caught.value) == (
+        f"{path} has a lattice type and no parameters, and a whole unit cell is needed here: add a, b, c, al, be and ga, or "
+        "index without a cell, which the lattice type restricts (--indexing=auto or lattice)"
+    )
+
+
+def test_whole_cells_and_other_files_are_no_lattice_alone(tmp_path):
+    assert lattice_alone(written(tmp_path, LYSOZYME)) is None
+    assert lattice_alone(written(tmp_path, LYSOZYME.replace("a = 79.1 A\n", ""))) is None
+    assert lattice_alone(written(tmp_path, CRYST1.format(46, 58, 71, 90, 90, 90, "P 1", 1), "some.pdb")) is None
+    assert lattice_alone(written(tmp_path, only_lattice("centering = P"))) is None
+    assert lattice_alone(tmp_path / "nowhere.cell") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (("lattice_type = tetragonal", "centering = P"), "needs its unique axis: add e.g. 'unique_axis = c'"),
+        (
+            ("lattice_type = tetragonal", "centering = F", "unique_axis = c"),
+            "a tetragonal lattice with centering F is one with a smaller cell: the centring of a tetragonal lattice is P or I",
+        ),
+        (
+            ("lattice_type = cubic", "centering = C"),
+            "centering C is impossible for a cubic lattice, which has P, I or F",
+        ),
+        (("lattice_type = cubik", "centering = P"), "lattice_type 'cubik' is unknown"),
+    ],
+)
+def test_a_lattice_alone_that_there_is_not_is_refused(tmp_path, lines, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        lattice_alone(written(tmp_path, only_lattice(*lines)))
+
+
+def test_what_rounding_leaves_is_made_equal_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "streamajig.cell_file"):
-        cell, _ = read_cell(written(tmp_path, LYSOZYME.replace("7.91 nm", "8.05 nm")))
-    assert cell.b == pytest.approx(80.5)
-    assert "does not obey" in caplog.text
+        cell, _ = read_cell(written(tmp_path, LYSOZYME.replace("7.91 nm", "7.93 nm")))
+    assert cell.parameters[:3] == pytest.approx((79.2, 79.2, 37.9), abs=1e-3)
+    assert (
+        "asks for a = b and al = be = ga = 90 deg; it is off by 0.3 %, 0.0 degrees, and is taken as 79.2 79.2 37.9 A, "
+        "90 90 90 deg" in caplog.text
+    )
+
+
+def test_a_rhombohedral_lattice_called_primitive_is_taken_as_r(tmp_path, caplog):
+    text = cell_file("rhombohedral P", (60, 60, 60, 75, 75, 75))
+    assert read_cell(written(tmp_path, text))[0].lattice == Lattice("rhombohedral", "R")
+    assert "is written R in unit cell files; it is taken as R" in caplog.text
 
 
 def test_hexagonal_with_centering_r_is_taken_as_h(tmp_path, caplog):
@@ -187,13 +391,17 @@ def test_the_dummy_cell_of_a_model_without_crystal_is_refused(tmp_path):
 
 @given(
     kind=st.sampled_from(LATTICE_TYPES),
-    centering=st.sampled_from("PABCIF"),
+    which=st.integers(0, 7),
+    axis=st.sampled_from("abc"),
     lengths=st.tuples(*3 * [st.floats(5, 500).map(lambda x: round(x, 4))]),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_cell_survives_its_own_text(tmp_path_factory, kind, centering, lengths):
-    axis = "b" if kind in ("monoclinic", "tetragonal", "hexagonal") else "*"
-    cell = UnitCell(*lengths, math.radians(80), math.radians(95), math.radians(88.5), Lattice(kind, centering, axis))
+def test_a_cell_survives_its_own_text(tmp_path_factory, kind, which, axis, lengths):
+    axis = axis if kind in WITH_UNIQUE_AXIS else "*"
+    possible = centrings_of(kind, axis)
+    lattice = Lattice(kind, possible[which % len(possible)], axis)
+    oblique = UnitCell(*lengths, math.radians(80), math.radians(95), math.radians(88.5))
+    cell = UnitCell.from_vectors(impose_bravais(oblique.real_space_angstrom, lattice), lattice)
     path = tmp_path_factory.mktemp("cells") / "some.cell"
     path.write_text(cell_text(cell))
     again, _ = read_cell(path)

@@ -368,3 +368,77 @@ def test_the_figures_are_what_json_can_hold() -> None:
     rng = np.random.default_rng(27)
     found: Any = gathered(Cells(), run_of(rng, CELLS["mC"], 30)).findings().figures
     assert json.loads(json.dumps(found, allow_nan=False))["consensus"]["crystals"] == 30
+
+
+# --- how nearly, how large, and how few ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("true", "said"),
+    [
+        (cell(60.0, 60.36, 95.0, 90, 90, 90, "orthorhombic", "P"), "nearly tetragonal (0.6 %, 0.0 degrees)"),
+        (cell(50.0, 65.0, 72.0, 90, 90.9, 90, "monoclinic", "P", "b"), "nearly orthorhombic (0.0 %, 0.9 degrees)"),
+        (cell(66.0, 66.0, 66.7, 90, 90, 90, "tetragonal", "P", "c"), "nearly cubic (1.1 %, 0.0 degrees)"),
+    ],
+)
+def test_beside_the_strict_bravais_type_stands_the_one_that_the_cell_nearly_has(true: UnitCell, said: str) -> None:
+    rng = np.random.default_rng(40)
+    text = gathered(Cells(), run_of(rng, true, error=0.0002)).findings().text
+    assert f"agree on {true.lattice.lattice_type} P" in text
+    assert said in text.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["tP", "oP", "mP", "aP", "hR"])
+def test_of_a_cell_that_is_near_no_higher_type_nothing_is_said(name: str) -> None:
+    rng = np.random.default_rng(41)
+    assert "nearly" not in gathered(Cells(), run_of(rng, CELLS[name])).findings().text
+
+
+def test_a_cell_that_is_larger_in_all_axes_is_said_to_be_so_and_not_called_another_cell() -> None:
+    rng = np.random.default_rng(42)
+    larger = UnitCell(
+        *[1.021 * x for x in CELLS["oP"].parameters[:3]], *CELLS["oP"].parameters[3:], CELLS["oP"].lattice
+    )
+    text = gathered(Cells(), run_of(rng, larger), looking_for(CELLS["oP"])).findings().text
+    assert (
+        "the cell is 2.1 % larger in all axes: check the distance (clen times about 0.980) or the photon energy (times 1.021)"
+        in text
+    )
+    assert "NOT" not in text
+
+
+def test_a_cell_of_which_one_axis_is_longer_is_no_matter_of_the_distance() -> None:
+    rng = np.random.default_rng(43)
+    longer = cell(52, 61, 77.2, 90, 90, 90, "orthorhombic", "P")
+    text = gathered(Cells(), run_of(rng, longer), looking_for(CELLS["oP"])).findings().text
+    assert "+2.9" in text
+    assert "in all axes" not in text
+
+
+def test_hits_that_fit_the_given_cell_at_another_distance_are_reported_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Crystals(num_verified=1, factors=(1.063 + 0.001 * (n - 8),)) for n in range(17)]
+    frames += [Crystals(num_verified=1)] * 3
+    found = gathered(Cells(), frames, looking_for(CELLS["tP"])).findings()
+    sentence = (
+        "NOT THIS DISTANCE: of 20 hits in which another lattice was looked for, 17 fit the given cell if it is 6.3 % larger in "
+        "all axes: check the distance (clen times about 0.941) or the photon energy (times 1.063)"
+    )
+    assert sentence in found.text
+    assert "NOT THIS CELL" not in found.text
+    assert found.figures["num_factors"] == 17
+    assert caplog.text.count("NOT THIS DISTANCE") == 1
+
+
+def test_hits_of_too_few_peaks_are_counted_and_said_if_they_are_many() -> None:
+    def report(small: int) -> Any:
+        encode, writer = Cells().open(Context()), Cells().open_writer(Context())
+        for n in range(50):
+            writer.write(encode(Frame(n + 1).with_values(Crystals(), Hit(True, 5 if n < small else 6))))  # type: ignore[arg-type]
+        return writer.findings()
+
+    assert (
+        "31 of 50 hits have fewer than 6 peaks, and such hits are never indexed: --min-peaks=6 counts them as no hits, a lower "
+        "threshold of the peak search may find more" in report(31).text
+    )
+    assert "fewer than 6 peaks" not in report(4).text
+    assert report(4).figures["small_hits"] == 4

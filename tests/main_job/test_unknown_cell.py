@@ -159,6 +159,40 @@ def test_the_console_script_without_a_cell_reports_the_cell(cells: Path, tmp_pat
     assert read_cell(tmp_path / "new.cell")[0].lattice == CELLS["oI"].lattice
 
 
+def test_a_lattice_type_without_parameters_restricts_what_is_found_and_the_cell_that_is_written(
+    cells: Path, tmp_path: Path
+) -> None:
+    line = beamline("mP", cells)
+    given = tmp_path / "given.cell"
+    given.write_text("CrystFEL unit cell file version 1.0\nlattice_type = monoclinic\ncentering = P\nunique_axis = c\n")
+    report, stream = index(line, tmp_path, pdb=given)
+    found, _ = read_cell(tmp_path / "out.cell")
+    assert found.lattice == Lattice("monoclinic", "P", "c")
+    assert off(found, CELLS["mP"]) < 0.3
+    assert {crystal.lattice for chunk in stream.chunks for crystal in chunk.crystals} == {found.lattice}
+    right, crystals = right_of(stream, line)
+    assert right >= 0.98 * crystals > 100
+    given.write_text(given.read_text().replace("monoclinic", "tetragonal"))
+    refused, _ = index(line, tmp_path, pdb=given, found_cell=tmp_path / "other.cell", indexing="lattice")
+    assert refused.counts["crystals"] <= 1
+    assert refused.counts["not_this_lattice"] >= 0.95 * report.counts["indexed"]
+
+
+def test_a_run_with_a_cell_that_is_too_large_names_what_never_occurs(
+    cells: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubled = tmp_path / "doubled.cell"
+    a, b, c, *angles = CELLS["tP"].parameters
+    doubled.write_text(cell_text(UnitCell(a, b, 2 * c, *angles, CELLS["tP"].lattice)))
+    with caplog.at_level(logging.WARNING, "streamajig"):
+        report, _ = index(beamline("tP", cells), tmp_path, pdb=doubled)
+    found = report.findings["cells"]
+    assert "HALF OF THE INDICES NEVER OCCUR: l is always even, in " in found.text
+    assert "too large: try tetragonal P 79.10 79.10 37.90 A 90.0 90.0 90.0 deg" in found.text
+    assert "HALF OF THE INDICES NEVER OCCUR" in caplog.text, "while the run goes on"
+    assert report.counts["indexed"] >= 0.9 * report.counts["hits"]
+
+
 def test_a_run_with_the_wrong_cell_says_so_and_what_it_is_instead(
     cells: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

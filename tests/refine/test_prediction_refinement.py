@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
-from stages.lattices.cell import Lattice, UnitCell, impose_bravais, lattice_rotations, misorientation
+from pipeline.counts import report_line
+from stages.lattices.cell import Lattice, UnitCell, agree, impose_bravais, lattice_rotations, misorientation
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
+from stages.records.limits import CellLimits
 from stages.records.peaklist import PeakList
 from stages.refine._kernels import fit as kernel
 from stages.refine._kernels.deviations import deviations, gradients, strain_of
@@ -328,3 +330,48 @@ def test_the_stage_is_a_value():
     stage = Prediction(refine_detector_shift=True, cycles=5)
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert hash(stage) == hash(Prediction(refine_detector_shift=True, cycles=5))
+
+
+# --- the cell stays within the tolerance --------------------------------------------------------------------------------
+
+
+def found_with(target, tolerance, rng, stretch):
+    """Refine a crystal that was found with a target, of which the crystal in the frame is longer along c by `stretch`."""
+    true, peaks = still(rng, num_peaks=200)
+    real = true * np.array([[1.0], [1.0], [1.0 - stretch]])
+    crystal = Crystal(real, LYSOZYME, limits=CellLimits(target, tolerance))
+    assert crystal.is_within_limits
+    return Prediction().open(Context())(Crystals((crystal,)), peaks, flat())
+
+
+def target_cell(c):
+    return UnitCell(79.1, 79.1, c, *3 * [math.pi / 2], LYSOZYME)
+
+
+def test_a_crystal_whose_cell_refinement_takes_out_of_tolerance_is_left_out_and_counted():
+    tight = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    for seed in range(5):
+        refined = found_with(target_cell(37.9 * 0.988), tight, np.random.default_rng(seed), 0.012)
+        assert not refined.found
+        assert refined.counts() == {"indexed": 0, "crystals": 0, "out_of_tolerance": 1}
+    line = report_line(Crystals.shown, {"crystals": 93, "out_of_tolerance": 5, "indexed": 93, "hits": 98}, frames=98)
+    assert ("crystals 93 (5 left out: refined, their cells are out of tolerance)") in line
+
+
+def test_whatever_is_written_is_within_the_tolerance():
+    tolerance = (0.8, 0.8, 0.8, 0.5, 0.5, 0.5)
+    rng = np.random.default_rng(8)
+    kept = 0
+    for _ in range(12):
+        refined = found_with(target_cell(37.9), tolerance, rng, rng.uniform(-0.008, 0.008))
+        kept += len(refined.found)
+        for crystal in refined:
+            assert agree(UnitCell.from_vectors(crystal.real_space_angstrom), target_cell(37.9), tolerance)
+        assert len(refined.found) + refined.num_out_of_tolerance == 1
+    assert kept >= 8
+
+
+def test_where_cells_are_not_checked_none_is_left_out():
+    refined = found_with(target_cell(37.9 * 0.988), None, np.random.default_rng(1), 0.012)
+    assert len(refined.found) == 1
+    assert refined.num_out_of_tolerance == 0

@@ -49,6 +49,7 @@ from pipeline.graph import Graph
 from pipeline.options import RunOptions
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
+from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
 
@@ -303,6 +304,11 @@ def _index_methods(given: Given) -> Iterator[tuple[str, str]]:
         raise UserError(f"--indexing={asked}: name each method once, and none alone")
     found = [_index_method(given, asked, method) for method in methods]  # a name that is wrong is said before all else
     for method, name in found:
+        if _gives_lattice_alone(given) and _needs(name, "cell"):
+            raise UserError(
+                f"--indexing={asked}: {method} needs a whole unit cell, and {given.values['pdb']} has a lattice type and no "
+                "parameters: add a, b, c, al, be and ga, or search without a cell (--indexing=auto or lattice)"
+            )
         if "pdb" not in given and _needs(name, "cell"):
             raise UserError(
                 f"--indexing={asked}: {method} needs a unit cell: give -p FILE.cell, or --indexing=auto to find the cell, or "
@@ -313,6 +319,11 @@ def _index_methods(given: Given) -> Iterator[tuple[str, str]]:
 
 def _index_method(given: Given, asked: str, method: str) -> tuple[str, str]:
     if method == "auto":
+        if _gives_lattice_alone(given):
+            log.info(
+                "%s has a lattice type and no parameters: the cell is looked for, of that type", given.values["pdb"]
+            )
+            return method, "index/auto"
         if "pdb" in given:
             return "pairs", "index/pairs"
         log.info("no unit cell is given (-p FILE.cell): the cell is looked for in the first crystals")
@@ -326,6 +337,11 @@ def _index_method(given: Given, asked: str, method: str) -> tuple[str, str]:
             f"which are tried in turn{_only_if_close(method, known)}"
         )
     return method, name
+
+
+def _gives_lattice_alone(given: Given) -> bool:
+    """Whether what -p names restricts a search without a cell, and is no cell."""
+    return "pdb" in given and lattice_alone(Path(given.values["pdb"])) is not None
 
 
 def _only_if_close(word: str, known: list[str]) -> str:
@@ -393,7 +409,15 @@ def _parameters(
         parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
-    if "cells" in stages and "pdb" not in given:
+    is_lattice_alone = _gives_lattice_alone(given)
+    if is_lattice_alone:
+        for node in _roles("index", stages):
+            parameters[node].pop("cell", None)
+            if _has_parameter(stages[node], "lattice_file"):
+                parameters[node]["lattice_file"] = Path(given.values["pdb"])
+                origins[node, "lattice_file"] = option("pdb").flag
+                given.effective.add("pdb")
+    if "cells" in stages and ("pdb" not in given or is_lattice_alone):
         parameters["cells"].setdefault("path", Path(given.values["output"]).with_suffix(".cell"))
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))

@@ -107,7 +107,8 @@ _PEAKS = (
         "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
         "peakfinder9, likelihood.", str,
         "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
-    Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed.", int, "N", "0",
+    Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
+        "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
     Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
         sets=("peaks.threshold",)),
@@ -166,7 +167,8 @@ _INDEXING = (
     Option(("--indexing", "-z"), INDEXING, "Indexing method: pairs (a known cell), lattice (without one), file, auto, none, or "
         "several with commas between them, which are tried in turn.", str, "METHOD",
         "auto: pairs if there is a unit cell, else lattice until the cell is known", shapes=True),
-    Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file.", Path, "FILE.cell",
+    Option(("-p", "--pdb"), INDEXING, "Unit cell, as a CrystFEL .cell file or a PDB file; a .cell file with lattice type and "
+        "centring alone restricts the search without a cell.", Path, "FILE.cell",
         sets=("index.cell",)),
     Option(("--tolerance",), INDEXING, "Tolerances for the cell in percent (a,b,c) and degrees (al,be,ga).", str,
         "A,B,C,AL,BE,GA", "5,5,5,1.5,1.5,1.5", value=tolerance, sets=("index.tolerance",),
