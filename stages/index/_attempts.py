@@ -146,7 +146,7 @@ class Attempts:
             solution, crystal, n = self._one(q, peaks.intensity, left, known, geom, px)
             tries += n
             if solution is None or crystal is None:
-                unused = unused_shift_m(solution, geom) if not found else None
+                unused = None if found else unused_shift_m(solution, geom) or unused
                 break
             unused = None
             found.append(crystal)
