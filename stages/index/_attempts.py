@@ -169,7 +169,7 @@ class Attempts:
             tries += n
             if solution is None or crystal is None:
                 powder = solution is not None and solution.powder and not found
-                unused = unused_shift_m(solution, geom) if not found else None
+                unused = None if found else unused_shift_m(solution, geom) or unused
                 break
             unused = None
             found.append(crystal)

@@ -29,7 +29,7 @@ def shifts_of(crystals: Crystals, geom: DetGeom | None) -> tuple[tuple[Shift, ..
     unused = crystals.unused_shift_m
 
     shifts = tuple((*crystal.det_shift_m, pixel_m) for crystal in crystals)
-    return shifts, None if unused is None or crystals.found else (*unused, pixel_m)
+    return shifts, None if unused in (None, (0.0, 0.0)) or crystals.found else (*unused, pixel_m)
 
 
 class Shifts:
