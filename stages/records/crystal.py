@@ -76,7 +76,7 @@ class Crystal:
     indexed_by
         The method's name as it stands in the stream.
     profile_radius_per_angstrom
-        98th percentile of the excitation errors of the paired peaks; NaN until known.
+        Standard deviation of the excitation errors of the paired peaks; NaN until known.
     det_shift_m
         Refined shift of the detector (x, y); 0, 0 if not refined.
     initial_residual, final_residual
