@@ -421,6 +421,18 @@ def test_no_integration_gives_radius_and_limit_and_no_reflections():
     assert found.resolution_limit_per_angstrom > 0
 
 
+def test_a_profile_radius_does_not_depend_on_the_frames_before_it():
+    frames = [real_frame(np.random.default_rng(seed)) for seed in range(3)]
+
+    def radii(order):
+        running = NoIntegration().open(Context())
+        found = {n: running(Crystals((frames[n][1],)), frames[n][0], frames[n][2]).found[0] for n in order}
+        return [found[n].profile_radius_per_angstrom for n in range(3)]
+
+    assert radii([0, 1, 2]) == radii([2, 0, 1])
+    assert len(set(radii([0, 1, 2]))) == 3
+
+
 @pytest.mark.parametrize("stage", [Rings(), PredictOnly(), NoIntegration()])
 def test_frames_without_crystals_pass_and_broken_crystals_are_rejected(stage):
     geom = detector()
