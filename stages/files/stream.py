@@ -9,6 +9,7 @@ Positions stay as they stand in the file: pixels in the data array from the corn
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from pipeline import UserError
 from stages.files.words import number_or_nan
 from stages.lattices.cell import Lattice
 
+METHOD_KEY = "streamajig/indexed_by"
+"""Key of the line that names an indexing method which CrystFEL does not know."""
+
+_SEPARATOR = re.compile(" = |: ")
 _VERSION = "CrystFEL stream format 2.3"
 _BEGIN_CHUNK, _END_CHUNK = "----- Begin chunk -----", "----- End chunk -----"
 _BEGIN_CRYSTAL, _END_CRYSTAL = "--- Begin crystal", "--- End crystal"
@@ -98,6 +103,8 @@ class Chunk:
 
     Attributes
     ----------
+    indexed_by
+        The indexing method, also where it is one that CrystFEL does not know; "none" without crystals.
     peaks
         None where the chunk has no list.
     keys
@@ -201,11 +208,9 @@ class _Keys(dict[str, str]):
     """Lines ``key = value`` and ``key: value``, the first of each key."""
 
     def add(self, line: str) -> None:
-        for separator in (" = ", ": "):
-            key, found, value = line.partition(separator)
-            if found:
-                self.setdefault(key, value)
-                return
+        found = _SEPARATOR.search(line)
+        if found:
+            self.setdefault(line[: found.start()], line[found.end() :])
 
     def number(self, key: str) -> float:
         """Return the number with which a value begins, NaN where there is none."""
@@ -230,7 +235,7 @@ def _chunk(lines: list[str], unreadable: _Count) -> Chunk:
         event=keys.get("Event", ""),
         serial=int(serial) if math.isfinite(serial) else 0,
         hit=keys.get("hit") == "1",
-        indexed_by=keys.get("indexed_by", "none"),
+        indexed_by=keys.get(METHOD_KEY, keys.get("indexed_by", "none")),
         photon_energy_ev=keys.number("photon_energy_eV"),
         peaks=peaks,
         crystals=tuple(crystals),

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from stages.integrate._diagnose import Condition
 from stages.integrate._prediction import PredictionOptions
+from stages.prediction.predict import REACH
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -27,12 +28,21 @@ class PredictionParameters:
         default=None, ge=0, description="Full angle of the beam's divergence in radians; nil if not given."
     )
     overpredict: bool = Field(default=False, description="Predict with five times the profile radius.")
+    reach: float = Field(
+        default=REACH,
+        gt=0,
+        le=10,
+        description="Predict reflections up to so many profile radii off the Ewald sphere: 1.7 as CrystFEL does; 3 to have "
+        "nearly every spot that can be seen.",
+    )
     cell_parameters_only: bool = Field(default=False, description="Do not predict or integrate at all.")
 
     @property
     def options(self) -> PredictionOptions:
         """The parameters that concern prediction."""
-        return PredictionOptions(self.push_res, self.fix_profile_radius, self.fix_divergence, self.overpredict)
+        return PredictionOptions(
+            self.push_res, self.fix_profile_radius, self.fix_divergence, self.overpredict, self.reach
+        )
 
 
 @dataclass(frozen=True, config=STRICT)

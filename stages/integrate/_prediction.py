@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stages.prediction.estimates import profile_radius, resolution_limit
 from stages.prediction.panel_finder import PanelFinder
-from stages.prediction.predict import REACH, REACH_OF_PAIRS, check_crystal, predict
+from stages.prediction.predict import REACH, check_crystal, predict
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -24,6 +24,7 @@ class PredictionOptions:
     fix_profile_radius: float | None = None
     fix_divergence: float | None = None
     overpredict: bool = False
+    reach: float = REACH
 
 
 class Predictor:
@@ -33,7 +34,6 @@ class Predictor:
         self._options = options
         self._finder: PanelFinder | None = None
         fixed = options.fix_profile_radius
-        self._reach = REACH_OF_PAIRS if fixed is None else REACH
         self._fixed_radius = None if fixed is None else 1e-10 * fixed
 
     def finder(self, geom: DetGeom) -> PanelFinder:
@@ -62,7 +62,7 @@ class Predictor:
         radius = crystal.profile_radius_per_angstrom * (OVERPREDICTION if options.overpredict else 1.0)
         max_q = max(0.0, crystal.resolution_limit_per_angstrom + 0.1 * options.push_res)
         return predict(
-            crystal, finder, radius, max_q=max_q, divergence=options.fix_divergence or 0.0, reach=self._reach
+            crystal, finder, radius, max_q=max_q, divergence=options.fix_divergence or 0.0, reach=options.reach
         )
 
 

@@ -52,11 +52,10 @@ STRONG = 10.0
 class Rings(IntegrationParameters):
     """Predict the reflections of each crystal, and sum the pixels of each in a circle above the background in a ring around it.
 
-    **Prediction.** With a monochromatic parallel beam, a reflection is predicted if it lies within 1.1 profile radii of the
-    Ewald sphere, the radius being the 98th percentile of the excitation errors of the peaks that belong to the crystal;
-    with a given profile radius, that is the width of a Gaussian, within 1.7 of it. Otherwise the modelled partiality is to be
-    as high as it is there. The model is CrystFEL's xsphere (White et al. 2016,
-    doi:10.1107/S1600576716004751); the centring alone causes absences.
+    **Prediction.** With a monochromatic parallel beam, a reflection is predicted if it lies within `reach` profile radii of the
+    Ewald sphere, the radius being the standard deviation of the excitation errors of the peaks that belong to the crystal,
+    unless it is given. Otherwise the modelled partiality is to be as high as it is there. Model and reach are CrystFEL's
+    (xsphere, White et al. 2016, doi:10.1107/S1600576716004751); the centring alone causes absences.
 
     **Integration.** Of the pixel in which the predicted position lies, the circle is what is within the inner radius, the
     ring what is between the middle and the outer one. With n pixels v_i in the circle, background b (the mean of the m pixels

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.prediction.pairing import Pairs, pair_peaks
 from stages.prediction.panel_finder import PanelFinder
@@ -12,8 +15,17 @@ from stages.records.peaklist import PeakList
 DEFAULT_PROFILE_RADIUS = 0.002
 """1/Angstrom: with what CrystFEL goes on where the radius cannot be determined (0.02 nm^-1)."""
 
-OUTLIER_SPREAD = 5.0
-"""Pairs whose excitation error exceeds so many medians are chance pairs, and do not count for the profile radius."""
+KEPT_SPREAD = 2.5
+"""Pairs whose excitation error exceeds so many profile radii are chance pairs, and do not count for the radius."""
+
+_OF_KEPT = math.sqrt(
+    1.0
+    - math.sqrt(2.0 / math.pi) * KEPT_SPREAD * math.exp(-0.5 * KEPT_SPREAD**2) / math.erf(KEPT_SPREAD / math.sqrt(2.0))
+)
+"""Root mean square of a standard normal distribution cut off there."""
+
+_MEDIAN_OF_NORMAL = 0.67449
+"""Median of |x| for a standard normal x."""
 
 FEWEST_PAIRS = 3
 """With fewer pairs of peaks and reflections nothing is estimated."""
@@ -22,23 +34,50 @@ FEWEST_PAIRS = 3
 def profile_radius(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> float:
     """Estimate the profile radius from the peaks, in 1/Angstrom: DEFAULT_PROFILE_RADIUS if fewer than three are paired.
 
-    The 98th percentile of |excitation error| over the paired peaks, those left out that exceed OUTLIER_SPREAD medians: chance
-    pairs, whose errors are far larger, would otherwise set the radius. (CrystFEL leaves out what exceeds 1.5
-    medians; for errors distributed normally its percentile is then about one standard deviation.)
+    See :func:`radius_of_errors`.
     """
     pairs = pair_peaks(crystal.real_space_angstrom, crystal.lattice, crystal.det_shift_m, peaks, finder)
     return radius_of_pairs(pairs)
 
 
 def radius_of_pairs(pairs: Pairs) -> float:
-    """Return the profile radius that pairs of peaks and reflections show; see :func:`profile_radius`."""
-    errors = np.abs(pairs.excitation_error_per_angstrom[pairs.paired])
-    errors.sort()
+    """Return the profile radius that pairs of peaks and reflections show; see :func:`radius_of_errors`."""
+    return radius_of_errors(pairs.excitation_error_per_angstrom[pairs.paired])
+
+
+def radius_of_errors(error_per_angstrom: NDArray[np.float64]) -> float:
+    """Return the standard deviation of excitation errors, 1/Angstrom: DEFAULT_PROFILE_RADIUS if there are fewer than three.
+
+    That is what a profile radius is in the xsphere model (White et al. 2016, doi:10.1107/S1600576716004751): the partiality
+    exp(-e^2 / 2 R^2) is a Gaussian of the excitation error. CrystFEL has it from an order statistic, the 98th percentile of
+    those errors that do not exceed 1.5 medians, which for normally distributed ones is 0.983 standard deviations. This is
+    the root mean square of all but chance pairs, which needs half as many pairs to be as sure. Chance pairs are what is
+    beyond the cut 2.5 S, where S, their standard deviation if they are normally distributed, comes from the same errors:
+
+        S^2 = mean of those e^2 with |e| <= 2.5 S, divided by what a normal distribution cut off there has for S = 1.
+
+    Both sides grow with S, so that repeating it from the S that the median gives comes to an end. The result is that mean's
+    root without the division: few spots that show a twentieth of themselves are found as peaks, and what is missing beyond
+    the cut is missing for that reason too. Nothing but the crystal's own pairs counts, neither other frames nor their order.
+
+    >>> e = 2.5e-4 * np.random.default_rng(0).standard_normal(500)
+    >>> chance = np.linspace(0.002, 0.01, 100)
+    >>> f"{radius_of_errors(e):.2e} {radius_of_errors(np.concatenate([e, chance])):.2e}"
+    '2.33e-04 2.33e-04'
+    """
+    errors = np.sort(np.abs(error_per_angstrom))
     if len(errors) < FEWEST_PAIRS:
         return DEFAULT_PROFILE_RADIUS
-    n = int(errors.searchsorted(OUTLIER_SPREAD * errors[len(errors) // 2], side="right"))
-    radius = float(errors[n - 1 - n // 50])
-    return radius if radius > 0.0 else DEFAULT_PROFILE_RADIUS
+    mean_square = np.cumsum(errors * errors) / np.arange(1, len(errors) + 1)
+    radius = float(np.median(errors)) / _MEDIAN_OF_NORMAL
+    kept = -1
+    while radius > 0.0:
+        before, kept = kept, int(errors.searchsorted(KEPT_SPREAD * radius, side="right"))
+        spread = math.sqrt(mean_square[kept - 1])
+        if kept == before and spread > 0.0:
+            return spread
+        radius = spread / _OF_KEPT
+    return DEFAULT_PROFILE_RADIUS
 
 
 def resolution_limit(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> float:

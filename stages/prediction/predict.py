@@ -30,10 +30,7 @@ from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
 
 REACH = 1.7
-"""A reflection is predicted up to so many profile radii off the Ewald sphere, if the radius is given: as CrystFEL's."""
-
-REACH_OF_PAIRS = 1.1
-"""The same where the radius was estimated from pairs: there it is not a Gaussian's width, but almost the farthest pair's."""
+"""A reflection is predicted up to so many profile radii off the Ewald sphere if nothing else is asked for: as CrystFEL's."""
 
 _LONGEST_AXIS = 1e5
 _FLATTEST_CELL = 1e-3

@@ -77,7 +77,7 @@ class Crystal:
     indexed_by
         The method's name as it stands in the stream.
     profile_radius_per_angstrom
-        98th percentile of the excitation errors of the paired peaks; NaN until known.
+        Standard deviation of the excitation errors of the paired peaks; NaN until known.
     det_shift_m
         Shift of the detector (x, y) with which the crystal was found, or that was refined; 0, 0 if there is none.
     initial_residual, final_residual

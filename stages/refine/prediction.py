@@ -53,7 +53,8 @@ class Prediction:
     it is another cell's, is left out, and counted. A crystal with fewer than three pairs, before or after, is no crystal and is
     left out, as in CrystFEL. If R, over the pairs of the end, is not smaller than before, the crystal stays what it was, in its
     cell as it was found. Residuals are R of the cell with its restrictions imposed, before and after, over the pairs of the
-    end, in square pixels. The profile radius is estimated afterwards (98th percentile of |e|, without chance pairs).
+    end, in square pixels. The profile radius is estimated afterwards (the standard deviation of e, without
+    chance pairs).
     """
 
     refine_detector_shift: bool = Field(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
 from stages.files.geom.detector import Detector
+from stages.files.stream import METHOD_KEY
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
@@ -31,6 +32,15 @@ UNKNOWN_ENERGY_EV = 0.0
 
 UNKNOWN_PROFILE_RADIUS_PER_NM = 0.02
 """With what CrystFEL starts; written where no stage has determined the radius, since readers need one."""
+
+CRYSTFEL_METHODS = frozenset(
+    {"none", "dirax", "asdf", "mosflm", "xds", "felix", "taketwo", "xgandalf", "pinkIndexer", "pinkindexer"}
+    | {"ffbidx", "smallcell", "simulation", "file"}
+)
+"""Names of indexing methods that CrystFEL's reader knows; at any other each of its programs complains, for every chunk."""
+
+OTHER_METHOD = "file"
+"""Written for any other: to CrystFEL the orientation comes from outside. METHOD_KEY says which method it was."""
 
 _FILE_IN_EVENT = re.compile(r"(\S.*?)\s+//\s*\S+\s*")
 
@@ -98,17 +108,19 @@ class ChunkEncoder:
         filename, event = self._name(frame, rejected)
         hit = frame.get(Hit)
         is_hit = rejected is None and (hit is None or hit.is_hit)
-        indexed_by = one_line(crystals.found[0].indexed_by, 200) if crystals.found else "none"
+        method = one_line(crystals.found[0].indexed_by, 200) if crystals.found else "none"
         lines = [
             "----- Begin chunk -----",
             f"Image filename: {filename}",
             f"Event: {event}",
             f"Image serial number: {frame.serial}",
             f"hit = {int(is_hit)}",
-            f"indexed_by = {indexed_by}",
+            f"indexed_by = {method if method in CRYSTFEL_METHODS else OTHER_METHOD}",
         ]
         if crystals.found:
             lines.append(f"n_indexing_tries = {crystals.num_tries}")
+        if method not in CRYSTFEL_METHODS:
+            lines.append(f"{METHOD_KEY} = {method}")
         if rejected is not None:
             lines.append(f"streamajig/rejected = {one_line(f'{rejected.node}: {rejected.reason}: {rejected.detail}')}")
         lines.append(f"photon_energy_eV = {geom.photon_energy_ev if geom else self._energy_ev(frame):f}")

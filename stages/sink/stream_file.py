@@ -23,5 +23,6 @@ class StreamFile(StreamSink):
     The event is the sender's event id, or ``//serial`` where there is none. Positions are pixels in the data array, counted
     from the corner of the first pixel; ``peak_resolution`` is the highest 1/d after a fiftieth of the peaks has been set
     aside. Reflections whose intensity, sigma or position is not a finite number are left out and count as implausible. A
-    crystal whose profile radius is not known gets CrystFEL's initial 0.02/nm.
+    crystal whose profile radius is not known gets CrystFEL's initial 0.02/nm. An indexing method that CrystFEL does not know is
+    written as ``indexed_by = file``, with its name in a line ``streamajig/indexed_by``.
     """

@@ -95,6 +95,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "fix_profile_radius": ({}, 2e7, 2e7),
     "fix_divergence": ({}, 1e-3, 1e-3),
     "overpredict": ({}, True, True),
+    "reach": ({}, 2.5, 2.5),
     "no_tail_correction": ({}, True, False),
     "int_diag": ({}, "negative", "negative"),
     "refine_detector_shift": ({}, True, True),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stages.lattices.cell import Lattice
 from stages.prediction._kernels.absences import CENTERING_CODES, is_absent
 from stages.prediction.centring import shortest_reciprocal_vector
-from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, resolution_limit
+from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, radius_of_errors, resolution_limit
 from stages.prediction.pairing import pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import predict
@@ -234,47 +234,95 @@ def test_of_two_peaks_that_claim_one_reflection_the_nearer_has_it():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_profile_radius_of_normally_distributed_errors_is_their_98th_percentile(seed):
+@pytest.mark.parametrize("sigma", [2e-4, 8e-4])
+def test_the_profile_radius_of_normally_distributed_errors_is_their_standard_deviation(seed, sigma):
     rng = np.random.default_rng(seed)
     geom = detector((1, 1), (1000, 1000), 2e-4)
     finder = PanelFinder.of(geom)
     known = crystal(rng, (60.0, 55.0, 70.0))
-    sigma = 4e-4
     everything = predict(known, finder, 4 * sigma)
     seen = rng.random(len(everything)) < np.exp(-0.5 * (everything.excitation_error_per_angstrom / sigma) ** 2)
     peaks = peaks_of(everything.select(seen), rng, 0.2)
-    assert profile_radius(known, peaks, finder) == pytest.approx(2.326 * sigma, rel=0.2)
+    # relative scatter 0.5 / sqrt(n / 2), and the errors that refinement would have taken up are none here
+    assert profile_radius(known, peaks, finder) == pytest.approx(sigma, rel=4 * 0.75 / np.sqrt(seen.sum()))
 
 
-def test_the_profile_radius_is_the_98th_percentile_of_errors_that_belong_together():
-    rng = np.random.default_rng(0)
-    geom = detector((1, 1), (800, 800), 2e-4)
-    finder = PanelFinder.of(geom)
-    known = crystal(rng, (60.0, 55.0, 70.0))
-    found = predict(known, finder, 1e-3)
-    errors = np.abs(found.excitation_error_per_angstrom)
-    kept = found.select(np.flatnonzero((errors > 4e-4) & (errors < 5e-4)))
-    n = len(kept)
-    assert n > 50
-    wanted = np.sort(np.abs(kept.excitation_error_per_angstrom))[n - 1 - n // 50]
-    assert profile_radius(known, peaks_of(kept, rng), finder) == pytest.approx(wanted, rel=1e-6)
+def radius_slowly(errors):
+    """Root mean square of those up to 2.5 S; S is what they show themselves as normal errors cut off there."""
+    e = np.sort(np.abs(errors))
+    x = np.linspace(-2.5, 2.5, 20001)
+    of_kept = np.sqrt(np.average(x**2, weights=np.exp(-(x**2) / 2)))
+    spread = np.median(e) / 0.67449
+    for _ in range(len(e) + 1):
+        spread = np.sqrt(np.mean(e[e <= 2.5 * spread] ** 2)) / of_kept
+    return np.sqrt(np.mean(e[e <= 2.5 * spread] ** 2))
 
 
-def test_chance_pairs_do_not_set_the_profile_radius():
+def crystfel_radius(errors):
+    """CrystFEL's: sorted, ended at the first that exceeds 1.5 medians, a fiftieth left out; the largest that remains."""
+    e = np.sort(np.abs(errors))
+    beyond = np.flatnonzero(e[len(e) // 2 :] > 1.5 * e[len(e) // 2])
+    n = len(e) // 2 + beyond[0] if len(beyond) else len(e)
+    return e[max(n - 1 - n // 50, 2)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 200), chance=st.floats(0, 0.6))
+def test_the_profile_radius_is_that_of_a_loop_written_from_the_formula(seed, n, chance):
+    rng = np.random.default_rng(seed)
+    errors = 3e-4 * rng.standard_normal(n)
+    errors[rng.random(n) < chance] *= 20
+    assert radius_of_errors(errors) == pytest.approx(radius_slowly(errors), rel=1e-9)
+    turned = rng.permutation(errors) * rng.choice([-1, 1], n)
+    assert radius_of_errors(turned) == radius_of_errors(errors), "neither order nor sign counts"
+    assert radius_of_errors(4 * errors) == pytest.approx(4 * radius_of_errors(errors))
+
+
+def test_the_profile_radius_means_what_crystfels_does_and_scatters_less():
+    """For errors as peaks show them: one is found if its partiality times a random strength suffices."""
+    rng = np.random.default_rng(8)
+
+    def of_peaks(least, n):
+        e = rng.uniform(-4, 4, 20000)
+        return e[rng.exponential(size=len(e)) * np.exp(-(e**2) / 2) > least][:n]
+
+    kinds = {
+        "most are found": lambda: of_peaks(0.1, 60),
+        "few are found": lambda: of_peaks(0.5, 60),
+        "a fifth are chance pairs": lambda: np.concatenate([of_peaks(0.3, 48), rng.uniform(-10, 10, 12)]),
+    }
+    for kind, errors in kinds.items():
+        both = np.array([(radius_of_errors(e), crystfel_radius(e)) for e in (errors() for _ in range(200))])
+        ours, theirs = np.median(both, axis=0)
+        assert 0.7 < ours / theirs < 1.0, kind
+        assert ours == pytest.approx(1.0, abs=0.25), kind
+        scatter = np.log(both).std(axis=0)
+        assert scatter[0] < 0.9 * scatter[1], kind
+
+
+@pytest.mark.parametrize("axes", [(58.0, 58.0, 152.0), (65.0, 120.0, 300.0)])
+@pytest.mark.parametrize("spurious", [0.1, 0.5])
+def test_chance_pairs_do_not_set_the_profile_radius_nor_make_it_too_big_for_partialator(axes, spurious):
+    """Partialator rejects a crystal whose profile radius exceeds half its shortest reciprocal vector."""
     rng = np.random.default_rng(1)
     geom = detector((1, 1), (1000, 1000), 2e-4)
     finder = PanelFinder.of(geom)
-    known = crystal(rng, (60.0, 55.0, 70.0))
-    near = predict(known, finder, 3e-4)
-    far = predict(known, finder, 6e-3)
-    far = far.select(np.abs(far.excitation_error_per_angstrom) > 4e-3)
-    far = far.select(rng.permutation(len(far))[: len(near) // 10])
-    peaks, more = peaks_of(near, rng), peaks_of(far, rng)
-    both = PeakList.make(
-        *(np.concatenate([getattr(p, n) for p in (peaks, more)]) for n in ("panel", "fs", "ss", "intensity"))
-    )
-    alone = profile_radius(known, peaks, finder)
-    assert profile_radius(known, both, finder) == pytest.approx(alone, rel=0.02)
+    for _ in range(3):
+        known = crystal(rng, axes)
+        near = predict(known, finder, 2e-4)
+        near = near.select(rng.permutation(len(near))[:100])
+        peaks = peaks_of(near, rng)
+        alone = profile_radius(known, peaks, finder)
+        n = round(100 * spurious / (1 - spurious))
+        wrong = (np.zeros(n), rng.uniform(0, 1000, n), rng.uniform(0, 1000, n), np.ones(n))
+        both = PeakList.make(
+            *(
+                np.concatenate([getattr(peaks, name), more])
+                for name, more in zip(("panel", "fs", "ss", "intensity"), wrong, strict=True)
+            )
+        )
+        assert profile_radius(known, both, finder) == pytest.approx(alone, rel=0.3)
+        assert profile_radius(known, both, finder) < 0.5 / max(axes)
 
 
 def test_the_reach_of_a_prediction_is_what_is_asked_for():

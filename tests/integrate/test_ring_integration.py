@@ -20,7 +20,7 @@ from stages.integrate.rings import Rings
 from stages.lattices.cell import Lattice
 from stages.prediction.estimates import resolution_limit
 from stages.prediction.panel_finder import PanelFinder
-from stages.prediction.predict import REACH_OF_PAIRS, predict
+from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -261,7 +261,7 @@ def test_reflections_of_other_crystals_are_kept_out_too_and_each_crystal_gets_it
     both = running(Crystals(crystals, 3), geom, Image.of(d=array), NO_PEAKS)
     assert both.num_tries == 3
     finder = PanelFinder.of(geom)
-    predicted = [predict(one, finder, reach=REACH_OF_PAIRS) for one in crystals]
+    predicted = [predict(one, finder) for one in crystals]
     places = [place for one in predicted for place in zip(one.panel, one.fs, one.ss, strict=True)]
     wanted, _, _ = integrated_slowly(places, [(array, geom.bad[0])], (4, 5, 7), 1.0, np.inf)
     ends = np.cumsum([0, *map(len, predicted)])
@@ -389,6 +389,7 @@ def test_options_change_what_is_predicted_as_they_say(stage):
     wide = run(overpredict=True)
     assert len(wide.reflections) > 3 * len(plain.reflections)
     assert wide.profile_radius_per_angstrom == 4e-4
+    assert len(run(reach=3.4).reflections) == len(run(fix_profile_radius=8e6).reflections) > len(plain.reflections)
     cut = run(push_res=-0.5)
     q = np.linalg.norm(cut.reflections.hkl @ known.reciprocal_per_angstrom, axis=1)
     assert 0 < len(q) < len(plain.reflections)
@@ -405,7 +406,7 @@ def test_without_pixels_reflections_have_no_intensity_and_bad_pixels_no_reflecti
     bad[1][:, 100:] = 1
     found = PredictOnly().open(Context())(Crystals((known,)), replace(geom, bad=bad), peaks).found[0]
     r = found.reflections
-    everything = predict(found, PanelFinder.of(geom), reach=REACH_OF_PAIRS)
+    everything = predict(found, PanelFinder.of(geom))
     assert len(r) == ((everything.panel != 1) | (everything.fs < 100)).sum() < len(everything)
     for values in (r.intensity, r.sigma, r.peak, r.background):
         assert not values.any()
@@ -418,6 +419,18 @@ def test_no_integration_gives_radius_and_limit_and_no_reflections():
     assert found.reflections is None
     assert found.profile_radius_per_angstrom > 0
     assert found.resolution_limit_per_angstrom > 0
+
+
+def test_a_profile_radius_does_not_depend_on_the_frames_before_it():
+    frames = [real_frame(np.random.default_rng(seed)) for seed in range(3)]
+
+    def radii(order):
+        running = NoIntegration().open(Context())
+        found = {n: running(Crystals((frames[n][1],)), frames[n][0], frames[n][2]).found[0] for n in order}
+        return [found[n].profile_radius_per_angstrom for n in range(3)]
+
+    assert radii([0, 1, 2]) == radii([2, 0, 1])
+    assert len(set(radii([0, 1, 2]))) == 3
 
 
 @pytest.mark.parametrize("stage", [Rings(), PredictOnly(), NoIntegration()])
@@ -456,7 +469,9 @@ def test_radii_that_do_not_grow_are_refused(radii):
         Rings(int_radius=radii)
 
 
-@pytest.mark.parametrize("options", [{"fix_profile_radius": 0}, {"fix_divergence": -1}, {"int_radii": (4, 5, 7)}])
+@pytest.mark.parametrize(
+    "options", [{"fix_profile_radius": 0}, {"reach": 0}, {"fix_divergence": -1}, {"int_radii": (4, 5, 7)}]
+)
 def test_other_nonsense_is_refused_too(options):
     with pytest.raises(pydantic.ValidationError):
         Rings(**options)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sink_frames import CELL, COMMAND_LINE, GEOMETRY, make_frame, write_stream
 
 from pipeline import Frame, Rejected
+from stages.files.stream import read_stream
 from stages.records import Crystals, Hit
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.stream_file import StreamFile
@@ -19,8 +21,9 @@ HEADER = [
     r"Event: .+",
     r"Image serial number: \d+",
     r"hit = [01]",
-    r"indexed_by = \S+",
+    r"indexed_by = (none|file)",
     r"(n_indexing_tries = \d+)?",
+    r"(streamajig/indexed_by = \S+)?",
     r"(streamajig/rejected = .+)?",
     rf"photon_energy_eV = {F}{{6}}",
     r"beam_divergence = \d\.\d\de[-+]\d\d rad",
@@ -151,6 +154,27 @@ def test_a_frame_whose_hit_nobody_decided_counts_as_one(stream: Path) -> None:
     frame = make_frame(1).without(Hit)
     write_stream(stream, [frame])
     assert "\nhit = 1\n" in stream.read_text()
+
+
+ACCEPTED = {"none", "dirax", "asdf", "mosflm", "xds", "felix", "taketwo", "xgandalf", "pinkIndexer", "pinkindexer"} | {
+    *("simulation", "file", "ffbidx", "smallcell"),
+}
+"""What get_indm_from_string_2 of CrystFEL 0.12 (libcrystfel/src/index.c) takes without complaint and without an old suffix."""
+
+
+@pytest.mark.parametrize(
+    "method", ["pairs", "lattice", "auto", "file", "xgandalf", "pairs-nolatt-cell", "mine, of today"]
+)
+def test_the_method_is_one_that_crystfels_reader_accepts_and_ours_is_read_back(stream: Path, method: str) -> None:
+    frame = make_frame(1, reflections=(5, 3))
+    crystals = tuple(replace(crystal, indexed_by=method) for crystal in frame[Crystals])
+    write_stream(stream, [frame.with_values(Crystals(crystals, 2)), make_frame(2, reflections=())])
+    text = stream.read_text()
+    written = re.findall(r"^indexed_by = (.*)$", text, re.M)
+    assert len(written) == 2
+    assert set(written) <= ACCEPTED
+    assert written[0] != "none", "a crystal was found"
+    assert [chunk.indexed_by for chunk in read_stream(stream).chunks] == [method, "none"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from stages.integrate.rings import Rings, RunningRings
 from stages.peaks.hit import HitFinder
 from stages.peaks.peakfinder8 import Peakfinder8
 from stages.prediction.panel_finder import PanelFinder
-from stages.prediction.predict import REACH_OF_PAIRS, predict
+from stages.prediction.predict import REACH, predict
 from stages.records import Crystal, Crystals, Image, PeakList
 from stages.refine.prediction import Prediction
 from stages.simulation.apparatus import Apparatus
@@ -47,25 +47,28 @@ METHODS = {
     "rings-grad": Rings(grad=True),
     "rings-cen": Rings(cen=True),
     "rings 5,6,8": Rings(int_radius=(5, 6, 8)),
-    "rings, predicted up to 1.7 sigma": Rings(fix_profile_radius=2.5e6),
-    "rings, predicted up to 3.4 sigma": Rings(fix_profile_radius=5e6),
+    "rings, true profile radius": Rings(fix_profile_radius=1e10 * SETTINGS.excitation_sigma_per_angstrom),
+    "rings, reach 2.2": Rings(reach=2.2),
+    "rings, reach 3": Rings(reach=3.0),
     "prof2d": Prof2d(),
     "prof2d-nocen": Prof2d(cen=False),
 }
 PEAKS = ("peakfinder8", "message")
+REACHES = (REACH, 2.2, 2.5, 3.0)
+"""Profile radii up to which reflections are predicted, for the table of what is found."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One crystal: how it was predicted, and for each method its observations.
+    """One crystal: how it was predicted (up to each of REACHES), and for each method its observations.
 
     `rows` float64 (n, 10): h, k, l, intensity / polarisation, sigma, intensity, true photons, true partiality, |e|,
     polarisation.
     """
 
     listed: int
-    listed_found: int
-    predicted: int
+    listed_found: tuple[int, ...]
+    predicted: tuple[int, ...]
     visible: int
     position_px: float
     radius: float
@@ -94,8 +97,10 @@ def measure(
         return None
     image = Image(frame.arrays, {})
     true = {tuple(hkl): n for n, hkl in enumerate((truth.spots.hkl @ matrix.T).tolist())}
-    predicted = predict(crystals.found[0], PanelFinder.of(frame.geom), reach=REACH_OF_PAIRS)
-    wanted = {tuple(hkl) for hkl in predicted.hkl.tolist()}
+    finder = PanelFinder.of(frame.geom)
+    by_reach = [predict(crystals.found[0], finder, reach=reach) for reach in REACHES]
+    wanted = [{tuple(hkl) for hkl in found.hkl.tolist()} for found in by_reach]
+    predicted = by_reach[0]
     listed = {n for n in truth.listed.tolist() if n >= 0}
     names = list(true)
     found = [(n, true[hkl]) for n, hkl in enumerate(map(tuple, predicted.hkl.tolist())) if hkl in true]
@@ -116,8 +121,8 @@ def measure(
         )
     return Measured(
         len(listed),
-        sum(names[n] in wanted for n in listed),
-        len(predicted),
+        tuple(sum(names[n] in within for n in listed) for within in wanted),
+        tuple(map(len, by_reach)),
         int((truth.spots.photons > 20.0).sum()),
         float(np.median(apart)),
         crystals.found[0].profile_radius_per_angstrom,
@@ -215,20 +220,22 @@ def evaluate(results: dict[str, list[Measured]], hits: int) -> dict[str, dict[st
     """All tables."""
     prediction = {}
     for source, measured in results.items():
-        total = np.array([(m.listed, m.listed_found, m.predicted, m.visible) for m in measured]).sum(axis=0)
+        listed, visible = sum(m.listed for m in measured), sum(m.visible for m in measured)
+        found = np.sum([m.listed_found for m in measured], axis=0) / listed
+        predicted = np.sum([m.predicted for m in measured], axis=0) / visible
+        radii = np.array([m.radius for m in measured]) / SETTINGS.excitation_sigma_per_angstrom
         prediction[f"peaks: {source}"] = {
             "crystals of hits": f"{len(measured)} / {hits}",
-            "recall": float(total[1] / total[0]),
-            "predicted per visible": float(total[2] / total[3]),
+            **{f"recall, reach {reach}": float(part) for reach, part in zip(REACHES, found, strict=True)},
+            **{f"predicted per visible, {reach}": float(n) for reach, n in zip(REACHES, predicted, strict=True)},
             "position error, px": float(np.median([m.position_px for m in measured])),
-            "profile radius / sigma": float(
-                np.median([m.radius for m in measured]) / SETTINGS.excitation_sigma_per_angstrom
-            ),
+            "profile radius / sigma": float(np.median(radii)),
+            "its relative spread": float(radii.std() / radii.mean()),
         }
     searched = results["peakfinder8"]
     plain = {f"{name}": merge(searched, name, lambda rows, _: rows[:, 3]) for name in METHODS}
     plain["rings, peaks of the message"] = merge(results["message"], "rings", lambda rows, _: rows[:, 3])
-    for reach in (0.6, 0.8, 0.9):
+    for reach in (1.0, 1.3, 1.5):
         plain[f"rings, only e < {reach} profile radii"] = merge(
             searched, "rings", lambda rows, _: rows[:, 3], lambda rows, one, w=reach: rows[:, 8] < w * one.radius
         )
@@ -240,11 +247,11 @@ def evaluate(results: dict[str, list[Measured]], hits: int) -> dict[str, dict[st
         "measured, each crystal's true scale divided out": merge(
             searched, "rings", lambda rows, one: rows[:, 3] / one.scale
         ),
-        "true photons with e < 0.8 profile radii": merge(
+        "true photons with e < 1.3 profile radii": merge(
             searched,
             "rings",
             lambda rows, _: rows[:, 6] / rows[:, 9],
-            lambda rows, one: rows[:, 8] < 0.8 * one.radius,
+            lambda rows, one: rows[:, 8] < 1.3 * one.radius,
         ),
     }
     return {
@@ -278,12 +285,12 @@ def draw(measured: list[Measured], path: Path) -> None:
     def true_value(rows: NDArray[np.float64], _: Measured) -> NDArray[np.float64]:
         return rows[:, 6] / rows[:, 9]
 
-    widths = np.arange(0.4, 1.01, 0.1)
+    widths = np.arange(0.6, 3.01, 0.3)
     for label, value in (("measured", measured_value), ("true photons", true_value)):
         merged = [
             merge(
                 measured,
-                "rings",
+                "rings, reach 3",
                 value,
                 lambda rows, one, w=w: rows[:, 8] < w * one.radius,
             )
