@@ -8,11 +8,13 @@ from stages.records.diagnosis import Diagnosis
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom, Panel
 from stages.records.header import Header
 from stages.records.image import Before, Image
+from stages.records.limits import CellLimits
 from stages.records.peaklist import Hit, PeakList
 
 __all__ = [
     "HC_EV_ANGSTROM",
     "Before",
+    "CellLimits",
     "Crystal",
     "Crystals",
     "DetGeom",
