@@ -250,13 +250,13 @@ def test_it_ends_a_run_of_simulated_frames(beamline: Path, backend: str) -> None
         Rings(),
         Memory(),
     ).with_options(backend=backend)
-    stage = Merge(symmetry="4/mmm", until=Until(crystals=20, resolution=4.0))
+    stage = Merge(symmetry="4/mmm", until=Until(crystals=40, resolution=4.0))
     graph = Graph.from_yaml(graph.add(stage, name="merge", after="integrate").to_yaml())
     report = run(graph)
     assert report.is_conserved
-    assert report.why_ended.startswith("merge: 20 crystals to 4 A reached with ")
+    assert report.why_ended.startswith("merge: 40 crystals to 4 A reached with ")
     found = report.findings["merge"].figures
-    assert found["crystals"] >= 20
+    assert found["crystals"] >= 40
     assert found["crystals"] + found["crystals_not_scaled"] == report.leaves["merge"].counts["crystals"]
     assert report.leaves["merge"].delivered == report.received == len(report.outputs["sink"])
     assert found["overall"]["completeness"] > 0.1
