@@ -9,7 +9,7 @@ significant it is; :class:`Attempts` decides what it is asked, and how often:
 what lies on the rings of a powder is of no crystal.
 
 **Retry.** If nothing is found, and the best lattice was not nothing, the weakest peaks go and the search starts again:
-spurious peaks are weak, as a rule. (indexamajig does the same.) Where some lie on the rings of a powder, it is these that go.
+spurious peaks are weak, as a rule. (indexamajig does the same.) Where some lie on the rings of a powder, these go first.
 
 **Multi.** The spots that a lattice explains are taken away, and the rest is searched again until nothing is found. What is
 left of a pattern holds pseudo-solutions of its lattices, so that a further one must be clearer than the first, be
@@ -188,7 +188,9 @@ class Attempts:
         """
         tries = 0
         best: Solution | None = None
-        for chosen in self._choices(q, intensity, left, again=self.retry and not known, px=px):
+        for chosen, is_off_rings in self._choices(q, intensity, left, again=self.retry and not known, px=px):
+            if best is not None and best.powder and not is_off_rings:
+                break  # a powder's peaks are not the weakest ones
             solution = self.search.search(np.ascontiguousarray(q[chosen]), geom.wavelength_angstrom, px)
             tries += 1
             if solution is None:
@@ -204,22 +206,23 @@ class Attempts:
 
     def _choices(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], *, again: bool, px: float
-    ) -> Iterator[NDArray[np.int64]]:
-        """Yield the numbers of the spots for each try: all that are left, then those off rings, or else without the weakest."""
+    ) -> Iterator[tuple[NDArray[np.int64], bool]]:
+        """Yield the numbers of the spots for each try, and whether it is the one of spots off rings.
+
+        First all that are left; then those off rings, if some are on rings; then those without the weakest.
+        """
         everything = np.flatnonzero(left)
-        yield everything
+        yield everything, False
         if not again:
             return
         off = off_rings(np.linalg.norm(q[everything], axis=1), px)
-        if not off.all():
-            if np.count_nonzero(off) >= RETRY_MIN_SPOTS:
-                yield everything[off]
-            return
+        if RETRY_MIN_SPOTS <= np.count_nonzero(off) < off.size:
+            yield everything[off], True
         for fraction in RETRY_FRACTIONS:
             n = round(fraction * everything.size)
             if n < RETRY_MIN_SPOTS or not np.ptp(intensity[left]) > 0:
                 return
-            yield np.sort(everything[np.argsort(-intensity[everything], kind="stable")[:n]])
+            yield np.sort(everything[np.argsort(-intensity[everything], kind="stable")[:n]]), False
 
     def _accepts(self, solution: Solution, q: Floats, chosen: NDArray[np.int64], known: list[Floats]) -> bool:
         if solution.powder:
@@ -244,8 +247,7 @@ def publish_method(context: Context, method: str) -> None:
 
 def px_per_angstrom(geom: DetGeom) -> float:
     """Return what one pixel is in q near the beam, pixel / (distance * wavelength), kept within PX_RANGE_PER_ANGSTROM."""
-    pixel = np.mean(np.linalg.norm(geom.fs_m, axis=1))
-    distance = np.mean(np.abs(geom.origin_m[:, 2]))
+    pixel, distance = _spots.pixel_and_distance(geom.fs_m, geom.origin_m)
     low, high = PX_RANGE_PER_ANGSTROM
     px = float(pixel / (distance * geom.wavelength_angstrom)) if distance > 0 else high
     return min(max(px, low), high)

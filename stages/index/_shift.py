@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.index._kernels.spots import pixel_and_distance
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -42,7 +43,7 @@ def in_metres(shift_per_angstrom: tuple[float, float], geom: DetGeom) -> tuple[f
 
 def mean_distance_m(geom: DetGeom) -> float:
     """Return how far the panels are from the specimen along the beam, on the average."""
-    return float(np.mean(np.abs(geom.origin_m[:, 2])))
+    return float(pixel_and_distance(geom.fs_m, geom.origin_m)[1])
 
 
 def shifted(geom: DetGeom, det_shift_m: tuple[float, float]) -> DetGeom:
@@ -59,7 +60,7 @@ def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float
 
 def is_shifted(det_shift_m: tuple[float, float], geom: DetGeom) -> bool:
     """Whether a detector that is off by so much is worth another search."""
-    return math.hypot(*det_shift_m) >= LEAST_PX * float(np.mean(np.linalg.norm(geom.fs_m, axis=1)))
+    return math.hypot(*det_shift_m) >= LEAST_PX * float(pixel_and_distance(geom.fs_m, geom.origin_m)[0])
 
 
 class UsualShift:

@@ -47,10 +47,12 @@ LEAST_KNOWN, LEAST_UNKNOWN = 16.0, 24.0
 
 Of peaks at random azimuths the lattices that a search chooses have up to 15 and 17; crystals have from 17 and from 70 on, the
 former a few spots of long axes. The figures are in docs/studies/indexing."""
-PART, GLANCE, LOOK = 64, 2048, 16384
+PART, GLANCE, LOOK = 48, 1024, 16384
 """At first so many of the spots are turned to so many places in all, then all spots to more of them."""
-FEWEST_PLACES = 64
+FEWEST_PLACES, FEWEST_TO_LOOK = 40, 64
 """Each spot is turned to so many places at least."""
+FAR_PX = 1.0
+"""Rings are as wide: a shift that is smaller does not take them off their centre."""
 GOLDEN = 0.6180339887498949
 """Multiples of it, modulo 1, are evenly spread however many there are."""
 N_CYCLES = 3
@@ -310,7 +312,7 @@ def beats_azimuths_about(basis: Floats, spots: Floats, shift: Floats, k0: float,
             part[i, k] = spots[i, k * n // n_part]
     if azimuth_score(basis, part, shift, k0, px, max(FEWEST_PLACES, GLANCE // n_part), least) >= least:
         return True
-    return azimuth_score(basis, spots, shift, k0, px, max(FEWEST_PLACES, LOOK // n), least) >= least
+    return azimuth_score(basis, spots, shift, k0, px, max(FEWEST_TO_LOOK, LOOK // n), least) >= least
 
 
 @kernel
@@ -318,11 +320,11 @@ def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px
     """Whether a lattice explains spots better than it does spots of the same radii at random azimuths: by an S of `least`.
 
     `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A shift that a search has fitted to a
-    powder moves its rings off their centre, so that they are no rings about the new one. With a shift, therefore, the lattice
-    must beat azimuths about either.
+    powder moves its rings off their centre, so that they are no rings about the new one. With a shift of a pixel or more,
+    therefore, the lattice must beat azimuths about either.
     """
-    at_rest = np.zeros(2)
-    if shift[0] == 0.0 and shift[1] == 0.0:
-        return beats_azimuths_about(basis, in_order(q.T), at_rest, k0, px, least)
-    about_shifted = beats_azimuths_about(basis, in_order(moved_back(q.T, shift, k0)), at_rest, k0, px, least)
-    return about_shifted and beats_azimuths_about(basis, in_order(q.T), shift, k0, px, least)
+    if not beats_azimuths_about(basis, in_order(q.T), shift, k0, px, least):
+        return False
+    if shift[0] ** 2 + shift[1] ** 2 < (FAR_PX * px) ** 2:
+        return True
+    return beats_azimuths_about(basis, in_order(moved_back(q.T, shift, k0)), np.zeros(2), k0, px, least)

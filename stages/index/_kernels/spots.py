@@ -94,3 +94,14 @@ def score_of_counts(counts: Integers, n: int) -> float:
     for t in range(THRESHOLDS.size):
         best = max(best, chernoff(counts[t], n, (2.0 * THRESHOLDS[t]) ** 3))
     return best
+
+
+@kernel
+def pixel_and_distance(fs_m: Floats, origin_m: Floats) -> tuple[float, float]:
+    """Return the mean size of a pixel and the mean distance of the panels along the beam, of (P, 3) steps and corners."""
+    n = fs_m.shape[0]
+    pixel = distance = 0.0
+    for k in range(n):
+        pixel += np.sqrt(fs_m[k, 0] ** 2 + fs_m[k, 1] ** 2 + fs_m[k, 2] ** 2)
+        distance += abs(origin_m[k, 2])
+    return pixel / n, distance / n
