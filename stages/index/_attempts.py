@@ -245,6 +245,12 @@ def publish_method(context: Context, method: str) -> None:
     context.publish(upstream.and_then(method))
 
 
+def compile_for_all() -> None:
+    """Compile what is asked of every lattice that is found, on spots that are none."""
+    _spots.pixel_and_distance(np.ones((1, 3)), np.ones((1, 3)))
+    beats_random_azimuths(np.eye(3), np.ones((8, 3)), np.ones(2), 1.0, 1e-3, 1.0)
+
+
 def px_per_angstrom(geom: DetGeom) -> float:
     """Return what one pixel is in q near the beam, pixel / (distance * wavelength), kept within PX_RANGE_PER_ANGSTROM."""
     pixel, distance = _spots.pixel_and_distance(geom.fs_m, geom.origin_m)

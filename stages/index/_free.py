@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index._attempts import Solution
+from stages.index._attempts import Solution, compile_for_all
 from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
 from stages.index._kernels.unknown import fit, likelihood, search
@@ -100,6 +100,19 @@ class FreeSearch:
         found = self._on_shifted(found, report, spots, wavelength_angstrom, px_per_angstrom)
         q = np.ascontiguousarray(spots.T)
         return found.against_azimuths(q, wavelength_angstrom, px_per_angstrom, LEAST_UNKNOWN)
+
+    def compile(self) -> None:
+        """Compile what a search runs, and what comes after it, on spots that are none."""
+        spots = np.arange(24.0).reshape(3, 8) / 100.0
+        nothing = Solution(10.0 * np.eye(3), 0.0, 0.0, 4, 8, shift=(0.1, 0.1))
+        self.search(np.zeros((0, 3)), 1.0, 1e-3)
+        self._on_shifted(nothing, np.ones(search.N_REPORT), spots, 1.0, 1e-3)
+        self._restricted(bravais_of(nothing.basis, 0.0), nothing, spots, 1.0, 1e-3)
+        lattice = Candidate(
+            nothing.basis.copy(), np.zeros(2), np.array([2e-3, 1e-3, 0.7]), np.array([-np.inf, 0.0, 0.0])
+        )
+        likelihood.score(lattice, search.with_rays(spots, 1.0, 1e-3), workspace(8))
+        compile_for_all()
 
     def _on_shifted(
         self, found: Solution, report: Floats, spots: Floats, wavelength_angstrom: float, px_per_angstrom: float

@@ -11,7 +11,7 @@ from pydantic import Field
 from pipeline import Context, Event, stage
 from stages.files.cell import TargetCell, read_cell
 from stages.files.solution import METHOD, keys_of, read_solutions
-from stages.index._attempts import publish_method
+from stages.index._attempts import compile_for_all, publish_method
 from stages.index._parameters import CellParameters
 from stages.index._support import supported
 from stages.lattices.cell import UnitCell, agree
@@ -95,8 +95,9 @@ class FromFile(CellParameters):
     )
 
     def open(self, context: Context) -> RunningFromFile:
-        """Read the file, once for all replicas."""
+        """Read the file, once for all replicas, and compile."""
         publish_method(context, METHOD)
+        compile_for_all()
         cell = None
         if self.cell is not None:
             target = read_cell(self.cell)

@@ -91,7 +91,7 @@ class FreeLattice(SearchParameters, LatticeParameters):
     no other lattice within 5 of S - lnN, and a third axis that explains something: S - lnN of two axes alone, whatever the
     third is, must not be higher by 8 or more, which it is where two axes are right and the third is wrong. `check_peaks` is
     that part of the spots, and the lead over other lattices. Against spots of the same radii at random azimuths, such as a
-    powder's, S must be 24 or more; see index/pairs.
+    powder's, S must be 24, and more for many spots; see index/pairs.
 
     **Bravais type.** The highest symmetry whose restricted refinement loses no more of S than chance explains. A single still
     may err; what many frames say is more certain.
@@ -136,5 +136,5 @@ class FreeLattice(SearchParameters, LatticeParameters):
     def open(self, context: Context) -> RunningFreeLattice:
         """Compile."""
         publish_method(context, METHOD)
-        FreeSearch().search(np.zeros((0, 3)), 1.0, 1e-3)
+        FreeSearch().compile()
         return RunningFreeLattice(self, self.given_lattice(context))

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline import stage
 from pipeline.stage import Context
 from stages.files.cell import TargetCell, read_cell
-from stages.index._attempts import LatticeSearch, Solution, publish_method
+from stages.index._attempts import LatticeSearch, Solution, compile_for_all, publish_method
 from stages.index._free import FreeSearch
 from stages.index._kernels.azimuths import LEAST_KNOWN
 from stages.index._parameters import CellParameters, SearchParameters
@@ -181,8 +181,8 @@ class Pairs(SearchParameters, CellParameters):
     the fraction of the spots, in place of indexamajig's fixed fraction, which holds whatever the chance.
 
     **Azimuths.** The peaks of a powder share their radii, and what brings one of them near the planes of a lattice brings all.
-    So each spot is compared with spots of its own radius at other azimuths, and S against these must be 16 or more, with
-    ``check_peaks`` off, too. Hits that are refused for it alone are counted as a powder's.
+    So each spot is compared with spots of its own radius at other azimuths. S against these must be 16 for up to 20 spots and
+    2 ln(n / 20) more for n, with ``check_peaks`` off, too. Hits that are refused for it alone are counted as a powder's.
 
     **Several lattices, further tries.** See :mod:`stages.index._attempts`: with ``multi`` explained spots are taken away and
     the rest is searched, with ``retry`` the weakest peaks go when the search has nearly succeeded. After an index stage
@@ -232,7 +232,8 @@ class Pairs(SearchParameters, CellParameters):
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
         free = FreeSearch(work=WORK) if self.verify else None
         running = RunningPairs(self, cell, target, free)
-        for search in (running.search, free):
-            if search is not None:
-                search.search(np.zeros((0, 3)), 1.0, 1e-3)
+        running.search.search(np.zeros((0, 3)), 1.0, 1e-3)
+        compile_for_all()
+        if free is not None:
+            free.compile()
         return running

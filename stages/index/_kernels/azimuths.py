@@ -43,10 +43,12 @@ N_SHAPES = N_CYLINDERS + CUBES.size
 NEAREST = 2
 """A spot's radius is known to the distance of this nearest of the others."""
 LEAST_KNOWN, LEAST_UNKNOWN = 16.0, 24.0
-"""S, in nats, that tells a lattice from random azimuths, of a search with a cell, and of one without, which is freer to choose.
+"""S, in nats, that tells a lattice of FEW spots from random azimuths, with a cell, and without one, which is freer to choose.
 
-Of peaks at random azimuths the lattices that a search chooses have up to 15 and 17; crystals have from 17 and from 70 on, the
-former a few spots of long axes. The figures are in docs/studies/indexing."""
+Of few peaks at random azimuths the lattices that a search chooses have up to 13 and 17, of 150 up to 18; crystals have from 17
+and from 70 on, the former a few spots of long axes. The figures are in docs/studies/indexing."""
+FEW, MORE = 20, 2.0
+"""More spots tell more lattices apart, among which one may be near by chance: n of them must have MORE ln(n / FEW) more."""
 PART, GLANCE, LOOK = 48, 1024, 16384
 """At first so many of the spots are turned to so many places in all, then all spots to more of them."""
 FEWEST_PLACES, FEWEST_TO_LOOK = 40, 64
@@ -317,12 +319,15 @@ def beats_azimuths_about(basis: Floats, spots: Floats, shift: Floats, k0: float,
 
 @kernel
 def beats_random_azimuths(basis: Floats, q: Floats, shift: Floats, k0: float, px: float, least: float) -> bool:
-    """Whether a lattice explains spots better than it does spots of the same radii at random azimuths: by an S of `least`.
+    """Whether a lattice explains spots better than it does spots of the same radii at random azimuths.
+
+    S must be `least` for a few spots, and more for many.
 
     `q` is (n, 3) in any order, `shift` (2) that of the detector, all in 1/Angstrom. A shift that a search has fitted to a
     powder moves its rings off their centre, so that they are no rings about the new one. With a shift of a pixel or more,
     therefore, the lattice must beat azimuths about either.
     """
+    least += MORE * np.log(max(1.0, q.shape[0] / FEW))
     if not beats_azimuths_about(basis, in_order(q.T), shift, k0, px, least):
         return False
     if shift[0] ** 2 + shift[1] ** 2 < (FAR_PX * px) ** 2:

@@ -1,0 +1,48 @@
+"""Whatever a search runs is compiled while the run starts: a first hit that waits for the compiler holds up a beamline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SHOW = """
+import json, sys
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from pathlib import Path
+from pipeline.stage import Context
+from stages.files.cell import cell_text
+from stages.index.lattice import FreeLattice
+from stages.index.pairs import Pairs
+from stages.records.peaklist import Hit
+from stages.simulation.powder import BLANKS
+from stages.simulation.spot_lists import CELLS, XRAYS, simulate
+
+def signatures():
+    return {
+        f"{name}.{key}": len(value.signatures)
+        for name, module in list(sys.modules.items()) if name.startswith("stages.")
+        for key, value in vars(module).items() if isinstance(value, Dispatcher)
+    }
+
+path = Path(sys.argv[1]) / "target.cell"
+path.write_text(cell_text(CELLS["lysozyme"]))
+stages = [Pairs(cell=path).open(Context()), FreeLattice(multi=True).open(Context())]
+before = signatures()
+rng = np.random.default_rng(1)
+lists = [simulate(CELLS["lysozyme"], rng, 40, 0.3, offset_px=off) for off in (0, 0, 0, 5, 5, 5)]
+found = 0
+for q, intensity in [(s.q, s.intensity) for s in lists] + [(BLANKS["one ring"](rng, 150), np.arange(150.0))]:
+    peaks, geom = XRAYS.peaks_of(q, intensity)
+    found += sum(len(stage(Hit(True, len(peaks)), peaks, geom, None)) for stage in stages)
+late = sorted(name for name, n in signatures().items() if n != before.get(name, 0))
+print(json.dumps({"late": late, "found": found}))
+"""
+
+
+def test_hits_are_indexed_without_a_word_from_the_compiler(tmp_path):
+    shown = subprocess.run([sys.executable, "-c", SHOW, str(tmp_path)], capture_output=True, text=True, check=True)
+    said = json.loads(shown.stdout)
+    assert said["found"] >= 10
+    assert said["late"] == []
