@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +45,9 @@ def mean_distance_m(geom: DetGeom) -> float:
     return float(pixel_and_distance(geom.fs_m, geom.origin_m)[1])
 
 
-def shifted(geom: DetGeom, det_shift_m: tuple[float, float]) -> DetGeom:
-    """Return the geometry with the detector moved along x and y."""
-    if det_shift_m == NOT_SHIFTED:
-        return geom
-    return replace(geom, origin_m=geom.origin_m + np.array([*det_shift_m, 0.0]))
-
-
 def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float]) -> NDArray[np.float64]:
     """Return q of the peaks, float64 (n, 3) in 1/Angstrom, with the detector moved along x and y."""
-    return shifted(geom, det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+    return geom.shifted(det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
 
 
 def is_shifted(det_shift_m: tuple[float, float], geom: DetGeom) -> bool:

@@ -16,7 +16,7 @@ from stages.index._attempts import LatticeSearch, Solution, compile_for_all, pub
 from stages.index._free import FreeSearch
 from stages.index._kernels.azimuths import LEAST_KNOWN
 from stages.index._parameters import CellParameters, SearchParameters
-from stages.index._shift import UsualShift, in_metres, is_shifted, shifted
+from stages.index._shift import UsualShift, in_metres, is_shifted
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
 from stages.lattices.cell import UnitCell
@@ -115,7 +115,7 @@ class RunningPairs:
         """Search a hit in which nothing was found once more, as the shifted detector has it."""
         if not is_shifted(shift_m, geom):
             return crystals
-        again = self._attempts(hit, peaks, shifted(geom, shift_m), crystals)
+        again = self._attempts(hit, peaks, geom.shifted(shift_m), crystals)
         if not again.found:
             return replace(crystals, num_tries=again.num_tries)
         x, y = shift_m

@@ -10,7 +10,7 @@ reverse, say), so that what it obeys is turned into one that stands for all.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -139,10 +139,7 @@ def obeyed_by(crystal: Crystal, peaks: PeakList, geom: DetGeom) -> Obeyed | None
         return None
     cell = crystal.limits.target
     conditions = Conditions.of(cell)
-    x, y = crystal.det_shift_m
-    if x or y:
-        geom = replace(geom, origin_m=geom.origin_m + np.array([x, y, 0.0]))
-    q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+    q = geom.shifted(crystal.det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
     h = q[np.isfinite(q).all(axis=1)] @ (conditions.to_primitive @ crystal.real_space_angstrom).T
     whole = np.rint(h)
     near = (np.abs(h - whole).max(axis=1, initial=0.0) < NEAR) & whole.any(axis=1)

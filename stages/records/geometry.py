@@ -6,7 +6,7 @@ from the corner of the panel's first pixel (its centre is at 0.5, 0.5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,6 +183,12 @@ class DetGeom:
     def views(self, image: Image) -> list[NDArray[Any]]:
         """Return each panel's pixels, (height, width) views in the panels' order, never copies."""
         return [panel.view(image.array(panel.data)) for panel in self.panels]
+
+    def shifted(self, det_shift_m: tuple[float, float]) -> DetGeom:
+        """Return the geometry with the detector moved by (x, y) metres, itself if it is not moved."""
+        if det_shift_m == (0.0, 0.0):
+            return self
+        return replace(self, origin_m=self.origin_m + np.array([*det_shift_m, 0.0]))
 
     def lab_m(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
         """Laboratory position in metres, (n, 3), of points on panels (all arrays of length n)."""
