@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import FAST, kernel
+from stages.index._kernels.known.residuals import displacement, ray_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -18,18 +19,12 @@ def centre(q: Floats, shift: Floats, to: Floats) -> None:
 
 @kernel
 def moved_back(q: Floats, shift: Floats, k0: float) -> Floats:
-    """Return the spots, (3, n), without a shift of the detector: less the part of cos(2 theta) (x, y, 0) across the ray.
-
-    With the ray u that part is ``u_z ((x, y, 0) - (u.(x, y, 0)) u)``; k0 is 1 / wavelength.
-    """
+    """Return the spots, (3, n), without a shift of the detector: less its :func:`displacement`; k0 is 1 / wavelength."""
     back = np.empty(q.shape)
     for k in range(q.shape[1]):
-        size = np.sqrt(q[0, k] ** 2 + q[1, k] ** 2 + (q[2, k] + k0) ** 2)
-        x, y, z = q[0, k] / size, q[1, k] / size, (q[2, k] + k0) / size
-        on_ray = x * shift[0] + y * shift[1]
-        back[0, k] = q[0, k] - z * (shift[0] - on_ray * x)
-        back[1, k] = q[1, k] - z * (shift[1] - on_ray * y)
-        back[2, k] = q[2, k] + z * on_ray * z
+        ux, uy, uz = ray_of(q[0, k], q[1, k], q[2, k], k0)
+        x, y, z = displacement(ux, uy, uz, shift)
+        back[0, k], back[1, k], back[2, k] = q[0, k] - x, q[1, k] - y, q[2, k] - z
     return back
 
 
