@@ -82,6 +82,11 @@ class Noise:
             photon,
         )
 
+    @property
+    def threshold(self) -> float:
+        """What goes with this frame: so far above the background that neither few photons nor noise reach it, in ADU."""
+        return self.level + max(FEWEST_PHOTONS * self.photon, 5.0 * self.sigma)
+
     def threshold_is_high(self, name: str, threshold: float) -> str | None:
         """Say so, if a pixel must reach a value that is far above the background."""
         above = threshold - self.level
@@ -90,7 +95,7 @@ class Noise:
         return (
             f"{name}={threshold:g} ADU asks for {above / self.photon:.3g} photons more than the background in each pixel of "
             f"a peak (background {self.level:.3g} ADU, noise {self.sigma:.2g} ADU, {self.photon:g} ADU per photon): weak peaks "
-            f"are missed; about {self.level + max(FEWEST_PHOTONS * self.photon, 5.0 * self.sigma):.3g} ADU goes with this frame"
+            f"are missed; about {self.threshold:.3g} ADU goes with this frame"
         )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import Context, registry
-from stages.peaks._first_look import FEWEST_PHOTONS, Noise
+from stages.peaks._first_look import Noise
 from stages.records import Crystal, DetGeom, Hit, Image, PeakList
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.background import expected_at
@@ -66,6 +66,11 @@ class Scene:
     snr: np.ndarray
 
 
+def share(part: int, whole: int) -> str:
+    """Say a share in whole per cent; a dash of nothing."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
 @dataclass
 class Row:
     """What a search made of a detector's frames."""
@@ -85,7 +90,6 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row of the table."""
-        share = lambda a, b: f"{100 * a / b:.0f} %" if b else "-"  # noqa: E731
         return [
             f"{self.peaks / max(self.hits, 1):.0f}",
             share(self.true, self.peaks),
@@ -103,15 +107,15 @@ HEADING = ("search", "peaks per hit", "of them true", "spots found", "peaks per 
 def searches(noise: Noise) -> dict[str, Any]:
     """The searches with their defaults, and with thresholds that follow from ADU per photon and the noise of a frame."""
     photon = noise.photon
-    threshold = noise.level + max(FEWEST_PHOTONS * photon, 5.0 * noise.sigma)
-    steep = {"threshold": round(threshold, 1), "min_sq_gradient": round(40 * photon**2)}
+    threshold = round(noise.threshold, 1)
+    steep = {"threshold": threshold, "min_sq_gradient": round(40 * photon**2)}
     floor = round(1.3 * photon, 2)
     chosen: list[tuple[str, dict[str, Any]]] = [
         ("zaef", {}),
         ("zaef", steep),
         ("peakfinder8", {}),
-        ("peakfinder8", {"threshold": round(threshold, 1)}),
-        ("peakfinder8", {"threshold": round(threshold, 1), "fast": True}),
+        ("peakfinder8", {"threshold": threshold}),
+        ("peakfinder8", {"threshold": threshold, "fast": True}),
         ("peakfinder9", {}),
         ("peakfinder9", {"min_sig": 0.05 * photon}),
         ("peakfinder9", {"min_sig": floor}),
