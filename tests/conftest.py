@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,3 +40,20 @@ def shared_data() -> Path:
 def project() -> Path:
     """The project's root."""
     return PROJECT
+
+
+@pytest.fixture(scope="session")
+def load_study() -> Callable[[str], ModuleType]:
+    """A function that imports a study by its path in docs/studies; dataclasses and processes look for it by its name."""
+
+    def load(path: str) -> ModuleType:
+        file = PROJECT / "docs" / "studies" / path
+        name = f"{file.parent.name}_{file.stem}"
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,8 @@ STUDY = Path(__file__).parents[2] / "docs" / "studies" / "indexing" / "study.py"
 
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("indexing_study", STUDY)
-    module = sys.modules["indexing_study"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(load_study):
+    return load_study("indexing/study.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +46,8 @@ def test_a_run_without_a_cell_agrees_on_the_cell(study):
 
 
 @pytest.fixture(scope="module")
-def shift_study():
-    spec = importlib.util.spec_from_file_location("shift_study", STUDY.with_name("shift.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def shift_study(load_study):
+    return load_study("indexing/shift.py")
 
 
 @pytest.mark.parametrize("method", ["pairs", "lattice"])

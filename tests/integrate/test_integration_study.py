@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-STUDY = Path(__file__).parents[2] / "docs" / "studies" / "integration" / "study.py"
 
 
 @pytest.fixture(scope="module")
-def figures():
-    spec = importlib.util.spec_from_file_location("integration_study", STUDY)
-    module = sys.modules["integration_study"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(["--quick"])
+def figures(load_study):
+    return load_study("integration/study.py").main(["--quick"])
 
 
 def test_visible_spots_are_predicted_where_they_are(figures):

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-STUDY = Path(__file__).parents[2] / "docs" / "studies" / "peaks" / "detectors.py"
 
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("detector_study", STUDY)
-    module = sys.modules["detector_study"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(load_study):
+    return load_study("peaks/detectors.py")
 
 
 @pytest.fixture(scope="module")
