@@ -75,7 +75,11 @@ class RingThresholds:
         return self._listed_above(i) if self._all_listed else self._all_above(i, pixels)
 
     def do_plainly(self, arrays: Sequence[ArrayPixels]) -> None:
-        """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them)."""
+        """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them).
+
+        And the way of most frames, in which the listed pixels are clipped: the small frame of a warm-up lists too many.
+        """
+        self._clip_listed(0)
         self.cut[:-1] = 1
         self._clip_plainly(arrays)
         ring_blocks.range_tables(self.found.upper, 1.0, self._uppers)
@@ -103,6 +107,21 @@ class RingThresholds:
     def _part(self, begin: int, end: int) -> Listed:
         return Listed(self._listed.place[begin:end], self._listed.value[begin:end])
 
+    def _clip_listed(self, number: int) -> bool:
+        """Find the thresholds from sums and the first so many listed pixels; return whether those above are among these."""
+        return bool(
+            ring_clip.clip(
+                self.layout.count,
+                self._sums,
+                self._core,
+                self.layout.ring,
+                self._part(0, number),
+                self._rule,
+                self.found,
+                self.cut,
+            )
+        )
+
     def _from_all(self, arrays: Sequence[ArrayPixels], samples: Samples) -> bool:
         """Find the thresholds from all pixels; return whether those above their threshold are among the listed ones."""
         ring_samples.estimate_core(samples, self._rule, self._core)
@@ -113,16 +132,7 @@ class RingThresholds:
             self.found.upper[-1], self.found.offset[-1] = NO_THRESHOLD, 0.0
             self.cut[:-1] = 1
         else:
-            all_listed = ring_clip.clip(
-                self.layout.count,
-                self._sums,
-                self._core,
-                self.layout.ring,
-                self._part(0, listed),
-                self._rule,
-                self.found,
-                self.cut,
-            )
+            all_listed = self._clip_listed(listed)
         if self.cut.any():
             self._clip_plainly(arrays)
             return False
