@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
-from stages.records.told import IndexingMethods
+from stages.records.told import IndexingMethods, IndexingStages
 
 Floats = NDArray[np.float64]
 
@@ -239,10 +239,12 @@ class Attempts:
         return score_of_misfits(solution.misfits(q)) >= solution.log_trials + MARGIN_ON_ALL
 
 
-def publish_method(context: Context, method: str) -> None:
-    """Publish what stands in the stream's header: the methods upstream, and this one."""
+def publish_method(context: Context, method: str, stage: Any = None) -> None:
+    """Publish what stands in the stream's header: the methods upstream, and this one; and the stage, if it searches."""
     upstream = context.upstream.get(IndexingMethods, IndexingMethods())
     context.publish(upstream.and_then(method))
+    if stage is not None:
+        context.publish(context.upstream.get(IndexingStages, IndexingStages()).and_then(stage))
 
 
 def compile_for_all() -> None:

@@ -15,7 +15,7 @@ from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import AgreedCell, GivenLattice, IndexingMethods
+from stages.records.told import AgreedCell, GivenLattice, IndexingMethods, IndexingStages
 
 FREE_FIRST, FREE_EVERY = 20, 4
 """Of the hits that the consensus cell does not explain, the first so many and then one in so many are searched without it."""
@@ -62,7 +62,12 @@ class RunningAuto:
             self._context.log.info("going on with the cell %s (index/pairs)", cell)
 
 
-@stage("index/auto", publishes=(IndexingMethods, GivenLattice), uses=(IndexingMethods,), awaits=(AgreedCell,))
+@stage(
+    "index/auto",
+    publishes=(IndexingMethods, IndexingStages, GivenLattice),
+    uses=(IndexingMethods, IndexingStages),
+    awaits=(AgreedCell,),
+)
 class Auto(SearchParameters, CellParameters, LatticeParameters):
     """Index without a cell until the crystals agree on one, then with it.
 
@@ -84,7 +89,7 @@ class Auto(SearchParameters, CellParameters, LatticeParameters):
 
     def open(self, context: Context) -> RunningAuto:
         """Make the tables of the search without cell, and compile both."""
-        publish_method(context, "lattice,pairs")
+        publish_method(context, "lattice,pairs", self)
         same = {name: getattr(self, name) for name in ("multi", "retry", "check_peaks", "max_lattices")}
         free = FreeLattice(**same, lattice_file=self.lattice_file)
         self.given_lattice(context)

@@ -18,7 +18,7 @@ from stages.lattices.cell import Lattice
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import GivenLattice, IndexingMethods
+from stages.records.told import GivenLattice, IndexingMethods, IndexingStages
 
 METHOD = "lattice"
 
@@ -63,7 +63,9 @@ class RunningFreeLattice:
         return replace(crystals, is_other_lattice=True) if self._search.has_refused else crystals
 
 
-@stage("index/lattice", publishes=(IndexingMethods, GivenLattice), uses=(IndexingMethods,))
+@stage(
+    "index/lattice", publishes=(IndexingMethods, IndexingStages, GivenLattice), uses=(IndexingMethods, IndexingStages)
+)
 class FreeLattice(SearchParameters, LatticeParameters):
     """Find the lattice of one frame's peaks without knowing the cell, in some milliseconds.
 
@@ -135,6 +137,6 @@ class FreeLattice(SearchParameters, LatticeParameters):
 
     def open(self, context: Context) -> RunningFreeLattice:
         """Compile."""
-        publish_method(context, METHOD)
+        publish_method(context, METHOD, self)
         FreeSearch().compile()
         return RunningFreeLattice(self, self.given_lattice(context))

@@ -23,7 +23,7 @@ from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import IndexingMethods
+from stages.records.told import IndexingMethods, IndexingStages
 
 METHOD = "pairs"
 
@@ -133,7 +133,7 @@ class RunningPairs:
         return Crystal(real, self._cell.lattice, METHOD, det_shift_m=shift_m, limits=self._limits)
 
 
-@stage("index/pairs", publishes=(IndexingMethods, TargetCell), uses=(IndexingMethods,))
+@stage("index/pairs", publishes=(IndexingMethods, IndexingStages, TargetCell), uses=(IndexingMethods, IndexingStages))
 class Pairs(SearchParameters, CellParameters):
     """Find the orientation of a known unit cell in the peaks of one frame, in a fraction of a millisecond.
 
@@ -224,7 +224,7 @@ class Pairs(SearchParameters, CellParameters):
         """Read the cell, make its tables and compile."""
         target = read_cell(self.cell)
         context.publish(target)
-        publish_method(context, METHOD)
+        publish_method(context, METHOD, self)
         return self.for_cell(target.cell, context)
 
     def for_cell(self, cell: UnitCell, context: Context) -> RunningPairs:

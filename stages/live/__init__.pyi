@@ -1,4 +1,5 @@
 from .cells import Cells as Cells
 from .detector_shift import DetectorShift as DetectorShift
+from .diagnosis import Diagnosis as Diagnosis
 from .int_diag import IntDiag as IntDiag
 from .merge import Merge as Merge

@@ -5,6 +5,7 @@
 
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.diagnosis import Diagnosis
+from stages.records.displacement import Displacement
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom, Panel
 from stages.records.header import Header
 from stages.records.image import Before, Image
@@ -19,6 +20,7 @@ __all__ = [
     "Crystals",
     "DetGeom",
     "Diagnosis",
+    "Displacement",
     "Header",
     "Hit",
     "Image",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.records.displacement import Displacement
 from stages.records.image import Image
 
 HC_EV_ANGSTROM = 12398.419843320026
@@ -189,6 +190,16 @@ class DetGeom:
         if det_shift_m == (0.0, 0.0):
             return self
         return replace(self, origin_m=self.origin_m + np.array([*det_shift_m, 0.0]))
+
+    def displaced(self, move: Displacement) -> DetGeom:
+        """Return the geometry with the whole detector moved and turned, itself if it is not."""
+        if move.is_none:
+            return self
+        centre = np.array([0.0, 0.0, self.mean_clen_m])
+        turn = move.rotation.T
+        origin = (self.origin_m - centre) @ turn + centre + np.array([*move.shift_m, move.along_m])
+        key = None if self.static_key is None else (self.static_key, "displaced", move)
+        return replace(self, origin_m=origin, fs_m=self.fs_m @ turn, ss_m=self.ss_m @ turn, static_key=key)
 
     def lab_m(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
         """Laboratory position in metres, (n, 3), of points on panels (all arrays of length n)."""

@@ -7,6 +7,7 @@ The geometry file that frames are mapped with is told as a :class:`~stages.files
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from stages.lattices.cell import Lattice, UnitCell
 
@@ -36,6 +37,20 @@ class IndexingMethods:
 
     def __str__(self) -> str:
         return ",".join(self.names) or "none"
+
+
+@dataclass(frozen=True)
+class IndexingStages:
+    """The indexing stages so far, as they were set: who looks at many frames may open one and try it on another geometry.
+
+    Told by each index stage that searches, after those upstream of it.
+    """
+
+    stages: tuple[Any, ...] = ()
+
+    def and_then(self, stage: Any) -> IndexingStages:
+        """Return these stages and one that comes after them."""
+        return IndexingStages((*self.stages, stage))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ _AFTER = {
     "int_diag": ("integrate",),
     "cells": ("refine", "index"),
     "detector_shift": ("refine",),
+    "diagnosis": ("integrate", "refine", "index", "hit"),
 }
 """Roles that come after another than the one before them: the last node of the first of these roles that there is."""
 
@@ -228,6 +229,7 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
         yield "detector_shift", "live/detector_shift"
     if is_indexed and integrate != "integrate/predict_only" and given.take("int_diag") not in (None, "none"):
         yield "int_diag", "live/int_diag"
+    yield "diagnosis", "live/diagnosis"
     if given.take("live_merge"):
         if not is_indexed or integrate == "integrate/predict_only":
             raise UserError(

@@ -1,0 +1,1 @@
+"""What is wrong with an experiment, told from many of its frames: single ones cannot tell."""
