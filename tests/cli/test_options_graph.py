@@ -33,11 +33,13 @@ def test_the_default_graph_is_that_of_indexamajig() -> None:
         "integrate/rings",
         "sink/stream_file",
         "live/cells",
+        "live/diagnosis",
     ]
-    names = ("source", "decode", "geometry_map", "peaks", "hit", "index", "refine", "integrate", "sink", "cells")
-    assert graph.names == names
+    assert graph.names[:8] == ("source", "decode", "geometry_map", "peaks", "hit", "index", "refine", "integrate")
+    assert graph.names[8:] == ("sink", "cells", "diagnosis")
     assert graph.node("cells").after == ("refine",)
     assert graph.node("cells").stage.path is None
+    assert graph.node("diagnosis").after == ("integrate",)
     graph.check()
 
 
@@ -89,6 +91,7 @@ def test_without_image_data_nothing_reads_pixels(peaks: str | None) -> None:
         "integrate/predict_only",
         "sink/headers_only",
         "live/cells",
+        "live/diagnosis",
     ]
     graph.check()
 
@@ -102,7 +105,8 @@ def test_a_peak_search_without_image_data_is_refused(method: str) -> None:
 def test_no_indexing_leaves_refinement_and_integration_out(caplog: pytest.LogCaptureFixture) -> None:
     graph = graph_from_options({**BASE, "indexing": "none"})
 
-    assert graph.names == ("source", "decode", "geometry_map", "peaks", "hit", "index", "sink")
+    assert graph.names == ("source", "decode", "geometry_map", "peaks", "hit", "index", "sink", "diagnosis")
+    assert graph.node("diagnosis").after == ("index",)
     assert graph.node("index").stage.stage_name == "index/none"
     assert "--pdb has no effect" in caplog.text
     graph.check()
