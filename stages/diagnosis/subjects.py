@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from stages.diagnosis.place.subject import DetectorPlace
 from stages.diagnosis.subject import Subject
 
-SUBJECTS: tuple[Subject, ...] = ()
+SUBJECTS: tuple[Subject, ...] = (DetectorPlace(),)
 """In the order in which the report has them."""

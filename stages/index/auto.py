@@ -87,6 +87,10 @@ class Auto(SearchParameters, CellParameters, LatticeParameters):
     crystals in the same way, index again with the cell file that live/cells has left.
     """
 
+    def without_cell(self) -> FreeLattice:
+        """Return the stage that searches like this one before a cell is known."""
+        return FreeLattice(retry=self.retry, check_peaks=self.check_peaks, lattice_file=self.lattice_file)
+
     def open(self, context: Context) -> RunningAuto:
         """Make the tables of the search without cell, and compile both."""
         publish_method(context, "lattice,pairs", self)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lattices.cell import Lattice, UnitCell
+from stages.records.displacement import Displacement
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class IndexingMethods:
 class IndexingStages:
     """The indexing stages so far, as they were set: who looks at many frames may open one and try it on another geometry.
 
-    Told by each index stage that searches, after those upstream of it.
+    Told by each index stage that searches, after those upstream of it. Each has ``without_cell()``, which returns the
+    stage that searches like it and knows no cell.
     """
 
     stages: tuple[Any, ...] = ()
@@ -65,3 +67,22 @@ class AgreedCell:
     """The cell on which the crystals of a run agree; posted by live/cells each time it changes."""
 
     cell: UnitCell
+
+
+@dataclass(frozen=True)
+class DetectorMoved:
+    """Where the detector stands, as many frames together tell; posted by live/diagnosis each time it knows better.
+
+    Attributes
+    ----------
+    displacement
+        As seen from where the geometry file has it, whatever was posted before.
+    number
+        Counts what has been posted, from 1.
+    num_frames
+        How many frames, hits or crystals it rests on.
+    """
+
+    displacement: Displacement
+    number: int
+    num_frames: int

@@ -21,7 +21,8 @@ from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
 
 MOST_PEAKS = 150
-"""So many peaks of a crystal are kept, those that belong to it first."""
+"""So many peaks of a crystal are kept, from all resolutions alike. Which belong to it must not matter: those would be kept
+that lie where the geometry file has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def evidence_of(
 ) -> CrystalEvidence | None:
     """Return what a crystal has to say; None if fewer than three peaks belong to it.
 
-    Of too many peaks those are left out that belong to no reflection, and then the weaker ones.
+    Of too many peaks every second, third and so on is kept, as they follow each other in resolution.
 
     Parameters
     ----------
@@ -84,11 +85,15 @@ def evidence_of(
     pairs = pair_peaks(crystal.real_space_angstrom, crystal.lattice, crystal.det_shift_m, peaks, finder)
     if np.count_nonzero(pairs.paired) < FEWEST_PAIRS:
         return None
-    kept = np.lexsort((-peaks.intensity, ~pairs.paired))[:MOST_PEAKS]
+    lab_m = geom.lab_m(peaks.panel, peaks.fs, peaks.ss)
+    kept = np.arange(len(peaks))
+    if len(peaks) > MOST_PEAKS:
+        outwards = np.argsort(np.hypot(lab_m[:, 0], lab_m[:, 1]), kind="stable")
+        kept = outwards[np.linspace(0, len(peaks) - 1, MOST_PEAKS).round().astype(int)]
     hkl = np.where(pairs.paired[kept, None], pairs.hkl[kept], 0)
     shift = (move.shift_m[0] + crystal.det_shift_m[0], move.shift_m[1] + crystal.det_shift_m[1])
     return CrystalEvidence(
-        geom.lab_m(peaks.panel[kept], peaks.fs[kept], peaks.ss[kept]).astype(np.float32),
+        lab_m[kept].astype(np.float32),
         hkl.astype(np.int16),
         np.array(crystal.real_space_angstrom, np.float64),
         crystal.lattice,
