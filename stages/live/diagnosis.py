@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from pipeline import Context, Findings, Frame, Outcome, stage
+from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.subject import About, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
-from stages.records.told import IndexingStages
+from stages.files.geom.displaced import displacement_edits
+from stages.files.geom.edits import with_edits
+from stages.files.own_file import check_own, write_own
+from stages.records.displacement import NOT_DISPLACED, Displacement
+from stages.records.told import DetectorMoved, IndexingStages
 
-_FIRST_LOOK, _GROWTH = 25, 1.25
-"""Conclusions are drawn when so many frames have come, and whenever there are more by this factor."""
+MARK = "; corrected by streamajig"
+"""Begins the geometry files that are written here, and says that they may be overwritten."""
+
+_FIRST_LOOKS, _GROWTH = (1, 10, 25), 1.25
+"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor."""
+
+_NEWS_PX, _NEWS_ALONG, _NEWS_RAD = 0.2, 5e-4, 3e-4
+"""A displacement is posted again when it differs by more: in pixels, as a part of the distance, and as an angle."""
 
 Seen = tuple[Any, ...]
 """What each subject's look has to say of one frame."""
 
 
-@stage("live/diagnosis", uses=(Detector, TargetCell, IndexingStages))
+@stage("live/diagnosis", uses=(Detector, TargetCell, IndexingStages), posts=(DetectorMoved,))
 class Diagnosis:
     """Say what is wrong with the experiment: where the detector is, energy and units, pixels, rings, thresholds.
 
     Single frames cannot tell; hundreds together can. Each finding is a sentence that says what, by how much, how sure, and what
     to do: in the log when it is found, in a few words on the progress line while it holds, in the report, in JSON. Nothing is
-    said that the frames do not carry.
+    said that the frames do not carry. Conclusions are drawn after 1, 10 and 25 frames, and whenever there are a quarter more.
+
+    **The detector.** All crystals share one place of the detector: shift, distance and tilt are fitted to the peaks of all
+    of them, with the errors that follow from how crystals differ. Where fewer than 30 % of the hits are indexed, up to 30
+    of them in each replica are searched without a cell; that does not care for the distance, and the true shift is the one
+    on which all agree.
+
+    What should change in the geometry file is written to `corrected`: the user's file with as few lines changed as
+    possible, each with a comment. With `follow` the displacement stands on the run's noticeboard, and
+    ``geometry_map/follow_detector`` moves the geometry of the frames that follow.
 
     The node comes after the last one that changes crystals, beside the stream's sink (``after:``).
     """
 
+    corrected: Path | None = Field(
+        default=None, description="Write the geometry file with all corrections there, if there are any."
+    )
+    follow: bool = Field(
+        default=False, description="Let the run go on with the detector where it was found (--follow-detector)."
+    )
     in_order: bool = Field(
         default=True, description="Take frames in the order of their serials: the same in every run."
     )
@@ -47,7 +76,9 @@ class Diagnosis:
     def open_writer(self, context: Context) -> DiagnosisWriter:
         """Return what draws the conclusions."""
         about = _about(context)
-        return DiagnosisWriter({subject.name: subject.watch(about) for subject in SUBJECTS}, context)
+        if self.corrected is not None:
+            check_own(self.corrected, MARK, "the corrected geometry")
+        return DiagnosisWriter({subject.name: subject.watch(about) for subject in SUBJECTS}, about, self)
 
 
 def _about(context: Context) -> About:
@@ -76,12 +107,16 @@ class RunningDiagnosis:
 class DiagnosisWriter:
     """Gathers what frames have to say, and says what follows when it is new."""
 
-    def __init__(self, watches: Mapping[str, Watch], context: Context) -> None:
+    def __init__(self, watches: Mapping[str, Watch], about: About, stage: Diagnosis) -> None:
         self._watches = watches
-        self._log = context.log
+        self._stage = stage
+        self._detector = about.detector
+        self._log = about.context.log
+        self._board = about.context.board
         self._num_frames = 0
-        self._next_look = _FIRST_LOOK
+        self._looks = list(_FIRST_LOOKS)
         self._known: dict[str, Finding] = {}
+        self._posted: DetectorMoved | None = None
 
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
@@ -89,8 +124,8 @@ class DiagnosisWriter:
         for watch, seen in zip(self._watches.values(), encoded, strict=True):
             if seen is not None:
                 watch.take(seen)
-        if self._num_frames >= self._next_look:
-            self._next_look = max(self._num_frames + 1, int(_GROWTH * self._num_frames))
+        if self._num_frames >= self._looks[0]:
+            self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
             self._learn([finding for watch in self._watches.values() for finding in watch.findings()])
 
     def status(self) -> str:
@@ -98,13 +133,23 @@ class DiagnosisWriter:
         return ", ".join(finding.brief for finding in self._known.values() if finding.is_wrong)
 
     def findings(self) -> Findings:
-        """The whole account."""
+        """The whole account; the corrected geometry file is written here."""
         found = [finding for watch in self._watches.values() for finding in watch.conclude()]
         self._learn(found)
         lines = [finding.text for finding in found] or [f"nothing wrong was seen in {self._num_frames} frames"]
+        if self._posted is not None:
+            lines.append(
+                "the run has followed the detector: the last frames were processed with it moved by "
+                f"{self._posted.displacement}"
+            )
+        written = self._write_corrected(found)
+        if written:
+            lines.append(written)
         figures = {
             "frames": self._num_frames,
             "findings": [_figures(finding) for finding in found],
+            "followed": None if self._posted is None else str(self._posted.displacement),
+            "corrected": str(self._stage.corrected) if written else None,
             **{name: watch.figures() for name, watch in self._watches.items()},
         }
         return Findings("\n".join(lines), figures)
@@ -115,15 +160,58 @@ class DiagnosisWriter:
             watch.close()
 
     def _learn(self, found: Sequence[Finding]) -> None:
-        """Say what is new, and what holds no longer."""
+        """Say what is new, and what holds no longer; let the run follow the detector."""
         now = {finding.key: finding for finding in found}
+        when = f"{time.strftime('%H:%M:%S')}, {self._num_frames} frames"
         for key, finding in now.items():
             if key not in self._known:
-                self._log.log(30 if finding.is_wrong else 20, "%s", finding.text)
+                self._log.log(logging.WARNING if finding.is_wrong else logging.INFO, "%s: %s", when, finding.text)
         for key, finding in self._known.items():
             if key not in now and finding.is_wrong:
-                self._log.info("no longer: %s", finding.brief)
+                self._log.info("%s: no longer: %s", when, finding.brief)
         self._known = now
+        if self._stage.follow:
+            self._follow(now.values())
+
+    def _follow(self, found: Any) -> None:
+        moved = next((finding for finding in found if finding.displacement is not None), None)
+        before = NOT_DISPLACED if self._posted is None else self._posted.displacement
+        if moved is None or not _is_news(moved, before):
+            return
+        number = 1 if self._posted is None else self._posted.number + 1
+        self._posted = DetectorMoved(moved.displacement, number, moved.num_frames)
+        self._board.post(self._posted)
+
+    def _write_corrected(self, found: Sequence[Finding]) -> str:
+        """Write the geometry file with all corrections; return what the report says of it."""
+        detector, path = self._detector, self._stage.corrected
+        if detector is None or path is None:
+            return ""
+        edits = [edit for finding in found for edit in finding.edits]
+        for finding in found:
+            if finding.displacement is not None:
+                edits += displacement_edits(detector, finding.displacement, f"{finding.num_frames} crystals tell")
+        if not edits:
+            return ""
+        text = with_edits(detector.text, edits, (f"{MARK[2:]}: {len(edits)} changes",))
+        try:
+            write_own(path, text, "the corrected geometry")
+        except UserError as error:  # the stream and the report matter more
+            self._log.error("%s", error)
+            return ""
+        return f"the geometry file with these corrections is {path}"
+
+
+def _is_news(finding: Finding, before: Displacement) -> bool:
+    """Whether a displacement differs from the one that was posted by what matters."""
+    now = finding.displacement
+    assert now is not None
+    pixel_m, clen_m = finding.figures["pixel_m"], finding.figures["clen_m"]
+    shift, tilt = (
+        np.abs(np.subtract(a, b)).max() for a, b in ((now.shift_m, before.shift_m), (now.tilt_rad, before.tilt_rad))
+    )
+    along = abs(now.along_m - before.along_m)
+    return bool(shift > _NEWS_PX * pixel_m or along > _NEWS_ALONG * clen_m or tilt > _NEWS_RAD)
 
 
 def _figures(finding: Finding) -> dict[str, Any]:

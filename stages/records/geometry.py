@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
-from stages.records.displacement import Displacement
+from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.image import Image
 
 HC_EV_ANGSTROM = 12398.419843320026
@@ -169,7 +169,7 @@ class DetGeom:
     peak_list: str = ""
     static_key: Any = field(default=None, repr=False)
     static_bad: tuple[NDArray[np.uint8], ...] = field(default=(), repr=False)
-    displacement: Displacement = field(default=Displacement(), repr=False)
+    displacement: Displacement = field(default=NOT_DISPLACED, repr=False)
     base: DetGeom | None = field(default=None, repr=False)
 
     @property

@@ -203,6 +203,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     yield "source", _source(given)
     yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
     yield "geometry_map", "geometry_map/map_panels"
+    if given.take("follow_detector"):
+        yield "follow", "geometry_map/follow_detector"
     if "highres" in given:
         yield "resolution", "geometry_map/limit_resolution"
     filters = () if no_image else tuple(_filters(given, peaks))
@@ -214,6 +216,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
             yield "validate", "peaks/validate"
     if filters:
         yield "restore", "peaks/restore"
+    if given.take("exclude_rings"):
+        yield "rings", "peaks/rings"
     yield "hit", "peaks/hit"
     for n, (method, stage_name) in enumerate(methods):
         yield f"index_{method}" if n else "index", stage_name
@@ -421,6 +425,7 @@ def _parameters(
                 given.effective.add("pdb")
     if "cells" in stages and ("pdb" not in given or is_lattice_alone):
         parameters["cells"].setdefault("path", Path(given.values["output"]).with_suffix(".cell"))
+    parameters["diagnosis"].setdefault("corrected", Path(given.values["output"]).with_suffix(".corrected.geom"))
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
     return parameters, origins

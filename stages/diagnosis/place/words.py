@@ -55,7 +55,7 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
     if move.along_m and place.may_be_energy:
         energy = 100.0 * (fit.clen_m / (fit.clen_m + move.along_m) - 1.0)
         text += f"; a photon energy that is {energy:+.1f} % off would look the same"
-    text += ": take the corrected geometry file, or --follow-detector"
+    text += " (the corrected geometry file has it; --follow-detector goes on with it)"
     yield Finding(
         "detector",
         text,
@@ -73,8 +73,9 @@ def _energy(place: Place) -> Iterator[Finding]:
     how = "longer" if percent > 0 else "shorter"
     yield Finding(
         "energy",
-        f"THE PHOTON ENERGY IS OFF: at the angles at which {place.fit.num_crystals} crystals diffract all axes are {abs(percent):.2f} "
-        f"+- {error:.2f} % {how} than given: multiply photon_energy by {place.factor:.4f}, or take another cell",
+        f"THE PHOTON ENERGY IS OFF: at the angles at which {place.fit.num_crystals} crystals diffract all axes are "
+        f"{abs(percent):.2f} +- {error:.2f} % {how} than given: multiply photon_energy by {place.factor:.4f}, or take "
+        "another cell",
         f"ENERGY OFF {percent:+.1f} %",
         place.fit.num_crystals,
         figures={"factor": place.factor, "factor_error": place.factor_error},
