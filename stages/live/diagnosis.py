@@ -81,17 +81,23 @@ class DiagnosisWriter:
         self._log = context.log
         self._num_frames = 0
         self._next_look = _FIRST_LOOK
+        self._found: dict[str, Sequence[Finding]] = dict.fromkeys(watches, ())
         self._known: dict[str, Finding] = {}
 
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
         self._num_frames += 1
-        for watch, seen in zip(self._watches.values(), encoded, strict=True):
-            if seen is not None:
-                watch.take(seen)
+        asked = [
+            name
+            for (name, watch), seen in zip(self._watches.items(), encoded, strict=True)
+            if seen is not None and watch.take(seen)
+        ]
         if self._num_frames >= self._next_look:
             self._next_look = max(self._num_frames + 1, int(_GROWTH * self._num_frames))
-            self._learn([finding for watch in self._watches.values() for finding in watch.findings()])
+            asked = list(self._watches)
+        if asked:
+            self._found.update({name: self._watches[name].findings() for name in asked})
+            self._learn([finding for found in self._found.values() for finding in found])
 
     def status(self) -> str:
         """What is wrong, in a few words."""
