@@ -26,8 +26,8 @@ from stages.records.told import DetectorMoved, IndexingStages
 MARK = "; corrected by streamajig"
 """Begins the geometry files that are written here, and says that they may be overwritten."""
 
-_FIRST_LOOKS, _GROWTH = (1, 10, 25), 1.25
-"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor."""
+_FIRST_LOOKS, _GROWTH = (10, 25), 1.25
+"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor; besides when a watch asks."""
 
 _NEWS_PX, _NEWS_ALONG, _NEWS_RAD = 0.2, 5e-4, 3e-4
 """A displacement is posted again when it differs by more: in pixels, as a part of the distance, and as an angle."""
@@ -42,7 +42,7 @@ class Diagnosis:
 
     Single frames cannot tell; hundreds together can. Each finding is a sentence that says what, by how much, how sure, and what
     to do: in the log when it is found, in a few words on the progress line while it holds, in the report, in JSON. Nothing is
-    said that the frames do not carry. Conclusions are drawn after 1, 10 and 25 frames, and whenever there are a quarter more.
+    said that the frames do not carry. Conclusions are drawn after 10 and 25 frames, and whenever there are a quarter more.
 
     **The detector.** All crystals share one place of the detector: shift, distance and tilt are fitted to the peaks of all
     of them, with the errors that follow from how crystals differ. Where fewer than 30 % of the hits are indexed, up to 30
@@ -115,18 +115,24 @@ class DiagnosisWriter:
         self._board = about.context.board
         self._num_frames = 0
         self._looks = list(_FIRST_LOOKS)
+        self._found: dict[str, Sequence[Finding]] = dict.fromkeys(watches, ())
         self._known: dict[str, Finding] = {}
         self._posted: DetectorMoved | None = None
 
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
         self._num_frames += 1
-        for watch, seen in zip(self._watches.values(), encoded, strict=True):
-            if seen is not None:
-                watch.take(seen)
+        asked = [
+            name
+            for (name, watch), seen in zip(self._watches.items(), encoded, strict=True)
+            if seen is not None and watch.take(seen)
+        ]
         if self._num_frames >= self._looks[0]:
             self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
-            self._learn([finding for watch in self._watches.values() for finding in watch.findings()])
+            asked = list(self._watches)
+        if asked:
+            self._found.update({name: self._watches[name].findings() for name in asked})
+            self._learn([finding for found in self._found.values() for finding in found])
 
     def status(self) -> str:
         """What is wrong, in a few words."""
