@@ -24,6 +24,10 @@ _FEWEST_FRAMES, _LEAST_SHARE = 5, 0.05
 """Rings in fewer frames, or in a smaller part of those with peaks, are said of none."""
 _STEP, _LEAST_PER_ANGSTROM, _MOST_PER_ANGSTROM = 0.006, 0.01, 2.0
 """Bins of 1/d are by this part wider than high, from and to these 1/d."""
+_HALF = 3
+"""Bins to either side that are the same ring's."""
+_TOO_MANY = 1000
+"""Frames of more peaks are full of noise, which is denser where the background is brighter, on rings."""
 _ALIKE = 0.012
 """Rings are ice's if their spacings are its within this part."""
 _FACTORS = np.linspace(0.94, 1.06, 121)
@@ -71,7 +75,7 @@ class RingsLook:
     def __call__(self, frame: Frame) -> RingsSeen | None:
         """Return the peaks on rings; None of a frame without peaks, or that is not looked at."""
         peaks, geom = frame.get(PeakList), frame.get(DetGeom)
-        if peaks is None or geom is None or not len(peaks):
+        if peaks is None or geom is None or not 0 < len(peaks) <= _TOO_MANY:
             return None
         self._num += 1
         if self._num > _FIRST and self._num % _EVERY:
@@ -135,7 +139,7 @@ class RingsWatch:
         while len(rings) < _MOST_RINGS:
             three = np.convolve(peaks, np.ones(3), "same")
             at = int(np.argmax(three))
-            window = slice(max(0, at - 1), at + 2)
+            window = slice(max(0, at - _HALF), at + _HALF + 1)
             num, frames = float(peaks[window].sum()), int(self._frames[window].max())
             if num <= 0:
                 break

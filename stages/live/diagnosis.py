@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ MARK = "; corrected by streamajig"
 """Begins the geometry files that are written here, and says that they may be overwritten."""
 
 _FIRST_LOOKS, _GROWTH = (10, 25), 1.25
-"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor; besides when a watch asks."""
+"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks."""
 
 _NEWS_PX, _NEWS_ALONG, _NEWS_RAD = 0.2, 5e-4, 3e-4
 """A displacement is posted again when it differs by more: in pixels, as a part of the distance, and as an angle."""
@@ -131,7 +131,7 @@ class DiagnosisWriter:
             self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
             asked = list(self._watches)
         if asked:
-            self._found.update({name: self._watches[name].findings() for name in asked})
+            self._found.update({name: self._asked(name, self._watches[name].findings) for name in asked})
             self._learn([finding for found in self._found.values() for finding in found])
 
     def status(self) -> str:
@@ -140,7 +140,7 @@ class DiagnosisWriter:
 
     def findings(self) -> Findings:
         """The whole account; the corrected geometry file is written here."""
-        found = [finding for watch in self._watches.values() for finding in watch.conclude()]
+        found = [finding for name, watch in self._watches.items() for finding in self._asked(name, watch.conclude)]
         self._learn(found)
         lines = [finding.text for finding in found] or [f"nothing wrong was seen in {self._num_frames} frames"]
         if self._posted is not None:
@@ -165,13 +165,22 @@ class DiagnosisWriter:
         for watch in self._watches.values():
             watch.close()
 
+    def _asked(self, name: str, ask: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
+        """Ask a watch what it has found. An error of ours in one must not end a run, or keep the others from being asked."""
+        try:
+            return ask()
+        except Exception:
+            self._log.exception("the diagnosis of %s failed; this is an error of streamajig", name)
+            return ()
+
     def _learn(self, found: Sequence[Finding]) -> None:
         """Say what is new, and what holds no longer; let the run follow the detector."""
         now = {finding.key: finding for finding in found}
         when = f"{time.strftime('%H:%M:%S')}, {self._num_frames} frames"
         for key, finding in now.items():
             if key not in self._known:
-                self._log.log(logging.WARNING if finding.is_wrong else logging.INFO, "%s: %s", when, finding.text)
+                level = logging.WARNING if finding.is_wrong else logging.INFO
+                self._log.log(level, "%s: %s", when, finding.text, extra={"finding": key})
         for key, finding in self._known.items():
             if key not in now and finding.is_wrong:
                 self._log.info("%s: no longer: %s", when, finding.brief)

@@ -161,11 +161,11 @@ MISTAKES: dict[str, Mistake] = {
         move=Displacement((6 * PIXEL_M, -5 * PIXEL_M), 3.6e-3, (4e-3, 4e-3)),
         options={"pdb": None},
     ),
-    "keV": Mistake("keV where eV is meant", "photon_energy", {"beam_energy eV": "9.5"}),
-    "eV": Mistake("eV where keV is meant", "photon_energy", {"beam_energy eV": "beam_energy keV"}),
+    "keV": Mistake("keV where eV is meant", "energy_unit", {"beam_energy eV": "9.5"}),
+    "eV": Mistake("eV where keV is meant", "energy_unit", {"beam_energy eV": "beam_energy keV"}),
     "energy": Mistake("the energy is 3 % off", "energy", {"beam_energy eV": "9215 eV"}),
-    "metres": Mistake("metres where mm are meant", "distance", {"detector_distance mm": "detector_distance m"}),
-    "millimetres": Mistake("mm where metres are meant", "distance", {"detector_distance mm": "0.09 mm"}),
+    "metres": Mistake("metres where mm are meant", "distance_unit", {"detector_distance mm": "detector_distance m"}),
+    "millimetres": Mistake("mm where metres are meant", "distance_unit", {"detector_distance mm": "0.09 mm"}),
     "res": Mistake("the size of a pixel where res is meant", "pixel_size", {f"res = {RES_PER_M}": "res = 172e-6"}),
     "gaps -1": Mistake("gaps of -1 that nobody masks", "gaps_-1", spoil=gap(-1), searches=True),
     "gaps 65535": Mistake(
@@ -268,14 +268,14 @@ class _Said(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.lines: list[str] = []
+        self.lines: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "streamajig.diagnosis":
-            self.lines.append(record.getMessage())
+            self.lines.append((getattr(record, "finding", ""), record.getMessage()))
 
 
-def made(name: str, frames: int, seed: int) -> tuple[Report, list[str]]:
+def made(name: str, frames: int, seed: int) -> tuple[Report, list[tuple[str, str]]]:
     """Make a run; return its report, and what the diagnosis has logged."""
     said = _Said()
     logger = logging.getLogger("streamajig.diagnosis")
@@ -313,9 +313,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         key = MISTAKES[name].key
         found = {one["key"]: one["text"] for one in report.findings["diagnosis"].figures["findings"]}
         when = "never"
-        for line in lines:
-            stamp = re.match(r"[\d:]+, (\d+) frames: (.*)", line)
-            if key in found and stamp is not None and stamp[2][:12] == found[key][:12]:
+        for of_key, line in lines:
+            stamp = re.match(r"[\d:]+, (\d+) frames: ", line)
+            if of_key == key and stamp is not None:
                 when = stamp[1]
                 break
         besides = ", ".join(other for other in found if other != key)

@@ -43,6 +43,8 @@ _SMALL_STEP = 1e-2
 """A step of less than so many standard errors is the last one."""
 _CUT = 3.5
 """Deviations of more than so many spreads are another lattice's, or noise."""
+_CUTS = 3
+"""So often is that asked: among many spurious peaks the spread is too large at first."""
 _LEAST_PX, _LEAST_ERROR = 0.05, 1e-5
 """Spreads are not smaller than that, in pixels and 1/Angstrom."""
 _FEW = 10
@@ -223,9 +225,10 @@ class _State:
         error = length - k
         if np.count_nonzero(near) < _FEWEST_PEAKS:
             return None
-        spread = max(_LEAST_PX, 1.4826 * float(np.median(np.abs(off[near]))))
-        width = max(_LEAST_ERROR, 1.4826 * float(np.median(np.abs(error[near]))))
-        near &= (np.abs(off).max(axis=2) < _CUT * spread) & (np.abs(error) < _CUT * width)
+        for _ in range(_CUTS):
+            spread = max(_LEAST_PX, 1.4826 * float(np.median(np.abs(off[near]))))
+            width = max(_LEAST_ERROR, 1.4826 * float(np.median(np.abs(error[near]))))
+            near &= (np.abs(off).max(axis=2) < _CUT * spread) & (np.abs(error) < _CUT * width)
         counts = near.sum(axis=1) >= _FEWEST_PEAKS
         if not counts.any():
             return None

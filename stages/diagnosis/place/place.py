@@ -28,9 +28,9 @@ _SHARE_THAT_FITS = 0.4
 _WORST_PX = 2.0
 """Peaks that scatter more than that about their places were not understood."""
 
-SURE = 4.0
+SURE = 5.0
 """Standard errors from which on something is said to be."""
-LEAST_SHIFT_PX, LEAST_ALONG, LEAST_TILT_RAD = 0.4, 0.0015, 8e-4
+LEAST_SHIFT_PX, LEAST_ALONG, LEAST_TILT_RAD = 0.4, 0.0015, 1e-3
 """What is less is of no matter, however sure: in pixels, as a part of the distance, and as an angle."""
 _UNKNOWN_ALONG = 0.03
 """A distance that is not known better than to this part cannot be told."""
@@ -66,16 +66,21 @@ class Place:
     num_asked: int
 
     @property
+    def best(self) -> Fitted:
+        """The fit that is right: where the energy is off the given cell must not be held."""
+        return self.free if self.free is not None and self.is_energy else self.fit
+
+    @property
     def is_shifted(self) -> bool:
         """Whether the detector is off across the beam, and it matters."""
-        x, y = self.fit.values[:2]
+        x, y = self.best.values[:2]
         size, error = math.hypot(x, y), self.shift_error_m
         return size > SURE * error and size > LEAST_SHIFT_PX * self.fit.pixel_m
 
     @property
     def shift_error_m(self) -> float:
         """Of either component, the larger one."""
-        return float(self.fit.errors[:2].max())
+        return float(self.best.errors[:2].max())
 
     @property
     def is_along(self) -> bool:
@@ -93,7 +98,7 @@ class Place:
         """Whether the detector is turned, and it matters."""
         return any(
             abs(angle) > SURE * error and abs(angle) > LEAST_TILT_RAD
-            for angle, error in zip(self.fit.values[3:], self.fit.errors[3:], strict=True)
+            for angle, error in zip(self.best.values[3:], self.best.errors[3:], strict=True)
         )
 
     @property
@@ -121,9 +126,9 @@ class Place:
     @property
     def correction(self) -> Displacement:
         """What of the displacement is certain, and matters; none of what cannot be told, or is the energy's."""
-        x, y, along, about_x, about_y = (float(value) for value in self.fit.values)
+        x, y, along, about_x, about_y = (float(value) for value in self.best.values)
         return Displacement(
-            (x, y) if self.is_shifted or self.is_along or self.is_tilted else (0.0, 0.0),
+            (x, y) if self.is_shifted else (0.0, 0.0),
             along if self.is_along and not self.is_energy else 0.0,
             (about_x, about_y) if self.is_tilted else (0.0, 0.0),
         )
@@ -132,7 +137,7 @@ class Place:
         """Return it for JSON."""
         units = ("shift_x_m", "shift_y_m", "along_m", "tilt_x_rad", "tilt_y_rad")
         figures: dict[str, Any] = {}
-        for name, value, error in zip(units, self.fit.values, self.fit.errors, strict=True):
+        for name, value, error in zip(units, self.best.values, self.best.errors, strict=True):
             stem, unit = name.rsplit("_", 1)
             figures[name], figures[f"{stem}_error_{unit}"] = float(value), float(error)
         return {

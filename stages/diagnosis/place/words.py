@@ -25,7 +25,7 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
     move = place.correction
     if move.is_none:
         return
-    fit = place.fit
+    fit = place.best
     parts, briefs = [], []
     if place.is_shifted:
         pixels = math.hypot(*move.shift_m) / fit.pixel_m
