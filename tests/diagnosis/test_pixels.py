@@ -10,9 +10,11 @@ import pytest
 
 from pipeline import Context, Frame
 from stages.diagnosis.pixels import Pixels
+from stages.diagnosis.pixels.subject import EVERY_BRIGHT, EVERY_PROBE
 from stages.diagnosis.subject import About
 from stages.files.geom.detector import Detector
 from stages.records import Crystal, Crystals, Hit, Image, PeakList
+from stages.records.header import Header
 from stages.records.told import IndexingStages
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
@@ -27,7 +29,8 @@ INTEGRATING = {
 def exposures(seed=5, **settings):
     chosen = Settings(seed=seed, **settings)
     simulation = Apparatus.make(chosen, size="400x360", res=2000.0).simulation
-    return simulation.geom, [simulation.frame(n) for n in range(FRAMES)]
+    looked_at = [n % EVERY_PROBE[0] == 0 or n % EVERY_BRIGHT[0] == 0 for n in range(FRAMES)]
+    return simulation.geom, [simulation.frame(n, pixels=looked_at[n]) for n in range(FRAMES)]
 
 
 def diagnosed(geom, frames, change=lambda pixels, n: pixels, peaks=None, pixels=True, crystals=False):
@@ -39,7 +42,7 @@ def diagnosed(geom, frames, change=lambda pixels, n: pixels, peaks=None, pixels=
         values = [geom, found, Hit(frame.truth.hit, len(found))]
         if crystals:
             values.append(Crystals((Crystal(np.eye(3)),)))
-        if pixels:
+        if pixels and frame.arrays:  # pixels that nobody looks at are not simulated
             changed = change(frame.arrays["detector_data"].copy(), n)
             values.append(Image.of(detector_data=changed))
         seen = look(Frame(n).with_values(*values))
@@ -173,3 +176,20 @@ def test_a_beam_whose_intensity_changes_raises_no_alarm():
         return rng.binomial(np.clip(pixels, 0, None), factor[n]).astype(np.int32)
 
     assert diagnosed(geom, frames, change) == {}
+
+
+def test_pixels_that_are_not_finite_and_small_panels_do_no_harm():
+    geom, frames = exposures()
+
+    def change(pixels, n):
+        pixels = pixels.astype(np.float32)
+        pixels[:, 30:40], pixels[7] = np.nan, np.inf
+        return pixels
+
+    assert diagnosed(geom, frames, change) == {}
+    text = (
+        "photon_energy = 9500 eV\nclen = 0.1 m\nadu_per_photon = 1\nres = 2000\ndata = detector_data\np/min_fs = 0\n"
+        "p/max_fs = 3\np/min_ss = 0\np/max_ss = 2\np/corner_x = 0\np/corner_y = 0\np/fs = x\np/ss = y\n"
+    )
+    small = Detector.parse(text).geom_for(Header({}))
+    assert diagnosed(small, frames, peaks=lambda peaks, n: PeakList.make([], [], [], [])) == {}

@@ -82,7 +82,9 @@ def _sharp(
     if view.dtype.kind in "iu" and limit > np.iinfo(view.dtype.name).max:
         limit = np.iinfo(view.dtype.name).max
     # a threshold of the pixels' own type, so that they are compared as they are
-    ss, fs = np.nonzero(np.greater(view, view.dtype.type(limit)))
+    # flat indices of a contiguous array are found several times faster than pairs of them
+    above = np.flatnonzero(np.ascontiguousarray(np.greater(view, view.dtype.type(limit))))
+    ss, fs = np.divmod(above, view.shape[1])
     good = bad[ss, fs] == 0
     ss, fs = ss[good].astype(np.int64), fs[good].astype(np.int64)
     value = view[ss, fs].astype(np.float64)

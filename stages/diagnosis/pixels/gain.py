@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.pixels.probe import HEIGHT, WIDTH, Probe
+from stages.diagnosis.pixels.probe import HEIGHT, WIDTH, Probe, stacked
 from stages.files.geom.edits import Edit
 
 FEWEST_FRAMES, FEWEST_WINDOWS = 8, 200
@@ -27,6 +27,8 @@ SIGMAS = 5.0
 """A slope is known, and contradicts, by so many of its errors."""
 TOO_NOISY, TOO_QUIET = 1.5, 2.5
 """By which factor the noise must exceed, or fall short of, what is given: spread charge beyond adjacent pixels hides noise."""
+STEADY = 0.4
+"""In standard deviations; what 32 frames of noise keep to in 19 of 20 windows."""
 _NEAR, _FAR = 1, range(4, 7)
 
 
@@ -59,9 +61,10 @@ def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
     """Return ADU per photon and its error; None where the background does not tell."""
     if len(probes) < FEWEST_FRAMES:
         return None
-    stack = np.stack([probe.pixels for probe in probes]).astype(np.float64)
-    good = ~np.any([probe.bad for probe in probes], axis=0).any(axis=1) & np.isfinite(stack).all(axis=(0, 2))
+    stack, good_pixels = stacked(probes)
+    good = good_pixels.all(axis=1)
     good &= (stack.max(axis=0) > stack.min(axis=0)).mean(axis=1) > 0.5  # neither dead nor a gap
+    good &= _is_steady(stack.sum(axis=2))
     if good.sum() < FEWEST_WINDOWS:
         return None
     stack = stack[:, good]
@@ -77,6 +80,14 @@ def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
     if not (error > 0).all():
         return None
     return _slope(x, y, error)
+
+
+def _is_steady(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a window's sums (frames, W) scatter about a mean; a few Bragg spots raise it above the median."""
+    median = np.median(sums, axis=0)
+    sigma = 1.4826 * np.median(np.abs(sums - median), axis=0)
+    steady: NDArray[np.bool_] = sums.mean(axis=0) - median < STEADY * sigma
+    return steady
 
 
 def _slope(x: NDArray[Any], y: NDArray[Any], error: NDArray[Any]) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.pixels.probe import Probe
+from stages.diagnosis.pixels.probe import Probe, stacked
 from stages.files.geom.edits import Edit
 
 RARE = 1e-3
@@ -28,8 +28,7 @@ MOST_EDITS = 3
 
 def gap_findings(probes: Sequence[Probe]) -> list[Finding]:
     """Return what is known of pixels that never change."""
-    stack = np.stack([probe.pixels for probe in probes]).astype(np.float64)
-    good = ~np.any([probe.bad for probe in probes], axis=0) & np.isfinite(stack).all(axis=0)
+    stack, good = stacked(probes)
     still = good & (stack.max(axis=0) == stack.min(axis=0))
     active = stack[:, good & ~still]
     if active.shape[1] < FEWEST_ACTIVE:

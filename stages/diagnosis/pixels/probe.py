@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from stages.records.image import Image
 
 HEIGHT, WIDTH = 4, 8
 """Of a window, pixels."""
-WINDOWS = 1500
+WINDOWS = 800
 """About so many."""
 
 
@@ -40,6 +41,15 @@ class Probe:
     total: int
     is_hit: bool
     adu_per_photon: float
+
+
+def stacked(probes: Sequence[Probe]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the pixels of all frames, float64 (frames, W, n), and which of them, (W, n), are good and finite in all."""
+    stack = np.stack([probe.pixels for probe in probes]).astype(np.float64)
+    finite = np.isfinite(stack)
+    good: NDArray[np.bool_] = ~np.any([probe.bad for probe in probes], axis=0) & finite.all(axis=0)
+    stack[~finite] = 0.0
+    return stack, good
 
 
 class Prober:

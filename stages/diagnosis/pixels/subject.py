@@ -20,9 +20,9 @@ from stages.records.peaklist import Hit, PeakList
 
 FIRST_FRAMES = 96
 """Of so many frames at the beginning more are looked at, so that mistakes are named within the first hundred."""
-EVERY_PROBE, EVERY_BRIGHT, EVERY_PEAKS = (2, 64), (8, 512), (2, 16)
+EVERY_PROBE, EVERY_BRIGHT, EVERY_PEAKS = (3, 96), (10, 640), (2, 16)
 """One frame in so many, at the beginning and afterwards: windows (0.3 ms), all pixels (some ms), peaks (0.05 ms)."""
-FEWEST_PROBES, MOST_PROBES = 12, 48
+FEWEST_PROBES, MOST_PROBES = 8, 32
 """Windows are judged when there are so many frames of them; the latest are kept."""
 
 
@@ -77,14 +77,15 @@ class WatchPixels:
     def __init__(self, regions: frozenset[str]) -> None:
         self._probes: deque[Probe] = deque(maxlen=MOST_PROBES)
         self._num_probes = 0
+        self._judged = 0
         self._next_judgement = FEWEST_PROBES
         self._of_windows: list[Finding] = []
         self._figures: dict[str, Any] = {}
         self._hot = Hot(regions)
         self._peaks = Peaks()
 
-    def take(self, seen: Seen) -> None:
-        """Keep a frame's sample."""
+    def take(self, seen: Seen) -> bool:
+        """Keep a frame's sample; when the first of them are together, that is worth a look."""
         probe, bright, at_peaks = seen
         if probe is not None:
             if self._probes and probe.pixels.shape != self._probes[-1].pixels.shape:
@@ -95,17 +96,17 @@ class WatchPixels:
             self._hot.take(bright)
         if at_peaks is not None:
             self._peaks.take(at_peaks)
+        return probe is not None and self._num_probes == MOST_PROBES
 
     def findings(self) -> Sequence[Finding]:
-        """Return what is known; windows are judged anew when there are twice as many, or so many others."""
+        """Return what is known; windows are judged when they are enough, and when all have been replaced."""
         if self._num_probes >= self._next_judgement:
-            self._next_judgement = self._num_probes + min(self._num_probes, MOST_PROBES)
             self._judge_windows()
         return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
 
     def conclude(self) -> Sequence[Finding]:
         """Return what is known, with all windows."""
-        if len(self._probes) >= FEWEST_PROBES:
+        if len(self._probes) >= FEWEST_PROBES and self._num_probes > self._judged:
             self._judge_windows()
         return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
 
@@ -117,6 +118,8 @@ class WatchPixels:
         """Nothing is held."""
 
     def _judge_windows(self) -> None:
+        self._judged = self._num_probes
+        self._next_judgement = MOST_PROBES * (1 + self._num_probes // MOST_PROBES)
         probes = list(self._probes)
         gain, self._figures = gain_finding(probes)
         self._of_windows = [*gap_findings(probes), *([gain] if gain else [])]
