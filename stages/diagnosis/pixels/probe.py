@@ -1,0 +1,82 @@
+"""Small windows of pixels, spread over the detector, the same in all frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.records.geometry import DetGeom
+from stages.records.image import Image
+
+HEIGHT, WIDTH = 4, 8
+"""Of a window, pixels."""
+WINDOWS = 800
+"""About so many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The windows of one frame.
+
+    Attributes
+    ----------
+    pixels
+        (W, HEIGHT * WIDTH) in the type of the frame's arrays, rows of a window one after the other.
+    bad
+        uint8 of that shape, 1 where the geometry masks a pixel.
+    total
+        How many pixels the detector has.
+    is_hit
+        Whether the frame is a hit.
+    adu_per_photon
+        As the geometry has it; NaN where its panels differ.
+    """
+
+    pixels: NDArray[Any]
+    bad: NDArray[np.uint8]
+    total: int
+    is_hit: bool
+    adu_per_photon: float
+
+
+def stacked(probes: Sequence[Probe]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the pixels of all frames, float64 (frames, W, n), and which of them, (W, n), are good and finite in all."""
+    stack = np.stack([probe.pixels for probe in probes]).astype(np.float64)
+    finite = np.isfinite(stack)
+    good: NDArray[np.bool_] = ~np.any([probe.bad for probe in probes], axis=0) & finite.all(axis=0)
+    stack[~finite] = 0.0
+    return stack, good
+
+
+class Prober:
+    """Cuts windows out; remembers those of the mask as long as it is the same."""
+
+    def __init__(self) -> None:
+        self._of: Any = None
+        self._bad: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+
+    def __call__(self, image: Image, geom: DetGeom, is_hit: bool) -> Probe | None:
+        """Return the windows of a frame; None where its panels are too small for them."""
+        total = sum(panel.width * panel.height for panel in geom.panels)
+        step = max(WIDTH, round(np.sqrt(total / WINDOWS)))
+        cut = [_windows(view, step) for view in geom.views(image)]
+        if self._of is not geom.bad:
+            masks = [_windows(bad, step) for bad in geom.bad]
+            self._of, self._bad = geom.bad, np.concatenate(masks)
+        if not sum(map(len, cut)):
+            return None
+        pixels = np.concatenate(cut)
+        gains = [geom.adu_per_photon(number) for number in range(len(geom.panels))]
+        gain = gains[0] if max(gains) <= 1.01 * min(gains) else float("nan")
+        return Probe(pixels, self._bad, total, is_hit, gain)
+
+
+def _windows(panel: NDArray[Any], step: int) -> NDArray[Any]:
+    if panel.shape[0] < HEIGHT or panel.shape[1] < WIDTH:
+        return np.zeros((0, HEIGHT * WIDTH), panel.dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(panel, (HEIGHT, WIDTH))
+    return windows[step // 3 :: step, step // 3 :: step].reshape(-1, HEIGHT * WIDTH)
