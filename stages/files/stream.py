@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.opened import opened
 from stages.files.words import number_or_nan
 from stages.lattices.cell import Lattice
 
@@ -156,11 +157,9 @@ class Stream:
 
 
 def read_stream(path: Path | str) -> Stream:
-    """Read a stream file of version 2.3."""
-    try:
-        text = Path(path).read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise UserError(f"cannot read stream {path}: {error.strerror}") from error
+    """Read a stream of version 2.3: a file, one that is compressed with gzip, or ``-`` for standard input."""
+    with opened(path) as file:
+        text = file.read().decode(errors="replace")
     if not text.startswith(_VERSION):
         begins = text[:60].partition("\n")[0]
         raise UserError(

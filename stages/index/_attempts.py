@@ -41,7 +41,8 @@ Floats = NDArray[np.float64]
 
 MIN_SPOTS = FEWEST_TO_INDEX
 MOST_Q_PER_ANGSTROM = 5.0
-"""No crystal diffracts beyond 0.2 Angstrom. With a wavelength in the wrong unit all spots seem to, and a search would go on for minutes."""
+"""No crystal diffracts beyond 0.2 Angstrom. With a wavelength in the wrong unit all spots seem to, and a search "
+"would go on for minutes."""
 PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
 """What one pixel may be in q: windows follow the detector's resolution within these bounds."""
 

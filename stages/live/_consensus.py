@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lattices.cell import UnitCell
+from stages.lattices.clusters import Mean
 from stages.lattices.scale import common_factor
-from stages.live._clusters import Mean
 
 _CLEAR = 0.005
 _ALIKE, _ALIKE_RAD = 0.3, math.radians(0.3)

@@ -12,8 +12,8 @@ import numpy as np
 
 from stages.lattices.bravais import bravais_types
 from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.clusters import Cluster, Mean, parameters_of
 from stages.lattices.given_type import in_type
-from stages.live._clusters import Cluster, Mean, parameters_of
 
 ALLOWED = 2.0
 _FLOOR = np.array([1e-3, 1e-3, 1e-3, 0.05, 0.05, 0.05])

@@ -15,9 +15,9 @@ from pipeline import Context, Findings, stage
 from stages.files.cell import TargetCell, cell_text
 from stages.files.own_file import check_own, write_own
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
+from stages.lattices.clusters import Cluster, Clusters
 from stages.lattices.restrictions import nearly_in_words
 from stages.lattices.setting import Setting
-from stages.live._clusters import Cluster, Clusters
 from stages.live._consensus import (
     Consensus,
     cell_in_words,

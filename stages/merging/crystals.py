@@ -87,6 +87,37 @@ class Observed:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def inverse_d_squared(self) -> NDArray[np.float64]:
+        """float64 (n,), 1/d^2 in 1/Angstrom^2."""
+        hkl = unpack(self.keys).astype(np.float64)
+        return np.asarray(np.einsum("ni,ij,nj->n", hkl, self.metric, hkl))
+
+
+def observe_in(
+    settings: NDArray[np.int64],
+    hkl: NDArray[np.int32],
+    intensity: NDArray[np.float64],
+    reciprocal_per_angstrom: NDArray[np.float64],
+    photon_energy_ev: float,
+    group: PointGroup,
+    polarisation: Polarisation,
+    centring: str = "P",
+) -> tuple[Observed, ...]:
+    """Return the same crystal in each of some settings, int64 (s, 3, 3): reflections are ``hkl @ setting`` there."""
+    return tuple(
+        observe(
+            np.ascontiguousarray(hkl @ setting, np.int32),
+            intensity,
+            np.linalg.inv(setting) @ reciprocal_per_angstrom,
+            photon_energy_ev,
+            group,
+            polarisation,
+            centring,
+        )
+        for setting in settings
+    )
+
 
 def observe(
     hkl: NDArray[np.int32],

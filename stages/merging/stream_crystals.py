@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.opened import Bytes, opened
 from stages.files.words import number_or_nan
 from stages.merging._kernels import parse as kernel
 
@@ -33,6 +33,8 @@ class StreamedCrystal:
         int32 (n, 3) and float64 (n,), NaN where the stream has no number.
     reciprocal_per_angstrom
         float64 (3, 3), rows a*, b*, c*.
+    frame
+        File name and event of the frame, which tell it apart.
     """
 
     hkl: NDArray[np.int32]
@@ -40,6 +42,7 @@ class StreamedCrystal:
     reciprocal_per_angstrom: NDArray[np.float64]
     centring: str
     photon_energy_ev: float
+    frame: str = ""
 
 
 class StreamCrystals:
@@ -61,13 +64,10 @@ class StreamCrystals:
         self.is_cut = False
 
     def __iter__(self) -> Iterator[StreamedCrystal]:
-        try:
-            with self._path.open("rb") as file:
-                yield from self._crystals(file)
-        except OSError as error:
-            raise UserError(f"cannot read stream {self._path}: {error.strerror}") from error
+        with opened(self._path) as file:
+            yield from self._crystals(file)
 
-    def _crystals(self, file: BinaryIO) -> Iterator[StreamedCrystal]:
+    def _crystals(self, file: Bytes) -> Iterator[StreamedCrystal]:
         text = file.read(_BLOCK_BYTES)
         if not text.startswith(_VERSION):
             raise UserError(
@@ -101,11 +101,12 @@ class StreamCrystals:
             self.num_hits += b"\nhit = 1\n" in head
             if first >= 0:
                 energy_ev = number_or_nan(_word_after(head, b"\nphoton_energy_eV = "))
-                yield from self._of_chunk(text, as_bytes, first, end + 1, energy_ev)
+                frame = f"{_line_after(head, b'Image filename: ')} {_line_after(head, b'Event: ')}"
+                yield from self._of_chunk(text, as_bytes, first, end + 1, (energy_ev, frame))
             at = text.find(_BEGIN_CHUNK, end)
 
     def _of_chunk(
-        self, text: bytes, as_bytes: NDArray[np.uint8], at: int, end: int, energy_ev: float
+        self, text: bytes, as_bytes: NDArray[np.uint8], at: int, end: int, of_frame: tuple[float, str]
     ) -> Iterator[StreamedCrystal]:
         while 0 <= at < end:
             last = text.find(_END_CRYSTAL, at, end)
@@ -119,7 +120,7 @@ class StreamCrystals:
                 stop = text.find(_END_ROWS, rows - 1, last + 1)
                 if rows > 0 and stop >= rows:
                     hkl, intensity = self._rows(text, as_bytes, rows, stop + 1)
-            yield StreamedCrystal(hkl, intensity, _stars(head), _word_after(head, b"\ncentering = ", "P"), energy_ev)
+            yield StreamedCrystal(hkl, intensity, _stars(head), _word_after(head, b"\ncentering = ", "P"), *of_frame)
             at = text.find(_BEGIN_CRYSTAL, last, end)
 
     def _rows(
@@ -151,6 +152,16 @@ def _words_after(text: bytes, key: bytes) -> list[bytes]:
 def _word_after(text: bytes, key: bytes, default: str = "") -> str:
     words = _words_after(text, key)
     return words[0].decode(errors="replace") if words else default
+
+
+def _line_after(text: bytes, key: bytes) -> str:
+    """The rest of the line that begins so."""
+    at = text.find(b"\n" + key)
+    if at < 0:
+        return ""
+    at += len(key) + 1
+    end = text.find(b"\n", at)
+    return text[at : end if end >= 0 else len(text)].decode(errors="replace").strip()
 
 
 def _stars(head: bytes) -> NDArray[np.float64]:
