@@ -24,6 +24,9 @@ from stages.lattices.cell import Lattice
 METHOD_KEY = "streamajig/indexed_by"
 """Key of the line that names an indexing method which CrystFEL does not know."""
 
+MOVED_KEY = "streamajig/detector_moved"
+"""Key of the line that says where the detector stands as seen from the stream's geometry, where a run followed it."""
+
 _SEPARATOR = re.compile(" = |: ")
 _VERSION = "CrystFEL stream format 2.3"
 _BEGIN_CHUNK, _END_CHUNK = "----- Begin chunk -----", "----- End chunk -----"

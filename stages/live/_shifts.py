@@ -24,12 +24,18 @@ Shift = tuple[float, float, float]
 
 
 def shifts_of(crystals: Crystals, geom: DetGeom | None) -> tuple[tuple[Shift, ...], Shift | None]:
-    """Return the shift of each crystal, and the one of which no crystal came."""
+    """Return the shift of each crystal, and the one of which no crystal came, as seen from the geometry file."""
     pixel_m = math.nan if geom is None else float(np.mean(np.linalg.norm(geom.fs_m, axis=1)))
     unused = crystals.unused_shift_m
 
-    shifts = tuple((*crystal.det_shift_m, pixel_m) for crystal in crystals)
-    return shifts, None if unused in (None, (0.0, 0.0)) or crystals.found else (*unused, pixel_m)
+    def seen_from_file(shift_m: tuple[float, float]) -> Shift:
+        x, y = shift_m if geom is None else geom.shift_from_file(shift_m)
+        return x, y, pixel_m
+
+    shifts = tuple(seen_from_file(crystal.det_shift_m) for crystal in crystals)
+    if unused is None or unused == (0.0, 0.0) or crystals.found:
+        return shifts, None
+    return shifts, seen_from_file(unused)
 
 
 class Shifts:

@@ -14,6 +14,7 @@ from pydantic import Field
 from pipeline import Context, Findings, Frame, Outcome, stage
 from stages.files.geom.detector import Detector
 from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
 
 _FEWEST = 3
 """Shifts without which there is no spread to speak of."""
@@ -56,11 +57,14 @@ class RunningDetectorShift:
     """Takes the shifts out of a frame."""
 
     def __call__(self, outcome: Outcome) -> tuple[tuple[float, float], ...] | None:
-        """Return the shift of each crystal in metres; None where there are none."""
+        """Return the shift of each crystal, as seen from the geometry file, in metres; None where there are none."""
         if not isinstance(outcome, Frame):
             return None
-        crystals = outcome[Crystals]
-        return tuple((float(c.det_shift_m[0]), float(c.det_shift_m[1])) for c in crystals) or None
+        geom = outcome.get(DetGeom)
+        shifts = [crystal.det_shift_m for crystal in outcome[Crystals]]
+        if geom is not None:  # that of a crystal that was not refined stays (0, 0), which is how the writer knows it
+            shifts = [shift if shift == (0.0, 0.0) else geom.shift_from_file(shift) for shift in shifts]
+        return tuple((float(x), float(y)) for x, y in shifts) or None
 
 
 @dataclass(frozen=True)

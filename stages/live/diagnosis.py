@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pipeline import Context, Findings, Frame, Outcome, stage
+from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.subject import About, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
-from stages.records.told import IndexingStages
+from stages.live._correction import CorrectedFile, moved_by_px, where_it_is
+from stages.records.displacement import Displacement
+from stages.records.told import DetectorMoved, IndexingStages
 
 _FIRST_LOOK, _GROWTH = 25, 1.25
 """Conclusions are drawn when so many frames have come, and whenever there are more by this factor."""
+
+_AGAIN = 2.0
+"""What is known already is said again when it reads otherwise and rests on more frames by this factor."""
+
+_FOLLOWED_PX = 0.3
+"""A detector that is known to be elsewhere by more than this, at its edge, is posted again."""
+
+_SHOWN = 2
+"""So many findings stand on the progress line; the others are counted."""
 
 Seen = tuple[Any, ...]
 """What each subject's look has to say of one frame."""
 
 
-@stage("live/diagnosis", uses=(Detector, TargetCell, IndexingStages))
+@stage("live/diagnosis", uses=(Detector, TargetCell, IndexingStages), posts=(DetectorMoved,))
 class Diagnosis:
     """Say what is wrong with the experiment: where the detector is, energy and units, pixels, rings, thresholds.
 
@@ -30,9 +46,17 @@ class Diagnosis:
     to do: in the log when it is found, in a few words on the progress line while it holds, in the report, in JSON. Nothing is
     said that the frames do not carry.
 
+    What should change in the geometry file is written to `path`: the user's file with those lines changed and no others, each
+    with a comment that says why and what it was. The file is there while something is to be corrected. One of that name which
+    streamajig has not written is never overwritten.
+
+    Where the detector is found to be is posted on the run's noticeboard once it is significant, and again when it is known to
+    be elsewhere by 0.3 pixels; geometry_map/follow_detector moves the geometry there.
+
     The node comes after the last one that changes crystals, beside the stream's sink (``after:``).
     """
 
+    path: Path | None = Field(default=None, description="Write the geometry file there with what should change in it.")
     in_order: bool = Field(
         default=True, description="Take frames in the order of their serials: the same in every run."
     )
@@ -47,7 +71,14 @@ class Diagnosis:
     def open_writer(self, context: Context) -> DiagnosisWriter:
         """Return what draws the conclusions."""
         about = _about(context)
-        return DiagnosisWriter({subject.name: subject.watch(about) for subject in SUBJECTS}, context)
+        if self.path is not None and about.detector is None:
+            raise UserError(
+                f"{context.node or 'diagnosis'}: there is no geometry file to be corrected in {self.path}; put "
+                "geometry_map/map_panels before this node, or leave `path` out"
+            )
+        corrected = CorrectedFile(self.path, about.detector) if self.path is not None and about.detector else None
+        watches = {subject.name: subject.watch(about) for subject in SUBJECTS}
+        return DiagnosisWriter(watches, context, about.detector, corrected)
 
 
 def _about(context: Context) -> About:
@@ -73,65 +104,182 @@ class RunningDiagnosis:
         return tuple(look(outcome) for look in self._looks)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What was said of something, and when."""
+
+    finding: Finding
+    since_frame: int
+    since: float
+
+
 class DiagnosisWriter:
     """Gathers what frames have to say, and says what follows when it is new."""
 
-    def __init__(self, watches: Mapping[str, Watch], context: Context) -> None:
-        self._watches = watches
+    def __init__(
+        self,
+        watches: Mapping[str, Watch],
+        context: Context,
+        detector: Detector | None = None,
+        corrected: CorrectedFile | None = None,
+    ) -> None:
+        self._watches = dict(watches)
         self._log = context.log
+        self._board = context.board
+        self._detector = detector
+        self._corrected = corrected
         self._num_frames = 0
         self._next_look = _FIRST_LOOK
-        self._known: dict[str, Finding] = {}
+        self._known: tuple[Finding, ...] = ()
+        self._said: dict[str, _Said] = {}
+        self._moved: DetectorMoved | None = None
+        self._broken: dict[str, str] = {}
+        self._unwritten = ""
 
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
         self._num_frames += 1
-        for watch, seen in zip(self._watches.values(), encoded, strict=True):
+        for (name, watch), seen in zip(self._watches.items(), encoded, strict=True):
             if seen is not None:
-                watch.take(seen)
+                self._guarded(name, lambda watch=watch, seen=seen: watch.take(seen))  # type: ignore[misc]
         if self._num_frames >= self._next_look:
             self._next_look = max(self._num_frames + 1, int(_GROWTH * self._num_frames))
-            self._learn([finding for watch in self._watches.values() for finding in watch.findings()])
+            self._learn(self._ask(lambda watch: watch.findings()))
 
     def status(self) -> str:
         """What is wrong, in a few words."""
-        return ", ".join(finding.brief for finding in self._known.values() if finding.is_wrong)
+        briefs = [finding.brief for finding in self._known if finding.is_wrong]
+        more = [f"and {len(briefs) - _SHOWN} more"] if len(briefs) > _SHOWN else []
+        return ", ".join([*briefs[:_SHOWN], *more])
 
     def findings(self) -> Findings:
-        """The whole account."""
-        found = [finding for watch in self._watches.values() for finding in watch.conclude()]
-        self._learn(found)
-        lines = [finding.text for finding in found] or [f"nothing wrong was seen in {self._num_frames} frames"]
-        figures = {
-            "frames": self._num_frames,
-            "findings": [_figures(finding) for finding in found],
-            **{name: watch.figures() for name, watch in self._watches.items()},
-        }
-        return Findings("\n".join(lines), figures)
+        """The whole account; the corrected geometry file is written here for the last time."""
+        self._learn(self._ask(lambda watch: watch.conclude()))
+        lines = [finding.text for finding in self._known]
+        if not any(finding.is_wrong for finding in self._known):
+            lines.append(f"nothing wrong was seen in {self._num_frames} frames")
+        if self._moved is not None:
+            lines.append(f"the detector was posted at {self._moved.displacement} of where the geometry file has it")
+        if self._corrected is not None and self._corrected.is_written:
+            lines.append(f"the corrections are in {self._corrected.path}")
+        lines += [self._unwritten] if self._unwritten else []
+        lines += [f"{name} could not be told: {error}" for name, error in self._broken.items()]
+        return Findings("\n".join(lines), _jsonable(self._figures()))
 
     def close(self) -> None:
         """Let go of what watches hold."""
         for watch in self._watches.values():
             watch.close()
 
+    # --- what watches say -------------------------------------------------------------------------------------------
+
+    def _ask(self, conclusions: Callable[[Watch], Sequence[Finding]]) -> tuple[Finding, ...]:
+        found: list[Finding] = []
+        for name, watch in self._watches.items():
+            found += self._guarded(name, lambda watch=watch: conclusions(watch)) or ()  # type: ignore[misc]
+        return tuple(found)
+
+    def _guarded(self, name: str, do: Callable[[], Any]) -> Any:
+        """Do something with a watch; one that fails is asked nothing more, since a diagnosis must not end a run."""
+        if name in self._broken:
+            return None
+        try:
+            return do()
+        except Exception as error:
+            self._broken[name] = f"{type(error).__name__}: {error}"
+            self._log.exception("the diagnosis of %s has failed, and is left out from now on", name)
+            return None
+
     def _learn(self, found: Sequence[Finding]) -> None:
-        """Say what is new, and what holds no longer."""
+        """Say what is new, and what holds no longer; follow the detector; write down what should change."""
+        self._known = tuple(found)
         now = {finding.key: finding for finding in found}
         for key, finding in now.items():
-            if key not in self._known:
-                self._log.log(30 if finding.is_wrong else 20, "%s", finding.text)
-        for key, finding in self._known.items():
-            if key not in now and finding.is_wrong:
-                self._log.info("no longer: %s", finding.brief)
-        self._known = now
+            said = self._said.get(key)
+            if said is None or _is_news(finding, said.finding):
+                is_same = said is not None and said.finding.is_wrong == finding.is_wrong
+                since = (
+                    (said.since_frame, said.since) if said is not None and is_same else (self._num_frames, time.time())
+                )
+                self._said[key] = _Said(finding, *since)
+                self._say(logging.WARNING if finding.is_wrong else logging.INFO, finding.text)
+        for key in [key for key in self._said if key not in now]:
+            gone = self._said.pop(key).finding
+            if gone.is_wrong:
+                self._say(logging.INFO, f"no longer: {gone.brief}")
+        self._post(where_it_is(found))
+        if self._corrected is not None:
+            self._correct(self._corrected)
+
+    def _say(self, level: int, text: str) -> None:
+        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"is_timed": True})
+
+    def _post(self, found: Finding | None) -> None:
+        if found is None or found.displacement is None or self._detector is None:
+            return
+        last = self._moved.displacement if self._moved is not None else Displacement()
+        if moved_by_px(self._detector, found.displacement, last) <= _FOLLOWED_PX:
+            return
+        number = 1 if self._moved is None else self._moved.number + 1
+        self._moved = DetectorMoved(found.displacement, number, found.num_frames)
+        self._board.post(self._moved)
+
+    def _correct(self, corrected: CorrectedFile) -> None:
+        before, self._unwritten = self._unwritten, ""
+        try:
+            corrected.say(self._known)
+        except UserError as error:
+            self._unwritten = str(error)
+            if self._unwritten != before:
+                self._log.warning("%s", error)
+
+    def _figures(self) -> dict[str, Any]:
+        moved = self._moved
+        corrected = self._corrected
+        return {
+            "frames": self._num_frames,
+            "findings": [self._figures_of(finding) for finding in self._known],
+            "detector_moved": None if moved is None else _figures_of_displacement(moved.displacement),
+            "corrected_geometry": str(corrected.path) if corrected is not None and corrected.is_written else None,
+            **{name: self._guarded(name, watch.figures) or {} for name, watch in self._watches.items()},
+        }
+
+    def _figures_of(self, finding: Finding) -> dict[str, Any]:
+        said = self._said[finding.key]
+        return {
+            "key": finding.key,
+            "text": finding.text,
+            "brief": finding.brief,
+            "is_wrong": finding.is_wrong,
+            "frames": finding.num_frames,
+            "since_frame": said.since_frame,
+            "since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(said.since)),
+            "figures": dict(finding.figures),
+            "edits": [{"directive": edit.directive, "value": edit.value, "why": edit.why} for edit in finding.edits],
+            "displacement": None if finding.displacement is None else _figures_of_displacement(finding.displacement),
+        }
 
 
-def _figures(finding: Finding) -> dict[str, Any]:
+def _is_news(finding: Finding, said: Finding) -> bool:
+    if finding.is_wrong != said.is_wrong:
+        return True
+    return finding.brief != said.brief and finding.num_frames >= _AGAIN * said.num_frames
+
+
+def _figures_of_displacement(displacement: Displacement) -> dict[str, Any]:
     return {
-        "key": finding.key,
-        "text": finding.text,
-        "is_wrong": finding.is_wrong,
-        "frames": finding.num_frames,
-        **finding.figures,
-        "edits": [{"directive": e.directive, "value": e.value, "why": e.why} for e in finding.edits],
+        "shift_m": list(displacement.shift_m),
+        "along_m": displacement.along_m,
+        "tilt_rad": list(displacement.tilt_rad),
     }
+
+
+def _jsonable(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite become null, arrays lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

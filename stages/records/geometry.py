@@ -151,6 +151,8 @@ class DetGeom:
     static_bad
         The masks that `static_key` stands for; the very same tuple as `bad` unless pixels are flagged by this frame's
         values. Empty where the geometry was made without one.
+    displacement
+        Where the detector stands, as seen from where the geometry file has it; contained in `origin_m`, `fs_m` and `ss_m`.
     """
 
     panels: tuple[Panel, ...]
@@ -165,6 +167,7 @@ class DetGeom:
     peak_list: str = ""
     static_key: Any = field(default=None, repr=False)
     static_bad: tuple[NDArray[np.uint8], ...] = field(default=(), repr=False)
+    displacement: Displacement = field(default_factory=Displacement)
 
     @property
     def wavelength_angstrom(self) -> float:
@@ -192,14 +195,29 @@ class DetGeom:
         return replace(self, origin_m=self.origin_m + np.array([*det_shift_m, 0.0]))
 
     def displaced(self, move: Displacement) -> DetGeom:
-        """Return the geometry with the whole detector moved and turned, itself if it is not."""
+        """Return the geometry with the whole detector moved and turned, itself if it is not.
+
+        Of one that is displaced already both displacements are added in its `displacement`, which is right to first order.
+        """
         if move.is_none:
             return self
         centre = np.array([0.0, 0.0, self.mean_clen_m])
         turn = move.rotation.T
         origin = (self.origin_m - centre) @ turn + centre + np.array([*move.shift_m, move.along_m])
         key = None if self.static_key is None else (self.static_key, "displaced", move)
-        return replace(self, origin_m=origin, fs_m=self.fs_m @ turn, ss_m=self.ss_m @ turn, static_key=key)
+        return replace(
+            self,
+            origin_m=origin,
+            fs_m=self.fs_m @ turn,
+            ss_m=self.ss_m @ turn,
+            static_key=key,
+            displacement=self.displacement + move,
+        )
+
+    def shift_from_file(self, det_shift_m: tuple[float, float]) -> tuple[float, float]:
+        """Return a crystal's shift (x, y) as seen from where the geometry file has the detector, metres."""
+        x, y = self.displacement.shift_m
+        return det_shift_m[0] + x, det_shift_m[1] + y
 
     def lab_m(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
         """Laboratory position in metres, (n, 3), of points on panels (all arrays of length n)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.lattices.cell import Lattice, UnitCell
+from stages.records.displacement import Displacement
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,22 @@ class AgreedCell:
     """The cell on which the crystals of a run agree; posted by live/cells each time it changes."""
 
     cell: UnitCell
+
+
+@dataclass(frozen=True)
+class DetectorMoved:
+    """Where the detector stands, as many frames together tell; posted by live/diagnosis each time it knows better.
+
+    Attributes
+    ----------
+    displacement
+        As seen from where the geometry file has it, whatever was posted before.
+    number
+        Counts what has been posted, from 1.
+    num_frames
+        How many frames, hits or crystals it rests on.
+    """
+
+    displacement: Displacement
+    number: int
+    num_frames: int

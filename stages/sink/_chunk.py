@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
 from stages.files.geom.detector import Detector
-from stages.files.stream import METHOD_KEY
+from stages.files.stream import METHOD_KEY, MOVED_KEY
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
@@ -128,6 +128,8 @@ class ChunkEncoder:
         lines.append(f"beam_bandwidth = {geom.bandwidth if geom else 0.0:.2e} (fraction)")
         lines.extend(self._copied_headers(frame))
         if geom is not None:
+            if not geom.displacement.is_none:
+                lines.append(f"{MOVED_KEY} = {geom.displacement}")
             lines.append(f"average_camera_length = {geom.mean_clen_m:f} m")
         return "\n".join(lines) + "\n"
 
@@ -212,7 +214,8 @@ class ChunkEncoder:
         for when, residual in (("initial", crystal.initial_residual), ("final", crystal.final_residual)):
             if math.isfinite(residual):
                 lines.append(f"predict_refine/{when}_residual = {residual:e}")
-        shift_mm = [1e3 * shift for shift in crystal.det_shift_m]
+        shift_m = crystal.det_shift_m if geom is None else geom.shift_from_file(crystal.det_shift_m)
+        shift_mm = [1e3 * shift for shift in shift_m]
         lines.append("predict_refine/det_shift x = {:.3f} y = {:.3f} mm".format(*shift_mm))
         yield ("\n".join(lines) + "\n").encode()
         if crystal.reflections is None or self._options.no_reflections or geom is None:

@@ -7,8 +7,9 @@ frame. Only a tilt changes the directions of panels, and with them corners and `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def _changes(file: GeometryFile, before: _Places, after: _Places) -> Iterator[tu
                     yield f"detector_shift_{axis}", f"{_fixed(metres, _DECIMALS_M)} m"
     res = np.array([panel.res_per_m for panel in file.panels])
     size = np.array([max(panel.panel.width, panel.panel.height) for panel in file.panels])
-    columns = [
+    columns: list[tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Callable[[Any], str]]] = [
         ("corner_x", before.corner_px[:, 0], after.corner_px[:, 0], 1 / res, _pixels),
         ("corner_y", before.corner_px[:, 1], after.corner_px[:, 1], 1 / res, _pixels),
         ("coffset", before.coffset_m, after.coffset_m, np.ones(len(res)), _metres),
