@@ -158,8 +158,6 @@ class DiagnosisWriter:
         lines = [finding.text for finding in self._known]
         if not any(finding.is_wrong for finding in self._known):
             lines.append(f"nothing wrong was seen in {self._num_frames} frames")
-        if self._moved is not None:
-            lines.append(f"the detector was posted at {self._moved.displacement} of where the geometry file has it")
         if self._corrected is not None and self._corrected.is_written:
             lines.append(f"the corrections are in {self._corrected.path}")
         lines += [self._unwritten] if self._unwritten else []
