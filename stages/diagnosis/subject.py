@@ -49,8 +49,8 @@ class Look(Protocol):
 class Watch(Protocol):
     """The half that gathers what looks have seen, in one place, and draws conclusions."""
 
-    def take(self, seen: Any) -> None:
-        """Keep what one frame had to say; microseconds, and bounded memory."""
+    def take(self, seen: Any) -> bool | None:
+        """Keep what one frame had to say; microseconds, and bounded memory. True asks for a look at the findings at once."""
         ...
 
     def findings(self) -> Sequence[Finding]:

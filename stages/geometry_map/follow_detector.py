@@ -76,6 +76,7 @@ class RunningFollowDetector:
             ss_m=there.ss_m,
             static_key=there.static_key,
             displacement=there.displacement,
+            base=geom,
         )
 
     def _displaced(self, geom: DetGeom, moved: DetectorMoved) -> DetGeom:

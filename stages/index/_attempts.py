@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
-from stages.index._rings import off_rings
 from stages.index._shift import NOT_SHIFTED, in_metres, q_on_shifted
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
+from stages.prediction.powder_rings import off_rings
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
@@ -40,6 +40,8 @@ from stages.records.told import IndexingMethods, IndexingStages
 Floats = NDArray[np.float64]
 
 MIN_SPOTS = FEWEST_TO_INDEX
+MOST_Q_PER_ANGSTROM = 5.0
+"""No crystal diffracts beyond 0.2 Angstrom. With a wavelength in the wrong unit all spots seem to, and a search would go on for minutes."""
 PX_RANGE_PER_ANGSTROM = (3e-4, 2e-3)
 """What one pixel may be in q: windows follow the detector's resolution within these bounds."""
 
@@ -159,7 +161,9 @@ class Attempts:
             peaks = peaks.brightest(self.max_peaks)
         q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
         known = [primitive_basis(crystal) for crystal in before.found]
-        left = np.asarray(np.isfinite(q).all(axis=1), np.bool_)
+        left = np.asarray(
+            np.linalg.norm(q, axis=1) <= MOST_Q_PER_ANGSTROM, np.bool_
+        )  # what is not finite is not, either
         for upstream in before.found:
             left = left & ~is_explained(upstream, peaks, geom)
         found, tries, powder = list(before.found), before.num_tries, False

@@ -13,6 +13,7 @@ from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
 from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystals
+from stages.records.displacement import NOT_DISPLACED
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import AgreedCell, GivenLattice, IndexingMethods, IndexingStages
@@ -38,11 +39,14 @@ class RunningAuto:
         self._free = free
         self._known: Indexer | None = None
         self._agreed: AgreedCell | None = None
+        self._displacement = NOT_DISPLACED
         self._num_missed = 0
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None = None) -> Crystals:
         """Return the frame's crystals, after those found upstream; non-hits pass by."""
         agreed = self._context.board.get(AgreedCell)
+        if geom.displacement != self._displacement:  # the cell was found with the detector elsewhere
+            self._displacement, self._known, self._agreed = geom.displacement, None, agreed
         if agreed is not None and agreed is not self._agreed:
             self._agreed = agreed
             self._turn_to(agreed.cell)
@@ -86,6 +90,10 @@ class Auto(SearchParameters, CellParameters, LatticeParameters):
     When that happens depends on timing if there are several replicas; with ``--backend serial`` two runs are alike. To get all
     crystals in the same way, index again with the cell file that live/cells has left.
     """
+
+    def without_cell(self) -> FreeLattice:
+        """Return the stage that searches like this one before a cell is known."""
+        return FreeLattice(retry=self.retry, check_peaks=self.check_peaks, lattice_file=self.lattice_file)
 
     def open(self, context: Context) -> RunningAuto:
         """Make the tables of the search without cell, and compile both."""

@@ -135,6 +135,10 @@ class FreeLattice(SearchParameters, LatticeParameters):
         description="How much the first search of a frame may cost, in millions of grid points x spots",
     )
 
+    def without_cell(self) -> FreeLattice:
+        """Return the stage that searches like this one, knowing no cell: itself."""
+        return self
+
     def open(self, context: Context) -> RunningFreeLattice:
         """Compile."""
         publish_method(context, METHOD, self)

@@ -19,6 +19,7 @@ from stages.index._parameters import CellParameters, SearchParameters
 from stages.index._shift import UsualShift, in_metres, is_shifted
 from stages.index._target import Target, make_target
 from stages.index._verify import WORK, Verifier
+from stages.index.lattice import FreeLattice
 from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -219,6 +220,10 @@ class Pairs(SearchParameters, CellParameters):
         default=300, ge=0, description="Orientations to try from pairs of spots before directions are scanned"
     )
     max_polished: int = Field(default=40, ge=0, description="How many of those may be refined")
+
+    def without_cell(self) -> FreeLattice:
+        """Return the stage that searches like this one, knowing no cell."""
+        return FreeLattice(retry=self.retry, check_peaks=self.check_peaks)
 
     def open(self, context: Context) -> RunningPairs:
         """Read the cell, make its tables and compile."""

@@ -12,8 +12,8 @@ from pipeline import Frame, Outcome
 from stages.lattices.cell import UnitCell, primitive
 from stages.lattices.setting import is_reduced, reduced_primitive
 from stages.live._conditions import Obeyed, obeyed_by
-from stages.live._shifts import Shift, shifts_of
 from stages.records.crystal import Crystal, Crystals
+from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
 
@@ -42,8 +42,8 @@ class Seen:
         Which conditions the indices of some of the crystals obey.
     is_small
         Whether it has too few peaks to be ever indexed.
-    shifts, unused_shift
-        Shift of the detector of each crystal, and the one of a lattice of which no crystal came.
+    displacement
+        Where the detector was taken to be, as seen from the geometry file.
     """
 
     reduced: tuple[NDArray[np.float64], ...]
@@ -53,8 +53,7 @@ class Seen:
     factors: tuple[float, ...]
     obeyed: tuple[Obeyed, ...]
     is_small: bool
-    shifts: tuple[Shift, ...] = ()
-    unused_shift: Shift | None = None
+    displacement: Displacement = NOT_DISPLACED
 
 
 class RunningCells:
@@ -79,7 +78,7 @@ class RunningCells:
         hit = outcome.get(Hit)
         if hit is not None and not hit.is_hit:
             return None
-        crystals = outcome[Crystals]
+        crystals, geom = outcome[Crystals], outcome.get(DetGeom)
         return Seen(
             tuple(map(self._reduced, crystals)),
             tuple(c.indexed_by for c in crystals),
@@ -88,7 +87,7 @@ class RunningCells:
             crystals.factors,
             tuple(self._obeyed(crystals, outcome)),
             hit is not None and hit.num_peaks < FEWEST_TO_INDEX,
-            *shifts_of(crystals, outcome.get(DetGeom)),
+            NOT_DISPLACED if geom is None else geom.displacement,
         )
 
     def _obeyed(self, crystals: Crystals, frame: Frame) -> Iterator[Obeyed]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections import Counter
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import Context, Findings, UserError, stage
+from pipeline import Context, Findings, stage
 from stages.files.cell import TargetCell, cell_text
+from stages.files.own_file import check_own, write_own
 from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.restrictions import nearly_in_words
 from stages.lattices.setting import Setting
@@ -30,11 +30,11 @@ from stages.live._consensus import (
     rounded,
 )
 from stages.live._seen import RunningCells, Seen
-from stages.live._shifts import Shifts, figures_of, said_of
 from stages.live._superlattice import Indices
 from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.records.crystal import Crystals
+from stages.records.displacement import Displacement
 from stages.records.peaklist import FEWEST_TO_INDEX
 from stages.records.told import AgreedCell, GivenLattice
 
@@ -87,9 +87,6 @@ class Cells:
     Beside a Bravais type stands which higher ones the cell nearly has, and by how much lengths and angles miss them. Hits with
     fewer than 6 peaks, which are never indexed, are counted; if they are a tenth of all, the report says so.
 
-    Crystals have the shift of the detector with which they were found (``det_shift``). Where most of them agree on one of a
-    pixel or more the report says so, and so it does where hits were explained with a shift and not one crystal came of them.
-
     The node comes after the last one that changes crystals, beside the stream's sink (``after:``). Its clusters are those that
     a user of cell_explorer would mark with the mouse.
     """
@@ -111,7 +108,7 @@ class Cells:
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
         if self.path is not None:
-            _check_path(self.path)
+            check_own(self.path, MARK, "the found cell")
         return CellsWriter(self, context)
 
 
@@ -132,7 +129,7 @@ class CellsWriter:
         self._factors: array[float] = array("d")
         self._num_hits = self._num_indexed = self._num_verified = self._num_elsewhere = self._num_small = 0
         self._next_look = _FIRST_LOOK
-        self._shifts, self._unused_shifts = Shifts(), Shifts()
+        self._displacement, self._num_before = Displacement(), 0
         self._last: Consensus | None = None
         self._posted: UnitCell | None = None
         self._written = False
@@ -140,6 +137,8 @@ class CellsWriter:
 
     def write(self, encoded: Seen) -> None:
         """Gather the cells of one hit."""
+        if encoded.displacement != self._displacement:
+            self._begin_anew(encoded.displacement)
         self._num_hits += 1
         self._num_indexed += bool(encoded.reduced)
         self._num_verified += encoded.num_verified > 0
@@ -149,8 +148,6 @@ class CellsWriter:
         for said in encoded.obeyed:
             self._indices.add(said)
         self._methods.update(encoded.methods)
-        self._shifts.add(encoded.shifts)
-        self._unused_shifts.add([] if encoded.unused_shift is None else [encoded.unused_shift])
         for basis in encoded.reduced:
             self._found.add(basis)
         for basis in encoded.elsewhere:
@@ -161,6 +158,16 @@ class CellsWriter:
             self._warn_once("cell", self._not_this_cell())
         if encoded.factors and self._is_loud(len(self._factors)):
             self._warn_once("distance", self._not_this_distance())
+
+    def _begin_anew(self, displacement: Displacement) -> None:
+        """Forget cells that were found with the detector elsewhere: they are off by as much as the detector was."""
+        self._displacement = displacement
+        self._num_before += self._found.num_crystals
+        self._found, self._elsewhere = (Clusters(self._stage.length_percent, self._stage.angle_deg) for _ in range(2))
+        self._factors = array("d")
+        self._num_verified = self._num_elsewhere = 0
+        self._next_look = _FIRST_LOOK
+        self._last = self._posted = None
 
     def status(self) -> str:
         """The consensus in a few words."""
@@ -235,12 +242,7 @@ class CellsWriter:
         mark = f"{MARK} in {consensus.mean.num_crystals} of {self._found.num_crystals} crystals"
         first, _, rest = cell_text(consensus.cell).partition("\n")
         path = self._stage.path
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_text(f"{first}\n{mark}\n{rest}", encoding="utf-8")
-            beside.replace(path)  # a reader sees the old file or the new one, never half of one
-        except OSError as error:
-            raise UserError(f"cannot write the cell file {path}: {error.strerror or error}") from error
+        write_own(path, f"{first}\n{mark}\n{rest}", "the cell file")
         self._written = True
 
     # --- what is said -----------------------------------------------------------------------------------------------
@@ -255,11 +257,12 @@ class CellsWriter:
             lines = [f"{consensus.mean.num_crystals} of {n} crystals ({share}) agree on {words}"]
             lines += self._table(consensus)
             lines += self._beside_target(consensus)
+        if self._num_before:
+            lines.append(f"cells of {self._num_before} crystals from before the detector was followed are left out")
         lines += self._alternatives()
         if len(self._methods) > 1:
             lines.append("found by " + ", ".join(f"{method} {n}" for method, n in sorted(self._methods.items())))
         lines += self._not_this_cell() + self._not_this_distance() + self._missing_indices() + self._too_few_peaks()
-        lines += said_of(self._shifts, self._unused_shifts)
         if self._written:
             lines.append(f"the cell is in {self._stage.path}")
         return lines
@@ -353,7 +356,6 @@ class CellsWriter:
             "alternatives": [
                 figures(self._consensus(cluster)) for cluster in self._found.ranked()[1:6] if len(cluster) >= _FEWEST
             ],
-            "detector_shift": figures_of(self._shifts, self._unused_shifts),
             "verified": self._num_verified,
             "elsewhere": self._num_elsewhere,
             "elsewhere_cells": [
@@ -371,21 +373,6 @@ def _target(context: Context) -> UnitCell | None:
     """The target cell that a stage upstream has published."""
     target = context.upstream.get(TargetCell)
     return target.cell if target is not None else None
-
-
-def _check_path(path: Path) -> None:
-    """Refuse to overwrite a cell file that somebody has made."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"cannot write the cell file {path}: {error.strerror}") from error
-    if not any(line.startswith(MARK) for line in text.splitlines()[:3]):
-        raise UserError(
-            f"{path} is there, and streamajig has not written it: the found cell is not written over it; move it away, use it "
-            "(-p), or write to another place"
-        )
 
 
 def _cell(basis: NDArray[np.float64], like: UnitCell) -> UnitCell:

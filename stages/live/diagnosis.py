@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,8 +22,8 @@ from stages.live._correction import CorrectedFile, moved_by_px, where_it_is
 from stages.records.displacement import Displacement
 from stages.records.told import DetectorMoved, IndexingStages
 
-_FIRST_LOOK, _GROWTH = 25, 1.25
-"""Conclusions are drawn when so many frames have come, and whenever there are more by this factor."""
+_FIRST_LOOKS, _GROWTH = (10, 25), 1.25
+"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks."""
 
 _AGAIN = 2.0
 """What is known already is said again when it reads otherwise and rests on more frames by this factor."""
@@ -129,7 +129,8 @@ class DiagnosisWriter:
         self._detector = detector
         self._corrected = corrected
         self._num_frames = 0
-        self._next_look = _FIRST_LOOK
+        self._looks = list(_FIRST_LOOKS)
+        self._found: dict[str, Sequence[Finding]] = dict.fromkeys(watches, ())
         self._known: tuple[Finding, ...] = ()
         self._said: dict[str, _Said] = {}
         self._moved: DetectorMoved | None = None
@@ -139,12 +140,16 @@ class DiagnosisWriter:
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
         self._num_frames += 1
-        for (name, watch), seen in zip(self._watches.items(), encoded, strict=True):
-            if seen is not None:
-                self._guarded(name, lambda watch=watch, seen=seen: watch.take(seen))  # type: ignore[misc]
-        if self._num_frames >= self._next_look:
-            self._next_look = max(self._num_frames + 1, int(_GROWTH * self._num_frames))
-            self._learn(self._ask(lambda watch: watch.findings()))
+        asking = [
+            name
+            for (name, watch), seen in zip(self._watches.items(), encoded, strict=True)
+            if seen is not None and self._guarded(name, lambda watch=watch, seen=seen: watch.take(seen))  # type: ignore[misc]
+        ]
+        if self._num_frames >= self._looks[0]:
+            self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
+            asking = list(self._watches)
+        if asking:
+            self._learn(self._ask(asking, lambda watch: watch.findings()))
 
     def status(self) -> str:
         """What is wrong, in a few words."""
@@ -154,7 +159,7 @@ class DiagnosisWriter:
 
     def findings(self) -> Findings:
         """The whole account; the corrected geometry file is written here for the last time."""
-        self._learn(self._ask(lambda watch: watch.conclude()))
+        self._learn(self._ask(self._watches, lambda watch: watch.conclude()))
         lines = [finding.text for finding in self._known]
         if not any(finding.is_wrong for finding in self._known):
             lines.append(f"nothing wrong was seen in {self._num_frames} frames")
@@ -171,11 +176,12 @@ class DiagnosisWriter:
 
     # --- what watches say -------------------------------------------------------------------------------------------
 
-    def _ask(self, conclusions: Callable[[Watch], Sequence[Finding]]) -> tuple[Finding, ...]:
-        found: list[Finding] = []
-        for name, watch in self._watches.items():
-            found += self._guarded(name, lambda watch=watch: conclusions(watch)) or ()  # type: ignore[misc]
-        return tuple(found)
+    def _ask(self, names: Iterable[str], conclusions: Callable[[Watch], Sequence[Finding]]) -> tuple[Finding, ...]:
+        """Ask some watches what they know; return what all know, in their order."""
+        for name in names:
+            watch = self._watches[name]
+            self._found[name] = self._guarded(name, lambda watch=watch: conclusions(watch)) or ()  # type: ignore[misc]
+        return tuple(finding for found in self._found.values() for finding in found)
 
     def _guarded(self, name: str, do: Callable[[], Any]) -> Any:
         """Do something with a watch; one that fails is asked nothing more, since a diagnosis must not end a run."""
@@ -200,17 +206,17 @@ class DiagnosisWriter:
                     (said.since_frame, said.since) if said is not None and is_same else (self._num_frames, time.time())
                 )
                 self._said[key] = _Said(finding, *since)
-                self._say(logging.WARNING if finding.is_wrong else logging.INFO, finding.text)
+                self._say(logging.WARNING if finding.is_wrong else logging.INFO, key, finding.text)
         for key in [key for key in self._said if key not in now]:
             gone = self._said.pop(key).finding
             if gone.is_wrong:
-                self._say(logging.INFO, f"no longer: {gone.brief}")
+                self._say(logging.INFO, key, f"no longer: {gone.brief}")
         self._post(where_it_is(found))
         if self._corrected is not None:
             self._correct(self._corrected)
 
-    def _say(self, level: int, text: str) -> None:
-        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"is_timed": True})
+    def _say(self, level: int, key: str, text: str) -> None:
+        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"is_timed": True, "finding": key})
 
     def _post(self, found: Finding | None) -> None:
         if found is None or found.displacement is None or self._detector is None:

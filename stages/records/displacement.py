@@ -81,3 +81,7 @@ class Displacement:
         about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
         about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
         return np.asarray(about_y @ about_x)
+
+
+NOT_DISPLACED = Displacement()
+"""A detector that stands where the geometry file has it."""

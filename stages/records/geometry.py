@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
-from stages.records.displacement import Displacement
+from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.image import Image
 
 HC_EV_ANGSTROM = 12398.419843320026
@@ -153,6 +153,8 @@ class DetGeom:
         values. Empty where the geometry was made without one.
     displacement
         Where the detector stands, as seen from where the geometry file has it; contained in `origin_m`, `fs_m` and `ss_m`.
+    base
+        The geometry as the file has it, of one that is displaced; None of one that is not.
     """
 
     panels: tuple[Panel, ...]
@@ -167,7 +169,8 @@ class DetGeom:
     peak_list: str = ""
     static_key: Any = field(default=None, repr=False)
     static_bad: tuple[NDArray[np.uint8], ...] = field(default=(), repr=False)
-    displacement: Displacement = field(default_factory=Displacement)
+    displacement: Displacement = field(default=NOT_DISPLACED, repr=False)
+    base: DetGeom | None = field(default=None, repr=False)
 
     @property
     def wavelength_angstrom(self) -> float:
@@ -212,7 +215,13 @@ class DetGeom:
             ss_m=self.ss_m @ turn,
             static_key=key,
             displacement=self.displacement + move,
+            base=self.of_file,
         )
+
+    @property
+    def of_file(self) -> DetGeom:
+        """The geometry where the file has it."""
+        return self if self.base is None else self.base
 
     def shift_from_file(self, det_shift_m: tuple[float, float]) -> tuple[float, float]:
         """Return a crystal's shift (x, y) as seen from where the geometry file has the detector, metres."""

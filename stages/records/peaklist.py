@@ -49,6 +49,8 @@ class PeakList:
         int32, how many pixels belong to the peak; 0 where unknown.
     num_dropped
         How many peaks were dropped because they lie outside all panels or are not finite.
+    num_on_rings
+        How many lie on powder rings, or did before they were taken out (peaks/rings).
     """
 
     panel: NDArray[np.int32]
@@ -59,6 +61,7 @@ class PeakList:
     max_pixel: NDArray[np.float64]
     num_pixels: NDArray[np.int32]
     num_dropped: int = 0
+    num_on_rings: int = 0
 
     def __len__(self) -> int:
         return len(self.panel)
@@ -66,11 +69,12 @@ class PeakList:
     shown: ClassVar[tuple[Count, ...]] = (
         Count("peaks", place=3),
         Count("peaks_dropped", detail_of="peaks", text="outside all panels dropped"),
+        Count("peaks_on_rings", detail_of="peaks", text="on powder rings"),
     )
 
     def counts(self) -> Mapping[str, int]:
-        """Add to the run's peaks, and to those dropped."""
-        return {"peaks": len(self), "peaks_dropped": self.num_dropped}
+        """Add to the run's peaks, to those dropped, and to those on powder rings."""
+        return {"peaks": len(self), "peaks_dropped": self.num_dropped, "peaks_on_rings": self.num_on_rings}
 
     @staticmethod
     def make(
@@ -102,7 +106,11 @@ class PeakList:
 
     def select(self, which: NDArray[Any]) -> PeakList:
         """Return the peaks of a boolean mask or an index array, in that order."""
-        arrays = {f.name: getattr(self, f.name)[which] for f in fields(self) if f.name != "num_dropped"}
+        arrays = {
+            f.name: getattr(self, f.name)[which]
+            for f in fields(self)
+            if not f.name.startswith("num_") or f.name == "num_pixels"
+        }
         return replace(self, **arrays)
 
     def brightest(self, n: int) -> PeakList:

@@ -44,7 +44,8 @@ class IndexingMethods:
 class IndexingStages:
     """The indexing stages so far, as they were set: who looks at many frames may open one and try it on another geometry.
 
-    Told by each index stage that searches, after those upstream of it.
+    Told by each index stage that searches, after those upstream of it. Each has ``without_cell()``, which returns the
+    stage that searches like it and knows no cell.
     """
 
     stages: tuple[Any, ...] = ()

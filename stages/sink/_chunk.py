@@ -186,6 +186,8 @@ class ChunkEncoder:
             inverse_d_per_nm = 10.0 * np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
         limit = peak_resolution_per_nm(inverse_d_per_nm)
         yield f"num_peaks = {len(peaks)}\n".encode()
+        if peaks.num_on_rings:
+            yield f"streamajig/peaks_on_rings = {peaks.num_on_rings}\n".encode()
         yield f"peak_resolution = {limit:f} nm^-1 or {_d_angstrom(limit):f} A\n".encode()
         if self._options.no_peaks:
             return

@@ -114,9 +114,9 @@ def test_what_is_found_is_said_once_and_so_is_its_end(
         assert writer.status() == "ice"
         feed(writer, 400)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "after 31 frames: There is ice."),
-        ("INFO", "after 112 frames: There is tetragonal."),
-        ("INFO", "after 340 frames: no longer: ice"),
+        ("WARNING", "after 32 frames: There is ice."),
+        ("INFO", "after 104 frames: There is tetragonal."),
+        ("INFO", "after 323 frames: no longer: ice"),
     ]
     assert all(record.is_timed for record in caplog.records)  # type: ignore[attr-defined]
 
@@ -147,7 +147,7 @@ def test_findings_are_json_with_the_frame_and_the_time_of_their_first_word(monke
     feed(writer, 60)
     figures = json.loads(json.dumps(writer.findings().figures, allow_nan=False))
     (told,) = figures["findings"]
-    assert told["since_frame"] == 25
+    assert told["since_frame"] == 10
     assert told["since"][:2] == "20"
     assert told["figures"] == {"share": 0.5, "spread": None}
     assert told["edits"] == [{"directive": "max_adu", "value": "9", "why": "w"}]

@@ -224,6 +224,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
             yield "validate", "peaks/validate"
     if filters:
         yield "restore", "peaks/restore"
+    if given.take("exclude_rings"):
+        yield "rings", "peaks/rings"
     yield "hit", "peaks/hit"
     for n, (method, stage_name) in enumerate(methods):
         yield f"index_{method}" if n else "index", stage_name

@@ -110,6 +110,8 @@ _PEAKS = (
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
         "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
+    own("--exclude-rings", panel=PEAKS, help="Take out peaks on powder rings of these spacings (Angstrom, commas between "
+        "them); 'ice' stands for those of ice.", kind=str, metavar="D1,D2", shapes=True, sets=("rings.rings",)),
     Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
         sets=("peaks.threshold",)),
     Option(("--min-squared-gradient", "--min-sq-gradient", "--min-gradient"), PEAKS,
@@ -177,8 +179,8 @@ _INDEXING = (
     noted("--refine", panel=INDEXING, help="Refine the prediction.", why="it is the default"),
     own("--refine-detector-shift", panel=INDEXING, help="Refine the detector's shift for each crystal too, and say in the "
         "report what to put into the geometry file.", sets=("refine.refine_detector_shift",)),
-    own("--follow-detector", panel=INDEXING, help="Go on with the detector where crystals say that it is, once that is "
-        "significant; the stream says so.", shapes=True),
+    own("--follow-detector", panel=INDEXING, help="Go on with the detector where the crystals of the run say that it is, as "
+        "soon as they are sure; the stream says so.", shapes=True),
     own("--corrected-geometry", panel=INDEXING, help="Write the geometry file there, with what should change in it.",
         kind=Path, metavar="FILE.geom", default="the output's name with .corrected.geom", sets=("diagnosis.path",)),
     own("--no-diagnosis", panel=INDEXING, help="Do not look for what is wrong with the experiment.", shapes=True),

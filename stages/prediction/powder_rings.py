@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+ICE_ANGSTROM = (3.897, 3.669, 3.441, 2.671, 2.249, 2.072, 1.948, 1.918, 1.883, 1.721, 1.524, 1.473, 1.444, 1.372)
+"""Spacings of hexagonal ice, of which cubic ice has 3.669, 2.249, 1.918 and so on (a = 4.5 A, c = 7.32 A near 100 K; Thorn et
+al. 2017, doi:10.1107/S2059798317007768)."""
+
 NARROW_PX, WIDE_PX = 3.0, 40.0
 """Peaks so near in radius are of one ring; so far to either side others tell how many there would be without it."""
 MANY, SIGMAS = 5, 4.0

@@ -1,0 +1,1 @@
+"""Where the detector is: shift, distance and tilt that all crystals of a run share."""

@@ -1,0 +1,223 @@
+"""From what crystals say to where the detector is, and to whose fault it is: distance, energy, or the cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.place.fit import Fitted, fit_place
+from stages.diagnosis.place.lattices import OneLattice, largest, of_target, strains_of
+from stages.diagnosis.place.vote import shifts_of_crystal, vote
+from stages.lattices.bravais import bravais_of
+from stages.lattices.cell import Lattice, UnitCell
+from stages.lattices.setting import reduced_primitive
+from stages.records.displacement import Displacement
+
+Floats = NDArray[np.float64]
+
+_FEWEST = 5
+"""Crystals that must agree."""
+_SHARE_THAT_FITS = 0.4
+"""Of the crystals of one lattice so many must fit where the detector is said to be."""
+_WORST_PX = 2.0
+"""Peaks that scatter more than that about their places were not understood."""
+
+SURE = 5.0
+"""Standard errors from which on something is said to be."""
+LEAST_SHIFT_PX, LEAST_ALONG, LEAST_TILT_RAD = 0.4, 0.0015, 1e-3
+"""What is less is of no matter, however sure: in pixels, as a part of the distance, and as an angle."""
+_UNKNOWN_ALONG = 0.03
+"""A distance that is not known better than to this part cannot be told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the detector is.
+
+    Attributes
+    ----------
+    fit
+        With the given cell held, or, without one, with a free cell.
+    free
+        With the cell free, too, where both were done: it says whether the distance is off or all else that makes cells larger.
+    lattice
+        That of the found cell within the errors, in its conventional axes; None with a target.
+    factor
+        By how much all axes are found longer than the target's with the detector's angles alone (cell free), and its error; NaN
+        where that was not asked.
+    is_of_target
+        Whether the cell was given, and the crystals have it, but for a common factor.
+    num_asked
+        Crystals that were asked, also those of another lattice.
+    """
+
+    fit: Fitted
+    free: Fitted | None
+    cell: UnitCell | None
+    factor: float
+    factor_error: float
+    is_of_target: bool
+    num_asked: int
+
+    @property
+    def best(self) -> Fitted:
+        """The fit that is right: where the energy is off the given cell must not be held."""
+        return self.free if self.free is not None and self.is_energy else self.fit
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the detector is off across the beam, and it matters."""
+        x, y = self.best.values[:2]
+        size, error = math.hypot(x, y), self.shift_error_m
+        return size > SURE * error and size > LEAST_SHIFT_PX * self.fit.pixel_m
+
+    @property
+    def shift_error_m(self) -> float:
+        """Of either component, the larger one."""
+        return float(self.best.errors[:2].max())
+
+    @property
+    def is_along(self) -> bool:
+        """Whether the distance is off, and it matters."""
+        along, error = float(self.fit.values[2]), float(self.fit.errors[2])
+        return abs(along) > SURE * error and abs(along) > LEAST_ALONG * self.fit.clen_m
+
+    @property
+    def knows_along(self) -> bool:
+        """Whether anything can be said of the distance."""
+        return float(self.fit.errors[2]) < _UNKNOWN_ALONG * self.fit.clen_m
+
+    @property
+    def is_tilted(self) -> bool:
+        """Whether the detector is turned, and it matters."""
+        return any(
+            abs(angle) > SURE * error and abs(angle) > LEAST_TILT_RAD
+            for angle, error in zip(self.best.values[3:], self.best.errors[3:], strict=True)
+        )
+
+    @property
+    def is_energy(self) -> bool:
+        """Whether the energy, and not the distance, is off: the cell is another one where the distance is right."""
+        if self.free is None or math.isnan(self.factor):
+            return False
+        along, error = float(self.free.values[2]), float(self.free.errors[2])
+        return (
+            abs(along) < 3.0 * error and abs(self.factor - 1.0) > SURE * self.factor_error and not self.may_be_distance
+        )
+
+    @property
+    def may_be_distance(self) -> bool:
+        """Whether what makes the cell another one may be the distance."""
+        return math.isnan(self.factor) or abs(self.factor - 1.0) <= 3.0 * max(self.factor_error, 2e-4)
+
+    @property
+    def may_be_energy(self) -> bool:
+        """Whether what makes the cell another one may be the energy."""
+        if self.free is None or not self.is_of_target:
+            return False
+        return abs(float(self.free.values[2])) <= 3.0 * float(self.free.errors[2])
+
+    @property
+    def correction(self) -> Displacement:
+        """What of the displacement is certain, and matters; none of what cannot be told, or is the energy's."""
+        x, y, along, about_x, about_y = (float(value) for value in self.best.values)
+        return Displacement(
+            (x, y) if self.is_shifted else (0.0, 0.0),
+            along if self.is_along and not self.is_energy else 0.0,
+            (about_x, about_y) if self.is_tilted else (0.0, 0.0),
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        units = ("shift_x_m", "shift_y_m", "along_m", "tilt_x_rad", "tilt_y_rad")
+        figures: dict[str, Any] = {}
+        for name, value, error in zip(units, self.best.values, self.best.errors, strict=True):
+            stem, unit = name.rsplit("_", 1)
+            figures[name], figures[f"{stem}_error_{unit}"] = float(value), float(error)
+        return {
+            **figures,
+            "clen_m": self.fit.clen_m,
+            "pixel_m": self.fit.pixel_m,
+            "crystals_fitted": self.fit.num_crystals,
+            "peaks_fitted": self.fit.num_peaks,
+            "spread_px": self.fit.spread_px,
+            "share_explained": self.fit.share_explained,
+            "cell_factor": None if math.isnan(self.factor) else self.factor,
+            "cell_factor_error": None if math.isnan(self.factor) else self.factor_error,
+        }
+
+
+def find_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> Place | None:
+    """Return where the detector is; None if crystals do not agree on anything.
+
+    They vote for the shift, since with large cells each knows it but for a lattice vector; where they all were found with the
+    right indices already, the vote is for what they were found with.
+    """
+    group = largest(crystals) if target is None else of_target(crystals, target)
+    if len(group.crystals) < _FEWEST:
+        return None
+    start = _start(group)
+    if target is None:
+        fit = _good(fit_place(group.crystals, group.bases, group.cell, strains_of(group.cell, Lattice()), start), group)
+        return None if fit is None else Place(fit, None, _conventional(fit), math.nan, math.nan, False, len(crystals))
+    no_strain = np.zeros((0, 3, 3))
+    fit = _good(fit_place(group.crystals, group.bases, group.cell, no_strain, start), group)
+    if fit is None:
+        return None
+    place = Place(fit, None, None, math.nan, math.nan, True, len(crystals))
+    if not (place.is_along or place.is_tilted):
+        return place
+    strains = strains_of(group.cell, group.lattice)
+    free = _good(fit_place(group.crystals, group.bases, group.cell, strains, fit.displacement), group)
+    if free is None:
+        return place
+    ratios = np.linalg.norm(free.real_space_angstrom, axis=1) / np.linalg.norm(group.cell, axis=1)
+    factor, error = float(np.mean(ratios)), float(free.cell_errors[:3].max())
+    if (
+        np.abs(ratios / factor - 1.0).max() > 3.0 * error + 1e-3
+    ):  # another cell, not another scale: it is not to be held
+        return Place(free, None, None, math.nan, math.nan, False, len(crystals))
+    return Place(fit, free, None, factor, error, True, len(crystals))
+
+
+def _start(group: OneLattice) -> Displacement:
+    """Where to begin: the shift that crystals agree on, and the distance that makes the target of what was found."""
+    pixel = float(np.mean([one.pixel_m for one in group.crystals]))
+    clen = float(np.mean([one.clen_m for one in group.crystals]))
+    moved = [one.found_with for one in group.crystals]
+    shift = tuple(float(np.median([move.shift_m[axis] for move in moved])) for axis in (0, 1))
+    voted = vote(
+        [
+            shifts_of_crystal(
+                reduced_primitive(basis, group.lattice),
+                one.found_with.shift_m,
+                (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
+                pixel,
+            )
+            for one, basis in zip(group.crystals[:60], group.bases, strict=False)
+        ],
+        pixel,
+    )
+    along = float(np.median([move.along_m for move in moved])) + clen * (1.0 / group.factor - 1.0)
+    tilt = tuple(float(np.median([move.tilt_rad[axis] for move in moved])) for axis in (0, 1))
+    return Displacement(voted.shift_m if voted is not None else (shift[0], shift[1]), along, (tilt[0], tilt[1]))
+
+
+def _good(fit: Fitted | None, group: OneLattice) -> Fitted | None:
+    """Return a fit if it has understood its crystals."""
+    if fit is None or fit.num_crystals < max(_FEWEST, _SHARE_THAT_FITS * len(group.crystals)):
+        return None
+    return fit if fit.spread_px <= _WORST_PX and np.isfinite(fit.covariance).all() else None
+
+
+def _conventional(fit: Fitted) -> UnitCell:
+    """The cell in conventional axes, with the highest symmetry that it has within its errors."""
+    error = float(max(fit.cell_errors[:3].max(), fit.cell_errors[3:].max()))
+    found = bravais_of(fit.real_space_angstrom, tolerance=min(0.03, max(0.002, 4.0 * error)))
+    return UnitCell.from_vectors(found.real_space_angstrom, found.lattice)

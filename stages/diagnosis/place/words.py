@@ -1,0 +1,107 @@
+"""Where the detector is, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.place.place import Place
+from stages.lattices.cell import UnitCell
+
+
+def findings_of(place: Place, target: UnitCell | None, share_indexed: float) -> Sequence[Finding]:
+    """Say what follows from a place.
+
+    Parameters
+    ----------
+    share_indexed
+        Part of the hits that are indexed, if it is a small one; else NaN.
+    """
+    return [*_detector(place, share_indexed), *_energy(place), *_cell(place, target)]
+
+
+def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
+    move = place.correction
+    if move.is_none:
+        return
+    fit = place.best
+    parts, briefs = [], []
+    if place.is_shifted:
+        pixels = math.hypot(*move.shift_m) / fit.pixel_m
+        parts.append(
+            f"{pixels:.1f} +- {place.shift_error_m / fit.pixel_m:.1f} pixels off the beam (move it by x "
+            f"{1e3 * move.shift_m[0]:+.3f} y {1e3 * move.shift_m[1]:+.3f} mm)"
+        )
+        briefs.append(f"{pixels:.1f} px")
+    if move.along_m:
+        percent = 100.0 * move.along_m / fit.clen_m
+        error = 100.0 * float(fit.errors[2]) / fit.clen_m
+        how = "further away" if move.along_m > 0 else "nearer"
+        parts.append(
+            f"{abs(percent):.2f} +- {error:.2f} % {how} than the geometry has it ({1e3 * (fit.clen_m + move.along_m):.3f} mm, "
+            f"not {1e3 * fit.clen_m:.3f})"
+        )
+        briefs.append(f"distance {percent:+.1f} %")
+    if place.is_tilted:
+        errors = 1e3 * fit.errors[3:].max()
+        parts.append(
+            f"turned by {1e3 * move.tilt_rad[0]:+.1f} mrad about x and {1e3 * move.tilt_rad[1]:+.1f} about y (+- {errors:.1f})"
+        )
+        briefs.append(f"tilt {1e3 * math.hypot(*move.tilt_rad):.1f} mrad")
+    text = f"THE DETECTOR IS OFF: it is {_and(parts)}, as {fit.num_crystals} crystals agree"
+    if not math.isnan(share_indexed):
+        text += f"; only {100 * share_indexed:.0f} % of the hits were indexed for it"
+    if move.along_m and place.may_be_energy:
+        energy = 100.0 * (fit.clen_m / (fit.clen_m + move.along_m) - 1.0)
+        text += f"; a photon energy that is {energy:+.1f} % off would look the same"
+    text += " (the corrected geometry file has it; --follow-detector goes on with it)"
+    yield Finding(
+        "detector",
+        text,
+        f"DETECTOR OFF {', '.join(briefs)}",
+        fit.num_crystals,
+        figures=place.figures(),
+        displacement=move,
+    )
+
+
+def _energy(place: Place) -> Iterator[Finding]:
+    if not place.is_energy:
+        return
+    percent, error = 100.0 * (place.factor - 1.0), 100.0 * place.factor_error
+    how = "longer" if percent > 0 else "shorter"
+    yield Finding(
+        "energy",
+        f"THE PHOTON ENERGY IS OFF: at the angles at which {place.fit.num_crystals} crystals diffract all axes are "
+        f"{abs(percent):.2f} +- {error:.2f} % {how} than given: multiply photon_energy by {place.factor:.4f}, or take "
+        "another cell",
+        f"ENERGY OFF {percent:+.1f} %",
+        place.fit.num_crystals,
+        figures={"factor": place.factor, "factor_error": place.factor_error},
+    )
+
+
+def _cell(place: Place, target: UnitCell | None) -> Iterator[Finding]:
+    if target is not None or place.cell is None or place.correction.is_none:
+        return
+    cell = place.cell
+    lengths = " ".join(f"{x:.2f}" for x in cell.parameters[:3])
+    angles = " ".join(f"{math.degrees(x):.2f}" for x in cell.parameters[3:])
+    yield Finding(
+        "cell",
+        f"with the detector there the cell is {cell.lattice.lattice_type} {cell.lattice.centering} within the errors of the "
+        f"geometry: {lengths} A {angles} deg",
+        "",
+        place.fit.num_crystals,
+        is_wrong=False,
+        figures={
+            "lattice_type": cell.lattice.lattice_type,
+            "centering": cell.lattice.centering,
+            "cell": [*cell.parameters[:3], *map(math.degrees, cell.parameters[3:])],
+        },
+    )
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
