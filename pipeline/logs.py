@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,12 +53,16 @@ def _handler() -> logging.Handler:
 
 
 class _Plain(logging.Handler):
-    """``streamajig.run: warning: text``, for files and other programs; on what is stderr at the time."""
+    """``streamajig.run: warning: text``, for files and other programs; on what is stderr at the time.
+
+    A record that has ``is_timed`` (``extra={"is_timed": True}``) begins with the time of day, as all do on a terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and what was raised below it."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{record.name}: {level}{record.getMessage()}"
+        at = time.strftime("%H:%M:%S ", time.localtime(record.created)) if getattr(record, "is_timed", False) else ""
+        text = f"{at}{record.name}: {level}{record.getMessage()}"
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         return text

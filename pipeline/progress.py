@@ -13,6 +13,7 @@ import math
 import re
 import sys
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -43,6 +44,11 @@ def line(progress: Progress) -> str:
     ]
     parts += [said for said in (progress.live, progress.status) if said]
     return ", ".join(parts)
+
+
+def _lines(progress: Progress) -> str:
+    """The same for a terminal: what analyses say has a line of its own, which would be cut off at the end of the first one."""
+    return line(replace(progress, live="")) + (f"\n{progress.live}" if progress.live else "")
 
 
 class ProgressLine:
@@ -90,7 +96,7 @@ class ProgressLine:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(line(progress), overflow="ellipsis", no_wrap=True), refresh=True)
+            self._live.update(Text(_lines(progress), overflow="ellipsis", no_wrap=True), refresh=True)
             return
         now = time.monotonic()
         news = (progress.received > 0, re.sub(r"\d+", "", progress.status))  # "2 s ago" after "1 s ago" is no news

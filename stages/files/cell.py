@@ -69,6 +69,11 @@ class _Fields(NamedTuple):
     has_type: bool
 
 
+def parse_cell(text: str, called: str) -> TargetCell:
+    """Read the text of a CrystFEL unit cell file, such as streams have in their heads; raises UserError."""
+    return TargetCell(_parse_cell(text.splitlines(), Path(called)), text)
+
+
 def lattice_alone(path: Path) -> Lattice | None:
     """Return the lattice of a cell file that has a lattice type and no parameters; None for any other file.
 

@@ -168,6 +168,53 @@ def read_stream(path: Path | str) -> Stream:
     return parse_stream(text)
 
 
+def is_stream(path: Path | str) -> bool:
+    """Whether a file begins as a stream does."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_VERSION)).startswith(b"CrystFEL stream format")
+    except OSError:
+        return False
+
+
+def walk_stream(path: Path | str) -> tuple[Stream, Iterator[Chunk]]:
+    """Return the head of a stream, as a stream without chunks, and its whole chunks one by one, however long it is."""
+    lines = _lines(path)
+    head = []
+    for line in lines:
+        if line == _BEGIN_CHUNK:
+            break
+        head.append(line)
+    if not head or head[0] != _VERSION:
+        begins = head[0][:60] if head else ""
+        raise UserError(
+            f"{path} is not a CrystFEL stream: it should begin with {_VERSION!r}, and begins with {begins!r}"
+        )
+    return parse_stream("\n".join(head)), _walk_chunks(lines)
+
+
+def _lines(path: Path | str) -> Iterator[str]:
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace", newline="\n") as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except OSError as error:
+        raise UserError(f"cannot read stream {path}: {error.strerror}") from error
+
+
+def _walk_chunks(lines: Iterator[str]) -> Iterator[Chunk]:
+    """The chunks of a stream whose first chunk has begun; one that has no end is left out."""
+    chunk: list[str] = []
+    for line in lines:
+        if line == _BEGIN_CHUNK:
+            chunk = []
+        elif line == _END_CHUNK:
+            yield _chunk(chunk, _Count())
+            chunk = []
+        else:
+            chunk.append(line)
+
+
 def parse_stream(text: str) -> Stream:
     """Make a stream of its text."""
     lines = [line.rstrip("\r") for line in text.split("\n")]

@@ -19,6 +19,10 @@ from stages.records.geometry import DetGeom
 _FEWEST = 3
 """Shifts without which there is no spread to speak of."""
 
+_FEWEST_TO_ADVISE = 25
+"""Crystals without which nothing is said of the geometry file: of few, the spread itself is known to a third at best, and
+crystals that were found with the file as it is are those that it suits."""
+
 
 @stage("live/detector_shift", uses=(Detector,))
 class DetectorShift:
@@ -131,7 +135,12 @@ class DetectorShiftWriter:
             f"{_mm(shift.second_half_m)} mm"
             for axis, shift in zip("xy", along, strict=True)
         ]
-        lines += self._advice(along)
+        if num_kept < _FEWEST_TO_ADVISE:
+            lines.append(
+                f"{num_kept} crystals do not carry advice on the geometry file; {_FEWEST_TO_ADVISE} are needed"
+            )
+        else:
+            lines += self._advice(along)
         return Findings("\n".join(lines), self._figures(num_kept, shifts.shape[1] - num_kept, along))
 
     def close(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
@@ -17,20 +18,21 @@ from stages.diagnosis.subject import About, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
-from stages.files.geom.displaced import displacement_edits
-from stages.files.geom.edits import with_edits
-from stages.files.own_file import check_own, write_own
-from stages.records.displacement import NOT_DISPLACED, Displacement
+from stages.live._correction import CorrectedFile, moved_by_px, where_it_is
+from stages.records.displacement import Displacement
 from stages.records.told import DetectorMoved, IndexingStages
-
-MARK = "; corrected by streamajig"
-"""Begins the geometry files that are written here, and says that they may be overwritten."""
 
 _FIRST_LOOKS, _GROWTH = (10, 25), 1.25
 """Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks."""
 
-_NEWS_PX, _NEWS_ALONG, _NEWS_RAD = 0.2, 5e-4, 3e-4
-"""A displacement is posted again when it differs by more: in pixels, as a part of the distance, and as an angle."""
+_AGAIN = 2.0
+"""What is known already is said again when it reads otherwise and rests on more frames by this factor."""
+
+_FOLLOWED_PX = 0.3
+"""A detector that is known to be elsewhere by more than this, at its edge, is posted again."""
+
+_SHOWN = 2
+"""So many findings stand on the progress line; the others are counted."""
 
 Seen = tuple[Any, ...]
 """What each subject's look has to say of one frame."""
@@ -42,26 +44,19 @@ class Diagnosis:
 
     Single frames cannot tell; hundreds together can. Each finding is a sentence that says what, by how much, how sure, and what
     to do: in the log when it is found, in a few words on the progress line while it holds, in the report, in JSON. Nothing is
-    said that the frames do not carry. Conclusions are drawn after 10 and 25 frames, and whenever there are a quarter more.
+    said that the frames do not carry.
 
-    **The detector.** All crystals share one place of the detector: shift, distance and tilt are fitted to the peaks of all
-    of them, with the errors that follow from how crystals differ. Where fewer than 30 % of the hits are indexed, up to 30
-    of them in each replica are searched without a cell; that does not care for the distance, and the true shift is the one
-    on which all agree.
+    What should change in the geometry file is written to `path`: the user's file with those lines changed and no others, each
+    with a comment that says why and what it was. The file is there while something is to be corrected. One of that name which
+    streamajig has not written is never overwritten.
 
-    What should change in the geometry file is written to `corrected`: the user's file with as few lines changed as
-    possible, each with a comment. With `follow` the displacement stands on the run's noticeboard, and
-    ``geometry_map/follow_detector`` moves the geometry of the frames that follow.
+    Where the detector is found to be is posted on the run's noticeboard once it is significant, and again when it is known to
+    be elsewhere by 0.3 pixels; geometry_map/follow_detector moves the geometry there.
 
     The node comes after the last one that changes crystals, beside the stream's sink (``after:``).
     """
 
-    corrected: Path | None = Field(
-        default=None, description="Write the geometry file with all corrections there, if there are any."
-    )
-    follow: bool = Field(
-        default=False, description="Let the run go on with the detector where it was found (--follow-detector)."
-    )
+    path: Path | None = Field(default=None, description="Write the geometry file there with what should change in it.")
     in_order: bool = Field(
         default=True, description="Take frames in the order of their serials: the same in every run."
     )
@@ -76,9 +71,14 @@ class Diagnosis:
     def open_writer(self, context: Context) -> DiagnosisWriter:
         """Return what draws the conclusions."""
         about = _about(context)
-        if self.corrected is not None:
-            check_own(self.corrected, MARK, "the corrected geometry")
-        return DiagnosisWriter({subject.name: subject.watch(about) for subject in SUBJECTS}, about, self)
+        if self.path is not None and about.detector is None:
+            raise UserError(
+                f"{context.node or 'diagnosis'}: there is no geometry file to be corrected in {self.path}; put "
+                "geometry_map/map_panels before this node, or leave `path` out"
+            )
+        corrected = CorrectedFile(self.path, about.detector) if self.path is not None and about.detector else None
+        watches = {subject.name: subject.watch(about) for subject in SUBJECTS}
+        return DiagnosisWriter(watches, context, about.detector, corrected)
 
 
 def _about(context: Context) -> About:
@@ -104,137 +104,186 @@ class RunningDiagnosis:
         return tuple(look(outcome) for look in self._looks)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What was said of something, and when."""
+
+    finding: Finding
+    since_frame: int
+    since: float
+
+
 class DiagnosisWriter:
     """Gathers what frames have to say, and says what follows when it is new."""
 
-    def __init__(self, watches: Mapping[str, Watch], about: About, stage: Diagnosis) -> None:
-        self._watches = watches
-        self._stage = stage
-        self._detector = about.detector
-        self._log = about.context.log
-        self._board = about.context.board
+    def __init__(
+        self,
+        watches: Mapping[str, Watch],
+        context: Context,
+        detector: Detector | None = None,
+        corrected: CorrectedFile | None = None,
+    ) -> None:
+        self._watches = dict(watches)
+        self._log = context.log
+        self._board = context.board
+        self._detector = detector
+        self._corrected = corrected
         self._num_frames = 0
         self._looks = list(_FIRST_LOOKS)
         self._found: dict[str, Sequence[Finding]] = dict.fromkeys(watches, ())
-        self._known: dict[str, Finding] = {}
-        self._posted: DetectorMoved | None = None
+        self._known: tuple[Finding, ...] = ()
+        self._said: dict[str, _Said] = {}
+        self._moved: DetectorMoved | None = None
+        self._broken: dict[str, str] = {}
+        self._unwritten = ""
 
     def write(self, encoded: Seen) -> None:
         """Take one frame into account."""
         self._num_frames += 1
-        asked = [
+        asking = [
             name
             for (name, watch), seen in zip(self._watches.items(), encoded, strict=True)
-            if seen is not None and watch.take(seen)
+            if seen is not None and self._guarded(name, lambda watch=watch, seen=seen: watch.take(seen))  # type: ignore[misc]
         ]
         if self._num_frames >= self._looks[0]:
             self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
-            asked = list(self._watches)
-        if asked:
-            self._found.update({name: self._asked(name, self._watches[name].findings) for name in asked})
-            self._learn([finding for found in self._found.values() for finding in found])
+            asking = list(self._watches)
+        if asking:
+            self._learn(self._ask(asking, lambda watch: watch.findings()))
 
     def status(self) -> str:
         """What is wrong, in a few words."""
-        return ", ".join(finding.brief for finding in self._known.values() if finding.is_wrong)
+        briefs = [finding.brief for finding in self._known if finding.is_wrong]
+        more = [f"and {len(briefs) - _SHOWN} more"] if len(briefs) > _SHOWN else []
+        return ", ".join([*briefs[:_SHOWN], *more])
 
     def findings(self) -> Findings:
-        """The whole account; the corrected geometry file is written here."""
-        found = [finding for name, watch in self._watches.items() for finding in self._asked(name, watch.conclude)]
-        self._learn(found)
-        lines = [finding.text for finding in found] or [f"nothing wrong was seen in {self._num_frames} frames"]
-        if self._posted is not None:
-            lines.append(
-                "the run has followed the detector: the last frames were processed with it moved by "
-                f"{self._posted.displacement}"
-            )
-        written = self._write_corrected(found)
-        if written:
-            lines.append(written)
-        figures = {
-            "frames": self._num_frames,
-            "findings": [_figures(finding) for finding in found],
-            "followed": None if self._posted is None else str(self._posted.displacement),
-            "corrected": str(self._stage.corrected) if written else None,
-            **{name: watch.figures() for name, watch in self._watches.items()},
-        }
-        return Findings("\n".join(lines), figures)
+        """The whole account; the corrected geometry file is written here for the last time."""
+        self._learn(self._ask(self._watches, lambda watch: watch.conclude()))
+        lines = [finding.text for finding in self._known]
+        if not any(finding.is_wrong for finding in self._known):
+            lines.append(f"nothing wrong was seen in {self._num_frames} frames")
+        if self._corrected is not None and self._corrected.is_written:
+            lines.append(f"the corrections are in {self._corrected.path}")
+        lines += [self._unwritten] if self._unwritten else []
+        lines += [f"{name} could not be told: {error}" for name, error in self._broken.items()]
+        return Findings("\n".join(lines), _jsonable(self._figures()))
 
     def close(self) -> None:
         """Let go of what watches hold."""
         for watch in self._watches.values():
             watch.close()
 
-    def _asked(self, name: str, ask: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
-        """Ask a watch what it has found. An error of ours in one must not end a run, or keep the others from being asked."""
+    # --- what watches say -------------------------------------------------------------------------------------------
+
+    def _ask(self, names: Iterable[str], conclusions: Callable[[Watch], Sequence[Finding]]) -> tuple[Finding, ...]:
+        """Ask some watches what they know; return what all know, in their order."""
+        for name in names:
+            watch = self._watches[name]
+            self._found[name] = self._guarded(name, lambda watch=watch: conclusions(watch)) or ()  # type: ignore[misc]
+        return tuple(finding for found in self._found.values() for finding in found)
+
+    def _guarded(self, name: str, do: Callable[[], Any]) -> Any:
+        """Do something with a watch; one that fails is asked nothing more, since a diagnosis must not end a run."""
+        if name in self._broken:
+            return None
         try:
-            return ask()
-        except Exception:
-            self._log.exception("the diagnosis of %s failed; this is an error of streamajig", name)
-            return ()
+            return do()
+        except Exception as error:
+            self._broken[name] = f"{type(error).__name__}: {error}"
+            self._log.exception("the diagnosis of %s has failed, and is left out from now on", name)
+            return None
 
     def _learn(self, found: Sequence[Finding]) -> None:
-        """Say what is new, and what holds no longer; let the run follow the detector."""
+        """Say what is new, and what holds no longer; follow the detector; write down what should change."""
+        self._known = tuple(found)
         now = {finding.key: finding for finding in found}
-        when = f"{time.strftime('%H:%M:%S')}, {self._num_frames} frames"
         for key, finding in now.items():
-            if key not in self._known:
-                level = logging.WARNING if finding.is_wrong else logging.INFO
-                self._log.log(level, "%s: %s", when, finding.text, extra={"finding": key})
-        for key, finding in self._known.items():
-            if key not in now and finding.is_wrong:
-                self._log.info("%s: no longer: %s", when, finding.brief)
-        self._known = now
-        if self._stage.follow:
-            self._follow(now.values())
+            said = self._said.get(key)
+            if said is None or _is_news(finding, said.finding):
+                is_same = said is not None and said.finding.is_wrong == finding.is_wrong
+                since = (
+                    (said.since_frame, said.since) if said is not None and is_same else (self._num_frames, time.time())
+                )
+                self._said[key] = _Said(finding, *since)
+                self._say(logging.WARNING if finding.is_wrong else logging.INFO, key, finding.text)
+        for key in [key for key in self._said if key not in now]:
+            gone = self._said.pop(key).finding
+            if gone.is_wrong:
+                self._say(logging.INFO, key, f"no longer: {gone.brief}")
+        self._post(where_it_is(found))
+        if self._corrected is not None:
+            self._correct(self._corrected)
 
-    def _follow(self, found: Any) -> None:
-        moved = next((finding for finding in found if finding.displacement is not None), None)
-        before = NOT_DISPLACED if self._posted is None else self._posted.displacement
-        if moved is None or not _is_news(moved, before):
+    def _say(self, level: int, key: str, text: str) -> None:
+        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"is_timed": True, "finding": key})
+
+    def _post(self, found: Finding | None) -> None:
+        if found is None or found.displacement is None or self._detector is None:
             return
-        number = 1 if self._posted is None else self._posted.number + 1
-        self._posted = DetectorMoved(moved.displacement, number, moved.num_frames)
-        self._board.post(self._posted)
+        last = self._moved.displacement if self._moved is not None else Displacement()
+        if moved_by_px(self._detector, found.displacement, last) <= _FOLLOWED_PX:
+            return
+        number = 1 if self._moved is None else self._moved.number + 1
+        self._moved = DetectorMoved(found.displacement, number, found.num_frames)
+        self._board.post(self._moved)
 
-    def _write_corrected(self, found: Sequence[Finding]) -> str:
-        """Write the geometry file with all corrections; return what the report says of it."""
-        detector, path = self._detector, self._stage.corrected
-        if detector is None or path is None:
-            return ""
-        edits = [edit for finding in found for edit in finding.edits]
-        for finding in found:
-            if finding.displacement is not None:
-                edits += displacement_edits(detector, finding.displacement, f"{finding.num_frames} crystals tell")
-        if not edits:
-            return ""
-        text = with_edits(detector.text, edits, (f"{MARK[2:]}: {len(edits)} changes",))
+    def _correct(self, corrected: CorrectedFile) -> None:
+        before, self._unwritten = self._unwritten, ""
         try:
-            write_own(path, text, "the corrected geometry")
-        except UserError as error:  # the stream and the report matter more
-            self._log.error("%s", error)
-            return ""
-        return f"the geometry file with these corrections is {path}"
+            corrected.say(self._known)
+        except UserError as error:
+            self._unwritten = str(error)
+            if self._unwritten != before:
+                self._log.warning("%s", error)
+
+    def _figures(self) -> dict[str, Any]:
+        moved = self._moved
+        corrected = self._corrected
+        return {
+            "frames": self._num_frames,
+            "findings": [self._figures_of(finding) for finding in self._known],
+            "detector_moved": None if moved is None else _figures_of_displacement(moved.displacement),
+            "corrected_geometry": str(corrected.path) if corrected is not None and corrected.is_written else None,
+            **{name: self._guarded(name, watch.figures) or {} for name, watch in self._watches.items()},
+        }
+
+    def _figures_of(self, finding: Finding) -> dict[str, Any]:
+        said = self._said[finding.key]
+        return {
+            "key": finding.key,
+            "text": finding.text,
+            "brief": finding.brief,
+            "is_wrong": finding.is_wrong,
+            "frames": finding.num_frames,
+            "since_frame": said.since_frame,
+            "since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(said.since)),
+            "figures": dict(finding.figures),
+            "edits": [{"directive": edit.directive, "value": edit.value, "why": edit.why} for edit in finding.edits],
+            "displacement": None if finding.displacement is None else _figures_of_displacement(finding.displacement),
+        }
 
 
-def _is_news(finding: Finding, before: Displacement) -> bool:
-    """Whether a displacement differs from the one that was posted by what matters."""
-    now = finding.displacement
-    assert now is not None
-    pixel_m, clen_m = finding.figures["pixel_m"], finding.figures["clen_m"]
-    shift, tilt = (
-        np.abs(np.subtract(a, b)).max() for a, b in ((now.shift_m, before.shift_m), (now.tilt_rad, before.tilt_rad))
-    )
-    along = abs(now.along_m - before.along_m)
-    return bool(shift > _NEWS_PX * pixel_m or along > _NEWS_ALONG * clen_m or tilt > _NEWS_RAD)
+def _is_news(finding: Finding, said: Finding) -> bool:
+    if finding.is_wrong != said.is_wrong:
+        return True
+    return finding.brief != said.brief and finding.num_frames >= _AGAIN * said.num_frames
 
 
-def _figures(finding: Finding) -> dict[str, Any]:
+def _figures_of_displacement(displacement: Displacement) -> dict[str, Any]:
     return {
-        "key": finding.key,
-        "text": finding.text,
-        "is_wrong": finding.is_wrong,
-        "frames": finding.num_frames,
-        **finding.figures,
-        "edits": [{"directive": e.directive, "value": e.value, "why": e.why} for e in finding.edits],
+        "shift_m": list(displacement.shift_m),
+        "along_m": displacement.along_m,
+        "tilt_rad": list(displacement.tilt_rad),
     }
+
+
+def _jsonable(value: Any) -> Any:
+    """What JSON can hold: numbers that are not finite become null, arrays lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

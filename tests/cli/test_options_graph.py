@@ -102,6 +102,29 @@ def test_a_peak_search_without_image_data_is_refused(method: str) -> None:
         graph_from_options({**BASE, "no_image_data": True, "peaks": method})
 
 
+def test_the_detector_is_followed_right_behind_the_geometry_and_before_all_that_uses_it() -> None:
+    graph = graph_from_options({**BASE, "follow_detector": True, "highres": 3.0})
+
+    assert graph.names[2:5] == ("geometry_map", "follow", "resolution")
+    assert graph.node("follow").stage.stage_name == "geometry_map/follow_detector"
+    graph.check()
+
+
+def test_the_corrected_geometry_is_beside_the_stream_and_has_its_name() -> None:
+    assert graph_from_options({**BASE, "output": Path("runs/a.stream")}).node("diagnosis").stage.path == Path(
+        "runs/a.corrected.geom"
+    )
+    assert graph_from_options({**BASE, "output": Path("/dev/null")}).node("diagnosis").stage.path is None
+
+
+def test_without_the_diagnosis_nothing_can_be_followed() -> None:
+    graph = graph_from_options({**BASE, "no_diagnosis": True})
+    assert "diagnosis" not in graph.names
+    graph.check()
+    with pytest.raises(UserError, match="--no-diagnosis leaves that out"):
+        graph_from_options({**BASE, "no_diagnosis": True, "follow_detector": True})
+
+
 def test_no_indexing_leaves_refinement_and_integration_out(caplog: pytest.LogCaptureFixture) -> None:
     graph = graph_from_options({**BASE, "indexing": "none"})
 

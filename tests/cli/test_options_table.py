@@ -34,6 +34,7 @@ STAGES = {
     "sink": ("sink/stream_file", "sink/headers_only"),
     "merge": ("live/merge",),
     "cells": ("live/cells",),
+    "diagnosis": ("live/diagnosis",),
 }
 
 HERE = str(Path(__file__).parent)
@@ -88,6 +89,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "no_check_peaks": ({}, True, False),
     "no_verify_cell": ({}, True, False),
     "found_cell": ({}, Path("x.cell"), Path("x.cell")),
+    "corrected_geometry": ({}, Path("x.geom"), Path("x.geom")),
     "fromfile_input_file": ({"indexing": "file"}, Path("x.sol"), Path("x.sol")),
     "int_radius": ({}, "3,4,6", (3.0, 4.0, 6.0)),
     "push_res": ({}, 1.5, 1.5),

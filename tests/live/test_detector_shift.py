@@ -98,6 +98,15 @@ def test_no_shift_is_no_advice() -> None:
     assert "leave the geometry file as it is" in text
 
 
+def test_few_crystals_carry_no_advice() -> None:
+    """Neither to change the file nor to leave it: three crystals of a detector that is 4 pixels off once said to."""
+    for mean in ((0.0, 0.0), (4e-4, 0.0)):
+        text = writer_of(scattered(24, mean, 1e-5), "").findings().text
+        assert "24 crystals do not carry advice on the geometry file; 25 are needed" in text
+        assert "leave the geometry" not in text
+        assert "set:" not in text
+
+
 def test_too_few_shifts_say_how_to_get_them() -> None:
     writer = writer_of([(0.0, 0.0)] * 5)
     assert writer.status() == ""

@@ -9,6 +9,7 @@ role (name of the node)   stage
 source                    source/zmq_sub, source/zmq_req, source/replay
 decode                    decode/msgpack_map, decode/headers_only
 geometry_map              geometry_map/map_panels
+follow                    geometry_map/follow_detector, with ``--follow-detector``
 resolution                geometry_map/limit_resolution, with ``--highres``
 median_filter,
 noise_filter, bin         peaks/median_filter, peaks/noise_filter, peaks/bin, with the options of their names
@@ -26,6 +27,7 @@ cells                     live/cells, if there is indexing; comes after refine, 
 merge                     live/merge, with ``--live-merge``; comes after integrate
 detector_shift            live/detector_shift, with ``--refine-detector-shift``; comes after refine
 int_diag                  live/int_diag, with ``--int-diag``; comes after integrate
+diagnosis                 live/diagnosis, unless ``--no-diagnosis``; comes after the last of integrate, refine, index and hit
 ========================  =================================================================
 
 The rules by which options exclude or need each other stand here together, for whoever looks for one; hence the length.
@@ -203,7 +205,13 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     yield "source", _source(given)
     yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
     yield "geometry_map", "geometry_map/map_panels"
+    no_diagnosis = bool(given.take("no_diagnosis"))
     if given.take("follow_detector"):
+        if no_diagnosis:
+            raise UserError(
+                "--follow-detector goes where the diagnosis finds the detector, and --no-diagnosis leaves that out: give one "
+                "of them"
+            )
         yield "follow", "geometry_map/follow_detector"
     if "highres" in given:
         yield "resolution", "geometry_map/limit_resolution"
@@ -233,7 +241,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
         yield "detector_shift", "live/detector_shift"
     if is_indexed and integrate != "integrate/predict_only" and given.take("int_diag") not in (None, "none"):
         yield "int_diag", "live/int_diag"
-    yield "diagnosis", "live/diagnosis"
+    if not no_diagnosis:
+        yield "diagnosis", "live/diagnosis"
     if given.take("live_merge"):
         if not is_indexed or integrate == "integrate/predict_only":
             raise UserError(
@@ -425,10 +434,16 @@ def _parameters(
                 given.effective.add("pdb")
     if "cells" in stages and ("pdb" not in given or is_lattice_alone):
         parameters["cells"].setdefault("path", Path(given.values["output"]).with_suffix(".cell"))
-    parameters["diagnosis"].setdefault("corrected", Path(given.values["output"]).with_suffix(".corrected.geom"))
+    if "diagnosis" in stages and _is_or_becomes_a_file(output := Path(given.values["output"])):
+        parameters["diagnosis"].setdefault("path", output.with_suffix(".corrected.geom"))
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
     return parameters, origins
+
+
+def _is_or_becomes_a_file(path: Path) -> bool:
+    """Whether there is a place beside it: there is none beside a device or a pipe."""
+    return path.is_file() or not path.exists()
 
 
 def _places(rows: list[Option], stages: Mapping[str, str]) -> Iterator[tuple[Option, str, str, bool]]:

@@ -180,8 +180,10 @@ _INDEXING = (
     own("--refine-detector-shift", panel=INDEXING, help="Refine the detector's shift for each crystal too, and say in the "
         "report what to put into the geometry file.", sets=("refine.refine_detector_shift",)),
     own("--follow-detector", panel=INDEXING, help="Go on with the detector where the crystals of the run say that it is, as "
-        "soon as they are sure. (NAME.corrected.geom beside the stream has it in any case.)", shapes=True,
-        sets=("diagnosis.follow",)),
+        "soon as they are sure; the stream says so.", shapes=True),
+    own("--corrected-geometry", panel=INDEXING, help="Write the geometry file there, with what should change in it.",
+        kind=Path, metavar="FILE.geom", default="the output's name with .corrected.geom", sets=("diagnosis.path",)),
+    own("--no-diagnosis", panel=INDEXING, help="Do not look for what is wrong with the experiment.", shapes=True),
     Option(("--no-check-cell",), INDEXING, "Accept lattices whose cell is out of --tolerance.", value=negated,
         sets=("index.check_cell",), needs="pdb"),
     noted("--check-cell", panel=INDEXING, help="Compare with the given cell.", why="it is the default"),
