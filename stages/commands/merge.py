@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from stages.merging.crystals import Polarisation
-    from stages.merging.merger import Merged, Merger
-    from stages.merging.point_group import PointGroup
+    from stages.merging.merger import Merged
     from stages.merging.shells import Quality
 
 
@@ -56,22 +54,60 @@ def merge(  # noqa: PLR0913 - one parameter for each option of the command line
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the shells' figures of merit.")
     ] = None,
+    ambiguity: Annotated[
+        bool,
+        typer.Option("--ambiguity", help="Resolve the indexing ambiguity that follows from point group and cell."),
+    ] = False,
+    operator: Annotated[
+        str,
+        typer.Option(
+            "--operator", metavar="H,K,L", help="Resolve the ambiguity of this operator, as ambigator: k,h,-l."
+        ),
+    ] = "",
+    apparent: Annotated[
+        str,
+        typer.Option(
+            "-w", metavar="GROUP", help="Resolve the ambiguity of a lattice that seems to have this symmetry."
+        ),
+    ] = "",
+    write_assignments: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-assignments", metavar="FILE", help="Write the setting of each crystal there, a number a line."
+        ),
+    ] = None,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Merge crystals that are there twice as often as they are there.")
+    ] = False,
+    all_cells: Annotated[
+        bool, typer.Option("--all-cells", help="Merge crystals of other cells than most have, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
     """Look at the merged data of a stream: completeness, multiplicity, CC1/2, Rsplit and I/sigma in shells of resolution.
 
     The intensities' means over symmetry equivalents and crystals: each crystal scaled, and each reflection by the part of it
     that was recorded (or plain means, as process_hkl makes them, with --no-scale). Works on a stream that is still being
-    written. It is a look, not a replacement for partialator.
+    written, compressed (gzip), or comes on standard input (-). It is a look, not a replacement for partialator.
+
+    It says what it sees: crystals of another cell than most have, which it leaves out, and crystals that are there twice;
+    a point group that the cells contradict. An indexing ambiguity is resolved if asked for (--ambiguity, --operator, -w).
     """
+    from pipeline import UserError
+    from stages.merging.ambiguity import AUTO
     from stages.merging.crystals import Polarisation
+    from stages.merging.gather import Asked, merge_streams
     from stages.merging.point_group import point_group
     from stages.merging.shells import quality
 
+    if sum(map(bool, (ambiguity, operator, apparent))) > 1:
+        raise UserError("give one of --ambiguity, --operator and -w: each says which settings there are")
     group = point_group(symmetry)
     how = Polarisation.parse(polarisation)
+    wanted = operator or apparent or (AUTO if ambiguity else "")
+    asked = Asked(scale, partiality, wanted, keep_duplicates, all_cells)
     started = time.perf_counter()
-    merger, counts = merge_streams(streams, group, how, scale=scale, partiality=partiality)
+    merger, counts, remarks = merge_streams(streams, group, how, asked, write_assignments)
     merged = merger.merged()
     limits = {"d_min_angstrom": highres or None, "d_max_angstrom": lowres or None}
     found = quality(merged, num_shells=shells, min_measurements=min_measurements, **limits)
@@ -85,9 +121,9 @@ def merge(  # noqa: PLR0913 - one parameter for each option of the command line
     cell = _mean_cell(merged)
     if as_json:
         how_merged = {"symmetry": symmetry, "scaled": scale, "width_per_angstrom": merger.width, "cell": list(cell)}
-        print(_as_json(counts | how_merged, found))  # noqa: T201 - this is the command's output
+        print(_as_json(counts | how_merged | {"remarks": remarks}, found))  # noqa: T201 - this is the command's output
     else:
-        _show(counts, found, f"{symmetry}, {merger.how if scale else 'not scaled'}", cell, output)
+        _show(counts, remarks, found, f"{symmetry}, {merger.how if scale else 'not scaled'}", cell, output)
 
 
 def _write(
@@ -120,49 +156,9 @@ def _as_json(figures: dict[str, Any], found: Quality) -> str:
     return json.dumps(_plain(figures | quality), indent=2, allow_nan=False)
 
 
-def merge_streams(
-    streams: list[Path], group: PointGroup, polarisation: Polarisation, *, scale: bool, partiality: bool = True
-) -> tuple[Merger, dict[str, Any]]:
-    """Merge all crystals of some streams; return the merger, and what was counted."""
-    from stages.merging.crystals import observe
-    from stages.merging.merger import Merger
-    from stages.merging.stream_crystals import StreamCrystals
-
-    merger = Merger(group, partial=scale and partiality)
-    kept, counts = [], {"chunks": 0, "hits": 0, "crystals": 0, "unreadable_rows": 0, "cut_streams": 0}
-    counts.update(without_reflections=0, without_intensity=0)
-    for path in streams:
-        crystals = StreamCrystals(path)
-        for crystal in crystals:
-            counts["crystals"] += 1
-            observed = observe(
-                crystal.hkl,
-                crystal.intensity,
-                crystal.reciprocal_per_angstrom,
-                crystal.photon_energy_ev,
-                group,
-                polarisation,
-                crystal.centring,
-            )
-            if not len(observed):
-                counts["without_reflections"] += 1
-            elif not observed.has_signal:
-                counts["without_intensity"] += 1
-            elif scale:
-                kept.append(observed)
-            else:
-                merger.add(observed)
-        counts["chunks"] += crystals.num_chunks
-        counts["hits"] += crystals.num_hits
-        counts["unreadable_rows"] += crystals.num_unreadable
-        counts["cut_streams"] += crystals.is_cut
-    if kept:
-        merger.add_together(kept)
-    counts.update(merged=merger.num_crystals, not_scaled=merger.num_unscaled, left_out=merger.num_left_out)
-    return merger, counts
-
-
-def _show(counts: dict[str, Any], found: Quality, how: str, cell: tuple[float, ...], output: Path | None) -> None:
+def _show(
+    counts: dict[str, Any], remarks: list[str], found: Quality, how: str, cell: tuple[float, ...], output: Path | None
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -177,6 +173,8 @@ def _show(counts: dict[str, Any], found: Quality, how: str, cell: tuple[float, .
     for key, text in _REMARKS.items():
         if counts[key]:
             console.print(f"{counts[key]} {text}")
+    for line in remarks:
+        console.print(line, markup=False)
     if not found.overall.measured:
         console.print("nothing was measured twice, so there is nothing to show")
         return

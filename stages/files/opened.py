@@ -28,14 +28,14 @@ class _WithUnixLineEnds:
 
     def __init__(self, file: BinaryIO | Bytes) -> None:
         self._file = file
-        self._held = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes; one less where a block ends between the two."""
-        block = self._held + self._file.read(size)
-        self._held = b""
-        if block.endswith(b"\r"):
+        """Return the next bytes; some more where a block would end between the two."""
+        block = self._file.read(size)
+        while block.endswith(b"\r"):
             more = self._file.read(1)
+            if not more:
+                break
             block += more
         return block.replace(b"\r\n", b"\n")
 

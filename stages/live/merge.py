@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from stages.files.cell import TargetCell
 from stages.live._until import Until
 from stages.merging import stream_crystals
-from stages.merging.crystals import Observed, Polarisation, observe
+from stages.merging.ambiguity import NO_AMBIGUITY, Reference, Settings, resolve, settings_of
+from stages.merging.crystals import Observed, Polarisation, observe_in
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
 from stages.merging.shells import Quality, Shell, quality
@@ -28,7 +30,7 @@ _LOOKS_PER_FOLD = 20
 """After that, a look is taken whenever there are 5 % more crystals."""
 
 
-@stage("live/merge")
+@stage("live/merge", uses=(TargetCell,))
 class Merge:
     """Merge the crystals over a point group as they arrive; report how good the data are, and end the run when they suffice.
 
@@ -44,6 +46,10 @@ class Merge:
     what they are in shells of equal volume. `until` ends the run, as if it had been stopped, as soon as what it asks for is
     there; it is looked at whenever there are 5 % more crystals (10 at the beginning). No outliers are rejected, and
     nothing is refined: it is a look at the data, not a replacement for partialator.
+
+    With `ambiguity` the crystals may be indexed in several settings that the lattice cannot tell apart. The first `scale_after`
+    ones wait, and are put into theirs together, by the correlation of their intensities (Brehm & Diederichs 2014,
+    doi:10.1107/S1399004713025431); each further one goes into the setting in which it correlates best with what is there.
 
     Crystals need integrated reflections, so the node comes after integrate/rings; the stream's sink comes after the same node
     (``after:``).
@@ -65,6 +71,11 @@ class Merge:
     lowres: float | None = Field(default=None, gt=0, description="Low resolution limit in Angstrom.")
     shells: int = Field(default=10, ge=1, le=1000, description="Shells of resolution in the report.")
     min_measurements: int = Field(default=2, ge=1, description="Merge what has been measured so often.")
+    ambiguity: str = Field(
+        default="",
+        description="Resolve an indexing ambiguity: auto (by the given cell), the point group that the lattice seems to have "
+        "(6/mmm), or an operator (k,h,-l).",
+    )
     in_order: bool = Field(
         default=True, description="Take crystals in the order of their frames: the same in every run."
     )
@@ -83,11 +94,18 @@ class Merge:
     def open(self, context: Context) -> RunningMerge:
         """Compile the kernels and return what takes the reflections out of a frame."""
         quality(warm_up().merged())
-        return RunningMerge(point_group(self.symmetry), Polarisation.parse(self.polarisation))
+        return RunningMerge(point_group(self.symmetry), Polarisation.parse(self.polarisation), self.settings(context))
 
     def open_writer(self, context: Context) -> MergeWriter:
         """Return what merges."""
-        return MergeWriter(self)
+        return MergeWriter(self, self.settings(context))
+
+    def settings(self, context: Context) -> Settings:
+        """Return in which ways crystals may be indexed; UserError if `ambiguity` and `symmetry` do not go together."""
+        if not self.ambiguity:
+            return NO_AMBIGUITY
+        target = context.upstream.get(TargetCell)
+        return settings_of(self.ambiguity, point_group(self.symmetry), None if target is None else target.cell)
 
     @staticmethod
     def warm_up() -> None:
@@ -99,26 +117,28 @@ class Merge:
 class RunningMerge:
     """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
 
-    def __init__(self, group: PointGroup, polarisation: Polarisation) -> None:
+    def __init__(self, group: PointGroup, polarisation: Polarisation, settings: Settings = NO_AMBIGUITY) -> None:
         self._group = group
         self._polarisation = polarisation
+        self._settings = settings
 
-    def __call__(self, outcome: Outcome) -> tuple[Observed, ...] | None:
-        """Return an extract of each crystal; None where there are none."""
+    def __call__(self, outcome: Outcome) -> tuple[tuple[Observed, ...], ...] | None:
+        """Return an extract of each crystal, in each of the settings it may be in; None where there are none."""
         if not isinstance(outcome, Frame):
             return None
         crystals = outcome[Crystals]
         if not crystals.found:
             return None
         energy_ev = outcome[DetGeom].photon_energy_ev
-        extracts = []
+        extracts: list[tuple[Observed, ...]] = []
         for crystal in crystals:
             found = crystal.reflections
             if found is None or not _spans_a_cell(crystal.real_space_angstrom):
-                extracts.append(_without_reflections())
+                extracts.append((_without_reflections(),))
                 continue
             extracts.append(
-                observe(
+                observe_in(
+                    self._settings.operations,
                     found.hkl,
                     found.intensity,
                     crystal.reciprocal_per_angstrom,
@@ -152,8 +172,13 @@ class Look:
 class MergeWriter:
     """Merges what comes, and looks at it now and then."""
 
-    def __init__(self, stage: Merge) -> None:
+    def __init__(self, stage: Merge, settings: Settings = NO_AMBIGUITY) -> None:
         self._stage = stage
+        self._settings = settings
+        self._waiting: list[tuple[Observed, ...]] = []
+        self._reference: Reference | None = None
+        self._num_chosen = np.zeros(len(settings), np.int64)
+        self._resolved = ""
         self._until = stage.until
         self._group = point_group(stage.symmetry)
         self._merger = Merger(self._group, partial=stage.scale and stage.partiality)
@@ -170,16 +195,18 @@ class MergeWriter:
         self._unlooked = False
         self.looks: list[Look] = []
 
-    def write(self, encoded: tuple[Observed, ...]) -> None:
+    def write(self, encoded: tuple[tuple[Observed, ...], ...]) -> None:
         """Merge the crystals of one frame."""
         started = time.perf_counter_ns()
-        for crystal in encoded:
-            if not len(crystal):
+        for settings in encoded:
+            if not len(settings[0]):
                 self._num_empty += 1
-            elif not crystal.has_signal:
+            elif not settings[0].has_signal:
                 self._num_dark += 1
+            elif len(settings) == 1:
+                self._take(settings[0])
             else:
-                self._take(crystal)
+                self._put_into_setting(settings)
         self._write_ns += time.perf_counter_ns() - started
         if self._num_taken >= self._next_look:
             self._look()
@@ -200,6 +227,8 @@ class MergeWriter:
 
     def findings(self) -> Findings:
         """The whole account."""
+        if self._waiting:
+            self._resolve()
         if self._unlooked:
             self._look()
         merger = self._current()
@@ -208,6 +237,27 @@ class MergeWriter:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _put_into_setting(self, settings: tuple[Observed, ...]) -> None:
+        """Find the setting of a crystal; the first ones wait until they can be compared with each other."""
+        if self._reference is not None:
+            chosen, _ = self._reference.choose(settings)
+            self._num_chosen[chosen] += 1
+            self._take(settings[chosen])
+            return
+        self._waiting.append(settings)
+        if len(self._waiting) >= self._stage.scale_after:
+            self._resolve()
+
+    def _resolve(self) -> None:
+        """Find the settings of the first crystals among each other, and merge them."""
+        resolution = resolve(self._waiting)
+        self._resolved = resolution.in_words(self._settings)
+        chosen = [settings[s] for settings, s in zip(self._waiting, resolution.chosen.tolist(), strict=True)]
+        self._num_chosen += np.bincount(resolution.chosen, minlength=len(self._settings))
+        self._reference, self._waiting = Reference(chosen), []
+        for crystal in chosen:
+            self._take(crystal)
 
     def _take(self, crystal: Observed) -> None:
         self._num_taken += 1
@@ -261,6 +311,10 @@ class MergeWriter:
         ]
         if self._until is not None:
             lines.append(self._enough or f"{self._until} not reached")
+        if self._resolved:
+            others = self._num_chosen[1:].sum()
+            lines.append(f"of the first {self._resolved}")
+            lines.append(f"in all {others} of {self._num_chosen.sum()} crystals turned")
         lines += self._left_out(merger)
         if self.looks:
             headings = ("crystals", *HEADINGS[3:])
@@ -318,6 +372,8 @@ class MergeWriter:
             "overall": found.overall.figures(),
             "shells": [shell.figures() for shell in found.shells],
             "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],
+            "ambiguity": self._stage.ambiguity or None,
+            "crystals_in_setting": self._num_chosen.tolist() if self._resolved else None,
             "until": str(self._until) if self._until else None,
             "reached": bool(self._enough),
             "us_per_crystal": self._us_per_crystal(),

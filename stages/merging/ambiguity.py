@@ -71,6 +71,10 @@ class Settings:
         return tuple(_name(op) for op in self.operations)
 
 
+NO_AMBIGUITY = Settings(np.eye(3, dtype=np.int64)[None])
+"""Crystals are in the setting in which they are indexed."""
+
+
 def settings_of(how: str, group: PointGroup, cell: UnitCell | None) -> Settings:
     """Return the settings that a user asks for.
 
@@ -295,7 +299,7 @@ def _start(data: _Data, first: int) -> Integers:
         covariance = of_each @ of_each.T - sx * sx.T / n
         variance = sxx - sx * sx / n
         each = covariance / np.sqrt(variance * variance.T)
-    each = np.where((n >= _FEWEST_COMMON) & np.isfinite(each), each * np.sqrt(np.maximum(n - 3, 0)), 0.0)
+    each = np.where((n >= _FEWEST_COMMON) & np.isfinite(each), each, 0.0) * np.sqrt(np.maximum(n - 3, 0))
     each = each.reshape(num_settings, first, num_settings, first)
     for i in range(first):
         each[:, i, :, i] = 0.0
@@ -339,7 +343,7 @@ def _operator(text: str) -> Integers:
     matrix = None if op is None else np.array(op.rot, np.int64)
     if matrix is None or op is None or (matrix % op.DEN).any() or abs(round(np.linalg.det(matrix / op.DEN))) != 1:
         raise UserError(f"{text!r} is no operator: give what becomes of h, k and l, such as k,h,-l")
-    return np.asarray((matrix // op.DEN).T, np.int64)
+    return np.asarray(matrix // op.DEN, np.int64)
 
 
 def _name(operation: Integers) -> str:

@@ -112,7 +112,7 @@ def test_friedel_mates_stand_beside_each_other_where_they_are_kept_apart(tmp_pat
     minus = plus * specimen.rng.uniform(0.5, 2, len(plus))
     both = (np.concatenate([unique, -unique]), np.concatenate([plus, minus]))
     path = write_stream(tmp_path / "a.stream", [both] * 3, specimen.star)
-    merge(path, "-y", "1", "--polarisation", "none", "-o", tmp_path / "a.mtz")
+    merge(path, "-y", "1", "--polarisation", "none", "-o", tmp_path / "a.mtz", "--keep-duplicates")
     found = rs.read_mtz(str(tmp_path / "a.mtz"))
     assert len(found) == len(unique)
     asu, ops = gemmi.ReciprocalAsu(gemmi.SpaceGroup("P 1")), gemmi.SpaceGroup("P 1").operations()
@@ -147,8 +147,9 @@ def test_a_stream_that_is_being_written_is_read_up_to_its_last_whole_chunk(
 def test_a_stream_without_chunks_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a.stream"
     path.write_text(HEAD)
-    assert "nothing was measured twice" in merge(path, "-y", "4/mmm", "-o", tmp_path / "no.mtz")
-    assert figures_of(path, "-y", "4/mmm")["crystals"] == 0
+    result = CliRunner().invoke(app, ["merge", str(path), "-y", "4/mmm", "-o", str(tmp_path / "no.mtz")])
+    assert result.exit_code
+    assert "no chunk, so there is nothing to merge" in str(result.exception)
 
 
 def test_broken_rows_are_left_out_and_counted(tmp_path: Path, specimen: Specimen) -> None:
@@ -163,7 +164,7 @@ def test_broken_rows_are_left_out_and_counted(tmp_path: Path, specimen: Specimen
     lines[rows[5]] = "   1    2    3      1e300       1.00       9.00       0.00   12.3   45.6 p0"
     path = tmp_path / "a.stream"
     path.write_text("\n".join(lines))
-    figures = figures_of(path, "-y", "4/mmm")
+    figures = figures_of(path, "-y", "4/mmm", "--keep-duplicates")
     assert (figures["unreadable_rows"], figures["left_out"], figures["merged"]) == (3, 3, 4)
 
 

@@ -263,6 +263,9 @@ _RUNNING = (
     own("--live-merge", panel=RUNNING,
         help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
         metavar="GROUP", sets=("merge.symmetry",)),
+    own("--live-ambiguity", panel=RUNNING, help="Resolve an indexing ambiguity while merging (with --live-merge): auto, the "
+        "point group that the lattice seems to have (6/mmm), or an operator (k,h,-l).", kind=str, metavar="HOW",
+        sets=("merge.ambiguity",)),
     own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
         "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell.", kind=str,
         metavar="CONDITIONS", sets=("merge.until",), value=conditions),
