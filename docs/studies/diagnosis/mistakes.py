@@ -25,7 +25,7 @@ from pipeline.report import Report
 from stages.commands.index.graph import graph_from_options
 from stages.prediction.powder_rings import ICE_ANGSTROM
 from stages.records import PeakList
-from stages.records.displacement import Displacement
+from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.simulation.experiment import SimulatedFrame
 from stages.source.simulate import RunningSimulate, Simulate
 
@@ -91,7 +91,7 @@ class Mistake:
     what: str
     key: str
     geometry: dict[str, str] = field(default_factory=dict)
-    move: Displacement = Displacement()
+    move: Displacement = NOT_DISPLACED
     spoil: Spoil | None = None
     simulation: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -193,7 +193,9 @@ MISTAKES: dict[str, Mistake] = {
         "a threshold in the noise", "many_peaks", options={"threshold": 1.0, "min_snr": 1.5, "min_pix_count": 1}, searches=True
     ),
     "wrong cell": Mistake("the cell of another crystal", "hits_without_crystals", options={"a": 64.0}),
-    "min-peaks": Mistake("min-peaks is 0", "empty_hits", options={"min_peaks": 0}, simulation={"hits": 0.3, "blank_peaks": 0.2}),
+    "min-peaks": Mistake(
+        "min-peaks is 0", "empty_hits", options={"min_peaks": 0}, simulation={"hits": 0.3, "blank_peaks": 0.2}
+    ),
     "lattices": Mistake(
         "two thirds of the peaks are another crystal's", "unexplained_peaks", simulation={"spurious": 0.7}
     ),
@@ -305,9 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.right:
         for n in range(given.right):
             report, _ = made("", given.frames, given.seed + n)
-            print(n, keys_of(report) or "nothing")
+            print(n, keys_of(report) or "nothing")  # noqa: T201
         return
-    print("| mistake | after | what is said |\n|---|---|---|")
+    print("| mistake | after | what is said |\n|---|---|---|")  # noqa: T201
     for name in given.names:
         report, lines = made(name, given.frames, given.seed)
         key = MISTAKES[name].key
@@ -319,10 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 when = stamp[1]
                 break
         besides = ", ".join(other for other in found if other != key)
-        print(
-            f"| {MISTAKES[name].what} | {when} | {found.get(key, '-')}{f' (and {besides})' if besides else ''} |",
-            flush=True,
-        )
+        row = f"| {MISTAKES[name].what} | {when} | {found.get(key, '-')}{f' (and {besides})' if besides else ''} |"
+        print(row, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
