@@ -55,6 +55,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "max_message_bytes": ({}, 1_000_000, 1_000_000),
     "output": ({}, Path("x.stream"), Path("x.stream")),
     "live_merge": ({}, "4/mmm", "4/mmm"),
+    "live_ambiguity": ({"live_merge": "6/m"}, "6/mmm", "6/mmm"),
     "stop_when": ({"live_merge": "4/mmm"}, "completeness=0.9,crystals=50", Until(completeness=0.9, crystals=50)),
     "no_non_hits_in_stream": ({}, True, True),
     "no_peaks_in_stream": ({}, True, True),
