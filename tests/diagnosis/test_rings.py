@@ -1,6 +1,10 @@
-"""Powder rings are found among the peaks, ice by its spacings, and the lines of crystals are none."""
+"""Rings of ice and other powders are named from the peaks of many frames; crystals alone have none."""
 
 from __future__ import annotations
+
+import json
+import pickle
+import re
 
 import numpy as np
 import pytest
@@ -9,76 +13,99 @@ from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.rings import PowderRings
 from stages.diagnosis.subject import About
-from stages.records.peaklist import PeakList
+from stages.prediction.powder_rings import ICE_ANGSTROM
 from stages.records.told import IndexingStages
-from stages.simulation.powder import ICE_ANGSTROM, SALT_ANGSTROM, rings
-from stages.simulation.spot_lists import CELLS, XRAYS, noise, simulate
+from stages.simulation.powder import SALT_ANGSTROM, rings
+from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, noise, simulate
 
 ABOUT = About(None, None, IndexingStages(), Context())
 
 
-def found(lists: list[np.ndarray], factor: float = 1.0) -> dict[str, Finding]:
+def found_in(*frames: np.ndarray) -> tuple[dict[str, Finding], dict]:
+    """Findings by key, and the figures, of frames whose peaks have these q."""
     look, watch = PowderRings().look(ABOUT), PowderRings().watch(ABOUT)
-    for q in lists:
-        peaks, geom = XRAYS.peaks_of(q)
-        if factor != 1.0:  # as a file whose distance is wrong has them
-            from stages.records.displacement import Displacement
-
-            geom = geom.displaced(Displacement(along_m=(factor - 1.0) * XRAYS.distance_m))
-        seen = look(Frame(1).with_values(peaks, geom))
+    for serial, q in enumerate(frames):
+        seen = look(Frame(serial, "", 0).with_values(*XRAYS.peaks_of(q)))
         if seen is not None:
-            watch.take(seen)
-    return {finding.key: finding for finding in watch.conclude()}
+            watch.take(pickle.loads(pickle.dumps(seen)))
+    return {one.key: one for one in watch.findings()}, dict(watch.figures())
 
 
-def stills(num: int, name: str = "lysozyme", seed: int = 2) -> list[np.ndarray]:
+def crystal(rng: np.random.Generator, name: str = "lysozyme", n: int = 60) -> np.ndarray:
+    return simulate(CELLS[name], rng, n, 0.1, **{"d_min": 3.0, **SUITABLE.get(name, {})}).q
+
+
+def with_rings(
+    seed: int, d_angstrom: tuple[float, ...], every: int = 2, frames: int = 60, n: int = 50
+) -> list[np.ndarray]:
+    """Frames of crystals, some of which have `n` peaks more on rings."""
     rng = np.random.default_rng(seed)
-    return [simulate(CELLS[name], rng, 60, 0.2, shift_px=0.0).q for _ in range(num)]
-
-
-def test_ice_over_some_of_the_crystals_is_named_with_its_share() -> None:
-    rng = np.random.default_rng(5)
-    lists = [
-        np.concatenate([q, rings(rng, 60, ICE_ANGSTROM[:3], 1.0)]) if n % 3 == 0 else q
-        for n, q in enumerate(stills(60))
+    return [
+        np.concatenate([crystal(rng), rings(rng, n, d_angstrom, 0.7)]) if k % every == 0 else crystal(rng)
+        for k in range(frames)
     ]
-    (finding,) = found(lists).values()
-    assert finding.key == "ice"
-    assert "rings at 3.90, 3.67, 3.44 A" in finding.text
-    assert "in 33 % of 60 frames" in finding.text
-    assert "--exclude-rings=ice" in finding.text
+
+
+def test_ice_in_some_of_the_frames_is_named_by_its_spacings_with_its_share_and_what_to_do() -> None:
+    found, figures = found_in(*with_rings(71, ICE_ANGSTROM[:3], every=3))
+    assert set(found) == {"ice"}
+    ice = found["ice"]
+    assert ice.is_wrong
+    assert sorted(ice.figures["spacings_angstrom"], reverse=True) == pytest.approx(ICE_ANGSTROM[:3], rel=0.004)
+    assert ice.figures["factor"] == 1.0
+    assert "3.90, 3.67, 3.44 A" in ice.text
+    assert "in 33 % of 60 frames" in ice.text
+    assert "--exclude-rings=ice (peaks/rings)" in ice.text
+    on_rings = 20 * 50 / (60 * 60 + 20 * 50)
+    assert figures["peaks_on_rings"] / figures["peaks"] == pytest.approx(on_rings, abs=0.05)
+    json.dumps(dict(ice.figures))
 
 
 def test_another_powder_is_named_by_its_spacings() -> None:
-    rng = np.random.default_rng(6)
-    lists = [np.concatenate([q, rings(rng, 50, SALT_ANGSTROM[:2], 1.0)]) for q in stills(30)]
-    (finding,) = found(lists).values()
-    assert finding.key == "rings"
-    assert "--exclude-rings=" in finding.text
-    assert sorted(np.round(finding.figures["spacings_angstrom"], 1)) == [2.8, 3.3]
+    found, _ = found_in(*with_rings(72, SALT_ANGSTROM[:2]))
+    assert set(found) == {"rings"}
+    assert sorted(found["rings"].figures["spacings_angstrom"]) == pytest.approx([2.82, 3.26], rel=0.004)
+    assert "--exclude-rings=" in found["rings"].text
 
 
-def test_ice_at_a_wrong_distance_is_ice_and_tells_the_distance() -> None:
-    rng = np.random.default_rng(7)
-    lists = [rings(rng, 120, ICE_ANGSTROM[:4], 0.7) for _ in range(30)]
-    (finding,) = found(lists, factor=1.04).values()
-    assert finding.key == "ice"
-    assert "check the camera length" in finding.text
-    assert finding.figures["factor"] == pytest.approx(1.04, abs=0.01)
+def test_ice_and_another_powder_are_told_apart() -> None:
+    found, _ = found_in(*with_rings(73, (*ICE_ANGSTROM[:3], 5.6)))
+    assert set(found) == {"ice", "rings"}
+    assert found["rings"].figures["spacings_angstrom"] == pytest.approx([5.6], rel=0.004)
+    assert len(found["ice"].figures["spacings_angstrom"]) == 3
 
 
-@pytest.mark.parametrize("name", ["lysozyme", "monoclinic", "rhombohedral_h"])
-def test_the_lines_of_crystals_are_no_powder(name: str) -> None:
-    assert found(stills(80, name)) == {}
+@pytest.mark.parametrize("factor", [0.97, 1.03])
+def test_ice_is_known_by_its_ratios_where_the_distance_is_off_and_that_is_said(factor: float) -> None:
+    found, _ = found_in(*with_rings(74, tuple(factor * d for d in ICE_ANGSTROM[:3])))
+    assert "ice" in found
+    assert found["ice"].figures["factor"] == pytest.approx(factor, abs=0.004)
+    how, length = ("larger", "long") if factor > 1 else ("smaller", "short")
+    wanted = (
+        rf"their spacings are (2.9|3.0|3.1) % {how} than those of ice: check the camera length, .* much too {length}$"
+    )
+    assert re.search(wanted, found["ice"].text)
 
 
-def test_noise_has_no_rings_and_few_frames_say_nothing() -> None:
-    rng = np.random.default_rng(8)
-    assert found([noise(rng, 100) for _ in range(60)]) == {}
-    assert found([rings(rng, 100, ICE_ANGSTROM[:2], 1.0) for _ in range(4)]) == {}
-    assert found([]) == {}
+@pytest.mark.parametrize("name", ["lysozyme", "cubic_i", "cubic_f", "hexagonal", "large", "small"])
+def test_crystals_have_no_rings_though_their_spacings_are_the_same_in_every_frame(name: str) -> None:
+    rng = np.random.default_rng(75)
+    found, figures = found_in(*(crystal(rng, name, 150) for _ in range(40)))
+    assert not found
+    assert figures["rings"] == []
 
 
-def test_frames_without_peaks_are_no_error() -> None:
-    _, geom = XRAYS.peaks_of(np.zeros((1, 3)))
-    assert PowderRings().look(ABOUT)(Frame(1).with_values(PeakList.make([], [], [], []), geom)) is None
+def test_peaks_all_over_the_detector_have_no_rings() -> None:
+    rng = np.random.default_rng(76)
+    assert not found_in(*(noise(rng, 200) for _ in range(60)))[0]
+
+
+def test_ice_in_one_frame_of_many_is_not_worth_a_word() -> None:
+    assert not found_in(*with_rings(77, ICE_ANGSTROM[:3], every=40, frames=80))[0]
+
+
+def test_frames_without_peaks_and_no_frames_have_nothing_to_say() -> None:
+    found, figures = found_in(*(np.empty((0, 3)) for _ in range(30)))
+    assert not found
+    assert figures["frames"] == 0
+    assert not PowderRings().watch(ABOUT).conclude()

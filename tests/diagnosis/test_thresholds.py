@@ -1,7 +1,9 @@
-"""Peaks, hits and crystals that are out of the ordinary are named, each with what to do, and ordinary ones are not."""
+"""Peaks, hits and crystals that are not what they should be are named in the first frames; those of a good run are not."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,123 +13,165 @@ from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.subject import About
 from stages.diagnosis.thresholds import Thresholds
-from stages.index.lattice import FreeLattice
+from stages.files.geom.detector import Detector
 from stages.lattices.cell import UnitCell
-from stages.records.crystal import Crystal, Crystals
-from stages.records.geometry import DetGeom, Panel
-from stages.records.image import Image
-from stages.records.peaklist import Hit, PeakList
+from stages.records import Crystal, Crystals, Header, Hit, Image, PeakList
 from stages.records.told import IndexingStages
-from stages.simulation.spot_lists import CELLS, XRAYS, noise, simulate
+from stages.simulation.apparatus import flat_geometry
+from stages.simulation.spot_lists import CELLS, XRAYS, noise, overlap, simulate
 
-CELL = CELLS["lysozyme"]
-GEOM = DetGeom(
-    (Panel("p", data="data", max_fs=31, max_ss=31),),
-    np.array([[-1.6e-3, -1.6e-3, 0.1]]),
-    np.array([[1e-4, 0, 0]]),
-    np.array([[0, 1e-4, 0]]),
-    9500.0,
-    np.array([0.1]),
-    (np.zeros((32, 32), np.uint8),),
-)
+LYSOZYME = CELLS["lysozyme"]
+DETECTOR = Detector.parse(flat_geometry(64, 64, 5000.0))
 
 
-def peaks(n: int) -> PeakList:
-    at = np.linspace(1, 30, n)
-    return PeakList.make(np.zeros(n, int), at, at, at)
+def about(*, indexed: bool = True, target: UnitCell | None = LYSOZYME, detector: Detector | None = None) -> About:
+    return About(detector, target, IndexingStages(("a search",) if indexed else ()), Context())
 
 
-def frame(n: int, *, is_hit: bool = True, crystals: int = 0, pixels: bool = False) -> Frame:
-    found = Crystals(tuple(Crystal(np.diag([50.0, 60.0, 70.0])) for _ in range(crystals)))
-    made = Frame(1).with_values(peaks(n), GEOM, Hit(is_hit, n), found)
-    if pixels:
-        image = np.zeros((32, 32), np.int32)
-        image[::3] = 85
-        made = made.with_values(Image.of(data=image))
-    return made
+def found_in(frames: Iterable[Frame], known: About | None = None) -> dict[str, Finding]:
+    """Findings by key."""
+    known = known or about()
+    look, watch = Thresholds().look(known), Thresholds().watch(known)
+    for frame in frames:
+        seen = look(frame)
+        if seen is not None:
+            watch.take(pickle.loads(pickle.dumps(seen)))
+    return {one.key: one for one in watch.conclude()}
 
 
-def found(frames: list[Frame], *, is_indexed: bool = True, target: UnitCell | None = CELL) -> dict[str, Finding]:
-    stages = IndexingStages((FreeLattice(),) if is_indexed else ())
-    about = About(None, target, stages, Context())
-    look, watch = Thresholds().look(about), Thresholds().watch(about)
-    for one in frames:
-        seen = look(one)
-        assert seen is not None
-        watch.take(seen)
-    return {finding.key: finding for finding in watch.conclude()}
+def frame_of(q: np.ndarray, *crystals: Crystal, min_peaks: int = 10) -> Frame:
+    peaks, geom = XRAYS.peaks_of(q)
+    return Frame(0, "", 0).with_values(peaks, geom, Hit(len(q) >= min_peaks, len(q)), Crystals(crystals))
 
 
-def test_ten_frames_without_a_peak_are_worth_a_word_with_the_highest_pixel() -> None:
-    (finding,) = found([frame(0, is_hit=False, pixels=True)] * 10).values()
-    assert finding.text == (
-        "NO PEAKS: not one of 10 frames has any; the highest pixel of their first frames has 85 ADU: lower --threshold and "
-        "--min-snr"
-    )
-    assert found([frame(0, is_hit=False)] * 9) == {}
-    assert found([frame(0, is_hit=False)] * 30 + [frame(3, is_hit=False)]) == {}
+def indexed_frames(n: int, seed: int, *, spurious: float = 0.2, others: int = 0, spots: int = 60) -> Iterator[Frame]:
+    """Hits with one crystal that was found, of which `spurious` of the peaks are none, and `others` that were not."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        lists = [simulate(LYSOZYME, rng, spots, spurious, shift_px=0.0) for _ in range(1 + others)]
+        yield frame_of(overlap(*lists).q, Crystal(lists[0].real_space_angstrom, LYSOZYME.lattice))
+
+
+def lost_frames(n: int, seed: int, spots: int = 40) -> Iterator[Frame]:
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        yield frame_of(noise(rng, spots))
+
+
+def blanks(n: int, min_peaks: int) -> Iterator[Frame]:
+    for _ in range(n):
+        yield frame_of(np.empty((0, 3)), min_peaks=min_peaks)
+
+
+# --- no peaks -----------------------------------------------------------------------------------------------------------
+
+
+def test_ten_frames_without_a_peak_are_named_and_the_options_that_find_more() -> None:
+    found = found_in(blanks(10, 10))
+    assert set(found) == {"no_peaks"}
+    assert found["no_peaks"].text.startswith("NO PEAKS: not one of 10 frames has any")
+    assert "--threshold and --min-snr (threshold, min_snr of the peak search)" in found["no_peaks"].text
+
+
+def test_nine_frames_are_too_few_and_one_peak_is_one() -> None:
+    assert not found_in(blanks(9, 10))
+    assert not found_in([*blanks(30, 10), frame_of(noise(np.random.default_rng(1), 1))])
+
+
+def test_blanks_are_no_hits_to_complain_of_where_nothing_has_peaks() -> None:
+    assert set(found_in(blanks(30, 0))) == {"no_peaks"}
+
+
+def test_the_highest_pixel_is_said_beside_the_threshold_that_it_does_not_reach_and_masked_ones_do_not_count() -> None:
+    geom = DETECTOR.geom_for(Header({"beam_energy": 9500.0, "detector_distance": 90.0}))
+    pixels = np.full((64, 64), 3, np.int32)
+    pixels[10:30, 10:30] = 85
+    pixels[40:, :] = 100_000
+    bad = np.zeros((64, 64), np.uint8)
+    bad[40:, :] = 1
+    values = (PeakList.make([], [], [], []), Hit(False, 0), replace(geom, bad=(bad,)), Image.of(detector_data=pixels))
+    found = found_in([Frame(0, "", 0).with_values(*values)] * 12, about(detector=DETECTOR))
+    assert "the highest pixel of the first ones has 85 ADU" in found["no_peaks"].text
+
+
+def test_where_peaks_come_with_messages_the_sender_is_asked() -> None:
+    text = found_in(blanks(12, 10), about(detector=DETECTOR))["no_peaks"].text
+    assert "does the sender send them under the geometry file's peak_list?" in text
+
+
+# --- too many -----------------------------------------------------------------------------------------------------------
 
 
 def test_thousands_of_peaks_that_do_not_index_are_noise() -> None:
-    assert "half of 30 frames have more than 2000" in found([frame(2000)] * 30)["many_peaks"].text
-    assert "many_peaks" not in found([frame(2000, crystals=1)] * 30)
-    assert "many_peaks" not in found([frame(300)] * 30)
+    found = found_in(lost_frames(30, 2, 1500))
+    assert set(found) == {"many_peaks", "hits_without_crystals"}
+    assert "half of 30 frames have 1500 or more, and few of them index" in found["many_peaks"].text
+    assert "few of them index" not in found_in(lost_frames(30, 2, 1500), about(indexed=False))["many_peaks"].text
 
 
-def test_hits_without_a_peak_are_blanks() -> None:
-    finding = found([frame(0)] * 6 + [frame(40, crystals=1)] * 20)["empty_hits"]
-    assert finding.text.startswith("BLANKS COUNT AS HITS: 23 % of 26 hits have no peak at all; give --min-peaks=10")
-    assert "empty_hits" not in found([frame(0, is_hit=False)] * 6 + [frame(40, crystals=1)] * 20)
+def test_thousands_of_peaks_of_crystals_are_none_too_many() -> None:
+    assert not found_in(indexed_frames(26, 3, spurious=0.0, spots=1400))
 
 
-@pytest.mark.parametrize(("target", "said"), [(CELL, "is it this cell"), (None, "do few peaks belong to a lattice")])
-def test_hits_that_hardly_index_are_named_with_the_reasons(target: UnitCell | None, said: str) -> None:
-    frames = [frame(40)] * 29 + [frame(40, crystals=1)]
-    finding = found(frames, target=target)["hits_without_crystals"]
-    assert finding.text.startswith("HITS DO NOT INDEX: 3 % of 30 hits")
-    assert said in finding.text
-    assert "hits_without_crystals" not in found(frames, target=target, is_indexed=False)
-    assert "hits_without_crystals" not in found([frame(40)] * 20)
-    assert "hits_without_crystals" not in found([frame(8)] * 60)
+# --- hits ---------------------------------------------------------------------------------------------------------------
 
 
-def stills(spurious: float, num: int = 30) -> list[Frame]:
-    rng = np.random.default_rng(4)
+def test_blanks_that_count_as_hits_are_named_with_the_option() -> None:
+    found = found_in([*indexed_frames(20, 4), *blanks(20, 0)])
+    assert set(found) == {"empty_hits"}
+    assert "BLANKS COUNT AS HITS: 50 % of 40 hits" in found["empty_hits"].text
+    assert "--min-peaks=10" in found["empty_hits"].text
+    assert "min_peaks of peaks/hit" in found["empty_hits"].text
+    assert not found_in([*indexed_frames(20, 4), *blanks(20, 10)])
+
+
+def test_hits_of_which_none_indexes_are_named_with_what_to_ask_oneself() -> None:
+    with_cell = found_in(lost_frames(25, 5))
+    assert set(with_cell) == {"hits_without_crystals"}
+    assert "0 of 25" in with_cell["hits_without_crystals"].text
+    assert "is it this cell" in with_cell["hits_without_crystals"].text
+    without = found_in(lost_frames(25, 5), about(target=None))
+    assert "is it this cell" not in without["hits_without_crystals"].text
+
+
+def test_hits_need_not_index_where_nobody_indexes_where_few_came_or_where_they_have_few_peaks() -> None:
+    assert not found_in(lost_frames(60, 6), about(indexed=False))
+    assert not found_in(lost_frames(24, 6))
+    assert not found_in(lost_frames(60, 6, spots=14))
+
+
+def test_one_hit_in_ten_that_indexes_is_enough_to_believe_the_geometry() -> None:
+    assert not found_in([*lost_frames(45, 7), *indexed_frames(5, 8)])
+
+
+# --- crystals -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spurious", "others"), [(0.75, 0), (0.1, 2)])
+def test_crystals_that_explain_few_of_their_peaks_are_named(spurious: float, others: int) -> None:
+    found = found_in(indexed_frames(30, 9, spurious=spurious, others=others))
+    assert set(found) == {"unexplained_peaks"}
+    assert "--multi" in found["unexplained_peaks"].text
+    assert not found_in(indexed_frames(24, 9, spurious=spurious, others=others))
+
+
+@pytest.mark.parametrize("seed", range(10, 15))
+def test_nothing_is_said_of_crystals_that_explain_most_of_their_peaks(seed: int) -> None:
+    assert not found_in([*indexed_frames(40, seed, spurious=0.3), *blanks(10, 10)])
+
+
+def test_peaks_are_explained_where_the_crystals_own_shift_puts_them() -> None:
+    shift_m = (20 * XRAYS.pixel_m, -8 * XRAYS.pixel_m)
+    rng = np.random.default_rng(16)
     frames = []
-    for _ in range(num):
-        spots = simulate(CELL, rng, 60, spurious, shift_px=0.0)
-        listed, geom = XRAYS.peaks_of(spots.q, spots.intensity)
-        crystal = Crystal(spots.real_space_angstrom, CELL.lattice)
-        frames.append(Frame(1).with_values(listed, geom, Hit(True, len(listed)), Crystals((crystal,))))
-    return frames
+    for _ in range(25):
+        spots = simulate(LYSOZYME, rng, 60, 0.0, shift_px=0.0)
+        peaks, geom = XRAYS.peaks_of(spots.q)
+        off = geom.shifted((-shift_m[0], -shift_m[1]))  # the file is off, and the crystal has found by how much
+        crystal = Crystal(spots.real_space_angstrom, LYSOZYME.lattice, det_shift_m=shift_m)
+        frames.append(Frame(0, "", 0).with_values(peaks, off, Hit(True, len(peaks)), Crystals((crystal,))))
+    assert not found_in(frames)
 
 
-def test_crystals_that_explain_few_of_their_peaks_are_named_and_others_are_not() -> None:
-    assert "--multi" in found(stills(0.75))["unexplained_peaks"].text
-    assert found(stills(0.2)) == {}
-
-
-def test_a_crystal_with_a_shift_explains_its_peaks() -> None:
-    shift = (10 * XRAYS.pixel_m, 0.0)
-    frames = []
-    for one in stills(0.1):
-        crystals = Crystals(tuple(replace(c, det_shift_m=shift) for c in one[Crystals]))
-        frames.append(one.with_values(one[DetGeom].shifted((-shift[0], 0.0)), crystals))
-    assert found(frames) == {}
-
-
-def test_figures_hold_what_was_counted() -> None:
-    about = About(None, None, IndexingStages(), Context())
-    look, watch = Thresholds().look(about), Thresholds().watch(about)
-    for one in [frame(40, crystals=1), frame(3)]:
-        watch.take(look(one))
-    figures = watch.figures()
-    assert (figures["frames"], figures["hits"], figures["indexed"], figures["hits_with_too_few_peaks"]) == (2, 2, 1, 1)
-    assert look(Frame(1)) is None
-
-
-def test_noise_is_no_crystal() -> None:
-    rng = np.random.default_rng(1)
-    listed, geom = XRAYS.peaks_of(noise(rng, 40))
-    frames = [Frame(1).with_values(listed, geom, Hit(True, 40), Crystals())] * 30
-    assert list(found(frames)) == ["hits_without_crystals"]
+def test_frames_in_which_nobody_looked_for_peaks_say_nothing() -> None:
+    assert not found_in([Frame(0, "", 0)] * 40)
