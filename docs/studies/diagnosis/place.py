@@ -2,9 +2,9 @@
 
     python docs/studies/diagnosis/place.py [--hits N] [--seed N] [--quick] [--right N]
 
-Simulated stills (9.5 keV, 90 mm, Eiger 4M, peaks as a sender lists them, of which one in ten is spurious) go through index/pairs
+Simulated stills (9.5 keV, 90 mm, Eiger 4M, peaks as a sender lists them, one in ten spurious) go through index/pairs
 with the cell, refinement, and the two halves of the diagnosis, as the frames of a run do. The file's geometry is the true one,
-displaced. What is found is compared with that: pixels of shift, per cent of distance, mrad of tilt; "-" where nothing was claimed.
+displaced. What is found is compared with that: pixels of shift, per cent of distance, mrad of tilt; "-" where none was claimed.
 Of a dense lattice (281 A) the 400 brightest spots are listed. With ``--right`` the geometry is right in so many runs of other
 seeds, and what is claimed all the same is counted.
 """
