@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,11 @@ class RingsWatch:
     def _ice(self, rings: Sequence[Ring], factor: float) -> Finding:
         text = f"ICE: {self._share(rings)}; they are no crystal's: --exclude-rings=ice (peaks/rings) takes them out"
         if abs(factor - 1.0) >= _CLEAR:
-            text += f"; as ice they should be {100 * (factor - 1):+.1f} % off: check the camera length"
+            how, length = ("larger", "long") if factor > 1 else ("smaller", "short")
+            text += (
+                f"; their spacings are {100 * abs(factor - 1):.1f} % {how} than those of ice: check the camera length, which "
+                f"may be as much too {length}"
+            )
         return Finding(
             "ice", text, f"ICE {100 * self._num_with / self._num_frames:.0f} % of frames", self._num_frames,
             figures={"spacings_angstrom": [ring.d_angstrom for ring in rings], "factor": factor},
@@ -194,13 +199,19 @@ class RingsWatch:
 def _ice_among(rings: Sequence[Ring]) -> tuple[float, list[Ring]]:
     """Return by which factor spacings are off those of ice, and the rings that are ice's then."""
     plain = [ring for ring in rings if _is_ice(ring.d_angstrom, _ALIKE)]
-    best, best_factor = plain, 1.0
+    best, first = plain, math.nan
     for factor in _FACTORS:
         alike = [ring for ring in rings if _is_ice(ring.d_angstrom / factor, _CLEAR)]
         if len(alike) >= _FEWEST_ALIKE and len(alike) > len(best):
-            best, best_factor = alike, float(factor)
-    return best_factor, best
+            best, first = alike, float(factor)
+    if math.isnan(first):
+        return 1.0, best
+    return float(np.mean([ring.d_angstrom / _nearest_ice(ring.d_angstrom / first) for ring in best])), best
+
+
+def _nearest_ice(d_angstrom: float) -> float:
+    return min(ICE_ANGSTROM, key=lambda d: abs(d_angstrom / d - 1.0))
 
 
 def _is_ice(d_angstrom: float, within: float) -> bool:
-    return bool(np.abs(d_angstrom / np.array(ICE_ANGSTROM) - 1.0).min() <= within)
+    return abs(d_angstrom / _nearest_ice(d_angstrom) - 1.0) <= within

@@ -122,24 +122,28 @@ class ThresholdsWatch:
         num = len(peaks)
         if not peaks.any():
             if np.isfinite(self._highest):
-                why = f"the highest pixel of their first frames has {self._highest:.0f} ADU: lower --threshold and --min-snr"
+                why = (
+                    f"the highest pixel of the first ones has {self._highest:.0f} ADU: lower --threshold and --min-snr "
+                    "(threshold, min_snr of the peak search)"
+                )
             elif self._from_messages:
                 why = "they come from the messages: does the sender send them under the geometry file's peak_list?"
             else:
-                why = "lower --threshold and --min-snr of the peak search"
+                why = "lower --threshold and --min-snr (threshold, min_snr of the peak search)"
             yield Finding("no_peaks", f"NO PEAKS: not one of {num} frames has any; {why}", "NO PEAKS", num)
         median = float(np.median(peaks))
         if num >= _FEWEST_HITS and median > _MANY_PEAKS and self._num_indexed < 0.5 * self._num_hits:
+            few = ", and few of them index" if self._is_indexed else ""
             yield Finding(
                 "many_peaks",
-                f"TOO MANY PEAKS: half of {num} frames have more than {median:.0f}, and few of them index: most are noise; "
-                "raise --min-snr, --threshold or --min-pix-count, or mask what is hot",
+                f"TOO MANY PEAKS: half of {num} frames have {median:.0f} or more{few}: most are noise; raise --min-snr, "
+                "--threshold or --min-pix-count (min_snr, threshold, min_pix_count of the peak search), or mask what is hot",
                 f"TOO MANY PEAKS {median:.0f}",
                 num,
             )
 
     def _of_hits(self) -> Iterator[Finding]:
-        if self._num_empty_hits >= 5 and self._num_empty_hits > 0.05 * self._num_hits:
+        if 5 <= self._num_empty_hits < len(self._peaks) and self._num_empty_hits > 0.05 * self._num_hits:
             share = 100.0 * self._num_empty_hits / self._num_hits
             yield Finding(
                 "empty_hits",
@@ -159,7 +163,8 @@ class ThresholdsWatch:
             )
             yield Finding(
                 "hits_without_crystals",
-                f"HITS DO NOT INDEX: {share:.0f} % of {self._num_good_hits} hits with {_ENOUGH_PEAKS} peaks or more; {first} "
+                f"HITS DO NOT INDEX: {self._num_indexed} of {self._num_good_hits} that have {_ENOUGH_PEAKS} peaks or more "
+                f"did; {first} "
                 "Are the peaks spots, or rings, gaps and hot pixels? Are photon energy, distance and beam centre right?",
                 f"HITS DO NOT INDEX {share:.0f} %",
                 self._num_good_hits,
@@ -170,7 +175,7 @@ class ThresholdsWatch:
             yield Finding(
                 "unexplained_peaks",
                 f"CRYSTALS EXPLAIN LITTLE: half of {len(explained)} explain less than {share:.0f} % of their frame's peaks; "
-                "several lattices in one frame (--multi)? Spurious peaks (--min-snr)? Another cell?",
+                "several lattices in one frame (--multi, multi of index/...)? Spurious peaks (--min-snr)? Another cell?",
                 f"CRYSTALS EXPLAIN {share:.0f} %",
                 len(explained),
             )

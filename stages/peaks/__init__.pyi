@@ -7,5 +7,6 @@ from .noise_filter import NoiseFilter as NoiseFilter
 from .peakfinder8 import Peakfinder8 as Peakfinder8
 from .peakfinder9 import Peakfinder9 as Peakfinder9
 from .restore import Restore as Restore
+from .rings import Rings as Rings
 from .validate import Validate as Validate
 from .zaef import Zaef as Zaef

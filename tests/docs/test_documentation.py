@@ -43,6 +43,7 @@ def test_what_is_not_run_is_named_here() -> None:
     assert left_out == [
         ("README.md", ["make", "demo"]),
         ("README.md", ["make", "test"]),
+        ("howto-follow-the-detector.md", [";", "corrected"]),
         ("reference-geometry.md", ["x", "="]),
         ("tutorial.md", ["process_hkl", "-i"]),
     ]

@@ -22,7 +22,7 @@ from stages.lattices.cell import UnitCell, primitive, reduce_basis
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import IndexingMethods
+from stages.records.told import IndexingMethods, IndexingStages
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, overlap, simulate
 
 SEARCH = FreeSearch()
@@ -240,7 +240,8 @@ def test_the_stage_is_a_value_with_the_contract_of_the_pipeline():
     assert pickle.loads(pickle.dumps(FreeLattice())) == FreeLattice()
     context = Context()
     FreeLattice().open(context)
-    assert context.published == {IndexingMethods: IndexingMethods(("lattice",))}
+    told = IndexingStages((FreeLattice(),))
+    assert context.published == {IndexingMethods: IndexingMethods(("lattice",)), IndexingStages: told}
     with pytest.raises(pydantic.ValidationError):
         FreeLattice(max_axis=0)
 

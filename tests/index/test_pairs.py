@@ -24,7 +24,7 @@ from stages.lattices.cell import UnitCell, misorientation, rotations
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
-from stages.records.told import IndexingMethods
+from stages.records.told import IndexingMethods, IndexingStages
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, Setup, cell, noise, simulate
 
 WAVELENGTH_ANGSTROM = XRAYS.wavelength_angstrom
@@ -251,7 +251,8 @@ def test_replicas_share_the_tables_and_nothing_else(tmp_path):
     assert one.search.scores is not two.search.scores
     assert context.published[TargetCell] == (read_cell(path).cell, path.read_text())
     assert context.published[IndexingMethods] == IndexingMethods(("pairs",))
-    assert len(context.published) == 2
+    assert [stage.cell for stage in context.published[IndexingStages].stages] == [path]
+    assert len(context.published) == 3
 
 
 def test_the_stage_is_a_value_with_the_contract_of_the_pipeline(tmp_path):

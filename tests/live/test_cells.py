@@ -17,8 +17,8 @@ from pipeline import Context, Frame, Rejected, UserError
 from pipeline.by_type import ByType
 from stages.files.cell import TargetCell, cell_text, read_cell
 from stages.lattices.cell import Lattice, UnitCell
-from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.lattices.clusters import Clusters, basis_of, parameters_of
+from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
 from stages.live.cells import Cells, CellsWriter
 from stages.records import Crystal, Crystals, Hit
 from stages.records.told import AgreedCell

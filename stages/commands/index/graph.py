@@ -17,6 +17,7 @@ peaks                     peaks/from_message, peaks/zaef, peaks/peakfinder8, pea
                           peaks/likelihood
 validate                  peaks/validate, for peaks from the message if there are pixels
 restore                   peaks/restore, if there are filters
+rings                     peaks/rings, with ``--exclude-rings``
 hit                       peaks/hit
 index, index_lattice ...  index/pairs, index/lattice, index/file, index/auto, index/none; of a list of methods the first is
                           called index, and each passes on what those before it have found
@@ -224,7 +225,7 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
             yield "validate", "peaks/validate"
     if filters:
         yield "restore", "peaks/restore"
-    if given.take("exclude_rings"):
+    if "exclude_rings" in given:
         yield "rings", "peaks/rings"
     yield "hit", "peaks/hit"
     for n, (method, stage_name) in enumerate(methods):

@@ -111,7 +111,7 @@ _PEAKS = (
         "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
     own("--exclude-rings", panel=PEAKS, help="Take out peaks on powder rings of these spacings (Angstrom, commas between "
-        "them); 'ice' stands for those of ice.", kind=str, metavar="D1,D2", shapes=True, sets=("rings.rings",)),
+        "them); 'ice' stands for those of ice.", kind=str, metavar="D1,D2", sets=("rings.rings",)),
     Option(("-t", "--threshold"), PEAKS, "Lowest pixel value of a peak, in ADU (zaef, peakfinder8).", float, "ADU", "800",
         sets=("peaks.threshold",)),
     Option(("--min-squared-gradient", "--min-sq-gradient", "--min-gradient"), PEAKS,

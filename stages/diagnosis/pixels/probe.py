@@ -16,6 +16,9 @@ HEIGHT, WIDTH = 4, 8
 """Of a window, pixels."""
 WINDOWS = 800
 """About so many."""
+_SPREAD = 0.6180339887498949
+"""Multiples of it, modulo 1, are evenly spread. Each row of windows is moved by one along, each column down: a gap is long and
+may be narrow, and one that runs between the columns of a grid would never be seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,4 +82,9 @@ def _windows(panel: NDArray[Any], step: int) -> NDArray[Any]:
     if panel.shape[0] < HEIGHT or panel.shape[1] < WIDTH:
         return np.zeros((0, HEIGHT * WIDTH), panel.dtype)
     windows = np.lib.stride_tricks.sliding_window_view(panel, (HEIGHT, WIDTH))
-    return windows[step // 3 :: step, step // 3 :: step].reshape(-1, HEIGHT * WIDTH)
+    rows, columns = np.arange(step // 3, windows.shape[0], step), np.arange(step // 3, windows.shape[1], step)
+    down = (_SPREAD * np.arange(len(columns)) % 1.0 * (step - HEIGHT)).astype(int)
+    along = (_SPREAD * np.arange(len(rows)) % 1.0 * (step - WIDTH)).astype(int)
+    ss = np.minimum(rows[:, None] + down, windows.shape[0] - 1)
+    fs = np.minimum(columns + along[:, None], windows.shape[1] - 1)
+    return windows[ss, fs].reshape(-1, HEIGHT * WIDTH)
