@@ -29,6 +29,9 @@ _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20
 """After that, a look is taken whenever there are 5 % more crystals."""
 
+_WAIT_AT_MOST = 16
+"""Where settings cannot be told apart, crystals wait until there are so many times `scale_after`."""
+
 
 @stage("live/merge", uses=(TargetCell,))
 class Merge:
@@ -50,6 +53,7 @@ class Merge:
     With `ambiguity` the crystals may be indexed in several settings that the lattice cannot tell apart. The first `scale_after`
     ones wait, and are put into theirs together, by the correlation of their intensities (Brehm & Diederichs 2014,
     doi:10.1107/S1399004713025431); each further one goes into the setting in which it correlates best with what is there.
+    As long as the waiting ones do not tell their settings, twice as many are waited for, up to 16 times `scale_after`.
 
     Crystals need integrated reflections, so the node comes after integrate/rings; the stream's sink comes after the same node
     (``after:``).
@@ -176,6 +180,8 @@ class MergeWriter:
         self._stage = stage
         self._settings = settings
         self._waiting: list[tuple[Observed, ...]] = []
+        self._resolve_at = stage.scale_after
+        self._given_up = False
         self._reference: Reference | None = None
         self._num_chosen = np.zeros(len(settings), np.int64)
         self._resolved = ""
@@ -228,7 +234,7 @@ class MergeWriter:
     def findings(self) -> Findings:
         """The whole account."""
         if self._waiting:
-            self._resolve()
+            self._resolve(give_up=True)
         if self._unlooked:
             self._look()
         merger = self._current()
@@ -245,17 +251,25 @@ class MergeWriter:
             self._num_chosen[chosen] += 1
             self._take(settings[chosen])
             return
+        if self._given_up:
+            self._num_chosen[0] += 1
+            self._take(settings[0])
+            return
         self._waiting.append(settings)
-        if len(self._waiting) >= self._stage.scale_after:
-            self._resolve()
+        if len(self._waiting) >= self._resolve_at:
+            self._resolve(give_up=len(self._waiting) >= _WAIT_AT_MOST * self._stage.scale_after)
 
-    def _resolve(self) -> None:
-        """Find the settings of the first crystals among each other, and merge them."""
+    def _resolve(self, *, give_up: bool) -> None:
+        """Find the settings of the first crystals among each other, and merge them; or wait for as many more."""
         resolution = resolve(self._waiting)
         self._resolved = resolution.in_words(self._settings)
+        if not (resolution.is_clear or give_up):
+            self._resolve_at *= 2
+            return
         chosen = [settings[s] for settings, s in zip(self._waiting, resolution.chosen.tolist(), strict=True)]
         self._num_chosen += np.bincount(resolution.chosen, minlength=len(self._settings))
-        self._reference, self._waiting = Reference(chosen), []
+        self._given_up, self._waiting = not resolution.is_clear, []
+        self._reference = Reference(chosen) if resolution.is_clear else None
         for crystal in chosen:
             self._take(crystal)
 
@@ -313,7 +327,7 @@ class MergeWriter:
             lines.append(self._enough or f"{self._until} not reached")
         if self._resolved:
             others = self._num_chosen[1:].sum()
-            lines.append(f"of the first {self._resolved}")
+            lines.append(f"the first crystals: {self._resolved}")
             lines.append(f"in all {others} of {self._num_chosen.sum()} crystals turned")
         lines += self._left_out(merger)
         if self.looks:

@@ -1,163 +1,193 @@
-"""Indexing ambiguities resolved, beside CrystFEL's ambigator.
+"""How many crystals are put into the right setting, and in what time, beside CrystFEL's ambigator.
 
-    python docs/studies/ambiguity/study.py [--crystals N] [--seed N]
-
-Simulated crystals of P63 (merged over 6/m, lattice 6/mmm) and P41 (4/m, 4/mmm), 1024 x 1024 pixels at 120 mm, are indexed
-with their cell, integrated and written to a stream; nature decides in which setting each is found. Which share of them is
-put into one setting is counted with the simulator's truth. Where ``ambigator`` is on the PATH it gets the same stream;
-times are of the processor, of whole processes, reading included.
+``python study.py`` (three minutes) simulates hits of crystals whose lattices are more symmetric than they are, indexes and
+integrates them, and has each stream resolved by ``streamajig merge --ambiguity`` and by ambigator, which must be on the PATH
+(its columns are left empty otherwise). In which setting a crystal was indexed is known from the orientation with which it was
+simulated. All settings may be exchanged together, so that the best such exchange is counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import resource
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline import run
-from stages.commands.index.graph import graph_from_options
-from stages.files.cell import read_cell
+from pipeline import Graph, run
+from stages.decode.msgpack_map import MsgpackMap
+from stages.files.cell import cell_text
 from stages.files.stream import read_stream
-from stages.lattices.cell import rotations
+from stages.geometry_map.map_panels import MapPanels
+from stages.index.pairs import Pairs
+from stages.integrate.rings import Rings
+from stages.lattices.cell import Lattice, UnitCell, rotations
+from stages.merging.ambiguity import Settings, settings_of
 from stages.merging.point_group import point_group
+from stages.peaks.from_message import FromMessage
+from stages.peaks.hit import HitFinder
+from stages.refine.prediction import Prediction
+from stages.sink.stream_file import StreamFile
 from stages.source.simulate import Simulate
 
+RIGHT = math.pi / 2
+OFF_ANGSTROM = 5.0
+"""A crystal whose axes are farther than this from the true ones, in every setting, was indexed wrongly."""
 
-@dataclass(frozen=True)
-class Specimen:
-    """A crystal whose lattice is more symmetric than it is."""
+
+class Sample(NamedTuple):
+    """A crystal, and the symmetry of its lattice."""
 
     space_group: str
-    group: str
-    apparent: str
-    cell: str
+    point_group: str
+    lattice_group: str
+    cell: UnitCell
 
 
-CELL = """\
-CrystFEL unit cell file version 1.0
+class Row(NamedTuple):
+    """One experiment: how many hits, and how many photons a full reflection has."""
 
-lattice_type = {}
-unique_axis = c
-centering = P
-a = {a} A
-b = {a} A
-c = {c} A
-al = 90 deg
-be = 90 deg
-ga = {ga} deg
-"""
-SPECIMENS = (
-    Specimen("P 63", "6/m", "6/mmm", CELL.format("hexagonal", a=99.4, c=80.5, ga=120)),
-    Specimen("P 41", "4/m", "4/mmm", CELL.format("tetragonal", a=68.3, c=108.1, ga=90)),
+    sample: Sample
+    hits: int
+    photons: float
+    seed: int
+
+
+P63 = Sample(
+    "P 63", "6/m", "6/mmm", UnitCell(99.4, 99.4, 80.5, RIGHT, RIGHT, 2 * math.pi / 3, Lattice("hexagonal", "P", "c"))
+)
+P41 = Sample("P 41", "4/m", "4/mmm", UnitCell(68.3, 68.3, 108.1, *3 * [RIGHT], Lattice("tetragonal", "P", "c")))
+P3 = Sample(
+    "P 3", "-3_H", "6/mmm", UnitCell(79.3, 79.3, 92.0, RIGHT, RIGHT, 2 * math.pi / 3, Lattice("hexagonal", "P", "c"))
+)
+ROWS = (
+    Row(P63, 1000, 900.0, 21),
+    Row(P41, 1000, 900.0, 22),
+    Row(P63, 1000, 150.0, 23),
+    Row(P41, 1000, 150.0, 24),
+    Row(P63, 100, 900.0, 25),
+    Row(P41, 100, 900.0, 26),
+    Row(P3, 1000, 900.0, 27),
 )
 
 
-def stream_of(specimen: Specimen, folder: Path, crystals: int, seed: int) -> Path:
-    """Simulate and index."""
-    cell = folder / "given.cell"
-    cell.write_text(specimen.cell)
+def measure(row: Row, folder: Path) -> tuple[Path, NDArray[np.int64], Settings]:
+    """Simulate, index and integrate; return the stream, and each crystal's true setting (-1: indexed wrongly)."""
+    sample = row.sample
+    (folder / "study.cell").write_text(cell_text(sample.cell))
     source = Simulate(
-        frames=crystals,
+        frames=row.hits,
         size="1024x1024",
         distance_mm=120,
         hits=1.0,
-        seed=seed,
-        cell=cell,
-        space_group=specimen.space_group,
+        seed=row.seed,
+        photons=row.photons,
+        cell=folder / "study.cell",
+        space_group=sample.space_group,
     )
-    (folder / "right.geom").write_text(source.set_up().geometry_text)
-    graph = graph_from_options(
-        {
-            "zmq_input": "tcp://127.0.0.1:1", "zmq_request": "next", "geometry": str(folder / "right.geom"), "pdb": str(cell),
-            "output": str(folder / "out.stream"), "peaks": "msgpack", "min_peaks": 10, "no_diagnosis": True,
-        }
-    )  # fmt: skip
-    run(graph.replace("source", source))
-    return folder / "out.stream"
-
-
-def settings_of_truth(specimen: Specimen, stream: Path, folder: Path, crystals: int, seed: int) -> list[np.ndarray]:
-    """Of each crystal of a stream: how its indices follow from the true ones, as a matrix of rows."""
-    cell = folder / "given.cell"
-    source = Simulate(
-        frames=crystals,
-        size="1024x1024",
-        distance_mm=120,
-        hits=1.0,
-        seed=seed,
-        cell=cell,
-        space_group=specimen.space_group,
+    apparatus = source.set_up()
+    (folder / "study.geom").write_text(apparatus.geometry_text)
+    stream = folder / f"{sample.point_group[0]}-{row.seed}.stream"
+    stream.unlink(missing_ok=True)
+    graph = Graph.chain(
+        source,
+        MsgpackMap(),
+        MapPanels(geometry=folder / "study.geom"),
+        FromMessage(),
+        HitFinder(min_peaks=10),
+        Pairs(cell=folder / "study.cell"),
+        Prediction(),
+        Rings(),
+        StreamFile(path=stream),
     )
-    simulation = source.set_up().simulation
-    turns = rotations(read_cell(cell).cell)
-    found = []
-    for chunk in read_stream(stream).chunks:
-        true = simulation.frame(int(chunk.event.rsplit(" ", 1)[1]), pixels=False).truth.real_space_angstrom
-        for crystal in chunk.crystals:
-            off = [np.abs(turn @ true - crystal.real_space_angstrom).max() for turn in turns]
-            found.append(np.rint(np.linalg.inv(turns[int(np.argmin(off))]).T).astype(np.int64))
-    return found
-
-
-def consistent(assigned: np.ndarray, truth: list[np.ndarray], specimen: Specimen, operator: np.ndarray) -> float:
-    """The share of crystals that have come into one setting."""
-    group = point_group(specimen.group).operations
-    turned = [
-        matrix @ (operator if one else np.eye(3, dtype=np.int64)) for matrix, one in zip(truth, assigned, strict=True)
+    run(graph.with_options(backend="threads:2"))
+    settings = settings_of(sample.lattice_group, point_group(sample.point_group), None)
+    true_bases = {
+        truth.event: truth.real_space_angstrom
+        for truth in (apparatus.simulation.frame(n, pixels=False).truth for n in range(row.hits))
+    }
+    found = [
+        true_setting(crystal.real_space_angstrom, true_bases[chunk.event], sample, settings)
+        for chunk in read_stream(stream).chunks
+        for crystal in chunk.crystals
     ]
-    cosets = Counter(frozenset((matrix @ op).astype(np.int64).tobytes() for op in group) for matrix in turned)
-    return cosets.most_common(1)[0][1] / len(truth)
+    return stream, np.array(found), settings
 
 
-def timed(command: list[str]) -> float:
-    """Run a program; return the seconds of processor time that it took."""
+def true_setting(
+    found: NDArray[np.float64], true: NDArray[np.float64] | None, sample: Sample, settings: Settings
+) -> int:
+    """Which operation takes the indices of a crystal as it was found to true ones; -1 if none does."""
+    if true is None:
+        return -1
+    turns = rotations(sample.cell)
+    off = np.abs(turns @ true - found).max(axis=(1, 2))
+    if off.min() > OFF_ANGSTROM:
+        return -1
+    # the basis W A has the indices W h, so that rows of indices become true ones with (W^-1)^T
+    back = np.rint(np.linalg.inv(turns[int(off.argmin())]).T).astype(np.int64)
+    group = {op.tobytes() for op in point_group(sample.point_group).operations.astype(np.int64)}
+    inverse = [np.rint(np.linalg.inv(op)).astype(np.int64) for op in settings.operations]
+    return next(s for s, op in enumerate(inverse) if (op @ back).tobytes() in group)
+
+
+def consistent(assigned: NDArray[np.int64], true: NDArray[np.int64], num_settings: int) -> float:
+    """The part of the crystals that are assigned rightly, up to one exchange of the settings for all."""
+    known = true >= 0
+    tables = itertools.permutations(range(num_settings))
+    return max(float((np.array(table)[assigned[known]] == true[known]).mean()) for table in tables)
+
+
+def timed(words: Sequence[str]) -> tuple[str, float]:
+    """Run a program; return what it prints and the processor time it took, in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True)
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return ran.stdout + ran.stderr, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def line(row: Row, folder: Path) -> str:
+    """One row of the table."""
+    stream, true, settings = measure(row, folder)
+    sample, ours, theirs = row.sample, folder / "ours.txt", folder / "theirs.txt"
+    merge = [sys.executable, "-m", "pipeline.cli", "merge", str(stream), "-y", sample.point_group]
+    _, plain_s = timed(merge)
+    _, seconds = timed([*merge, "-w", sample.lattice_group, "--write-assignments", str(ours)])
+    right = consistent(np.loadtxt(ours, np.int64), true, len(settings))
+    cells = [sample.space_group, str(row.hits), f"{row.photons:g}", str(len(settings)), str(len(true))]
+    cells += [f"{100 * right:.1f} %", f"{seconds:.1f} s", f"{seconds - plain_s:.1f} s"]
+    if shutil.which("ambigator") and len(settings) == 2:
+        words = ["ambigator", str(stream), "-y", sample.point_group, "-w", sample.lattice_group]
+        _, seconds = timed([*words, f"--end-assignments={theirs}"])
+        cells += [f"{100 * consistent(np.loadtxt(theirs, np.int64), true, 2):.1f} %", f"{seconds:.1f} s"]
+    else:
+        cells += ["-", "-"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Print the table."""
-    from stages.merging.ambiguity import settings_of
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crystals", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=3)
+    """Make the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("ambiguity-output"))
+    parser.add_argument("--rows", type=int, nargs="*", help="only these rows, counted from 0")
     given = parser.parse_args()
-    print("| crystals | program | consistent | cpu, s |\n|---|---|---|---|")  # noqa: T201
-    for specimen in SPECIMENS:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            stream = stream_of(specimen, folder, given.crystals, given.seed)
-            truth = settings_of_truth(specimen, stream, folder, given.crystals, given.seed)
-            operator = settings_of(specimen.apparent, point_group(specimen.group), None).operations[1]
-            ours, theirs = folder / "ours.txt", folder / "theirs.txt"
-            programs = {
-                "streamajig merge -w": [
-                    sys.executable, "-m", "pipeline.cli", "merge", str(stream), "-y", specimen.group, "-w", specimen.apparent,
-                    "--write-assignments", str(ours),
-                ]
-            }  # fmt: skip
-            if shutil.which("ambigator"):
-                programs["ambigator"] = [
-                    "ambigator", str(stream), "-y", specimen.group, "-w", specimen.apparent, "-o", "/dev/null",
-                    f"--end-assignments={theirs}",
-                ]  # fmt: skip
-            for program, command in programs.items():
-                seconds = timed(command)
-                assigned = np.loadtxt(theirs if program == "ambigator" else ours, dtype=int)
-                share = 100 * consistent(assigned, truth, specimen, operator)
-                row = f"| {len(truth)} of {specimen.space_group} | {program} | {share:.1f} % | {seconds:.1f} |"
-                print(row, flush=True)  # noqa: T201
+    given.folder.mkdir(parents=True, exist_ok=True)
+    sys.stdout.write(
+        "| space group | hits | photons | settings | crystals | right, ours | time, with merging | for the ambiguity | "
+        "right, ambigator | time |\n|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    for n, row in enumerate(ROWS):
+        if given.rows is None or n in given.rows:
+            sys.stdout.write(line(row, given.folder.resolve()) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
