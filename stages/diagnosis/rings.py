@@ -29,6 +29,8 @@ _HALF = 3
 """Bins to either side that are the same ring's."""
 _TOO_MANY = 1000
 """Frames of more peaks are full of noise, which is denser where the background is brighter, on rings."""
+_COARSE = 0.02
+"""Pixels that see a larger angle, radians, are none of a detector that is where the geometry file has it."""
 _ALIKE = 0.012
 """Rings are ice's if their spacings are its within this part."""
 _FACTORS = np.linspace(0.94, 1.06, 121)
@@ -78,13 +80,15 @@ class RingsLook:
         peaks, geom = frame.get(PeakList), frame.get(DetGeom)
         if peaks is None or geom is None or not 0 < len(peaks) <= _TOO_MANY:
             return None
+        angle = float(np.mean(np.linalg.norm(geom.fs_m, axis=1))) / geom.mean_clen_m
+        if not 0.0 < angle < _COARSE:
+            return None
         self._num += 1
         if self._num > _FIRST and self._num % _EVERY:
             return None
         length = np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
         length = length[np.isfinite(length)]
-        pixel = float(np.mean(np.linalg.norm(geom.fs_m, axis=1)))
-        on = ~off_rings(length, pixel / (geom.mean_clen_m * geom.wavelength_angstrom))
+        on = ~off_rings(length, angle / geom.wavelength_angstrom)
         return RingsSeen(length[on].astype(np.float32), len(peaks))
 
 

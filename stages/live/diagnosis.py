@@ -162,7 +162,8 @@ class DiagnosisWriter:
         self._learn(self._ask(self._watches, lambda watch: watch.conclude()))
         lines = [finding.text for finding in self._known]
         if not any(finding.is_wrong for finding in self._known):
-            lines.append(f"nothing wrong was seen in {self._num_frames} frames")
+            frames = "frame" if self._num_frames == 1 else "frames"
+            lines.append(f"nothing wrong was seen in {self._num_frames} {frames}")
         if self._corrected is not None and self._corrected.is_written:
             lines.append(f"the corrections are in {self._corrected.path}")
         lines += [self._unwritten] if self._unwritten else []

@@ -87,4 +87,5 @@ def _windows(panel: NDArray[Any], step: int) -> NDArray[Any]:
     along = (_SPREAD * np.arange(len(rows)) % 1.0 * (step - WIDTH)).astype(int)
     ss = np.minimum(rows[:, None] + down, windows.shape[0] - 1)
     fs = np.minimum(columns + along[:, None], windows.shape[1] - 1)
-    return windows[ss, fs].reshape(-1, HEIGHT * WIDTH)
+    cut: NDArray[Any] = windows[ss, fs].reshape(-1, HEIGHT * WIDTH)
+    return cut
