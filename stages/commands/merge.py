@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stages.merging.shells import Quality
 
 
-def merge(  # noqa: PLR0913 - one parameter for each option of the command line
+def merge(  # noqa: PLR0913  # long: one parameter for each option of the command line
     streams: Annotated[
         list[Path], typer.Argument(metavar="STREAM...", help="Streams, finished or still being written.")
     ],

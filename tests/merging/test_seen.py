@@ -1,4 +1,4 @@
-"""Merging says what it sees: other samples, crystals twice, point groups that the cells contradict; and reads streams of all kinds."""
+"""Merging says what it sees: other samples, crystals twice, wrong point groups; and it reads streams of all kinds."""
 
 from __future__ import annotations
 

@@ -32,6 +32,8 @@ SURE = 5.0
 """Standard errors from which on something is said to be."""
 LEAST_SHIFT_PX, LEAST_ALONG, LEAST_TILT_RAD = 0.4, 0.0015, 1e-3
 """What is less is of no matter, however sure: in pixels, as a part of the distance, and as an angle."""
+LEAST_EXPLAINED = 0.4
+"""Part of the peaks that must belong to crystals for a tilt to be told."""
 _UNKNOWN_ALONG = 0.03
 """A distance that is not known better than to this part cannot be told."""
 
@@ -95,8 +97,11 @@ class Place:
 
     @property
     def is_tilted(self) -> bool:
-        """Whether the detector is turned, and it matters."""
-        return any(
+        """Whether the detector is turned, and it matters.
+
+        A turn moves peaks by less than a pixel: where most are no crystal's, those that pair by chance would tell it.
+        """
+        return self.best.share_explained >= LEAST_EXPLAINED and any(
             abs(angle) > SURE * error and abs(angle) > LEAST_TILT_RAD
             for angle, error in zip(self.best.values[3:], self.best.errors[3:], strict=True)
         )

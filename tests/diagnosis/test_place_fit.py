@@ -1,0 +1,183 @@
+"""Where the detector is, from crystals: found to a fraction of a pixel, with honest errors, and not from few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
+from stages.diagnosis.place.fit import displacement_of, fit_place, vector_of
+from stages.diagnosis.place.place import Place, find_place
+from stages.diagnosis.place.words import findings_of
+from stages.lattices.cell import UnitCell
+from stages.records.crystal import Crystal
+from stages.records.displacement import NOT_DISPLACED, Displacement
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import PeakList
+from stages.simulation.spot_lists import CELLS, XRAYS, simulate
+
+CELL = CELLS["lysozyme"]
+PIXEL_M = XRAYS.pixel_m
+NO_STRAIN = np.zeros((0, 3, 3))
+
+
+def file_geometry(right: DetGeom, move: Displacement) -> DetGeom:
+    """The geometry that a file has whose detector is really displaced by `move`."""
+    there = right
+    for _ in range(8):
+        off = there.displaced(move)
+        there = replace(
+            there,
+            origin_m=there.origin_m + right.origin_m - off.origin_m,
+            fs_m=there.fs_m + right.fs_m - off.fs_m,
+            ss_m=there.ss_m + right.ss_m - off.ss_m,
+        )
+    return there
+
+
+@cache
+def crystals(
+    move: Displacement, num: int = 30, seed: int = 5, spurious: float = 0.1, scale: float = 1.0, name: str = "lysozyme"
+) -> tuple[CrystalEvidence, ...]:
+    """What crystals say that were found with the right orientation, on a geometry file that is off by `move`."""
+    rng = np.random.default_rng(seed)
+    said = []
+    for _ in range(num):
+        spots = simulate(CELLS[name], rng, 60, spurious, shift_px=0.0, cell_error=0.001, profile_radius=5e-4)
+        peaks, geom = XRAYS.peaks_of(spots.q, spots.intensity)
+        file = file_geometry(geom, move)
+        crystal = Crystal(spots.real_space_angstrom * scale, CELLS[name].lattice, det_shift_m=move.shift_m)
+        one = evidence_of(crystal, peaks, replace(file, photon_energy_ev=file.photon_energy_ev / scale))
+        if one is not None:
+            said.append(one)
+    return tuple(said)
+
+
+def off(place: Place, move: Displacement) -> tuple[float, float, float]:
+    """By how much a place is off: pixels, per cent of the distance, mrad."""
+    wrong = place.best.values - vector_of(move)
+    return (
+        float(np.hypot(*wrong[:2])) / PIXEL_M,
+        100 * abs(float(wrong[2])) / place.fit.clen_m,
+        1e3 * float(np.abs(wrong[3:]).max()),
+    )
+
+
+MOVES = {
+    "nothing": NOT_DISPLACED,
+    "shift": Displacement((4 * PIXEL_M, -3 * PIXEL_M)),
+    "distance": Displacement(along_m=0.02 * XRAYS.distance_m),
+    "tilt": Displacement(tilt_rad=(4e-3, -6e-3)),
+    "all": Displacement((-5 * PIXEL_M, 2 * PIXEL_M), -0.03 * XRAYS.distance_m, (5e-3, 3e-3)),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("target", [CELL, None], ids=["with the cell", "without a cell"])
+def test_the_place_is_found_with_and_without_a_cell(name: str, target: UnitCell | None) -> None:
+    place = find_place(crystals(MOVES[name]), target)
+    assert place is not None
+    shift_px, percent, mrad = off(place, MOVES[name])
+    assert shift_px < 0.3
+    assert percent < (0.1 if target is not None else 0.3)
+    assert mrad < 0.7
+    wrong = place.best.values - vector_of(MOVES[name])
+    assert (np.abs(wrong) < 5 * place.best.errors + 1e-6).all()
+
+
+def test_errors_are_as_large_as_what_they_are_of() -> None:
+    pulls = []
+    for seed in range(8):
+        place = find_place(crystals(MOVES["shift"], 15, seed=100 + seed), CELL)
+        assert place is not None
+        pulls.append((place.fit.values - vector_of(MOVES["shift"])) / place.fit.errors)
+    spread = float(np.sqrt(np.mean(np.square(pulls))))
+    assert 0.5 < spread < 2.5
+
+
+def test_spurious_peaks_do_not_turn_the_detector() -> None:
+    place = find_place(crystals(NOT_DISPLACED, 30, spurious=0.7), CELL)
+    assert place is not None
+    assert place.correction.is_none
+
+
+def test_an_energy_that_is_off_is_told_from_a_distance_that_is_off() -> None:
+    of_energy = find_place(crystals(NOT_DISPLACED, 40, scale=1.03), CELL)
+    assert of_energy is not None
+    assert of_energy.is_energy
+    assert of_energy.factor == pytest.approx(1.03, abs=0.003)
+    (finding,) = findings_of(of_energy, CELL, float("nan"))
+    assert finding.key == "energy"
+    assert "all axes are 2.99" in finding.text or "all axes are 3.0" in finding.text
+    of_distance = find_place(crystals(MOVES["distance"], 40), CELL)
+    assert of_distance is not None
+    assert not of_distance.is_energy
+    (finding,) = findings_of(of_distance, CELL, float("nan"))
+    assert finding.key == "detector"
+    assert "further away than the geometry has it" in finding.text
+    assert finding.displacement is not None
+    assert finding.displacement.shift_m == (0.0, 0.0)
+
+
+def test_the_sentence_says_what_how_much_how_sure_and_what_to_do() -> None:
+    place = find_place(crystals(MOVES["all"]), CELL)
+    assert place is not None
+    (finding,) = findings_of(place, CELL, 0.12)
+    assert finding.text.startswith("THE DETECTOR IS OFF: it is 5.")
+    assert "pixels off the beam (move it by x -" in finding.text
+    assert "% nearer than the geometry has it" in finding.text
+    assert "turned by +" in finding.text
+    assert " crystals agree; only 12 % of the hits were indexed for it" in finding.text
+    assert "--follow-detector" in finding.text
+    assert finding.brief.startswith("DETECTOR OFF 5.")
+    assert {"shift_x_m", "shift_x_error_m", "along_m", "tilt_y_error_rad"} <= set(finding.figures)
+
+
+def test_without_a_cell_the_one_within_the_errors_is_named() -> None:
+    place = find_place(crystals(MOVES["all"], 40), None)
+    assert place is not None
+    detector, cell = findings_of(place, None, float("nan"))
+    assert detector.key == "detector"
+    assert not cell.is_wrong
+    assert cell.text.startswith(
+        "with the detector there the cell is tetragonal P within the errors of the geometry: 79."
+    )
+
+
+@pytest.mark.parametrize("num", [0, 1, 4])
+def test_few_crystals_say_nothing(num: int) -> None:
+    assert find_place(crystals(MOVES["shift"])[:num], CELL) is None
+
+
+def test_crystals_of_another_lattice_do_not_count() -> None:
+    mixed: Sequence[CrystalEvidence] = [*crystals(MOVES["shift"], 20), *crystals(NOT_DISPLACED, 8, name="monoclinic")]
+    place = find_place(mixed, CELL)
+    assert place is not None
+    assert place.fit.num_crystals <= 20
+    assert off(place, MOVES["shift"])[0] < 0.3
+
+
+def test_nothing_is_fitted_to_noise() -> None:
+    rng = np.random.default_rng(9)
+    noise = []
+    for one in crystals(NOT_DISPLACED, 12):
+        lab = one.lab_m.copy()
+        lab[:, :2] = rng.uniform(-0.08, 0.08, lab[:, :2].shape)
+        noise.append(replace(one, lab_m=lab))
+    bases = [one.real_space_angstrom for one in noise]
+    fit = fit_place(noise, bases, np.array(CELL.real_space_angstrom), NO_STRAIN, NOT_DISPLACED)
+    assert find_place(noise, CELL) is None or fit is None or fit.share_explained < 0.5
+
+
+def test_numbers_and_displacements_are_the_same_thing() -> None:
+    assert displacement_of(vector_of(MOVES["all"])) == MOVES["all"]
+
+
+def test_evidence_takes_no_notice_of_an_empty_frame() -> None:
+    crystal = Crystal(np.array(CELL.real_space_angstrom), CELL.lattice)
+    _, geom = XRAYS.peaks_of(np.zeros((1, 3)))
+    assert evidence_of(crystal, PeakList.make([], [], [], []), geom) is None

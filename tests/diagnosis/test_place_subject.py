@@ -1,0 +1,165 @@
+"""The detector's place over a run: hits that do not index are searched, crystals vote, and little is said of little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from pipeline import Context, Frame
+from stages.diagnosis.finding import Finding
+from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
+from stages.diagnosis.place.vote import shifts_of_crystal, vote
+from stages.diagnosis.subject import About
+from stages.index.lattice import FreeLattice
+from stages.lattices.cell import UnitCell
+from stages.records.crystal import Crystal, Crystals
+from stages.records.displacement import NOT_DISPLACED, Displacement
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import Hit, PeakList
+from stages.records.told import IndexingStages
+from stages.simulation.spot_lists import CELLS, XRAYS, noise, random_rotation, simulate
+
+CELL = CELLS["lysozyme"]
+PIXEL_M = XRAYS.pixel_m
+
+
+def file_geometry(right: DetGeom, move: Displacement) -> DetGeom:
+    """The geometry that a file has whose detector is really displaced by `move`."""
+    there = right
+    for _ in range(8):
+        off = there.displaced(move)
+        there = replace(
+            there,
+            origin_m=there.origin_m + right.origin_m - off.origin_m,
+            fs_m=there.fs_m + right.fs_m - off.fs_m,
+            ss_m=there.ss_m + right.ss_m - off.ss_m,
+        )
+    return there
+
+
+@cache
+def hits(move: Displacement, num: int, seed: int = 21) -> tuple[tuple[PeakList, DetGeom, np.ndarray], ...]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(num):
+        spots = simulate(CELL, rng, 60, 0.1, shift_px=0.0, cell_error=0.001, profile_radius=5e-4)
+        peaks, geom = XRAYS.peaks_of(spots.q, spots.intensity)
+        found.append((peaks, file_geometry(geom, move), spots.real_space_angstrom))
+    return tuple(found)
+
+
+def about(target: UnitCell | None = CELL) -> About:
+    return About(None, target, IndexingStages((FreeLattice(),)), Context())
+
+
+def frame_of(peaks: PeakList, geom: DetGeom, crystals: Crystals, *, is_hit: bool = True) -> Frame:
+    return Frame(1).with_values(peaks, geom, crystals, Hit(is_hit, len(peaks)))
+
+
+def watch_of(frames: list[Frame], target: UnitCell | None = CELL) -> PlaceWatch:
+    subject = DetectorPlace()
+    look, watch = subject.look(about(target)), subject.watch(about(target))
+    for frame in frames:
+        seen = look(frame)
+        if seen is not None:
+            watch.take(seen)
+    return watch
+
+
+def concluded(frames: list[Frame], target: UnitCell | None = CELL) -> list[Finding]:
+    return list(watch_of(frames, target).conclude())
+
+
+def indexed(move: Displacement, num: int) -> list[Frame]:
+    """Frames in which the crystal was found, with the shift, as index/pairs finds it."""
+    return [
+        frame_of(peaks, geom, Crystals((Crystal(real, CELL.lattice, det_shift_m=move.shift_m),)))
+        for peaks, geom, real in hits(move, num)
+    ]
+
+
+SHIFT = Displacement((3 * PIXEL_M, 4 * PIXEL_M))
+
+
+def test_a_shift_that_all_crystals_have_is_found() -> None:
+    (finding,) = concluded(indexed(SHIFT, 20))
+    assert finding.key == "detector"
+    assert finding.displacement is not None
+    assert np.allclose(finding.displacement.shift_m, SHIFT.shift_m, atol=0.1 * PIXEL_M)
+    assert finding.num_frames >= 18
+
+
+def test_where_the_detector_is_right_nothing_is_said() -> None:
+    assert concluded(indexed(NOT_DISPLACED, 25)) == []
+
+
+def test_few_crystals_say_nothing_at_all() -> None:
+    assert concluded(indexed(SHIFT, 7)) == []
+    assert concluded([]) == []
+
+
+@pytest.mark.parametrize("target", [CELL, None], ids=["with the cell", "without a cell"])
+def test_hits_that_do_not_index_tell_where_the_detector_is(target: UnitCell | None) -> None:
+    move = Displacement((9 * PIXEL_M, -7 * PIXEL_M), 0.04 * XRAYS.distance_m, (4e-3, -5e-3))
+    found = concluded([frame_of(peaks, geom, Crystals()) for peaks, geom, _ in hits(move, 40)], target)
+    finding = found[0]
+    assert finding.key == "detector"
+    assert finding.displacement is not None
+    assert np.allclose(finding.displacement.shift_m, move.shift_m, atol=0.3 * PIXEL_M)
+    assert finding.displacement.along_m == pytest.approx(move.along_m, abs=2e-3 * XRAYS.distance_m)
+    assert np.allclose(finding.displacement.tilt_rad, move.tilt_rad, atol=1.5e-3)
+    assert "only 0 % of the hits were indexed" in finding.text
+
+
+def test_hits_of_noise_do_not_move_the_detector() -> None:
+    rng = np.random.default_rng(3)
+    frames = []
+    for _ in range(40):
+        peaks, geom = XRAYS.peaks_of(noise(rng, 60))
+        frames.append(frame_of(peaks, geom, Crystals()))
+    assert concluded(frames) == []
+
+
+def test_frames_that_are_no_hits_are_not_searched() -> None:
+    frames = [frame_of(p, g, Crystals(), is_hit=False) for p, g, _ in hits(SHIFT, 20)]
+    watch = watch_of(frames)
+    assert watch.figures()["hits"] == 0
+    assert watch.conclude() == ()
+
+
+def test_a_run_that_follows_the_detector_sees_it_from_the_file() -> None:
+    frames = []
+    for peaks, geom, real in hits(SHIFT, 20):
+        there = geom.displaced(SHIFT)
+        frames.append(frame_of(peaks, there, Crystals((Crystal(real, CELL.lattice),))))
+    (finding,) = concluded(frames)
+    assert finding.displacement is not None
+    assert np.allclose(finding.displacement.shift_m, SHIFT.shift_m, atol=0.1 * PIXEL_M)
+
+
+def test_crystals_agree_on_the_shift_that_each_knows_but_for_a_lattice_vector() -> None:
+    rng = np.random.default_rng(6)
+    cell = CELLS["large"]
+    basis = np.array(cell.real_space_angstrom)
+    true = np.array([6.0, -4.0])
+    camera = XRAYS.distance_m * XRAYS.wavelength_angstrom
+    voters = []
+    for _ in range(25):
+        turned = basis @ random_rotation(rng).T
+        every = shifts_of_crystal(turned, (true[0] * PIXEL_M, true[1] * PIXEL_M), camera, PIXEL_M)
+        found = every[rng.integers(len(every))]  # one of them, as it happens
+        voters.append(shifts_of_crystal(turned, (found[0] * PIXEL_M, found[1] * PIXEL_M), camera, PIXEL_M))
+    voted = vote(voters, PIXEL_M)
+    assert voted is not None
+    assert np.allclose(np.array(voted.shift_m) / PIXEL_M, true, atol=0.2)
+    assert voted.num_votes == voted.num_voters == 25
+
+
+def test_shifts_that_agree_on_nothing_are_voted_down() -> None:
+    rng = np.random.default_rng(7)
+    assert vote([rng.uniform(-20, 20, (6, 2)) for _ in range(30)], PIXEL_M) is None
+    assert vote([np.zeros((1, 2))] * 4, PIXEL_M) is None
+    assert vote([], PIXEL_M) is None
