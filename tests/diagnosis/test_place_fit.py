@@ -148,9 +148,16 @@ def test_without_a_cell_the_one_within_the_errors_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize("num", [0, 1, 4])
-def test_few_crystals_say_nothing(num: int) -> None:
-    assert find_place(crystals(MOVES["shift"])[:num], CELL) is None
+def test_one_crystal_says_nothing_and_four_say_a_shift_and_no_more() -> None:
+    assert find_place(crystals(MOVES["all"])[:1], CELL) is None
+    place = find_place(crystals(MOVES["all"])[:4], CELL)
+    assert place is not None
+    assert place.is_of_few
+    assert place.correction.along_m == 0.0
+    assert place.correction.tilt_rad == (0.0, 0.0)
+    (finding,) = findings_of(place, CELL, float("nan"))
+    assert "peaks of 4 crystals tell, too few for distance and tilt" in finding.text
+    assert find_place(crystals(NOT_DISPLACED)[:4], CELL).correction.is_none
 
 
 def test_crystals_of_another_lattice_do_not_count() -> None:

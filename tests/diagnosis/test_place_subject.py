@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,15 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
 from stages.diagnosis.place.vote import shifts_of_crystal, vote
 from stages.diagnosis.subject import About
+from stages.files.geom.detector import Detector
 from stages.index.lattice import FreeLattice
 from stages.lattices.cell import UnitCell
+from stages.peaks.peakfinder8 import Peakfinder8
 from stages.records.crystal import Crystal, Crystals
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.image import Image
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import IndexingStages
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, random_rotation, simulate
@@ -96,9 +101,26 @@ def test_where_the_detector_is_right_nothing_is_said() -> None:
     assert concluded(indexed(NOT_DISPLACED, 25)) == []
 
 
-def test_few_crystals_say_nothing_at_all() -> None:
-    assert concluded(indexed(SHIFT, 7)) == []
+def test_few_crystals_say_nothing_while_the_run_goes_on() -> None:
+    assert watch_of(indexed(SHIFT, 7)).findings() == ()
+    assert concluded(indexed(SHIFT, 1)) == []
     assert concluded([]) == []
+
+
+@pytest.mark.shared_data
+def test_one_image_of_many_spots_tells_where_its_detector_is(shared_data: Path) -> None:
+    detector = Detector.load(shared_data / "images" / "mar2300.geom")
+    geom = detector.geom_for(Header({"beam_energy": 11480.0, "detector_distance": 240.0}))
+    with np.load(shared_data / "images" / "mar2300.npz") as arrays:
+        image = Image.of(detector_data=arrays["pixels"])
+    search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
+    peaks = search(image, geom)
+    hit = Hit(True, len(peaks))
+    crystals = FreeLattice().open(Context())(hit, peaks, geom)
+    (finding,) = concluded([Frame(1).with_values(peaks, geom, hit, crystals)], None)
+    assert finding.displacement is not None
+    shift_px = np.array(finding.displacement.shift_m) / np.linalg.norm(geom.fs_m[0])
+    assert np.allclose(shift_px, (3.6, 5.1), atol=1.0)
 
 
 @pytest.mark.parametrize("target", [CELL, None], ids=["with the cell", "without a cell"])

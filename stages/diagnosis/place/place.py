@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 
 _FEWEST = 5
 """Crystals that must agree."""
+_PEAKS_OF_FEW, _PART_OF_SPACING = 60, 0.4
+"""Fewer crystals tell a shift, if so many peaks belong to them and it is less than such a part of the shortest reciprocal
+axis."""
 _SHARE_THAT_FITS = 0.4
 """Of the crystals of one lattice so many must fit where the detector is said to be."""
 _WORST_PX = 2.0
@@ -57,6 +60,8 @@ class Place:
         Whether the cell was given, and the crystals have it, but for a common factor.
     num_asked
         Crystals that were asked, also those of another lattice.
+    is_of_few
+        Whether so few crystals were asked that nothing but a shift can be told.
     """
 
     fit: Fitted
@@ -66,6 +71,7 @@ class Place:
     factor_error: float
     is_of_target: bool
     num_asked: int
+    is_of_few: bool = False
 
     @property
     def best(self) -> Fitted:
@@ -88,7 +94,8 @@ class Place:
     def is_along(self) -> bool:
         """Whether the distance is off, and it matters."""
         along, error = float(self.fit.values[2]), float(self.fit.errors[2])
-        return abs(along) > SURE * error and abs(along) > LEAST_ALONG * self.fit.clen_m
+        matters = abs(along) > SURE * error and abs(along) > LEAST_ALONG * self.fit.clen_m
+        return matters and not self.is_of_few
 
     @property
     def knows_along(self) -> bool:
@@ -101,7 +108,8 @@ class Place:
 
         A turn moves peaks by less than a pixel: where most are no crystal's, those that pair by chance would tell it.
         """
-        return self.best.share_explained >= LEAST_EXPLAINED and any(
+        understood = self.best.share_explained >= LEAST_EXPLAINED and not self.is_of_few
+        return understood and any(
             abs(angle) > SURE * error and abs(angle) > LEAST_TILT_RAD
             for angle, error in zip(self.best.values[3:], self.best.errors[3:], strict=True)
         )
@@ -166,7 +174,7 @@ def find_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> 
     """
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
-        return None
+        return _of_few(group, len(crystals))
     start = _start(group)
     if target is None:
         fit = _good(fit_place(group.crystals, group.bases, group.cell, strains_of(group.cell, Lattice()), start), group)
@@ -189,6 +197,23 @@ def find_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> 
     ):  # another cell, not another scale: it is not to be held
         return Place(free, None, None, math.nan, math.nan, False, len(crystals))
     return Place(fit, free, None, factor, error, True, len(crystals))
+
+
+def _of_few(group: OneLattice, num_asked: int) -> Place | None:
+    """Return what few crystals can tell, if they have many peaks: a shift, and one that is not a lattice vector's.
+
+    How crystals differ is not known, so that errors are those of the fit, three times as large.
+    """
+    if not group.crystals:
+        return None
+    fit = _good(fit_place(group.crystals, group.bases, group.cell, np.zeros((0, 3, 3)), _start(group)), group, fewest=1)
+    if fit is None or fit.num_peaks < _PEAKS_OF_FEW or fit.share_explained < LEAST_EXPLAINED:
+        return None
+    wavelength = group.crystals[0].wavelength_angstrom
+    spacing_m = float(np.linalg.norm(np.linalg.inv(group.cell), axis=0).min()) * wavelength * fit.clen_m
+    if math.hypot(*fit.displacement.shift_m) > _PART_OF_SPACING * spacing_m:
+        return None
+    return Place(replace(fit, covariance=9.0 * fit.covariance), None, None, math.nan, math.nan, False, num_asked, True)
 
 
 def _start(group: OneLattice) -> Displacement:
@@ -214,9 +239,9 @@ def _start(group: OneLattice) -> Displacement:
     return Displacement(voted.shift_m if voted is not None else (shift[0], shift[1]), along, (tilt[0], tilt[1]))
 
 
-def _good(fit: Fitted | None, group: OneLattice) -> Fitted | None:
-    """Return a fit if it has understood its crystals."""
-    if fit is None or fit.num_crystals < max(_FEWEST, _SHARE_THAT_FITS * len(group.crystals)):
+def _good(fit: Fitted | None, group: OneLattice, fewest: int = _FEWEST) -> Fitted | None:
+    """Return a fit if it has understood its crystals, and so many of them at least."""
+    if fit is None or fit.num_crystals < max(fewest, _SHARE_THAT_FITS * len(group.crystals)):
         return None
     return fit if fit.spread_px <= _WORST_PX and np.isfinite(fit.covariance).all() else None
 

@@ -146,7 +146,7 @@ class PlaceWatch:
     def conclude(self) -> Sequence[Finding]:
         """Fit all once more, if there is anything new."""
         num = self._crystals.num + self._searched.num
-        if num >= _FEWEST_TO_FIT and num > 1.2 * self._fitted_at:
+        if num > 1.2 * self._fitted_at:
             self._fit()
         return self._said()
 

@@ -49,7 +49,7 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
             f"turned by {1e3 * move.tilt_rad[0]:+.1f} mrad about x and {1e3 * move.tilt_rad[1]:+.1f} about y (+- {errors:.1f})"
         )
         briefs.append(f"tilt {1e3 * math.hypot(*move.tilt_rad):.1f} mrad")
-    text = f"THE DETECTOR IS OFF: it is {_and(parts)}, as {fit.num_crystals} crystals agree"
+    text = f"THE DETECTOR IS OFF: it is {_and(parts)}, {_who(place)}"
     if not math.isnan(share_indexed):
         text += f"; only {100 * share_indexed:.0f} % of the hits were indexed for it"
     if move.along_m and place.may_be_energy:
@@ -63,6 +63,15 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
         fit.num_crystals,
         figures=place.figures(),
         displacement=move,
+    )
+
+
+def _who(place: Place) -> str:
+    num = place.best.num_crystals
+    if not place.is_of_few:
+        return f"as {num} crystals agree"
+    return (
+        f"as {place.best.num_peaks} peaks of {num} crystal{'s' if num > 1 else ''} tell, too few for distance and tilt"
     )
 
 
