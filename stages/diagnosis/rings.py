@@ -19,7 +19,7 @@ from stages.records.peaklist import PeakList
 
 Floats = NDArray[np.float64]
 
-_FIRST, _EVERY = 200, 10
+_FIRST, _EVERY = 100, 20
 """In each replica so many frames are looked at, and then one in so many."""
 _FEWEST_FRAMES, _LEAST_SHARE = 5, 0.05
 """Rings in fewer frames, or in a smaller part of those with peaks, are said of none."""

@@ -29,7 +29,7 @@ _LITTLE = 0.4
 """A crystal explains little if it explains a smaller part of the peaks."""
 _NEAR = 0.25
 """Peaks so near to whole indices are explained; one of eight is by chance."""
-_FIRST, _EVERY = 200, 10
+_FIRST, _EVERY = 60, 20
 _PIXELS_EVERY = 17
 """The highest pixel of a frame without peaks is looked for in every so many."""
 

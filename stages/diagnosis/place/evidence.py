@@ -5,7 +5,7 @@ Peaks that belong to the crystal, and some of those that do not: with the detect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,13 @@ class CrystalEvidence:
     wavelength_angstrom: float
     clen_m: float
     pixel_m: float
+
+    def thinned(self, most: int) -> CrystalEvidence:
+        """Return the same with at most so many of the peaks, from all resolutions."""
+        if len(self.lab_m) <= most:
+            return self
+        kept = np.linspace(0, len(self.lab_m) - 1, most).round().astype(int)
+        return replace(self, lab_m=self.lab_m[kept], hkl=self.hkl[kept])
 
     @property
     def num_paired(self) -> int:

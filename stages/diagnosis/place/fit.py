@@ -115,6 +115,8 @@ def fit_place(
     cell: Floats,
     strains: Floats,
     start: Displacement,
+    *,
+    is_near: bool = False,
 ) -> Fitted | None:
     """Fit the detector's displacement to crystals of one lattice; None if there are too few that fit.
 
@@ -131,11 +133,13 @@ def fit_place(
         (0, 3, 3) holds it.
     start
         Where the detector may be.
+    is_near
+        Whether it is so near to that that peaks have their right indices: a few steps are enough then.
     """
     if not crystals:
         return None
     state = _State.of(crystals, bases, cell, strains, start)
-    for part, near in (*_GROWTH, *_MORE_STEPS * ((1.0, _NEAR),)):
+    for part, near in (*(() if is_near else _GROWTH), *_MORE_STEPS * ((1.0, _NEAR),)):
         normal = state.normal(part, near)
         if normal is None:
             return None

@@ -49,9 +49,13 @@ class OneLattice:
 def of_target(crystals: Sequence[CrystalEvidence], target: UnitCell) -> OneLattice:
     """Return those crystals that are of the target's lattice, as far as a geometry that is off leaves it recognizable."""
     kept, bases, factors = [], [], []
+    wanted = np.array(target.parameters)
     for one in crystals:
-        basis = in_setting_of(one.real_space_angstrom, one.lattice, target)
-        factor = _factor(_parameters(basis), np.array(target.parameters))
+        basis = one.real_space_angstrom
+        factor = _factor(_parameters(basis), wanted) if one.lattice == target.lattice else None
+        if factor is None:  # not in the target's axes, or not its lattice
+            basis = in_setting_of(one.real_space_angstrom, one.lattice, target)
+            factor = _factor(_parameters(basis), wanted)
         if factor is not None:
             kept.append(one)
             bases.append(basis)

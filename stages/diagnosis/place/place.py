@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 _FEWEST = 5
 """Crystals that must agree."""
+_QUICK, _QUICK_PEAKS, _VOTERS = 60, 50, 40
+"""So many are asked, with so many peaks each, whether anything is wrong at all; and so many vote for the shift."""
 _PEAKS_OF_FEW, _PART_OF_SPACING = 60, 0.4
 """Fewer crystals tell a shift, if so many peaks belong to them and it is less than such a part of the shortest reciprocal
 axis."""
@@ -166,28 +168,38 @@ class Place:
         }
 
 
-def find_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> Place | None:
+def find_place(
+    crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None = None
+) -> Place | None:
     """Return where the detector is; None if crystals do not agree on anything.
+
+    Most runs have it where the file says: that is seen with some of the crystals and in a few steps. Only if they say
+    something else all are fitted, from `last` on, where it was found before, or else from low resolution outwards.
 
     They vote for the shift, since with large cells each knows it but for a lattice vector; where they all were found with the
     right indices already, the vote is for what they were found with.
     """
+    if len(crystals) >= _FEWEST:
+        quick = _quick(crystals, target, last)
+        if quick is not None and quick.correction.is_none:
+            return quick
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
         return _of_few(group, len(crystals))
-    start = _start(group)
-    if target is None:
-        fit = _good(fit_place(group.crystals, group.bases, group.cell, strains_of(group.cell, Lattice()), start), group)
-        return None if fit is None else Place(fit, None, _conventional(fit), math.nan, math.nan, False, len(crystals))
-    no_strain = np.zeros((0, 3, 3))
-    fit = _good(fit_place(group.crystals, group.bases, group.cell, no_strain, start), group)
+    start = _start(group) if last is None else last
+    strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
+    fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=last is not None), group)
+    if fit is None and last is not None:  # it has moved since
+        return find_place(crystals, target)
     if fit is None:
         return None
+    if target is None:
+        return Place(fit, None, _conventional(fit), math.nan, math.nan, False, len(crystals))
     place = Place(fit, None, None, math.nan, math.nan, True, len(crystals))
     if not (place.is_along or place.is_tilted):
         return place
     strains = strains_of(group.cell, group.lattice)
-    free = _good(fit_place(group.crystals, group.bases, group.cell, strains, fit.displacement), group)
+    free = _good(fit_place(group.crystals, group.bases, group.cell, strains, fit.displacement, is_near=True), group)
     if free is None:
         return place
     ratios = np.linalg.norm(free.real_space_angstrom, axis=1) / np.linalg.norm(group.cell, axis=1)
@@ -197,6 +209,20 @@ def find_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> 
     ):  # another cell, not another scale: it is not to be held
         return Place(free, None, None, math.nan, math.nan, False, len(crystals))
     return Place(fit, free, None, factor, error, True, len(crystals))
+
+
+def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None) -> Place | None:
+    """Return what some of the crystals, and some of their peaks, say in a few steps; None if that is not understood."""
+    some = [one.thinned(_QUICK_PEAKS) for one in crystals[:_QUICK]]
+    group = largest(some) if target is None else of_target(some, target)
+    if len(group.crystals) < max(_FEWEST, _SHARE_THAT_FITS * len(some)):
+        return None
+    start = _plain_start(group) if last is None else last
+    strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
+    fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=True), group)
+    if fit is None:
+        return None
+    return Place(fit, None, None, math.nan, math.nan, target is not None, len(crystals))
 
 
 def _of_few(group: OneLattice, num_asked: int) -> Place | None:
@@ -216,12 +242,20 @@ def _of_few(group: OneLattice, num_asked: int) -> Place | None:
     return Place(replace(fit, covariance=9.0 * fit.covariance), None, None, math.nan, math.nan, False, num_asked, True)
 
 
-def _start(group: OneLattice) -> Displacement:
-    """Where to begin: the shift that crystals agree on, and the distance that makes the target of what was found."""
-    pixel = float(np.mean([one.pixel_m for one in group.crystals]))
+def _plain_start(group: OneLattice) -> Displacement:
+    """Where crystals were found with the detector, in the median, and the distance that makes the target of their cells."""
     clen = float(np.mean([one.clen_m for one in group.crystals]))
     moved = [one.found_with for one in group.crystals]
-    shift = tuple(float(np.median([move.shift_m[axis] for move in moved])) for axis in (0, 1))
+    x, y = (float(np.median([move.shift_m[axis] for move in moved])) for axis in (0, 1))
+    about_x, about_y = (float(np.median([move.tilt_rad[axis] for move in moved])) for axis in (0, 1))
+    along = float(np.median([move.along_m for move in moved])) + clen * (1.0 / group.factor - 1.0)
+    return Displacement((x, y), along, (about_x, about_y))
+
+
+def _start(group: OneLattice) -> Displacement:
+    """Where to begin: as it was found, but with the shift that crystals agree on."""
+    plain = _plain_start(group)
+    pixel = float(np.mean([one.pixel_m for one in group.crystals]))
     voted = vote(
         [
             shifts_of_crystal(
@@ -230,13 +264,11 @@ def _start(group: OneLattice) -> Displacement:
                 (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
                 pixel,
             )
-            for one, basis in zip(group.crystals[:60], group.bases, strict=False)
+            for one, basis in zip(group.crystals[:_VOTERS], group.bases, strict=False)
         ],
         pixel,
     )
-    along = float(np.median([move.along_m for move in moved])) + clen * (1.0 / group.factor - 1.0)
-    tilt = tuple(float(np.median([move.tilt_rad[axis] for move in moved])) for axis in (0, 1))
-    return Displacement(voted.shift_m if voted is not None else (shift[0], shift[1]), along, (tilt[0], tilt[1]))
+    return plain if voted is None else replace(plain, shift_m=voted.shift_m)
 
 
 def _good(fit: Fitted | None, group: OneLattice, fewest: int = _FEWEST) -> Fitted | None:

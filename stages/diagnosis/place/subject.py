@@ -20,9 +20,9 @@ from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import Hit, PeakList
 
-KEPT = 400
+KEPT = 300
 """So many crystals are fitted together; of more, as many are drawn by lot."""
-_FIRST, _EVERY = 250, 8
+_FIRST, _EVERY = 100, 20
 """In each replica so many crystals have their say, and then one in so many."""
 _SEED = 20
 
@@ -34,7 +34,7 @@ _FEWEST_PEAKS = 15
 """Of hits with fewer peaks little is found without a cell."""
 
 _FEWEST_TO_FIT = 8
-_MORE = 1.6
+_MORE, _MORE_AT_END = 2.0, 1.3
 """The fit is done anew whenever there are more crystals by this factor."""
 
 
@@ -146,7 +146,7 @@ class PlaceWatch:
     def conclude(self) -> Sequence[Finding]:
         """Fit all once more, if there is anything new."""
         num = self._crystals.num + self._searched.num
-        if num > 1.2 * self._fitted_at:
+        if num > _MORE_AT_END * self._fitted_at:
             self._fit()
         return self._said()
 
@@ -172,7 +172,8 @@ class PlaceWatch:
         self._fitted_at = self._crystals.num + self._searched.num
         indexed = self._num_indexed >= _FEW_INDEXED * self._num_hits
         crystals = self._crystals.kept if indexed else [*self._crystals.kept, *self._searched.kept]
-        self._place = find_place(crystals, self._target)
+        last = None if self._place is None or self._place.is_of_few else self._place.correction
+        self._place = find_place(crystals, self._target, None if last is None or last.is_none else last)
 
     def _said(self) -> Sequence[Finding]:
         if self._place is None:
