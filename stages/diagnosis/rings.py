@@ -80,11 +80,11 @@ class RingsLook:
         peaks, geom = frame.get(PeakList), frame.get(DetGeom)
         if peaks is None or geom is None or not 0 < len(peaks) <= _TOO_MANY:
             return None
-        angle = float(np.mean(np.linalg.norm(geom.fs_m, axis=1))) / geom.mean_clen_m
-        if not 0.0 < angle < _COARSE:
-            return None
         self._num += 1
         if self._num > _FIRST and self._num % _EVERY:
+            return None
+        angle = float(np.mean(np.linalg.norm(geom.fs_m, axis=1))) / geom.mean_clen_m
+        if not 0.0 < angle < _COARSE:
             return None
         length = np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
         length = length[np.isfinite(length)]

@@ -33,6 +33,8 @@ SENSIBLE_STEEPNESS, SENSIBLE_ANGSTROM = (0.005, 4.0), 25.0
 """Where a detector stands as a rule, for proposals: tangent at its median pixel, and resolution at its edge."""
 PIXEL_M, USUAL_PIXEL_M = (1e-6, 3e-3), (1e-5, 1e-3)
 """Sizes of pixels that are possible, and that are usual."""
+_FIRST, _EVERY = 64, 8
+"""In each replica so many frames are looked at, and then one in so many."""
 _KEPT = 64
 """Latest frames that are looked at; a sender that is corrected while the run goes on is soon right."""
 
@@ -59,13 +61,15 @@ class LookAtUnits:
     def __init__(self) -> None:
         self._of: Any = None
         self._extent: tuple[float, float] = (0.0, 0.0)
+        self._num = 0
 
     def __call__(self, frame: Frame) -> Numbers | None:
         """Return energy in eV, mean distance, shift along x and y, and distance of the median and the farthest pixel from the
         point where the beam meets the detector, metres; None without geometry.
         """
         geom = frame.get(DetGeom)
-        if geom is None:
+        self._num += 1
+        if geom is None or (self._num > _FIRST and self._num % _EVERY):
             return None
         if self._of is not geom.origin_m:
             self._of, self._extent = geom.origin_m, _from_beam_m(geom)
