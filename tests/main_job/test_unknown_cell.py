@@ -282,6 +282,6 @@ def _both(one: PeakList, other: PeakList) -> PeakList:
     arrays = {
         field.name: np.concatenate([getattr(one, field.name), getattr(other, field.name)])
         for field in fields(PeakList)
-        if field.name != "num_dropped"
+        if isinstance(getattr(one, field.name), np.ndarray)
     }
     return PeakList(**arrays)
