@@ -12,7 +12,7 @@ import pytest
 from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
-from stages.diagnosis.place.vote import shifts_of_crystal, vote
+from stages.diagnosis.place.vote import chance_of, shifts_of_crystal, surprise_of, vote
 from stages.diagnosis.subject import About
 from stages.files.geom.detector import Detector
 from stages.index.lattice import FreeLattice
@@ -174,14 +174,31 @@ def test_crystals_agree_on_the_shift_that_each_knows_but_for_a_lattice_vector() 
         every = shifts_of_crystal(turned, (true[0] * PIXEL_M, true[1] * PIXEL_M), camera, PIXEL_M)
         found = every[rng.integers(len(every))]  # one of them, as it happens
         voters.append(shifts_of_crystal(turned, (found[0] * PIXEL_M, found[1] * PIXEL_M), camera, PIXEL_M))
-    voted = vote(voters, PIXEL_M)
-    assert voted is not None
+    (voted,) = vote(voters, PIXEL_M)
     assert np.allclose(np.array(voted.shift_m) / PIXEL_M, true, atol=0.2)
     assert voted.num_votes == voted.num_voters == 25
 
 
+def test_the_true_shift_is_among_those_voted_for_where_only_what_looks_right_without_it_was_indexed() -> None:
+    """With 281 A at 90 mm a lattice vector is 2.4 pixels: crystals that have one near the shift index as if it were 0."""
+    rng = np.random.default_rng(8)
+    basis = np.array(CELLS["large"].real_space_angstrom)
+    true, camera, pixel_m = np.array([7.2, -9.6]), 0.09 * 1.305, 172e-6
+    voters: list[np.ndarray] = []
+    while len(voters) < 40:
+        turned = basis @ random_rotation(rng).T
+        every = shifts_of_crystal(turned, (true[0] * pixel_m, true[1] * pixel_m), camera, pixel_m)
+        if np.hypot(*every.T).min() < 0.7:
+            voters.append(shifts_of_crystal(turned, (0.0, 0.0), camera, pixel_m))
+    places = np.array([voted.shift_m for voted in vote(voters, pixel_m, most=4, sure=0.0)]) / pixel_m
+    for place in (np.zeros(2), true, -true):  # a lattice is its own mirror image: which of them it is the peaks decide
+        assert np.hypot(*(places - place).T).min() < 0.5
+    few = 10 * chance_of(voters)
+    assert surprise_of(10, few) > 0.0 > surprise_of(5, few)  # half of ten crystals would not stand out
+
+
 def test_shifts_that_agree_on_nothing_are_voted_down() -> None:
     rng = np.random.default_rng(7)
-    assert vote([rng.uniform(-20, 20, (6, 2)) for _ in range(30)], PIXEL_M) is None
-    assert vote([np.zeros((1, 2))] * 4, PIXEL_M) is None
-    assert vote([], PIXEL_M) is None
+    assert vote([rng.uniform(-20, 20, (6, 2)) for _ in range(30)], PIXEL_M) == []
+    assert vote([np.zeros((1, 2))] * 4, PIXEL_M) == []
+    assert vote([], PIXEL_M) == []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.diagnosis.place.evidence import CrystalEvidence
 from stages.diagnosis.place.fit import Fitted, fit_place
 from stages.diagnosis.place.lattices import OneLattice, largest, of_target, strains_of
-from stages.diagnosis.place.vote import shifts_of_crystal, vote
+from stages.diagnosis.place.vote import APART_PX, Voted, chance_of, shifts_of_crystal, surprise_of, vote
 from stages.lattices.bravais import bravais_of
 from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.setting import reduced_primitive
@@ -23,8 +23,12 @@ Floats = NDArray[np.float64]
 
 _FEWEST = 5
 """Crystals that must agree."""
-_QUICK, _QUICK_PEAKS, _VOTERS = 60, 50, 40
-"""So many are asked, with so many peaks each, whether anything is wrong at all; and so many vote for the shift."""
+_QUICK, _QUICK_PEAKS = 60, 50
+"""So many are asked, with so many peaks each, whether anything is wrong at all."""
+_WHO_KNOW = 0.5
+"""On a geometry that is off by more than a lattice vector at least so many of the crystals that index know the true shift."""
+_PLACES = 4
+"""So many shifts are tried, if crystals agree on so many."""
 _PEAKS_OF_FEW, _PART_OF_SPACING = 60, 0.4
 """Fewer crystals tell a shift, if so many peaks belong to them and it is less than such a part of the shortest reciprocal
 axis."""
@@ -186,12 +190,9 @@ def find_place(
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
         return _of_few(group, len(crystals))
-    start = _start(group) if last is None else last
     strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
-    fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=last is not None), group)
-    if fit is None and last is not None:  # it has moved since
-        return find_place(crystals, target)
-    if fit is None:
+    fit = _best(group, strains, last)
+    if fit is None or _is_ambiguous(fit, group):
         return None
     if target is None:
         return Place(fit, None, _conventional(fit), math.nan, math.nan, False, len(crystals))
@@ -222,6 +223,10 @@ def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: D
     fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=True), group)
     if fit is None:
         return None
+    if _is_ambiguous(fit, group) or any(
+        np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group)
+    ):
+        return None  # it may be a lattice vector elsewhere
     return Place(fit, None, None, math.nan, math.nan, target is not None, len(crystals))
 
 
@@ -232,7 +237,9 @@ def _of_few(group: OneLattice, num_asked: int) -> Place | None:
     """
     if not group.crystals:
         return None
-    fit = _good(fit_place(group.crystals, group.bases, group.cell, np.zeros((0, 3, 3)), _start(group)), group, fewest=1)
+    fit = _good(
+        fit_place(group.crystals, group.bases, group.cell, np.zeros((0, 3, 3)), _plain_start(group)), group, fewest=1
+    )
     if fit is None or fit.num_peaks < _PEAKS_OF_FEW or fit.share_explained < LEAST_EXPLAINED:
         return None
     wavelength = group.crystals[0].wavelength_angstrom
@@ -252,23 +259,61 @@ def _plain_start(group: OneLattice) -> Displacement:
     return Displacement((x, y), along, (about_x, about_y))
 
 
-def _start(group: OneLattice) -> Displacement:
-    """Where to begin: as it was found, but with the shift that crystals agree on."""
+def _best(group: OneLattice, strains: Floats, last: Displacement | None) -> Fitted | None:
+    """Fit from where it was found before, or from where crystals were found, and from all shifts on which they agree.
+
+    The most peaks, and the sharpest, are at the true one: elsewhere each crystal is off by its own way to a lattice vector.
+    """
+    starts, fits = _starts(group), []
+    if last is not None:
+        fits = [_good(fit_place(group.crystals, group.bases, group.cell, strains, last, is_near=True), group)]
+        near = fits[0]
+        if near is not None and all(
+            np.hypot(*(near.values[:2] - start.shift_m)) < APART_PX * near.pixel_m for start in starts
+        ):
+            return near
+    fits += [_good(fit_place(group.crystals, group.bases, group.cell, strains, start), group) for start in starts]
+    return max((fit for fit in fits if fit is not None), key=_sharpness, default=None)
+
+
+def _sharpness(fit: Fitted) -> float:
+    return fit.num_peaks * math.log(2.0 * _WORST_PX / fit.spread_px)
+
+
+def _starts(group: OneLattice) -> list[Displacement]:
+    """Where to begin: as it was found, but with the shifts that crystals agree on, if there are any."""
     plain = _plain_start(group)
+    return [replace(plain, shift_m=voted.shift_m) for voted in _votes(group)] or [plain]
+
+
+def _votes(group: OneLattice) -> list[Voted]:
+    """The shifts worth a trial: which of them it is the fits decide."""
+    return vote(_shifts_px(group), float(np.mean([one.pixel_m for one in group.crystals])), _PLACES, sure=0.0)
+
+
+def _is_ambiguous(fit: Fitted, group: OneLattice) -> bool:
+    """Whether the true shift might be another one for which too few crystals could vote.
+
+    All that was indexed looks right where it was indexed. That tells nothing if lattice vectors are so short, and crystals so
+    few, that the votes of those that know the true shift would not stand out.
+    """
+    if np.hypot(*(fit.values[:2] - _plain_start(group).shift_m)) > APART_PX * fit.pixel_m:
+        return False
+    num = len(group.crystals)
+    return surprise_of(_WHO_KNOW * num, chance_of(_shifts_px(group)) * num) < 0.0
+
+
+def _shifts_px(group: OneLattice) -> list[Floats]:
     pixel = float(np.mean([one.pixel_m for one in group.crystals]))
-    voted = vote(
-        [
-            shifts_of_crystal(
-                reduced_primitive(basis, group.lattice),
-                one.found_with.shift_m,
-                (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
-                pixel,
-            )
-            for one, basis in zip(group.crystals[:_VOTERS], group.bases, strict=False)
-        ],
-        pixel,
-    )
-    return plain if voted is None else replace(plain, shift_m=voted.shift_m)
+    return [
+        shifts_of_crystal(
+            reduced_primitive(basis, group.lattice),
+            one.found_with.shift_m,
+            (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
+            pixel,
+        )
+        for one, basis in zip(group.crystals, group.bases, strict=True)
+    ]
 
 
 def _good(fit: Fitted | None, group: OneLattice, fewest: int = _FEWEST) -> Fitted | None:
