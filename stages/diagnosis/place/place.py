@@ -27,6 +27,8 @@ _QUICK, _QUICK_PEAKS = 60, 50
 """So many are asked, with so many peaks each, whether anything is wrong at all."""
 _WHO_KNOW = 0.5
 """On a geometry that is off by more than a lattice vector at least so many of the crystals that index know the true shift."""
+_DENSE_PX = 5.0
+"""With reciprocal axes of fewer pixels a search finds a lattice vector for a shift."""
 _PLACES = 4
 """So many shifts are tried, if crystals agree on so many."""
 _PEAKS_OF_FEW, _PART_OF_SPACING = 60, 0.4
@@ -223,8 +225,9 @@ def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: D
     fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=True), group)
     if fit is None:
         return None
-    if _is_ambiguous(fit, group) or any(
-        np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group)
+    if _is_dense(group) and (
+        _is_ambiguous(fit, group)
+        or any(np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group))
     ):
         return None  # it may be a lattice vector elsewhere
     return Place(fit, None, None, math.nan, math.nan, target is not None, len(crystals))
@@ -288,7 +291,15 @@ def _starts(group: OneLattice) -> list[Displacement]:
 
 def _votes(group: OneLattice) -> list[Voted]:
     """The shifts worth a trial: which of them it is the fits decide."""
-    return vote(_shifts_px(group), float(np.mean([one.pixel_m for one in group.crystals])), _PLACES, sure=0.0)
+    pixel_m = float(np.mean([one.pixel_m for one in group.crystals]))
+    return vote(_shifts_px(group), pixel_m, _PLACES, sure=0.0) if _is_dense(group) else vote(_shifts_px(group), pixel_m)
+
+
+def _is_dense(group: OneLattice) -> bool:
+    """Whether lattice vectors are so short that crystals index with the detector a lattice vector elsewhere."""
+    one = group.crystals[0]
+    shortest = float(np.linalg.norm(np.linalg.inv(group.cell), axis=0).min())
+    return shortest * one.wavelength_angstrom * one.clen_m < _DENSE_PX * one.pixel_m
 
 
 def _is_ambiguous(fit: Fitted, group: OneLattice) -> bool:
