@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolz import keymap, mapcat, valmap
+from toolz import mapcat
 
 from pipeline.collect import LeafTally, RejectionTally
 from pipeline.counts import Count, in_place, report_line
+from pipeline.jsonable import jsonable
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.protocols import Findings
 
@@ -165,7 +166,7 @@ class Report:
             "why_ended": self.why_ended,
             "abandoned": self.abandoned,
             "failure": str(self.failure) if self.failure else None,
-            "findings": {name: _plain(found.figures) for name, found in self.findings.items()},
+            "findings": {name: jsonable(found.figures) for name, found in self.findings.items()},
         }
 
     def _tallies(self) -> list[tuple[str, LeafTally, tuple[Count, ...]]]:
@@ -200,17 +201,6 @@ class Report:
         console = Console(file=io.StringIO(), width=100)
         console.print(table)
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
-
-
-def _plain(value: Any) -> Any:
-    """Figures as JSON can hold them: numbers that are none become null."""
-    if isinstance(value, Mapping):
-        return keymap(str, valmap(_plain, value))
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return _finite(value)
-    return value
 
 
 def _finite(value: float) -> float | None:

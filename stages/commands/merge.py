@@ -152,8 +152,10 @@ def _mean_cell(merged: Merged) -> tuple[float, ...]:
 
 
 def _as_json(figures: dict[str, Any], found: Quality) -> str:
+    from pipeline.jsonable import jsonable
+
     quality = {"overall": found.overall.figures(), "shells": [shell.figures() for shell in found.shells]}
-    return json.dumps(_plain(figures | quality), indent=2, allow_nan=False)
+    return json.dumps(jsonable(figures | quality), indent=2, allow_nan=False)
 
 
 def _show(
@@ -203,11 +205,3 @@ _REMARKS = {
     "left_out": "reflections left out: not finite, or no sensible indices",
     "unreadable_rows": "rows of reflection lists that cannot be read",
 }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

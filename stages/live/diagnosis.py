@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from pipeline.jsonable import jsonable
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.subject import About, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
@@ -168,7 +168,7 @@ class DiagnosisWriter:
             lines.append(f"the corrections are in {self._corrected.path}")
         lines += [self._unwritten] if self._unwritten else []
         lines += [f"{name} could not be told: {error}" for name, error in self._broken.items()]
-        return Findings("\n".join(lines), _jsonable(self._figures()))
+        return Findings("\n".join(lines), jsonable(self._figures()))
 
     def close(self) -> None:
         """Let go of what watches hold."""
@@ -277,14 +277,3 @@ def _figures_of_displacement(displacement: Displacement) -> dict[str, Any]:
         "along_m": displacement.along_m,
         "tilt_rad": list(displacement.tilt_rad),
     }
-
-
-def _jsonable(value: Any) -> Any:
-    """What JSON can hold: numbers that are not finite become null, arrays lists."""
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
