@@ -7,35 +7,36 @@ from pathlib import Path
 
 from pipeline import UserError
 
+_HEAD = 3
+"""The mark stands in one of so many first lines."""
 
-def check_own(path: Path, mark: str, what: str) -> None:
+
+def check_own(path: Path, mark: str, what: str, instead: str) -> None:
     """Refuse a path at which somebody else's file stands.
 
     Parameters
     ----------
     mark
         One of the first three lines of a file of our own begins with it.
-    what
-        What would be written, for the message: ``the found cell``.
+    what, instead
+        For the message: what would be written, ``the found cell``, and what to do with the file that is there.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = [line.removeprefix("\ufeff") for line, _ in zip(file, range(_HEAD), strict=False)]
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(f"cannot write {what} to {path}: {error.strerror}") from error
-    if not any(line.startswith(mark) for line in text.splitlines()[:3]):
-        raise UserError(
-            f"{path} is there, and streamajig has not written it: {what} is not written over it; move it away, use it, or "
-            "write to another place"
-        )
+    if not any(line.startswith(mark) for line in head):
+        raise UserError(f"{path} is there, and streamajig has not written it: {what} is not written over it; {instead}")
 
 
 def write_own(path: Path, text: str, what: str) -> None:
-    """Write a file at once: a reader sees the old one or the new one, never half of one."""
+    """Write a file at once, its line ends as they are: a reader sees the old one or the new one, never half of one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8", errors="surrogatepass")
+        beside.write_bytes(text.encode(errors="replace"))
         beside.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {what} to {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {what} {path}: {error.strerror or error}") from error

@@ -5,7 +5,6 @@ The file is the user's, changed where a finding says so and nowhere else, each c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from stages.diagnosis.finding import Finding
 from stages.files.geom.detector import Detector
 from stages.files.geom.displaced import displacement_edits
 from stages.files.geom.edits import Edit, with_edits
+from stages.files.own_file import check_own, write_own
 from stages.records.displacement import Displacement
 
 MARK = "; corrected by streamajig"
@@ -65,11 +65,8 @@ class CorrectedFile:
         self.path = path
         self._detector = detector
         self._written: str | None = None
-        if _is_foreign(path):
-            raise UserError(
-                f"{path} is there, and streamajig has not written it: the corrected geometry file is not written over it; move "
-                "it away, or write to another place (--corrected-geometry)"
-            )
+        instead = "move it away, or write to another place (--corrected-geometry)"
+        check_own(path, MARK, "the corrected geometry file", instead)
         self._remove()
 
     @property
@@ -85,15 +82,7 @@ class CorrectedFile:
         if text is None:
             self._remove()
             return
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            # newlines as they come; a reader sees the old file or the new one, never half of one
-            beside.write_bytes(text.encode(errors="replace"))
-            beside.replace(self.path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the corrected geometry file {self.path}: {error.strerror or error}"
-            ) from error
+        write_own(self.path, text, "the corrected geometry file")
         self._written = text
 
     def _remove(self) -> None:
@@ -104,16 +93,6 @@ class CorrectedFile:
             raise UserError(
                 f"cannot remove the geometry file {self.path} of an earlier run: {error.strerror}"
             ) from error
-
-
-def _is_foreign(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return not file.readline().removeprefix("\ufeff").startswith(MARK)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise UserError(f"cannot write the corrected geometry file {path}: {error.strerror}") from error
 
 
 def moved_by_px(detector: Detector, one: Displacement, other: Displacement) -> float:

@@ -108,7 +108,7 @@ class Cells:
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
         if self.path is not None:
-            check_own(self.path, MARK, "the found cell")
+            check_own(self.path, MARK, "the found cell", "move it away, use it (-p), or write to another place")
         return CellsWriter(self, context)
 
 
