@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,3 +59,19 @@ def load_study() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def mar_image(shared_data: Path) -> tuple[Any, Any]:
+    """Peaks and geometry of a MAR345 image of one crystal, whose beam is some six pixels off."""
+    from pipeline import Context
+    from stages.files.geom.detector import Detector
+    from stages.peaks.peakfinder8 import Peakfinder8
+    from stages.records import Header, Image
+
+    detector = Detector.load(shared_data / "images" / "mar2300.geom")
+    geom = detector.geom_for(Header({"beam_energy": 11480.0, "detector_distance": 240.0}))
+    with np.load(shared_data / "images" / "mar2300.npz") as arrays:
+        image = Image.of(detector_data=arrays["pixels"])
+    search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
+    return search(image, geom), geom

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline import Frame, UserError
 from stages.lattices.cell import UnitCell
+from stages.prediction.powder_rings import ICE_ANGSTROM
 from stages.records import Crystal, Crystals, DetGeom, Hit, PeakList
-
-ICE_ANGSTROM = (3.90, 3.67, 3.44, 2.67, 2.25, 2.07, 1.92)
-"""Spacings of the rings of hexagonal ice (Kumai 1968, doi:10.3189/S0022143000031075)."""
+from stages.records.geometry import q_on_shifted
 
 _WHOLE = 0.25
 """A peak belongs to a crystal if its indices are off whole numbers by no more than this."""
@@ -75,14 +74,13 @@ class Gathered:
             self._add_crystal(crystal, peaks, geom)
 
     def _add_crystal(self, crystal: Crystal, peaks: PeakList, geom: DetGeom) -> None:
-        pixel_m = float(np.mean(np.linalg.norm(geom.fs_m, axis=1)))
+        pixel_m = geom.mean_pixel_m
         x_m, y_m = geom.shift_from_file(crystal.det_shift_m)
         self.shift_px.append((x_m / pixel_m, y_m / pixel_m))
         self.lengths.append(np.linalg.norm(crystal.real_space_angstrom, axis=1))
         if not len(peaks):
             return
-        there = geom.shifted(crystal.det_shift_m)
-        hkl = there.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss) @ crystal.real_space_angstrom.T
+        hkl = q_on_shifted(peaks, geom, crystal.det_shift_m) @ crystal.real_space_angstrom.T
         whole = np.rint(hkl)
         belongs = (np.abs(hkl - whole) <= _WHOLE).all(axis=1) & whole.any(axis=1)
         self.share.append(float(belongs.mean()))

@@ -83,7 +83,7 @@ class RingsLook:
         self._num += 1
         if self._num > _FIRST and self._num % _EVERY:
             return None
-        angle = float(np.mean(np.linalg.norm(geom.fs_m, axis=1))) / geom.mean_clen_m
+        angle = geom.mean_pixel_m / geom.mean_clen_m
         if not 0.0 < angle < _COARSE:
             return None
         length = np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)

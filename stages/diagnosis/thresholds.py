@@ -13,7 +13,7 @@ from pipeline import Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.subject import About
 from stages.records.crystal import Crystals
-from stages.records.geometry import DetGeom
+from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.image import Image
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
 
@@ -202,8 +202,7 @@ def _explained(crystals: Crystals | None, peaks: PeakList, geom: DetGeom) -> flo
     """Return which part of the peaks belong to one of the crystals."""
     near = np.zeros(len(peaks), np.bool_)
     for crystal in () if crystals is None else crystals:
-        q = geom.shifted(crystal.det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
-        index = q @ crystal.real_space_angstrom.T
+        index = q_on_shifted(peaks, geom, crystal.det_shift_m) @ crystal.real_space_angstrom.T
         near |= np.abs(index - np.rint(index)).max(axis=1) < _NEAR
     return float(near.mean())
 

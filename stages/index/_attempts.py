@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
-from stages.index._shift import NOT_SHIFTED, in_metres, q_on_shifted
+from stages.index._shift import NOT_SHIFTED, in_metres
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.prediction.powder_rings import off_rings
 from stages.records.crystal import Crystal, Crystals
-from stages.records.geometry import DetGeom
+from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
 from stages.records.told import IndexingMethods, IndexingStages
 

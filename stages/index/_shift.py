@@ -10,12 +10,10 @@ import math
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.index._kernels.spots import pixel_and_distance
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
-from stages.records.peaklist import PeakList
 
 NOT_SHIFTED = (0.0, 0.0)
 
@@ -43,11 +41,6 @@ def in_metres(shift_per_angstrom: tuple[float, float], geom: DetGeom) -> tuple[f
 def mean_distance_m(geom: DetGeom) -> float:
     """Return how far the panels are from the specimen along the beam, on the average."""
     return float(pixel_and_distance(geom.fs_m, geom.origin_m)[1])
-
-
-def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float]) -> NDArray[np.float64]:
-    """Return q of the peaks, float64 (n, 3) in 1/Angstrom, with the detector moved along x and y."""
-    return geom.shifted(det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
 
 
 def is_shifted(det_shift_m: tuple[float, float], geom: DetGeom) -> bool:

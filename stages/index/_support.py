@@ -23,9 +23,8 @@ from stages.index._attempts import (
     score_of_misfits,
 )
 from stages.index._kernels.azimuths import LEAST_KNOWN, beats_random_azimuths
-from stages.index._shift import q_on_shifted
 from stages.records.crystal import Crystal
-from stages.records.geometry import DetGeom
+from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.peaklist import PeakList
 
 LEAST, CLEAR = 12.0, 30.0

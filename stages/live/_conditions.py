@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stages.lattices.cell import UnitCell, metric_rotations, primitive
 from stages.records.crystal import Crystal
-from stages.records.geometry import DetGeom
+from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.peaklist import PeakList
 
 Integers = NDArray[np.int64]
@@ -139,7 +139,7 @@ def obeyed_by(crystal: Crystal, peaks: PeakList, geom: DetGeom) -> Obeyed | None
         return None
     cell = crystal.limits.target
     conditions = Conditions.of(cell)
-    q = geom.shifted(crystal.det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+    q = q_on_shifted(peaks, geom, crystal.det_shift_m)
     h = q[np.isfinite(q).all(axis=1)] @ (conditions.to_primitive @ crystal.real_space_angstrom).T
     whole = np.rint(h)
     near = (np.abs(h - whole).max(axis=1, initial=0.0) < NEAR) & whole.any(axis=1)

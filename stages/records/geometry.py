@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.image import Image
+from stages.records.peaklist import PeakList
 
 HC_EV_ANGSTROM = 12398.419843320026
 """Planck's constant times the speed of light in eV Angstrom (CODATA 2018, exact)."""
@@ -182,6 +183,11 @@ class DetGeom:
         """CrystFEL's average_camera_length: mean over panels of clen + coffset, i.e. of the corner's z."""
         return float(np.mean(self.origin_m[:, 2]))
 
+    @property
+    def mean_pixel_m(self) -> float:
+        """The size of a pixel along fast scan, mean over panels."""
+        return float(np.mean(np.linalg.norm(self.fs_m, axis=1)))
+
     def adu_per_photon(self, panel: int) -> float:
         """ADU per photon on a panel at this frame's energy."""
         p = self.panels[panel]
@@ -280,3 +286,8 @@ class DetGeom:
             hit = (t > 0) & (t < nearest) & (at_fs >= 0) & (at_fs < panel.width) & (at_ss >= 0) & (at_ss < panel.height)
             found[hit], fs[hit], ss[hit], nearest[hit] = i, at_fs[hit], at_ss[hit], t[hit]
         return found, fs, ss
+
+
+def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float]) -> NDArray[np.float64]:
+    """Return q of the peaks, float64 (n, 3) in 1/Angstrom, with the detector moved along x and y."""
+    return geom.shifted(det_shift_m).q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)

@@ -16,27 +16,13 @@ from stages.diagnosis.place.words import findings_of
 from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystal
 from stages.records.displacement import NOT_DISPLACED, Displacement
-from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
+from stages.simulation.misplaced import file_geometry
 from stages.simulation.spot_lists import CELLS, XRAYS, simulate
 
 CELL = CELLS["lysozyme"]
 PIXEL_M = XRAYS.pixel_m
 NO_STRAIN = np.zeros((0, 3, 3))
-
-
-def file_geometry(right: DetGeom, move: Displacement) -> DetGeom:
-    """The geometry that a file has whose detector is really displaced by `move`."""
-    there = right
-    for _ in range(8):
-        off = there.displaced(move)
-        there = replace(
-            there,
-            origin_m=there.origin_m + right.origin_m - off.origin_m,
-            fs_m=there.fs_m + right.fs_m - off.fs_m,
-            ss_m=there.ss_m + right.ss_m - off.ss_m,
-        )
-    return there
 
 
 @cache

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,35 +12,18 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
 from stages.diagnosis.place.vote import chance_of, shifts_of_crystal, surprise_of, vote
 from stages.diagnosis.subject import About
-from stages.files.geom.detector import Detector
 from stages.index.lattice import FreeLattice
 from stages.lattices.cell import UnitCell
-from stages.peaks.peakfinder8 import Peakfinder8
 from stages.records.crystal import Crystal, Crystals
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.geometry import DetGeom
-from stages.records.header import Header
-from stages.records.image import Image
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import IndexingStages
+from stages.simulation.misplaced import file_geometry
 from stages.simulation.spot_lists import CELLS, XRAYS, noise, random_rotation, simulate
 
 CELL = CELLS["lysozyme"]
 PIXEL_M = XRAYS.pixel_m
-
-
-def file_geometry(right: DetGeom, move: Displacement) -> DetGeom:
-    """The geometry that a file has whose detector is really displaced by `move`."""
-    there = right
-    for _ in range(8):
-        off = there.displaced(move)
-        there = replace(
-            there,
-            origin_m=there.origin_m + right.origin_m - off.origin_m,
-            fs_m=there.fs_m + right.fs_m - off.fs_m,
-            ss_m=there.ss_m + right.ss_m - off.ss_m,
-        )
-    return there
 
 
 @cache
@@ -108,13 +89,8 @@ def test_few_crystals_say_nothing_while_the_run_goes_on() -> None:
 
 
 @pytest.mark.shared_data
-def test_one_image_of_many_spots_tells_where_its_detector_is(shared_data: Path) -> None:
-    detector = Detector.load(shared_data / "images" / "mar2300.geom")
-    geom = detector.geom_for(Header({"beam_energy": 11480.0, "detector_distance": 240.0}))
-    with np.load(shared_data / "images" / "mar2300.npz") as arrays:
-        image = Image.of(detector_data=arrays["pixels"])
-    search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
-    peaks = search(image, geom)
+def test_one_image_of_many_spots_tells_where_its_detector_is(mar_image: tuple[PeakList, DetGeom]) -> None:
+    peaks, geom = mar_image
     hit = Hit(True, len(peaks))
     crystals = FreeLattice().open(Context())(hit, peaks, geom)
     (finding,) = concluded([Frame(1).with_values(peaks, geom, hit, crystals)], None)

@@ -17,23 +17,19 @@ from hypothesis import strategies as st
 
 from pipeline import Context, Event
 from stages.files.cell import cell_text
-from stages.files.geom.detector import Detector
 from stages.files.solution import solution_lines
 from stages.index._attempts import Solution, is_explained
 from stages.index._kernels.unknown.residuals import moved_back
-from stages.index._shift import NOT_SHIFTED, UsualShift, in_metres, is_shifted, q_on_shifted
+from stages.index._shift import NOT_SHIFTED, UsualShift, in_metres, is_shifted
 from stages.index.auto import Auto
 from stages.index.file import FromFile
 from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
 from stages.lattices.cell import UnitCell, misorientation, rotations
-from stages.peaks.peakfinder8 import Peakfinder8
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
-from stages.records.geometry import DetGeom
-from stages.records.header import Header
-from stages.records.image import Image
+from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.peaklist import Hit, PeakList
 from stages.records.told import AgreedCell
 from stages.refine.prediction import Prediction
@@ -337,14 +333,9 @@ def test_real_stills_are_indexed_though_the_centre_is_six_pixels_off(shared_data
 
 
 @pytest.mark.shared_data
-def test_a_real_image_whose_beam_is_six_pixels_off_is_explained_after_refinement(shared_data: Path):
+def test_a_real_image_whose_beam_is_six_pixels_off_is_explained_after_refinement(mar_image: tuple[PeakList, DetGeom]):
     """A MAR345 image without a cell; carried through without its shift the lattice explained 23 % of the peaks."""
-    detector = Detector.load(shared_data / "images" / "mar2300.geom")
-    geom = detector.geom_for(Header({"beam_energy": 11480.0, "detector_distance": 240.0}))
-    with np.load(shared_data / "images" / "mar2300.npz") as arrays:
-        image = Image.of(detector_data=arrays["pixels"])
-    search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
-    peaks = search(image, geom)
+    peaks, geom = mar_image
     assert len(peaks) > 1500
     crystals = FreeLattice().open(Context())(Hit(True, len(peaks)), peaks, geom)
     for refine_shift in (False, True):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +26,11 @@ from stages.diagnosis.subject import About
 from stages.files.cell import cell_text
 from stages.index.lattice import FreeLattice
 from stages.index.pairs import Pairs
-from stages.records import DetGeom, Hit
+from stages.records import Hit
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.told import IndexingStages
 from stages.refine.prediction import Prediction
+from stages.simulation.misplaced import file_geometry
 from stages.simulation.spot_lists import CELLS, SUITABLE, XRAYS, simulate
 
 SEED = 1812
@@ -48,20 +48,6 @@ MOVES = {
     "10 mrad": Displacement(tilt_rad=(-6e-3, 8e-3)),
     "6 px, 4 %, 6 mrad": Displacement((4.8 * PX, 3.6 * PX), 0.04 * CLEN, (6e-3, 0.0)),
 }
-
-
-def file_geometry(right: DetGeom, move: Displacement) -> DetGeom:
-    """The geometry that a file has whose detector is really displaced by `move`, by repeated correction."""
-    there = right
-    for _ in range(8):
-        off = there.displaced(move)
-        there = replace(
-            there,
-            origin_m=there.origin_m + right.origin_m - off.origin_m,
-            fs_m=there.fs_m + right.fs_m - off.fs_m,
-            ss_m=there.ss_m + right.ss_m - off.ss_m,
-        )
-    return there
 
 
 def run(name: str, move: Displacement, hits: int, seed: int, jitter_px: float) -> tuple[list[Finding], float, float]:

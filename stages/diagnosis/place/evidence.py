@@ -107,7 +107,7 @@ def evidence_of(
         Displacement(shift, move.along_m, move.tilt_rad),
         geom.wavelength_angstrom,
         geom.mean_clen_m,
-        float(np.mean(np.linalg.norm(geom.fs_m, axis=1))),
+        geom.mean_pixel_m,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.place.vote import shifts_of_crystal
 from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.metric import allowed_metrics
 from stages.lattices.setting import Setting, in_setting_of, reduced_primitive
@@ -44,6 +46,36 @@ class OneLattice:
     cell: Floats
     lattice: Lattice
     factor: float
+
+    @property
+    def pixel_m(self) -> float:
+        """The size of a pixel, on the average."""
+        return float(np.mean([one.pixel_m for one in self.crystals]))
+
+    @property
+    def clen_m(self) -> float:
+        """The distance that the geometry file gives, on the average."""
+        return float(np.mean([one.clen_m for one in self.crystals]))
+
+    @property
+    def shortest_axis_m(self) -> float:
+        """The length of the shortest reciprocal axis on the detector."""
+        shortest = float(np.linalg.norm(np.linalg.inv(self.cell), axis=0).min())
+        return shortest * self.crystals[0].wavelength_angstrom * self.clen_m
+
+    @cached_property
+    def shifts_px(self) -> list[Floats]:
+        """All shifts that each crystal may have, which knows it but for a lattice vector: (n, 2) in pixels."""
+        pixel_m = self.pixel_m
+        return [
+            shifts_of_crystal(
+                reduced_primitive(basis, self.lattice),
+                one.found_with.shift_m,
+                (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
+                pixel_m,
+            )
+            for one, basis in zip(self.crystals, self.bases, strict=True)
+        ]
 
 
 def of_target(crystals: Sequence[CrystalEvidence], target: UnitCell) -> OneLattice:

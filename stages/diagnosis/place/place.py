@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from stages.diagnosis.place.evidence import CrystalEvidence
 from stages.diagnosis.place.fit import Fitted, fit_place
 from stages.diagnosis.place.lattices import OneLattice, largest, of_target, strains_of
-from stages.diagnosis.place.vote import APART_PX, Voted, chance_of, shifts_of_crystal, surprise_of, vote
+from stages.diagnosis.place.vote import APART_PX, Voted, chance_of, surprise_of, vote
 from stages.lattices.bravais import bravais_of
 from stages.lattices.cell import Lattice, UnitCell
-from stages.lattices.setting import reduced_primitive
 from stages.records.displacement import Displacement
 
 Floats = NDArray[np.float64]
@@ -45,8 +44,6 @@ LEAST_SHIFT_PX, LEAST_ALONG, LEAST_TILT_RAD = 0.4, 0.0015, 1e-3
 """What is less is of no matter, however sure: in pixels, as a part of the distance, and as an angle."""
 LEAST_EXPLAINED = 0.4
 """Part of the peaks that must belong to crystals for a tilt to be told."""
-_UNKNOWN_ALONG = 0.03
-"""A distance that is not known better than to this part cannot be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,26 +56,23 @@ class Place:
         With the given cell held, or, without one, with a free cell.
     free
         With the cell free, too, where both were done: it says whether the distance is off or all else that makes cells larger.
-    lattice
-        That of the found cell within the errors, in its conventional axes; None with a target.
-    factor
+    cell
+        The cell that was found, in conventional axes, with the symmetry that it has within its errors; None with a target.
+    factor, factor_error
         By how much all axes are found longer than the target's with the detector's angles alone (cell free), and its error; NaN
         where that was not asked.
     is_of_target
         Whether the cell was given, and the crystals have it, but for a common factor.
-    num_asked
-        Crystals that were asked, also those of another lattice.
     is_of_few
         Whether so few crystals were asked that nothing but a shift can be told.
     """
 
     fit: Fitted
-    free: Fitted | None
-    cell: UnitCell | None
-    factor: float
-    factor_error: float
-    is_of_target: bool
-    num_asked: int
+    free: Fitted | None = None
+    cell: UnitCell | None = None
+    factor: float = math.nan
+    factor_error: float = math.nan
+    is_of_target: bool = False
     is_of_few: bool = False
 
     @property
@@ -104,11 +98,6 @@ class Place:
         along, error = float(self.fit.values[2]), float(self.fit.errors[2])
         matters = abs(along) > SURE * error and abs(along) > LEAST_ALONG * self.fit.clen_m
         return matters and not self.is_of_few
-
-    @property
-    def knows_along(self) -> bool:
-        """Whether anything can be said of the distance."""
-        return float(self.fit.errors[2]) < _UNKNOWN_ALONG * self.fit.clen_m
 
     @property
     def is_tilted(self) -> bool:
@@ -191,14 +180,14 @@ def find_place(
             return quick
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
-        return _of_few(group, len(crystals))
+        return _of_few(group)
     strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
     fit = _best(group, strains, last)
     if fit is None or _is_ambiguous(fit, group):
         return None
     if target is None:
-        return Place(fit, None, _conventional(fit), math.nan, math.nan, False, len(crystals))
-    place = Place(fit, None, None, math.nan, math.nan, True, len(crystals))
+        return Place(fit, cell=_conventional(fit))
+    place = Place(fit, is_of_target=True)
     if not (place.is_along or place.is_tilted):
         return place
     strains = strains_of(group.cell, group.lattice)
@@ -207,11 +196,9 @@ def find_place(
         return place
     ratios = np.linalg.norm(free.real_space_angstrom, axis=1) / np.linalg.norm(group.cell, axis=1)
     factor, error = float(np.mean(ratios)), float(free.cell_errors[:3].max())
-    if (
-        np.abs(ratios / factor - 1.0).max() > 3.0 * error + 1e-3
-    ):  # another cell, not another scale: it is not to be held
-        return Place(free, None, None, math.nan, math.nan, False, len(crystals))
-    return Place(fit, free, None, factor, error, True, len(crystals))
+    if np.abs(ratios / factor - 1.0).max() > 3.0 * error + 1e-3:
+        return Place(free)  # another cell, not another scale: it is not to be held
+    return Place(fit, free, None, factor, error, is_of_target=True)
 
 
 def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None) -> Place | None:
@@ -230,10 +217,10 @@ def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: D
         or any(np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group))
     ):
         return None  # it may be a lattice vector elsewhere
-    return Place(fit, None, None, math.nan, math.nan, target is not None, len(crystals))
+    return Place(fit, is_of_target=target is not None)
 
 
-def _of_few(group: OneLattice, num_asked: int) -> Place | None:
+def _of_few(group: OneLattice) -> Place | None:
     """Return what few crystals can tell, if they have many peaks: a shift, and one that is not a lattice vector's.
 
     How crystals differ is not known, so that errors are those of the fit, three times as large.
@@ -245,20 +232,17 @@ def _of_few(group: OneLattice, num_asked: int) -> Place | None:
     )
     if fit is None or fit.num_peaks < _PEAKS_OF_FEW or fit.share_explained < LEAST_EXPLAINED:
         return None
-    wavelength = group.crystals[0].wavelength_angstrom
-    spacing_m = float(np.linalg.norm(np.linalg.inv(group.cell), axis=0).min()) * wavelength * fit.clen_m
-    if math.hypot(*fit.displacement.shift_m) > _PART_OF_SPACING * spacing_m:
+    if math.hypot(*fit.displacement.shift_m) > _PART_OF_SPACING * group.shortest_axis_m:
         return None
-    return Place(replace(fit, covariance=9.0 * fit.covariance), None, None, math.nan, math.nan, False, num_asked, True)
+    return Place(replace(fit, covariance=9.0 * fit.covariance), is_of_few=True)
 
 
 def _plain_start(group: OneLattice) -> Displacement:
     """Where crystals were found with the detector, in the median, and the distance that makes the target of their cells."""
-    clen = float(np.mean([one.clen_m for one in group.crystals]))
     moved = [one.found_with for one in group.crystals]
     x, y = (float(np.median([move.shift_m[axis] for move in moved])) for axis in (0, 1))
     about_x, about_y = (float(np.median([move.tilt_rad[axis] for move in moved])) for axis in (0, 1))
-    along = float(np.median([move.along_m for move in moved])) + clen * (1.0 / group.factor - 1.0)
+    along = float(np.median([move.along_m for move in moved])) + group.clen_m * (1.0 / group.factor - 1.0)
     return Displacement((x, y), along, (about_x, about_y))
 
 
@@ -291,15 +275,14 @@ def _starts(group: OneLattice) -> list[Displacement]:
 
 def _votes(group: OneLattice) -> list[Voted]:
     """The shifts worth a trial: which of them it is the fits decide."""
-    pixel_m = float(np.mean([one.pixel_m for one in group.crystals]))
-    return vote(_shifts_px(group), pixel_m, _PLACES, sure=0.0) if _is_dense(group) else vote(_shifts_px(group), pixel_m)
+    if _is_dense(group):
+        return vote(group.shifts_px, group.pixel_m, _PLACES, sure=0.0)
+    return vote(group.shifts_px, group.pixel_m)
 
 
 def _is_dense(group: OneLattice) -> bool:
     """Whether lattice vectors are so short that crystals index with the detector a lattice vector elsewhere."""
-    one = group.crystals[0]
-    shortest = float(np.linalg.norm(np.linalg.inv(group.cell), axis=0).min())
-    return shortest * one.wavelength_angstrom * one.clen_m < _DENSE_PX * one.pixel_m
+    return group.shortest_axis_m < _DENSE_PX * group.pixel_m
 
 
 def _is_ambiguous(fit: Fitted, group: OneLattice) -> bool:
@@ -311,20 +294,7 @@ def _is_ambiguous(fit: Fitted, group: OneLattice) -> bool:
     if np.hypot(*(fit.values[:2] - _plain_start(group).shift_m)) > APART_PX * fit.pixel_m:
         return False
     num = len(group.crystals)
-    return surprise_of(_WHO_KNOW * num, chance_of(_shifts_px(group)) * num) < 0.0
-
-
-def _shifts_px(group: OneLattice) -> list[Floats]:
-    pixel = float(np.mean([one.pixel_m for one in group.crystals]))
-    return [
-        shifts_of_crystal(
-            reduced_primitive(basis, group.lattice),
-            one.found_with.shift_m,
-            (one.clen_m + one.found_with.along_m) * one.wavelength_angstrom,
-            pixel,
-        )
-        for one, basis in zip(group.crystals, group.bases, strict=True)
-    ]
+    return surprise_of(_WHO_KNOW * num, chance_of(group.shifts_px) * num) < 0.0
 
 
 def _good(fit: Fitted | None, group: OneLattice, fewest: int = _FEWEST) -> Fitted | None:
