@@ -14,9 +14,10 @@ from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.files.cell import TargetCell
+from stages.live._settling import Settling
 from stages.live._until import Until
 from stages.merging import stream_crystals
-from stages.merging.ambiguity import NO_AMBIGUITY, Reference, Settings, resolve, settings_of
+from stages.merging.ambiguity import NO_AMBIGUITY, Settings, settings_of
 from stages.merging.crystals import Observed, Polarisation, observe_in
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
@@ -28,9 +29,6 @@ from stages.records.geometry import DetGeom
 _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20
 """After that, a look is taken whenever there are 5 % more crystals."""
-
-_WAIT_AT_MOST = 16
-"""Where settings cannot be told apart, crystals wait until there are so many times `scale_after`."""
 
 
 @stage("live/merge", uses=(TargetCell,))
@@ -178,13 +176,7 @@ class MergeWriter:
 
     def __init__(self, stage: Merge, settings: Settings = NO_AMBIGUITY) -> None:
         self._stage = stage
-        self._settings = settings
-        self._waiting: list[tuple[Observed, ...]] = []
-        self._resolve_at = stage.scale_after
-        self._given_up = False
-        self._reference: Reference | None = None
-        self._num_chosen = np.zeros(len(settings), np.int64)
-        self._resolved = ""
+        self._settling = Settling(settings, stage.scale_after)
         self._until = stage.until
         self._group = point_group(stage.symmetry)
         self._merger = Merger(self._group, partial=stage.scale and stage.partiality)
@@ -209,10 +201,8 @@ class MergeWriter:
                 self._num_empty += 1
             elif not settings[0].has_signal:
                 self._num_dark += 1
-            elif len(settings) == 1:
-                self._take(settings[0])
             else:
-                self._put_into_setting(settings)
+                self._take_all(self._settling.add(settings))
         self._write_ns += time.perf_counter_ns() - started
         if self._num_taken >= self._next_look:
             self._look()
@@ -233,8 +223,7 @@ class MergeWriter:
 
     def findings(self) -> Findings:
         """The whole account."""
-        if self._waiting:
-            self._resolve(give_up=True)
+        self._take_all(self._settling.rest())
         if self._unlooked:
             self._look()
         merger = self._current()
@@ -244,33 +233,8 @@ class MergeWriter:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _put_into_setting(self, settings: tuple[Observed, ...]) -> None:
-        """Find the setting of a crystal; the first ones wait until they can be compared with each other."""
-        if self._reference is not None:
-            chosen, _ = self._reference.choose(settings)
-            self._num_chosen[chosen] += 1
-            self._take(settings[chosen])
-            return
-        if self._given_up:
-            self._num_chosen[0] += 1
-            self._take(settings[0])
-            return
-        self._waiting.append(settings)
-        if len(self._waiting) >= self._resolve_at:
-            self._resolve(give_up=len(self._waiting) >= _WAIT_AT_MOST * self._stage.scale_after)
-
-    def _resolve(self, *, give_up: bool) -> None:
-        """Find the settings of the first crystals among each other, and merge them; or wait for as many more."""
-        resolution = resolve(self._waiting)
-        self._resolved = resolution.in_words(self._settings)
-        if not (resolution.is_clear or give_up):
-            self._resolve_at *= 2
-            return
-        chosen = [settings[s] for settings, s in zip(self._waiting, resolution.chosen.tolist(), strict=True)]
-        self._num_chosen += np.bincount(resolution.chosen, minlength=len(self._settings))
-        self._given_up, self._waiting = not resolution.is_clear, []
-        self._reference = Reference(chosen) if resolution.is_clear else None
-        for crystal in chosen:
+    def _take_all(self, crystals: list[Observed]) -> None:
+        for crystal in crystals:
             self._take(crystal)
 
     def _take(self, crystal: Observed) -> None:
@@ -325,10 +289,7 @@ class MergeWriter:
         ]
         if self._until is not None:
             lines.append(self._enough or f"{self._until} not reached")
-        if self._resolved:
-            others = self._num_chosen[1:].sum()
-            lines.append(f"the first crystals: {self._resolved}")
-            lines.append(f"in all {others} of {self._num_chosen.sum()} crystals turned")
+        lines += self._settling.lines()
         lines += self._left_out(merger)
         if self.looks:
             headings = ("crystals", *HEADINGS[3:])
@@ -387,7 +348,7 @@ class MergeWriter:
             "shells": [shell.figures() for shell in found.shells],
             "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],
             "ambiguity": self._stage.ambiguity or None,
-            "crystals_in_setting": self._num_chosen.tolist() if self._resolved else None,
+            **self._settling.figures(),
             "until": str(self._until) if self._until else None,
             "reached": bool(self._enough),
             "us_per_crystal": self._us_per_crystal(),
