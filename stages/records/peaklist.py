@@ -74,7 +74,8 @@ class PeakList:
 
     def counts(self) -> Mapping[str, int]:
         """Add to the run's peaks, to those dropped, and to those on powder rings."""
-        return {"peaks": len(self), "peaks_dropped": self.num_dropped, "peaks_on_rings": self.num_on_rings}
+        counts = {"peaks": len(self), "peaks_dropped": self.num_dropped}
+        return {**counts, "peaks_on_rings": self.num_on_rings} if self.num_on_rings else counts
 
     @staticmethod
     def make(
