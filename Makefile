@@ -36,7 +36,7 @@ test: check
 	$(BIN)/python -m pytest
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow --timeout 1200
+	$(BIN)/python -m pytest -m slow --timeout 1200 --hypothesis-profile=default
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/bench -m bench --benchmark-only --benchmark-columns=min,median,mean,rounds --benchmark-sort=name --timeout 600

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +20,16 @@ PROJECT = Path(__file__).resolve().parent.parent
 def shared_data_folder() -> Path:
     """The folder with real data: $STREAMAJIG_SHARED_DATA, or shared/data beside the project."""
     return Path(os.environ.get("STREAMAJIG_SHARED_DATA", PROJECT.parent / "shared" / "data"))
+
+
+DERANDOMIZED = "derandomized"
+settings.register_profile(DERANDOMIZED, derandomize=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let chance decide no test: examples are the same in each run, unless --hypothesis-profile says otherwise."""
+    if config.getoption("--hypothesis-profile") is None:
+        settings.load_profile(DERANDOMIZED)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
