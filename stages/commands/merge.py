@@ -76,6 +76,14 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
             "--write-assignments", metavar="FILE", help="Write the setting of each crystal there, a number a line."
         ),
     ] = None,
+    write_stream: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-stream",
+            metavar="FILE",
+            help="Write the crystals that were merged as a stream, each in its setting, for partialator.",
+        ),
+    ] = None,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Merge crystals that are there twice as often as they are there.")
     ] = False,
@@ -96,18 +104,20 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
     from pipeline import UserError
     from stages.merging.ambiguity import AUTO
     from stages.merging.crystals import Polarisation
-    from stages.merging.gather import Asked, merge_streams
+    from stages.merging.gather import Asked, Files, merge_streams
     from stages.merging.point_group import point_group
     from stages.merging.shells import quality
 
     if sum(map(bool, (ambiguity, operator, apparent))) > 1:
         raise UserError("give one of --ambiguity, --operator and -w: each says which settings there are")
+    if write_assignments is not None and not (ambiguity or operator or apparent):
+        raise UserError("--write-assignments writes settings: ask for them with --ambiguity, --operator or -w")
     group = point_group(symmetry)
     how = Polarisation.parse(polarisation)
     wanted = operator or apparent or (AUTO if ambiguity else "")
     asked = Asked(scale, partiality, wanted, keep_duplicates, all_cells)
     started = time.perf_counter()
-    merger, counts, remarks = merge_streams(streams, group, how, asked, write_assignments)
+    merger, counts, remarks = merge_streams(streams, group, how, asked, Files(write_assignments, write_stream))
     merged = merger.merged()
     limits = {"d_min_angstrom": highres or None, "d_max_angstrom": lowres or None}
     found = quality(merged, num_shells=shells, min_measurements=min_measurements, **limits)
@@ -190,6 +200,8 @@ def _show(
     table.add_section()
     table.add_row(*rows[-1])
     console.print(table)
+    if "reindexed" in counts:
+        console.print(f"{counts['reindexed']} crystals written as a stream")
     if output is not None:
         console.print(f"{counts['written']} reflections written to {output}")
     console.print(CAVEAT)

@@ -15,6 +15,7 @@ from stages.merging.ambiguity import AUTO, NO_AMBIGUITY, Resolution, Settings, r
 from stages.merging.crystals import Observed, Polarisation, observe_in
 from stages.merging.merger import Merger
 from stages.merging.point_group import PointGroup
+from stages.merging.reindexed import write_reindexed
 from stages.merging.seen import Cells, Twice
 from stages.merging.stream_crystals import StreamCrystals, StreamedCrystal
 
@@ -36,30 +37,43 @@ class Asked:
     all_cells: bool = False
 
 
-def merge_streams(
-    streams: list[Path], group: PointGroup, polarisation: Polarisation, asked: Asked, assignments: Path | None = None
-) -> tuple[Merger, dict[str, Any], list[str]]:
-    """Merge the crystals of some streams; return the merger, what was counted, and what else is to be said.
+@dataclass(frozen=True)
+class Files:
+    """What is written beside the merged data.
 
-    Parameters
+    Attributes
     ----------
     assignments
-        The setting of each crystal that was merged is written there, a number a line, as ambigator does.
+        The setting of each crystal that was merged, a number a line, as ambigator writes them.
+    reindexed
+        The crystals that were merged as a stream, each in the setting that was chosen for it.
     """
+
+    assignments: Path | None = None
+    reindexed: Path | None = None
+
+
+NO_FILES = Files()
+
+
+def merge_streams(
+    streams: list[Path], group: PointGroup, polarisation: Polarisation, asked: Asked, files: Files = NO_FILES
+) -> tuple[Merger, dict[str, Any], list[str]]:
+    """Merge the crystals of some streams; return the merger, what was counted, and what else is to be said."""
     counts: dict[str, Any] = {"chunks": 0, "hits": 0, "crystals": 0, "unreadable_rows": 0, "cut_streams": 0}
     counts.update(without_reflections=0, without_intensity=0, other_cell=0, duplicates=0)
-    crystals, cells, twice = _read(streams, counts, asked)
+    read, cells, twice = _read(streams, counts, asked)
     if not counts["chunks"]:
         names = ", ".join(map(str, streams))
         raise UserError(f"{names}: no chunk, so there is nothing to merge: has the run written its first frame?")
     if not asked.all_cells:
         kept = cells.is_of_sample()
         counts["other_cell"] = int(np.count_nonzero(~kept))
-        crystals = [crystal for crystal, is_kept in zip(crystals, kept, strict=True) if is_kept]
+        read = [one for one, is_kept in zip(read, kept, strict=True) if is_kept]
     remarks = [*cells.lines(group, merged_all=asked.all_cells), *twice.lines()]
-    settings = _settings(asked.ambiguity, group, crystals)
-    observed = []
-    for crystal in crystals:
+    settings = _settings(asked.ambiguity, group, [crystal for _, crystal in read])
+    observed, places = [], []
+    for place, crystal in read:
         in_each = observe_in(
             settings.operations,
             crystal.hkl,
@@ -76,25 +90,34 @@ def merge_streams(
             counts["without_intensity"] += 1
         else:
             observed.append(in_each)
+            places.append(place)
+    operations = [settings.operations[0]] * len(observed)
     chosen = [in_each[0] for in_each in observed]
     if len(settings) > 1:
         resolution = resolve(observed)
         remarks.append(resolution.in_words(settings))
         counts["ambiguity"] = _figures(resolution, settings)
         chosen = [in_each[s] for in_each, s in zip(observed, resolution.chosen.tolist(), strict=True)]
-        if assignments is not None:
-            _write(assignments, resolution)
+        operations = [settings.operations[s] for s in resolution.chosen]
+        if files.assignments is not None:
+            _write(files.assignments, resolution)
+    if files.reindexed is not None:
+        counts["reindexed"] = write_reindexed(streams, files.reindexed, dict(zip(places, operations, strict=True)))
     merger = _merged(chosen, group, asked)
     counts.update(merged=merger.num_crystals, not_scaled=merger.num_unscaled, left_out=merger.num_left_out)
     return merger, counts, remarks
 
 
-def _read(streams: list[Path], counts: dict[str, Any], asked: Asked) -> tuple[list[StreamedCrystal], Cells, Twice]:
+def _read(
+    streams: list[Path], counts: dict[str, Any], asked: Asked
+) -> tuple[list[tuple[int, StreamedCrystal]], Cells, Twice]:
+    """Return the crystals, each with its place among all that the streams have."""
     kept, cells, twice = [], Cells(), Twice()
     for path in streams:
         twice.next_stream()
         read = StreamCrystals(path)
         for crystal in read:
+            place = counts["crystals"]
             counts["crystals"] += 1
             if not (asked.keep_duplicates or twice.is_new(crystal)):
                 counts["duplicates"] += 1
@@ -103,7 +126,7 @@ def _read(streams: list[Path], counts: dict[str, Any], asked: Asked) -> tuple[li
             spans = bool(np.isfinite(star).all()) and abs(float(np.linalg.det(star))) > 0.0
             real = np.linalg.inv(star).T if spans else np.full((3, 3), np.nan)
             cells.add(np.asarray(real, np.float64), crystal.centring)
-            kept.append(crystal)
+            kept.append((place, crystal))
         counts["chunks"] += read.num_chunks
         counts["hits"] += read.num_hits
         counts["unreadable_rows"] += read.num_unreadable
