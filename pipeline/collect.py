@@ -12,16 +12,18 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.faults import describe, fault, is_users_interrupt, named, refusal, text_of
+from pipeline.frame import Frame
 from pipeline.metrics import Durations
 from pipeline.protocols import Findings, Writer
-from pipeline.wiring import Arrived
+from pipeline.wiring import Arrived, Place
 
 log = logging.getLogger("streamajig.collect")
 
@@ -100,8 +102,15 @@ class Collector:
     on_enough
         Called with leaf and reason when an analysis says for the first time that the run may end.
     on_failure
-        Called once with the exception when an output cannot be written; the run should end then. Frames that could
-        not be written count as dropped.
+        Called with the exception when an output cannot be written, and the run should end; frames that could not be
+        written count as dropped.
+
+    Attributes
+    ----------
+    problems
+        What went wrong and did not end the run: an analysis that cannot say how it goes, an output that cannot be closed.
+    place
+        Which writer is at work; see :data:`pipeline.wiring.Place`.
     """
 
     def __init__(
@@ -124,11 +133,15 @@ class Collector:
         self._dead_letters = DeadLetters(dead_letters)
         self._on_failure = on_failure
         self._on_enough = on_enough
-        self._asks = dict(_methods(writers, "enough"))
+        self._write_at = {leaf: _writing(leaf, writer) for leaf, writer in writers.items()}
+        self._asks = {leaf for leaf, writer in writers.items() if hasattr(writer, "enough")}
         self._failed: set[str] = set()
+        self._broken: set[tuple[str, str]] = set()
         self.findings: dict[str, Findings] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self.problems: list[Exception] = []
+        self.place: Place = [None]
 
     def count_received(self, n: int = 1) -> None:
         """Count frames that came in."""
@@ -166,7 +179,7 @@ class Collector:
     def status(self) -> str:
         """What the analyses say for the progress line."""
         with self._lock:
-            said = [status() for name, status in _methods(self._writers, "status") if name not in self._failed]
+            said = [self._call(leaf, "status", "") for leaf in self._writers if leaf not in self._failed]
             return ", ".join(text for text in said if text)
 
     def close(self) -> None:
@@ -179,13 +192,12 @@ class Collector:
             for _ in range(missing):
                 self._drop(None, "abandoned")
             self._closed = True
-            for name, findings in _methods(self._writers, "findings"):
-                self.findings[name] = findings()
-            for name, writer in self._writers.items():
-                try:
-                    writer.close()
-                except (OSError, UserError) as error:
-                    self._fail(name, error)
+            for leaf, writer in self._writers.items():
+                if hasattr(writer, "findings"):
+                    said_nothing = Findings("it ended without findings: see the log")
+                    self.findings[leaf] = self._call(leaf, "findings", said_nothing)
+            for leaf in self._writers:
+                self._call(leaf, "close", None)
 
     def _write(self, arrived: Arrived) -> None:
         tally = self.leaves[arrived.leaf]
@@ -193,12 +205,23 @@ class Collector:
             tally.dropped += 1
             return
         if arrived.encoded is not None:
+            self.place[0] = (f"{arrived.leaf} (writing)", arrived, time.perf_counter_ns())
             try:
-                self._writers[arrived.leaf].write(arrived.encoded)
+                self._write_at[arrived.leaf](arrived.encoded)
             except (OSError, UserError) as error:
                 tally.dropped += 1
                 self._fail(arrived.leaf, error)
                 return
+            except BaseException as error:  # as in a stage: this frame is rejected here, and no other
+                log.debug("sink %s failed on frame %d", arrived.leaf, arrived.serial, exc_info=True)
+                frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
+                refused = replace(arrived, rejected=refusal(frame, arrived.leaf, error))
+                tally.rejected += 1
+                tally.counts.update(arrived.counts)
+                self._note_rejections([refused])
+                return
+            finally:
+                self.place[0] = None
             self._ask(arrived.leaf)
         if arrived.rejected is None:
             tally.delivered += 1
@@ -208,11 +231,34 @@ class Collector:
 
     def _ask(self, leaf: str) -> None:
         """Let an analysis say that the run may end; it is asked until it does."""
-        ask = self._asks.get(leaf)
-        why = ask() if ask is not None else ""
+        if leaf not in self._asks:
+            return
+        why = self._call(leaf, "enough", "")
         if why:
-            del self._asks[leaf]
+            self._asks.discard(leaf)
             self._on_enough(leaf, why)
+
+    def _call(self, leaf: str, method: str, otherwise: Any) -> Any:
+        """Call a method of a leaf's writer if it has it; one that fails is a problem, and is not called again."""
+        called = getattr(self._writers[leaf], method, None)
+        if called is None or (leaf, method) in self._broken:
+            return otherwise
+        self.place[0] = (f"{leaf} ({method})", None, time.perf_counter_ns())
+        try:
+            returned = called()
+            if otherwise is not None and not isinstance(returned, type(otherwise)):
+                raise TypeError(f"{method} should return {type(otherwise).__name__}, not {type(returned).__name__}")
+            return returned
+        except BaseException as error:
+            if is_users_interrupt(error):
+                raise
+            self._broken.add((leaf, method))
+            if leaf not in self._failed:  # else it has been said
+                self.problems.append(fault(f"{leaf}: its {method} failed", error))
+                log.error("%s: %s", leaf, describe(error))
+            return otherwise
+        finally:
+            self.place[0] = None
 
     def _note_rejections(self, arrived: list[Arrived]) -> None:
         noted = set()
@@ -244,16 +290,15 @@ class Collector:
     def _fail(self, leaf: str, error: Exception) -> None:
         if leaf not in self._failed:
             self._failed.add(leaf)
-            log.error("%s: %s", leaf, error)
+            log.error("%s: %s", leaf, text_of(error))
             self._on_failure(error)
 
 
-def _methods(writers: Mapping[str, Writer], name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The writers that have this method of an :class:`~pipeline.protocols.Analysis`."""
-    for leaf, writer in writers.items():
-        method = getattr(writer, name, None)
-        if method is not None:
-            yield leaf, method
+def _writing(leaf: str, writer: Writer) -> Callable[[Any], None]:
+    def write(encoded: Any) -> None:
+        writer.write(encoded)
+
+    return named(f"stage {leaf}, writing", write)
 
 
 class _Order:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import backends, registry
 from pipeline.collect import Collector
 from pipeline.counts import Count
-from pipeline.errors import UserError
+from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
 from pipeline.metrics import merge_metrics
@@ -53,6 +53,7 @@ class Job:
     collector: Collector = field(init=False)
     replicas: list[Replica] = field(default_factory=list)
     failure: Exception | None = None
+    problems: list[Exception] = field(default_factory=list)
     abandoned: int = 0
     why_enough: str = ""
     writers: dict[str, Writer] = field(default_factory=dict)
@@ -78,13 +79,15 @@ class Job:
         options = self.graph.options
         self.inbox = Inbox(options.in_flight or in_flight)
         for leaf in self.graph.leaves:
-            self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
+            with opening(leaf.name):
+                self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
         in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
         self.collector = Collector(
             self.writers, in_order, options.dead_letters, self.fail, options.serial_offset, self.end
         )
         stage = self.graph.source.stage
-        self._source = stage.open(self.setup.context_of(self.graph.source, 0))
+        with opening(self.graph.source.name):
+            self._source = stage.open(self.setup.context_of(self.graph.source, 0))
         when_full = getattr(stage, "when_full", "block")
         self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
         self.patience.cancel()
@@ -94,7 +97,15 @@ class Job:
         """Receive once; False when no further frame will come."""
         assert self._ingest is not None
         self.show_progress()
-        return not self.abandon.is_set() and self._ingest.step(timeout_s)
+        if self.abandon.is_set():
+            return False
+        try:
+            return self._ingest.step(timeout_s)
+        except BaseException as error:
+            if is_users_interrupt(error):
+                raise
+            self.fail(fault(f"{self.graph.source.name} failed", error))
+            return False
 
     def finish_frame(self, arrived: list[Arrived]) -> None:
         """Take what arrived at the leaves for one frame that was taken from the inbox."""
@@ -106,6 +117,11 @@ class Job:
         if self.failure is None:
             self.failure = error
         self.stopping.set()
+
+    def fail_by_fault(self, what: str, error: BaseException) -> None:
+        """End the run because of a fault that is ours, not a frame's nor the user's; the log has all of it."""
+        log.error("%s: %s", what, describe(error), exc_info=error)
+        self.fail(fault(what, error))
 
     def end(self, leaf: str, why: str) -> None:
         """End the run, as if it had been stopped, because the analysis at this leaf has what it wants."""
@@ -138,23 +154,44 @@ class Job:
                 frames_per_s=rate,
                 latency_ms=self.collector.latency.quantile_ns(0.5) / 1e6 if finished > dropped else float("nan"),
                 elapsed_s=now - self.started_s,
-                status=self._ingest.status() if self._ingest else "",
+                status=self._status_of_source(),
                 live=self.collector.status(),
                 shown=self._shown[self.graph.leaves[0].name],
             )
         )
 
+    def _status_of_source(self) -> str:
+        """What the source says of itself; one that cannot say it ends the run, as one that cannot receive does."""
+        try:
+            return text_of(self._ingest.status()) if self._ingest else ""
+        except BaseException as error:
+            if is_users_interrupt(error):
+                raise
+            self.fail(fault(f"{self.graph.source.name} failed", error))
+            return ""
+
     def close(self) -> None:
-        """Close the source, the replicas and the outputs, whatever happened before."""
-        if self._source is not None:
-            self._source.close()
+        """Close the source, the replicas and the outputs, whatever happened before; what fails with that is a problem."""
+        try:
+            if self._source is not None:
+                self._source.close()
+        except BaseException as error:
+            if is_users_interrupt(error):
+                raise
+            self.problems.append(fault(f"{self.graph.source.name} could not be closed", error))
         for replica in self.replicas:
-            replica.close()
+            self.problems += replica.close()
+        for problem in self.problems:
+            log.error("%s", text_of(problem))
         if hasattr(self, "collector"):
             self.collector.close()
+            self.problems += self.collector.problems
         else:
-            for writer in self.writers.values():
-                writer.close()
+            for leaf, writer in self.writers.items():
+                try:
+                    writer.close()
+                except BaseException as error:  # what kept the run from starting is the error to be said
+                    log.error("%s could not be closed: %s", leaf, describe(error))
 
     def report(self) -> Report:
         """What was counted."""
@@ -170,7 +207,7 @@ class Job:
             why_ended=self._why_ended(),
             abandoned=self.abandoned,
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
-            failure=self.failure,
+            failure=self.failure or next(iter(self.problems), None),
             findings=self.collector.findings,
             shown=self._shown,
         )
@@ -180,7 +217,7 @@ class Job:
         if self.abandoned:
             return "abandoned"
         if self.failure:
-            return str(self.failure)
+            return text_of(self.failure)
         stopped = self._ingest.why_finished == "stopped"
         return self.why_enough if stopped and self.why_enough else self._ingest.why_finished
 
@@ -212,7 +249,9 @@ def run(
     ------
     UserError
         The graph is wrong, or something cannot be opened. What goes wrong once frames flow does not raise: an output
-        that can no longer be written ends the run and stands in ``report.failure``.
+        that can no longer be written, a source that fails, a thread that dies end the run and stand in ``report.failure``.
+    KeyboardInterrupt
+        Where Python's own handler takes Ctrl-C.
     """
     for module in graph.modules:
         registry.load_module(module)
@@ -231,8 +270,6 @@ def run(
     report = job.report()
     if not report.is_conserved:
         raise AssertionError("frames were lost: " + "; ".join(report.law_lines()))
-    if report.failure is not None and not isinstance(report.failure, (UserError, OSError)):
-        raise report.failure
     return report
 
 

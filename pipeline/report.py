@@ -12,6 +12,7 @@ from toolz import mapcat
 
 from pipeline.collect import LeafTally, RejectionTally
 from pipeline.counts import Count, in_place, report_line
+from pipeline.faults import text_of
 from pipeline.jsonable import jsonable
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.protocols import Findings
@@ -114,6 +115,8 @@ class Report:
             f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
             f"{_ms(self.latency.quantile_ns(0.99))} in 99 of 100; ended: {self.why_ended}"
         )
+        if self.failure is not None and (failure := text_of(self.failure)) != self.why_ended:
+            lines.append(f"failed: {failure}")
         for (node, reason), kept in sorted(self.rejections.items(), key=lambda item: -item[1].count):
             lines.append(
                 f"rejected at {node}: {kept.count} x {reason}; the first was serial {kept.first_serial}: {kept.example}"
@@ -165,7 +168,7 @@ class Report:
             },
             "why_ended": self.why_ended,
             "abandoned": self.abandoned,
-            "failure": str(self.failure) if self.failure else None,
+            "failure": text_of(self.failure) if self.failure else None,
             "findings": {name: jsonable(found.figures) for name, found in self.findings.items()},
         }
 

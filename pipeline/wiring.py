@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamz import Stream
@@ -20,7 +19,7 @@ from toolz import concat, merge_with
 
 from pipeline.by_type import ByType
 from pipeline.contract import Contract, contract_of, tells_of
-from pipeline.errors import RejectFrame
+from pipeline.faults import fault, is_users_interrupt, named, opening, refusal
 from pipeline.frame import Frame, Message, Outcome, Rejected
 from pipeline.graph import Graph
 from pipeline.join import join
@@ -92,8 +91,15 @@ class Setup:
         )
 
 
+Place = list[tuple[str, Any, int] | None]
+"""Where a replica is: its one item is (node, what it works on, since when by ``time.perf_counter_ns``), or None between stages.
+
+It is set at each stage and read by whoever watches from another thread; a store and a load of one item need no lock.
+"""
+
+
 def guard(
-    node: str, contract: Contract, call: Callable[..., Any], metrics: NodeMetrics
+    node: str, contract: Contract, call: Callable[..., Any], metrics: NodeMetrics, place: Place
 ) -> Callable[[Outcome], Outcome]:
     """Wrap a running stage: take its arguments from the frame, add its results, turn exceptions into rejections."""
     wanted = [(kind, kind in contract.optional) for kind in contract.reads]
@@ -103,20 +109,59 @@ def guard(
         if isinstance(outcome, Rejected):
             return outcome
         started = time.perf_counter_ns()
+        place[0] = (node, outcome, started)
         try:
             result = call(*[outcome.get(kind) if optional else outcome[kind] for kind, optional in wanted])
             return _with_results(outcome, writes, result)
-        except RejectFrame as error:
-            metrics.rejected += 1
-            return _rejected(outcome, node, error.reason, error.detail)
-        except Exception as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
+        except BaseException as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
             metrics.rejected += 1
             log.debug("stage %s failed on frame %d", node, outcome.serial, exc_info=True)
-            return _rejected(outcome, node, "stage_failed", _describe(error))
+            return refusal(outcome, node, error)
         finally:
+            place[0] = None
             metrics.durations.add(time.perf_counter_ns() - started)
 
-    return step
+    return named(f"stage {node}", step)
+
+
+def guard_encoder(
+    leaf: str, encoder: Encoder, metrics: NodeMetrics, place: Place
+) -> Callable[[Outcome], tuple[Outcome, Any, Mapping[str, int]]]:
+    """Wrap a sink's encoder: return the outcome, what is to be written, and what its values count.
+
+    A frame that cannot be encoded or counted is rejected here, and nothing is written of it. One that comes rejected here,
+    because encoding it took too long, is not tried again.
+    """
+
+    def step(outcome: Outcome) -> tuple[Outcome, Any, Mapping[str, int]]:
+        started = time.perf_counter_ns()
+        place[0] = (leaf, outcome, started)
+        encoded: Any = None
+        counts: Mapping[str, int] = {}
+        try:
+            counts = _counts(outcome)
+            if not (isinstance(outcome, Rejected) and outcome.node == leaf):
+                encoded = encoder(outcome)
+        except BaseException as error:  # as in guard
+            metrics.rejected += 1
+            log.debug("sink %s failed on frame %d", leaf, outcome.serial, exc_info=True)
+            outcome = refusal(outcome, leaf, error)
+        finally:
+            place[0] = None
+            metrics.durations.add(time.perf_counter_ns() - started)
+        return outcome, encoded, counts
+
+    return named(f"stage {leaf}", step)
+
+
+def _counts(outcome: Outcome) -> Mapping[str, int]:
+    frame = outcome.frame if isinstance(outcome, Rejected) else outcome
+    # HasCounts; isinstance with a protocol costs 100 times as much
+    counted = [value.counts() for value in frame.values.values() if hasattr(value, "counts")]
+    counts: Mapping[str, int] = merge_with(sum, counted)
+    if not all(type(name) is str for name in counts):
+        raise TypeError(f"counts() should name what it counts, and one of the names is {list(counts)!r}")
+    return counts
 
 
 def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
@@ -129,16 +174,6 @@ def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
         if not isinstance(value, kind):
             raise TypeError(f"the stage should return a {kind.__name__} and returned a {type(value).__name__}")
     return frame.with_items(zip(writes, results, strict=True))
-
-
-def _rejected(frame: Frame, node: str, reason: str, detail: str) -> Rejected:
-    return Rejected(frame.serial, frame.event, frame.received_ns, node, reason, detail, frame)
-
-
-def _describe(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" ({last[0].name}, line {last[0].lineno} of {last[0].filename.rpartition('/')[2]})" if last else ""
-    return f"{type(error).__name__}: {error}{where}"
 
 
 class Step(Stream):  # type: ignore[misc]
@@ -175,49 +210,34 @@ class Leaf(Stream):  # type: ignore[misc]
     """A streamz node at which a sink's encoder makes of the outcome what the collector takes."""
 
     def __init__(
-        self, upstream: Stream, name: str, encoder: Encoder, metrics: NodeMetrics, keep_messages: bool
+        self,
+        upstream: Stream,
+        name: str,
+        encode: Callable[[Outcome], tuple[Outcome, Any, Mapping[str, int]]],
+        keep_messages: bool,
     ) -> None:
         super().__init__(upstream=upstream)
         self._leaf = name
-        self._encoder = encoder
-        self._metrics = metrics
+        self._encode = encode
         self._keep_messages = keep_messages
         self.arrived: list[Arrived] = []
 
     def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
-        """Encode one outcome; a frame that cannot be encoded is a frame rejected here."""
-        started = time.perf_counter_ns()
-        encoded = None
-        try:
-            encoded = self._encoder(x)
-        except Exception as error:  # as in guard: it rejects this frame and no other
-            self._metrics.rejected += 1
-            log.debug("sink %s failed on frame %d", self._leaf, x.serial, exc_info=True)
-            frame = x.frame if isinstance(x, Rejected) else x
-            reason, detail = (
-                (error.reason, error.detail) if isinstance(error, RejectFrame) else ("stage_failed", _describe(error))
-            )
-            x = _rejected(frame, self._leaf, reason, detail)
-        self._metrics.durations.add(time.perf_counter_ns() - started)
-        self.arrived.append(_arrived(self._leaf, x, encoded, self._keep_messages))
+        """Encode one outcome and keep what arrived."""
+        outcome, encoded, counts = self._encode(x)
+        self.arrived.append(_arrived(self._leaf, outcome, encoded, counts, self._keep_messages))
         return []
 
 
-def _arrived(leaf: str, outcome: Outcome, encoded: Any, keep_messages: bool) -> Arrived:
+def _arrived(leaf: str, outcome: Outcome, encoded: Any, counts: Mapping[str, int], keep_messages: bool) -> Arrived:
     rejected = outcome if isinstance(outcome, Rejected) else None
-    frame = rejected.frame if rejected else outcome
-    assert isinstance(frame, Frame)
-    # HasCounts; isinstance with a protocol costs 100 times as much
-    counts = merge_with(sum, [value.counts() for value in frame.values.values() if hasattr(value, "counts")])
     message: tuple[bytes, ...] = ()
     if rejected is not None:
-        raw = frame.get(Message)
+        raw = rejected.frame.get(Message)
         if keep_messages and raw is not None:
             message = tuple(bytes(part) for part in raw.parts)
         bare = Frame(rejected.serial, rejected.event, rejected.received_ns)
-        rejected = Rejected(
-            rejected.serial, rejected.event, rejected.received_ns, rejected.node, rejected.reason, rejected.detail, bare
-        )
+        rejected = replace(rejected, frame=bare)
     return Arrived(leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message)
 
 
@@ -236,7 +256,8 @@ class Replica:
 
     def __init__(self, setup: Setup, number: int = 0) -> None:
         self.metrics: dict[str, NodeMetrics] = {}
-        self._running: list[Any] = []
+        self.place: Place = [None]
+        self._running: list[tuple[str, Any]] = []
         self._entry = Stream()
         self._streams: dict[str, Stream] = {}
         self._leaves: list[Leaf] = []
@@ -255,16 +276,23 @@ class Replica:
             raise AssertionError(f"frame {frame.serial} did not arrive exactly once at every leaf")
         return arrived
 
-    def close(self) -> None:
-        """Close every stage that can be closed, last opened first."""
+    def close(self) -> list[Exception]:
+        """Close every stage that can be closed, last opened first; return what went wrong with that."""
         for stream in self._streams.values():
             stream.destroy()
         self._streams.clear()
-        for running in reversed(self._running):
-            closer = getattr(running, "close", None)
-            if closer is not None:
-                closer()
+        problems = []
+        for node, running in reversed(self._running):
+            try:
+                closer = getattr(running, "close", None)
+                if closer is not None:
+                    closer()
+            except BaseException as error:  # the others are to be closed, and the report is to be printed
+                if is_users_interrupt(error):
+                    raise
+                problems.append(fault(f"{node} could not be closed", error))
         self._running.clear()
+        return problems
 
     def _wire(self, node: Node, setup: Setup, number: int) -> None:
         if node.role == "source":
@@ -277,12 +305,14 @@ class Replica:
             return
         running = node.stage
         if hasattr(running, "open"):
-            running = running.open(setup.context_of(node, number))
-            self._running.append(running)
+            with opening(node.name):
+                running = running.open(setup.context_of(node, number))
+            self._running.append((node.name, running))
         if node.role == "sink":
-            leaf = Leaf(upstreams[0], node.name, running, metrics, setup.keep_messages)
+            encode = guard_encoder(node.name, running, metrics, self.place)
+            leaf = Leaf(upstreams[0], node.name, encode, setup.keep_messages)
             self._leaves.append(leaf)
             self._streams[node.name] = leaf
         else:
-            step = guard(node.name, contract_of(type(node.stage)), running, metrics)
+            step = guard(node.name, contract_of(type(node.stage)), running, metrics, self.place)
             self._streams[node.name] = Step(upstreams[0], step)

@@ -6,9 +6,11 @@ import pickle
 from typing import TYPE_CHECKING
 
 from pipeline.backends import BackendSpec
+from pipeline.faults import is_users_interrupt
 
 if TYPE_CHECKING:
     from pipeline.job import Job
+    from pipeline.wiring import Replica
 
 
 def drive(job: Job, spec: BackendSpec) -> None:
@@ -17,6 +19,17 @@ def drive(job: Job, spec: BackendSpec) -> None:
         job.setup.graph = pickle.loads(pickle.dumps(job.setup.graph))
     replica = job.open_replica()
     job.start(in_flight=8)
+    try:
+        _move_frames(job, replica, spec)
+    except BaseException as error:  # stages are guarded, so it is a fault of ours
+        if is_users_interrupt(error):
+            raise
+        job.fail_by_fault("the run broke off", error)
+    if job.abandon.is_set() or job.failure is not None:
+        job.give_up()
+
+
+def _move_frames(job: Job, replica: Replica, spec: BackendSpec) -> None:
     more = True
     while not job.abandon.is_set():
         waiting = len(job.inbox)
@@ -27,4 +40,3 @@ def drive(job: Job, spec: BackendSpec) -> None:
             job.finish_frame(pickle.loads(pickle.dumps(arrived)) if spec.debug else arrived)
         elif not more:
             return
-    job.give_up()
