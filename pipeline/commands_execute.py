@@ -4,9 +4,16 @@ Exit status
     0
         The stream ended, or the first SIGINT or SIGTERM ended it: whatever was received is finished and written.
     1
-        The run ended because an output could no longer be written (a full disk, say).
+        Something failed, and the report says what: an output could no longer be written (a full disk, say), the source broke
+        off, an analysis or the end of a stage raised, a thread died.
     2
         The run could not start because of something the user can mend.
+    3
+        Frames came, and at some sink not one was delivered: all were rejected (or dropped). Frames without a hit are
+        delivered, so a run of blanks has status 0.
+    4
+        Nothing came at all, whatever ended the run; a script that goes on to the next step wants to know that also where a
+        signal or a timeout did.
     130
         A second SIGINT or SIGTERM abandoned frames in flight; the report says how many. Or one came before the first frame
         could, while files were read and kernels compiled; nothing was received.
@@ -15,6 +22,7 @@ Exit status
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import threading
@@ -29,7 +37,11 @@ if TYPE_CHECKING:
     from pipeline.graph import Graph
     from pipeline.report import Progress, Report
 
-OUTPUT_FAILED = 1
+log = logging.getLogger("streamajig.run")
+
+FAILED = 1
+NOTHING_DELIVERED = 3
+NOTHING_RECEIVED = 4
 ABANDONED = 130
 
 
@@ -50,9 +62,23 @@ def execute(graph: Graph, command_line: str, *, profile: bool = False, as_json: 
             _say("ended before anything was received")
             return ABANDONED
     show(report, profile=profile, as_json=as_json)
+    return status_of(report)
+
+
+def status_of(report: Report) -> int:
+    """Return the exit status of a run with this report, and say in the log what it means unless the report does."""
+    if report.failure is not None:
+        return FAILED
     if report.abandoned:
         return ABANDONED
-    return OUTPUT_FAILED if report.failure is not None else 0
+    if report.received == 0:
+        log.warning("nothing was received (exit status %d)", NOTHING_RECEIVED)
+        return NOTHING_RECEIVED
+    empty = [name for name, tally in report.leaves.items() if tally.delivered == 0]
+    if empty:
+        log.warning("not one frame was delivered at %s (exit status %d)", ", ".join(empty), NOTHING_DELIVERED)
+        return NOTHING_DELIVERED
+    return 0
 
 
 def show(report: Report, *, profile: bool, as_json: bool) -> None:

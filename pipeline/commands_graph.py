@@ -33,7 +33,11 @@ def run(
     profile: Annotated[bool, typer.Option("--profile", help="Show how long each stage takes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Run a graph until its stream ends, and print the report."""
+    """Run a graph until its stream ends, and print the report.
+
+    Exit status: 0 the stream ended or was stopped; 1 something failed (a full disk, say); 2 a wrong graph or file; 3 every
+    frame was rejected at some sink; 4 nothing was received; 130 frames were abandoned.
+    """
     from pydantic import ValidationError
 
     from pipeline.commands_execute import execute

@@ -91,7 +91,7 @@ def demo(
             simulator.terminate()
             simulator.join(10.0)
     if report.failure is not None:
-        raise UserError(f"the output could not be written: {report.failure}")
+        raise UserError(f"the run failed: {report.failure}")
     stream, truths = read_stream(files["demo.stream"]), read_truth(files["truth.jsonl"])
     result = score(stream.chunks, truths, apparatus.simulation.specimen.cell)
     typer.echo(report.text(profile=profile))

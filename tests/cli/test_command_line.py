@@ -230,6 +230,24 @@ def test_options_of_run_go_before_those_of_the_file(toy_graph: Path, capsys: pyt
     assert "--max-frames" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("source", "options", "status"),
+    [
+        ("numbers: [-1, 5]", (), 0),
+        ("numbers: [-1, -2, 13]", (), 3),
+        ("numbers: [1, -1], when_full: drop_newest, batch: 2", ("--backend=threads:2",), 0),
+        ("numbers: []", (), 4),
+        ("numbers: [], endless: true", ("--no-data-timeout=0.1",), 4),
+    ],
+)
+def test_the_status_tells_whether_anything_came_and_anything_was_delivered(
+    source: str, options: tuple[str, ...], status: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "graph.yaml"
+    file.write_text(re.sub(r"numbers: \[.*?\]", source, TOY_GRAPH))
+    assert cli.run(["run", str(file), *options]) == status
+
+
 def test_an_output_that_fails_ends_the_run_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "full.yaml"
     file.write_text(TOY_GRAPH.replace("sink/toy}", "sink/toy, fail_after: 1}"))

@@ -41,6 +41,9 @@ def index(**options: Any) -> None:
 
     The options are indexamajig's and mean the same; an option that is not supported is refused, never ignored.
     docs/reference-options.md lists them all.
+
+    Exit status: 0 the stream ended or was stopped; 1 something failed (a full disk, say); 2 wrong options or files; 3 every
+    frame was rejected; 4 nothing was received; 130 frames were abandoned.
     """
     import shlex
 
