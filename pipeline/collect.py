@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.faults import describe, fault, is_users_interrupt, named, refusal, text_of
+from pipeline.faults import STAGE, describe, fault, is_users_interrupt, named, refusal, text_of
 from pipeline.frame import Frame
 from pipeline.metrics import Durations
 from pipeline.protocols import Findings, Writer
@@ -205,7 +205,7 @@ class Collector:
             tally.dropped += 1
             return
         if arrived.encoded is not None:
-            self.place[0] = (f"{arrived.leaf} (writing)", arrived, time.perf_counter_ns())
+            self.place[0] = (f"{arrived.leaf}, writing", arrived, time.perf_counter_ns())
             try:
                 self._write_at[arrived.leaf](arrived.encoded)
             except (OSError, UserError) as error:
@@ -243,7 +243,7 @@ class Collector:
         called = getattr(self._writers[leaf], method, None)
         if called is None or (leaf, method) in self._broken:
             return otherwise
-        self.place[0] = (f"{leaf} ({method})", None, time.perf_counter_ns())
+        self.place[0] = (f"{leaf}, {method}", None, time.perf_counter_ns())
         try:
             returned = called()
             if otherwise is not None and not isinstance(returned, type(otherwise)):
@@ -298,7 +298,7 @@ def _writing(leaf: str, writer: Writer) -> Callable[[Any], None]:
     def write(encoded: Any) -> None:
         writer.write(encoded)
 
-    return named(f"stage {leaf}, writing", write)
+    return named(f"{STAGE}{leaf}, writing", write)
 
 
 class _Order:

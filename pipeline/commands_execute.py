@@ -9,8 +9,8 @@ Exit status
     2
         The run could not start because of something the user can mend.
     3
-        Frames came, and at some sink not one was delivered: all were rejected (or dropped). Frames without a hit are
-        delivered, so a run of blanks has status 0.
+        Frames came, and at some sink not one was delivered: all were rejected (or dropped). Frames in which nothing was
+        found are delivered, so a run of blanks has status 0.
     4
         Nothing came at all, whatever ended the run; a script that goes on to the next step wants to know that also where a
         signal or a timeout did.
@@ -31,6 +31,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from pipeline.crash import crashes_leave_a_word
 from pipeline.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def execute(graph: Graph, command_line: str, *, profile: bool = False, as_json: 
     from pipeline.job import run
 
     stopping, abandon, opened = threading.Event(), threading.Event(), threading.Event()
-    with ProgressLine() as progress, signals_end_the_run(stopping, abandon, opened):
+    with crashes_leave_a_word(), ProgressLine() as progress, signals_end_the_run(stopping, abandon, opened):
 
         def on_progress(what: Progress) -> None:
             opened.set()

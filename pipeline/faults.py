@@ -23,6 +23,9 @@ from pipeline.frame import Outcome, Rejected
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+STAGE = "stage "
+"""How the name of a function that guards a stage begins; the node's name follows."""
+
 
 def describe(error: BaseException) -> str:
     """Say what was raised, and where; never raises, whatever the exception does when it is looked at."""

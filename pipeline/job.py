@@ -25,7 +25,8 @@ from pipeline.metrics import merge_metrics
 from pipeline.protocols import Writer
 from pipeline.report import Progress, Report
 from pipeline.stage import Context
-from pipeline.wiring import Arrived, Replica, Setup
+from pipeline.watchdog import SLOW_S, Watchdog
+from pipeline.wiring import Arrived, Place, Replica, Setup
 
 log = logging.getLogger("streamajig.run")
 
@@ -61,6 +62,8 @@ class Job:
     patience: threading.Timer = field(default_factory=lambda: threading.Timer(_PATIENCE_S, _say_why_it_takes_long))
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _ingest: Ingest | None = None
+    _receiving: Place = field(default_factory=lambda: [None])
+    _watchdog: Watchdog | None = None
     _source: Any = None
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     _last_progress_s: float = 0.0
@@ -91,6 +94,8 @@ class Job:
         when_full = getattr(stage, "when_full", "block")
         self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
         self.patience.cancel()
+        self._watchdog = Watchdog(self._places, SLOW_S)
+        self._watchdog.start()
         self.started_s = time.monotonic()
 
     def feed(self, timeout_s: float = _WAIT_S) -> bool:
@@ -99,6 +104,7 @@ class Job:
         self.show_progress()
         if self.abandon.is_set():
             return False
+        self._receiving[0] = (self.graph.source.name, None, time.perf_counter_ns())
         try:
             return self._ingest.step(timeout_s)
         except BaseException as error:
@@ -106,6 +112,12 @@ class Job:
                 raise
             self.fail(fault(f"{self.graph.source.name} failed", error))
             return False
+        finally:
+            self._receiving[0] = None
+
+    def _places(self) -> list[Place]:
+        """Where everything that may hang is just now."""
+        return [*(replica.place for replica in list(self.replicas)), self.collector.place, self._receiving]
 
     def finish_frame(self, arrived: list[Arrived]) -> None:
         """Take what arrived at the leaves for one frame that was taken from the inbox."""
@@ -154,11 +166,14 @@ class Job:
                 frames_per_s=rate,
                 latency_ms=self.collector.latency.quantile_ns(0.5) / 1e6 if finished > dropped else float("nan"),
                 elapsed_s=now - self.started_s,
-                status=self._status_of_source(),
+                status=", ".join(said for said in (self._slow_call(), self._status_of_source()) if said),
                 live=self.collector.status(),
                 shown=self._shown[self.graph.leaves[0].name],
             )
         )
+
+    def _slow_call(self) -> str:
+        return self._watchdog.status() if self._watchdog else ""
 
     def _status_of_source(self) -> str:
         """What the source says of itself; one that cannot say it ends the run, as one that cannot receive does."""
@@ -192,6 +207,11 @@ class Job:
                     writer.close()
                 except BaseException as error:  # what kept the run from starting is the error to be said
                     log.error("%s could not be closed: %s", leaf, describe(error))
+
+    def stop_watching(self) -> None:
+        """Nothing can hang any more."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
 
     def report(self) -> Report:
         """What was counted."""
@@ -266,7 +286,10 @@ def run(
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
     finally:
         job.patience.cancel()
-        job.close()
+        try:
+            job.close()
+        finally:
+            job.stop_watching()
     report = job.report()
     if not report.is_conserved:
         raise AssertionError("frames were lost: " + "; ".join(report.law_lines()))

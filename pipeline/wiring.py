@@ -19,7 +19,7 @@ from toolz import concat, merge_with
 
 from pipeline.by_type import ByType
 from pipeline.contract import Contract, contract_of, tells_of
-from pipeline.faults import fault, is_users_interrupt, named, opening, refusal
+from pipeline.faults import STAGE, fault, is_users_interrupt, named, opening, refusal
 from pipeline.frame import Frame, Message, Outcome, Rejected
 from pipeline.graph import Graph
 from pipeline.join import join
@@ -121,7 +121,7 @@ def guard(
             place[0] = None
             metrics.durations.add(time.perf_counter_ns() - started)
 
-    return named(f"stage {node}", step)
+    return named(f"{STAGE}{node}", step)
 
 
 def guard_encoder(
@@ -151,7 +151,7 @@ def guard_encoder(
             metrics.durations.add(time.perf_counter_ns() - started)
         return outcome, encoded, counts
 
-    return named(f"stage {leaf}", step)
+    return named(f"{STAGE}{leaf}", step)
 
 
 def _counts(outcome: Outcome) -> Mapping[str, int]:
