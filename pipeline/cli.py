@@ -23,6 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from pipeline import logs
 from pipeline.errors import UserError
+from pipeline.texts import escaped
 
 ENTRY_POINTS = "streamajig.commands"
 USER_ERROR = 2
@@ -142,7 +143,7 @@ def _split_short(word: str) -> list[str]:
 
 
 def _complain(text: str, status: int = USER_ERROR) -> int:
-    print("\n".join(f"streamajig: {line}" for line in text.splitlines()), file=sys.stderr)  # noqa: T201
+    print("\n".join(f"streamajig: {escaped(line)}" for line in text.splitlines()), file=sys.stderr)  # noqa: T201
     return status
 
 

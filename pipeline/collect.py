@@ -38,6 +38,13 @@ class LeafTally:
     counts: Counter[str] = field(default_factory=Counter)
 
 
+MOST_REASONS = 100
+"""So many reasons are told apart; a sender can invent them. A run that goes wrong in many ways has some ten."""
+
+OTHER_REASONS = "other_reasons"
+"""Under which those beyond are counted, each at its node."""
+
+
 @dataclass
 class RejectionTally:
     """Frames that one node rejected for one reason."""
@@ -50,11 +57,14 @@ class RejectionTally:
 class DeadLetters:
     """The reasons of rejected frames, one JSON line each, and their raw messages if they are kept.
 
-    The folder and its file are made when the first frame is rejected.
+    The folder and its file are made when the first frame is rejected. What goes beyond the limits is counted in
+    `not_kept`, from the first on that does.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, most: int = 100_000, most_bytes: int = 10_000_000_000) -> None:
         self._folder = folder
+        self._most, self._most_bytes = most, most_bytes
+        self._kept = self._bytes = self.not_kept = 0
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._name = f"{stamp}-{os.getpid()}"
 
@@ -63,27 +73,43 @@ class DeadLetters:
         rejected = arrived.rejected
         if self._folder is None or rejected is None:
             return
+        suffixes = [f".{n}" if len(arrived.message) > 1 else "" for n in range(len(arrived.message))]
+        names = [f"{self._name}-{arrived.serial:07d}{suffix}.msgpack" for suffix in suffixes]
+        letter = {
+            "serial": rejected.serial,
+            "event": rejected.event,
+            "node": rejected.node,
+            "reason": rejected.reason,
+            "detail": rejected.detail,
+            "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
+            "message": names,
+        }
+        line = json.dumps(letter) + "\n"
+        if not self._has_room(len(line) + sum(map(len, arrived.message))):
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            names = []
-            for n, part in enumerate(arrived.message):
-                suffix = f".{n}" if len(arrived.message) > 1 else ""
-                name = f"{self._name}-{arrived.serial:07d}{suffix}.msgpack"
+            for name, part in zip(names, arrived.message, strict=True):
                 (self._folder / name).write_bytes(part)
-                names.append(name)
-            line = {
-                "serial": rejected.serial,
-                "event": rejected.event,
-                "node": rejected.node,
-                "reason": rejected.reason,
-                "detail": rejected.detail,
-                "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
-                "message": names,
-            }
             with (self._folder / f"{self._name}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(line)
         except OSError as error:
             raise UserError(f"cannot write dead letters to {self._folder}: {error}") from error
+
+    def _has_room(self, size: int) -> bool:
+        """Whether this many bytes are kept, too; once some are not, none is, so that what is kept has no gap."""
+        if not self.not_kept and self._kept < self._most and self._bytes + size <= self._most_bytes:
+            self._kept += 1
+            self._bytes += size
+            return True
+        if not self.not_kept:
+            log.warning(
+                "%d dead letters of %d bytes are in %s; those that follow are counted and not kept "
+                "(max_dead_letters = %d, dead_letter_bytes = %d)",
+                self._kept, self._bytes, self._folder, self._most, self._most_bytes,
+            )  # fmt: skip
+        self.not_kept += 1
+        return False
 
 
 class Collector:
@@ -96,7 +122,7 @@ class Collector:
     in_order
         Names of the leaves that are written in serial order.
     dead_letters
-        Folder for rejected frames, or None.
+        Where rejected frames are kept.
     first_serial
         The serial with which order begins.
     on_enough
@@ -117,7 +143,7 @@ class Collector:
         self,
         writers: Mapping[str, Writer],
         in_order: frozenset[str] = frozenset(),
-        dead_letters: Path | None = None,
+        dead_letters: DeadLetters | None = None,
         on_failure: Callable[[Exception], None] = lambda _error: None,
         first_serial: int = 1,
         on_enough: Callable[[str, str], None] = lambda _leaf, _why: None,
@@ -130,7 +156,7 @@ class Collector:
         self.latency = Durations()
         self._writers = writers
         self._orders = {name: _Order(first_serial) for name in in_order}
-        self._dead_letters = DeadLetters(dead_letters)
+        self.dead_letters = dead_letters or DeadLetters(None)
         self._on_failure = on_failure
         self._on_enough = on_enough
         self._write_at = {leaf: _writing(leaf, writer) for leaf, writer in writers.items()}
@@ -267,13 +293,16 @@ class Collector:
             if rejected is None or (rejected.node, rejected.reason) in noted:
                 continue
             noted.add((rejected.node, rejected.reason))
-            tally = self.rejections.setdefault((rejected.node, rejected.reason), RejectionTally())
+            reason = rejected.reason
+            if (rejected.node, reason) not in self.rejections and len(self.rejections) >= MOST_REASONS:
+                reason = OTHER_REASONS
+            tally = self.rejections.setdefault((rejected.node, reason), RejectionTally())
             if not tally.count:
                 tally.example, tally.first_serial = rejected.detail, rejected.serial
                 log.warning("%s", rejected)
             tally.count += 1
             try:
-                self._dead_letters.add(at_leaf)
+                self.dead_letters.add(at_leaf)
             except UserError as error:
                 self._on_failure(error)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.texts import LONGEST_WORD, one_line
+
 
 class UserError(Exception):
     """The run cannot start (or go on) because of something the user can mend.
@@ -22,13 +24,13 @@ class RejectFrame(Exception):
     reason
         A short word or two with underscores that can be counted, e.g. ``missing_key``.
     detail
-        One sentence for a person: what was found, where, and what was wanted.
+        One sentence for a person: what was found, where, and what was wanted. It may quote the message: it is escaped and cut.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+        self.reason = one_line(reason, LONGEST_WORD)
+        self.detail = one_line(detail)
+        super().__init__(f"{self.reason}: {self.detail}")
 
     def __reduce__(self) -> tuple[type[RejectFrame], tuple[str, str]]:
         return type(self), (self.reason, self.detail)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pipeline.texts import LONGEST_NAME, LONGEST_TEXT, LONGEST_WORD, one_line
+
 T = TypeVar("T")
 
 Buffer = bytes | bytearray | memoryview
@@ -42,6 +44,10 @@ class Message:
     received_ns: int
     parts: tuple[Buffer, ...]
     keep_alive: object = field(default=None, compare=False, repr=False)
+
+
+LONGEST_EVENT = 1024
+"""Characters of an event's name."""
 
 
 class Event(str):
@@ -97,7 +103,7 @@ class Frame:
         event = self.event
         for kind, value in items:
             if kind is Event:
-                event = str(value)
+                event = one_line(str(value), LONGEST_EVENT)
             else:
                 merged[kind] = value
         return Frame(self.serial, event, self.received_ns, merged)
@@ -111,7 +117,8 @@ class Frame:
 class Rejected:
     """A frame that could not be processed: where it failed, why, and what was known of it by then.
 
-    It travels down the same edges as a frame would, and later stages hand it on.
+    It travels down the same edges as a frame would, and later stages hand it on. Its texts, whatever they quote, are escaped
+    and cut when it is made.
     """
 
     serial: int
@@ -122,10 +129,16 @@ class Rejected:
     detail: str
     frame: Frame
 
+    def __post_init__(self) -> None:
+        for name, most in _LONGEST.items():
+            object.__setattr__(self, name, one_line(getattr(self, name), most))
+
     def __str__(self) -> str:
         name = f" ({self.event})" if self.event else ""
         return f"frame {self.serial}{name} rejected at {self.node}: {self.reason}: {self.detail}"
 
+
+_LONGEST = {"event": LONGEST_EVENT, "node": LONGEST_NAME, "reason": LONGEST_WORD, "detail": LONGEST_TEXT}
 
 Outcome = Frame | Rejected
 """What arrives at every leaf, exactly once for each frame."""

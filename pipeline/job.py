@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, registry
-from pipeline.collect import Collector
+from pipeline.collect import Collector, DeadLetters
 from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
@@ -85,9 +85,8 @@ class Job:
             with opening(leaf.name):
                 self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
         in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
-        self.collector = Collector(
-            self.writers, in_order, options.dead_letters, self.fail, options.serial_offset, self.end
-        )
+        letters = DeadLetters(options.dead_letters, options.max_dead_letters, options.dead_letter_bytes)
+        self.collector = Collector(self.writers, in_order, letters, self.fail, options.serial_offset, self.end)
         stage = self.graph.source.stage
         with opening(self.graph.source.name):
             self._source = stage.open(self.setup.context_of(self.graph.source, 0))
@@ -229,6 +228,7 @@ class Job:
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure or next(iter(self.problems), None),
             findings=self.collector.findings,
+            letters_not_kept=self.collector.dead_letters.not_kept,
             shown=self._shown,
         )
 

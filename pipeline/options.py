@@ -34,4 +34,14 @@ class RunOptions:
         float, Field(ge=0, description="when stopping, wait this long for answers to requests already sent")
     ] = 1.0
     dead_letters: Annotated[Path | None, Field(description="folder for the reasons of rejected frames")] = None
+    max_dead_letters: Annotated[int, Field(ge=1, description="rejected frames beyond are counted and not kept")] = (
+        100_000
+    )
+    dead_letter_bytes: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="bytes that dead letters may have, messages included; those beyond are counted and not kept",
+        ),
+    ] = 10_000_000_000
     keep_messages: Annotated[bool, Field(description="keep the raw message of each rejected frame there too")] = False

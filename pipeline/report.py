@@ -67,6 +67,8 @@ class Report:
         Leaf name -> what its analysis has to say.
     shown
         Leaf name -> how its totals are said.
+    letters_not_kept
+        Rejected frames that went beyond the limits of dead letters.
     """
 
     received: int
@@ -82,6 +84,7 @@ class Report:
     failure: Exception | None = None
     findings: Mapping[str, Findings] = field(default_factory=dict)
     shown: Mapping[str, tuple[Count, ...]] = field(default_factory=dict)
+    letters_not_kept: int = 0
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -121,6 +124,10 @@ class Report:
             lines.append(
                 f"rejected at {node}: {kept.count} x {reason}; the first was serial {kept.first_serial}: {kept.example}"
             )
+        if self.letters_not_kept:
+            lines.append(
+                f"dead letters: {self.letters_not_kept} rejected frames were beyond the limits and are not kept"
+            )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         for name, found in self.findings.items():
             said = f"{name}: {found.text}".splitlines()
@@ -154,6 +161,7 @@ class Report:
                 for (node, reason), tally in self.rejections.items()
             ],
             "dropped": dict(self.drop_reasons),
+            "dead_letters_not_kept": self.letters_not_kept,
             "elapsed_s": self.elapsed_s,
             "latency_ms": {str(q): _finite(self.latency.quantile_ns(q) / 1e6) for q in (0.5, 0.9, 0.99)},
             "nodes": {

@@ -31,6 +31,7 @@ from pipeline import registry
 from pipeline.errors import UserError, in_words
 from pipeline.node import Node
 from pipeline.options import RunOptions
+from pipeline.texts import LONGEST_NAME, one_line
 
 _TOP = ("run", "modules", "nodes")
 _RESERVED = ("stage", "after")
@@ -207,6 +208,10 @@ class _Reader:
         previous: tuple[str, ...] = ()
         for name in nodes:
             entry = nodes[name]
+            if one_line(str(name), LONGEST_NAME) != str(name):
+                self._wrong(
+                    nodes, name, f"a node's name is {one_line(repr(name))}; words of ordinary characters were wanted"
+                )
             if isinstance(entry, str):
                 entry = CommentedMap({"stage": entry})
                 entry.lc.data = {"stage": [*nodes.lc.value(name), *nodes.lc.value(name)]}

@@ -35,6 +35,12 @@ class FromMessage:
     half_pixel_shift: bool = Field(
         default=True, description="Add half a pixel to fs and ss; off: --no-half-pixel-shift."
     )
+    max_peaks: int = Field(
+        default=100_000,
+        ge=1,
+        description="Frames with a longer list are rejected; searches find some hundreds, and 100000 peaks would lie within "
+        "some 13 pixels of each other on a detector of 16 Mpixel.",
+    )
 
     def open(self, context: Context) -> RunningFromMessage:
         """Check that the geometry can go with peaks from the message."""
@@ -55,6 +61,7 @@ class RunningFromMessage:
 
     def __init__(self, parameters: FromMessage) -> None:
         self._shift = 0.5 if parameters.half_pixel_shift else 0.0
+        self._max_peaks = parameters.max_peaks
         self._panels: tuple[Panel, ...] = ()
         self._ranges = np.empty((0, 4))
         kernel.locate(np.zeros(1), np.zeros(1), self._ranges, np.zeros(1, np.int32))
@@ -71,8 +78,8 @@ class RunningFromMessage:
             raise RejectFrame(
                 "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {in_short(found)}"
             )
-        columns = {name: _column(found, key, name) for name in ("fs", "ss", "intensity")}
-        columns |= {name: _column(found, key, name) for name in _OPTIONAL if found.get(name) is not None}
+        wanted = ("fs", "ss", "intensity", *(name for name in _OPTIONAL if found.get(name) is not None))
+        columns = {name: _column(found, key, name, self._max_peaks) for name in wanted}
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) > 1:
             raise RejectFrame(
@@ -154,8 +161,8 @@ def _overlap(one: Any, other: Any) -> bool:
     )
 
 
-def _column(found: Mapping[str, Any], key: str, name: str) -> NDArray[np.float64]:
-    """Return one list of the peak list as float64; rejects the frame, naming the key, if it is none."""
+def _column(found: Mapping[str, Any], key: str, name: str, max_peaks: int) -> NDArray[np.float64]:
+    """Return one list of the peak list as float64; rejects the frame, naming the key, if it is none or too long."""
     where = f"{name!r} of key {key!r}"
     if name not in found:
         have = ", ".join(sorted(map(str, found))) or "none"
@@ -169,6 +176,12 @@ def _column(found: Mapping[str, Any], key: str, name: str) -> NDArray[np.float64
                 "bad_array_size", f"{where} has {len(buffer)} bytes, which is no whole number of {dtype.str} values"
             )
         values = np.frombuffer(buffer, dtype)
+    num_values = values.size if isinstance(values, np.ndarray) else len(values) if isinstance(values, list) else 0
+    if num_values > max_peaks:
+        raise RejectFrame(
+            "too_many_peaks",
+            f"{where} has {num_values} values, and max_peaks = {max_peaks} of the stage peaks/from_message allows no more",
+        )
     if isinstance(values, list):
         values = _from_list(values, where)
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iuf":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,5 +99,20 @@ def in_short(value: object) -> str:
     >>> in_short([1, 2]), len(in_short("x" * 100))
     ('[1, 2]', 60)
     """
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _Short(reprlib.Repr):
+    """Looks at no more of a value than its first 60 characters need, however large it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = 20
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlevel = 20
+
+    repr_bytes = reprlib.Repr.repr_str
+
+
+_SHORT = _Short()

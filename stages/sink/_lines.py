@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.texts import escaped
 from stages.records.geometry import Panel
 from stages.sink._kernels import text as kernel
 
@@ -21,7 +22,6 @@ LONGEST_TEXT = 900
 """Bytes that one text from outside may take; the line stays well under CrystFEL's 1022."""
 
 _LARGEST = float(np.finfo(np.float32).max)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _READERS_WORDS = re.compile(
     r"(?<=---) (?=Begin|End)"
     r"| (?==)(?<=photon_energy_eV )| (?==)(?<=[abc]star )|(?<=Cell parameters) "
@@ -40,8 +40,7 @@ def one_line(text: str, limit: int = LONGEST_TEXT) -> str:
     """
     if len(text) > 4 * limit:  # what is much too long is not looked through
         text = text[:limit] + _checksum(text)
-    text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-    text = _READERS_WORDS.sub("_", text)
+    text = _READERS_WORDS.sub("_", escaped(text))
     encoded = text.encode()
     if len(encoded) <= limit:
         return text

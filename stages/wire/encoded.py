@@ -18,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from pipeline.texts import LONGEST_NAME, one_line
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.header import in_short
 from stages.wire._kernels import msgpack as kernel
 
 MAX_VALUES = 500_000
 """Numbers, texts and so on in one header value; they become Python objects of some 32 bytes each."""
+
+LONGEST_KEY = 1024
+"""Characters of a message's key."""
 
 MAX_NESTING = 512
 """Deeper values are never walked, whatever is asked for."""
@@ -156,10 +160,15 @@ def _key_text(key: Any) -> str:
 
 
 def key_text(encoded: memoryview) -> str:
-    """Return a map's key as text: from str, bin and legacy raw; integers as their digits."""
+    """Return a map's key as text: from str, bin and legacy raw; integers as their digits.
+
+    A key is what it is, control characters included; one that is longer than `LONGEST_KEY` is no name of anything, and is known
+    by its two ends, so that nothing that names it is as long.
+    """
     content = content_of(encoded)
     if content is not None:
-        return str(content, "utf-8", "backslashreplace")
+        text = str(content, "utf-8", "backslashreplace")
+        return text if len(text) <= LONGEST_KEY else one_line(text, LONGEST_NAME)
     if 0x80 <= encoded[0] <= 0x9F or 0xDC <= encoded[0] <= 0xDF:
         raise RejectFrame("bad_key", f"a key of the message's map is {kind_of(encoded)}; text was wanted")
     return str(decode_value(encoded))

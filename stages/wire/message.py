@@ -28,11 +28,14 @@ MAX_KEYS = 4096
 MAX_MAPS = 65536
 """Maps of one message."""
 
-_STAND_IN = b"\xc1streamajig "
-"""Begins a message that stands for one that is not passed on; 0xc1 is the one byte that MessagePack never uses."""
 
-_STAND_IN_FORM = re.compile(re.escape(_STAND_IN) + rb"([a-z_]{1,40}) (.{10,1000})", re.DOTALL)
-"""A sender could make one up as well, and gets it rejected."""
+class StandIn(bytes):
+    """A message's body that stands for one that is not passed on, and is rejected with this reason and detail.
+
+    It is known by its type, which nothing that comes over a socket or out of a file can have.
+    """
+
+    rejection: RejectFrame
 
 
 # --- the message as a whole -----------------------------------------------------------------------------------------
@@ -46,9 +49,12 @@ def body_of(message: Message) -> memoryview:
     return memoryview(b"")
 
 
-def stand_in(reason: str, detail: str) -> bytes:
+def stand_in(reason: str, detail: str) -> StandIn:
     """Return a message body that is rejected with this reason and detail, in place of one that cannot be passed on."""
-    return _STAND_IN + reason.encode() + b" " + detail.encode("utf-8", "backslashreplace")
+    rejection = RejectFrame(reason, detail)
+    body = StandIn(str(rejection).encode())
+    body.rejection = rejection
+    return body
 
 
 def split_parts(parts: Sequence[memoryview]) -> tuple[bytes, list[memoryview]]:
@@ -119,9 +125,8 @@ def read_map(
 
     Raises RejectFrame with what the message looks like if it is anything else.
     """
-    if stands_for := _STAND_IN_FORM.match(bytes(body[:2000])):
-        detail = str(stands_for[2], "utf-8", "backslashreplace")
-        raise RejectFrame(str(stands_for[1], "ascii"), "".join(c if c.isprintable() else " " for c in detail))
+    if isinstance(body.obj, StandIn):
+        raise RejectFrame(body.obj.rejection.reason, body.obj.rejection.detail)
     if len(body) > max_message_bytes:
         raise RejectFrame(
             "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"

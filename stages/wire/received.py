@@ -16,9 +16,6 @@ from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_NESTING, 
 SMALL_BYTES = 65536
 """A header value up to this size is copied out of the message, so that it does not keep the pixels in memory."""
 
-LONGEST_EVENT = 1024
-"""Characters of an event's name that are kept."""
-
 
 @dataclass(frozen=True)
 class MapReader:
@@ -75,5 +72,5 @@ def event_of(header: Header, keys: Sequence[str]) -> Event:
             text = str(value)
             # line ends and control characters would break the lines of the stream
             plain = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-            return Event(plain.strip()[:LONGEST_EVENT])
+            return Event(plain.strip())
     return Event("")

@@ -111,6 +111,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "no_data_timeout": ({}, 30.0, 30.0),
     "in_flight": ({}, 12, 12),
     "dead_letters": ({}, Path("dead"), Path("dead")),
+    "max_dead_letters": ({}, 30, 30),
+    "dead_letter_bytes": ({}, 5000, 5000),
     "keep_messages": ({}, True, True),
 }
 
