@@ -5,6 +5,8 @@ The conservation law, at every leaf: **received = delivered + rejected + dropped
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import heapq
 import json
 import logging
@@ -58,13 +60,16 @@ class DeadLetters:
     """The reasons of rejected frames, one JSON line each, and their raw messages if they are kept.
 
     The folder and its file are made when the first frame is rejected. What goes beyond the limits is counted in
-    `not_kept`, from the first on that does.
+    `not_kept`, from the first on that does. What cannot be written is counted too: a full disk there is no reason to end
+    a run whose outputs have room.
     """
 
     def __init__(self, folder: Path | None, most: int = 100_000, most_bytes: int = 10_000_000_000) -> None:
         self._folder = folder
         self._most, self._most_bytes = most, most_bytes
         self._kept = self._bytes = self.not_kept = 0
+        self._lost = 0
+        self._trouble = ""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._name = f"{stamp}-{os.getpid()}"
 
@@ -84,17 +89,26 @@ class DeadLetters:
             "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
             "message": names,
         }
-        line = json.dumps(letter) + "\n"
+        line = json.dumps(letter).encode()
         if not self._has_room(len(line) + sum(map(len, arrived.message))):
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, part in zip(names, arrived.message, strict=True):
                 (self._folder / name).write_bytes(part)
-            with (self._folder / f"{self._name}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line)
+            _append_line(self._folder / f"{self._name}.jsonl", line)
         except OSError as error:
-            raise UserError(f"cannot write dead letters to {self._folder}: {error}") from error
+            for name in names:  # no half of a message
+                with contextlib.suppress(OSError):
+                    (self._folder / name).unlink()
+            self._lost += 1
+            if not self._trouble:
+                self._trouble = error.strerror or str(error)
+                log.error("cannot write dead letters to %s: %s; the run goes on", self._folder, self._trouble)
+
+    def lost(self) -> str:
+        """How many could not be written, and why; empty if all were."""
+        return f"{self._lost} not written to {self._folder}: {self._trouble}" if self._lost else ""
 
     def _has_room(self, size: int) -> bool:
         """Whether this many bytes are kept, too; once some are not, none is, so that what is kept has no gap."""
@@ -110,6 +124,15 @@ class DeadLetters:
             )  # fmt: skip
         self.not_kept += 1
         return False
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    """Append a line, or nothing of it."""
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        if file.write(line + b"\n") <= len(line):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Collector:
@@ -301,10 +324,7 @@ class Collector:
                 tally.example, tally.first_serial = rejected.detail, rejected.serial
                 log.warning("%s", rejected)
             tally.count += 1
-            try:
-                self.dead_letters.add(at_leaf)
-            except UserError as error:
-                self._on_failure(error)
+            self.dead_letters.add(at_leaf)
 
     def _drop(self, serial: int | None, reason: str) -> None:
         self.drop_reasons[reason] += 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from toolz import concat, unique
 
-from pipeline import registry
+from pipeline import paths, registry
 from pipeline.backends import describe_backend
 from pipeline.contract import Contract, contract_of, role_of, tells_of
 from pipeline.counts import Count, in_place
@@ -140,6 +140,7 @@ class Graph:
             try:
                 problems += self._contract_problems(self.in_order())
                 problems += self._telling_problems()
+                problems += paths.clashes(*self.files())
             except GraphError as error:
                 problems += error.problems
         try:
@@ -148,6 +149,17 @@ class Graph:
             problems.append(str(error))
         if problems:
             raise GraphError(problems)
+
+    def files(self) -> tuple[list[paths.Named], list[paths.Named]]:
+        """Return what the graph's stages and modules read, and what the stages write."""
+        reads = [paths.Named(Path(module), "modules") for module in self.modules if module.endswith(".py")]
+        writes: list[paths.Named] = []
+        for node in self.nodes:
+            for found, kept in zip(paths.of_stage(node.stage), (reads, writes), strict=True):
+                for parameter, named in found.items():
+                    by = f"node {node.name!r} ({parameter} of {node.stage.stage_name})"
+                    kept += [paths.Named(path, by) for path in named]
+        return reads, writes
 
     def to_yaml(self) -> str:
         """Write the graph as YAML; ``Graph.from_yaml`` gives it back."""
@@ -169,7 +181,9 @@ class Graph:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the graph {path}: {error}") from error
-        return Graph.from_yaml(text, path)
+        graph = Graph.from_yaml(text, path)
+        paths.keep_apart([paths.Named(Path(path), "the graph")], graph.files()[1])
+        return graph
 
     def to_mermaid(self) -> str:
         """Draw the graph as a Mermaid flowchart.

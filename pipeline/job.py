@@ -81,9 +81,11 @@ class Job:
         """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
         options = self.graph.options
         self.inbox = Inbox(options.in_flight or in_flight)
-        for leaf in self.graph.leaves:
+        # the last ones first: an analysis that refuses its file does so before the stream is written over
+        for leaf in reversed(self.graph.leaves):
             with opening(leaf.name):
                 self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
+        self.writers = {leaf.name: self.writers[leaf.name] for leaf in self.graph.leaves}
         in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
         letters = DeadLetters(options.dead_letters, options.max_dead_letters, options.dead_letter_bytes)
         self.collector = Collector(self.writers, in_order, letters, self.fail, options.serial_offset, self.end)
@@ -227,6 +229,7 @@ class Job:
             abandoned=self.abandoned,
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure or next(iter(self.problems), None),
+            lost_letters=self.collector.dead_letters.lost(),
             findings=self.collector.findings,
             letters_not_kept=self.collector.dead_letters.not_kept,
             shown=self._shown,

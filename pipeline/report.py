@@ -69,6 +69,8 @@ class Report:
         Leaf name -> how its totals are said.
     letters_not_kept
         Rejected frames that went beyond the limits of dead letters.
+    lost_letters
+        How many dead letters could not be written, and why; empty if all were.
     """
 
     received: int
@@ -85,6 +87,7 @@ class Report:
     findings: Mapping[str, Findings] = field(default_factory=dict)
     shown: Mapping[str, tuple[Count, ...]] = field(default_factory=dict)
     letters_not_kept: int = 0
+    lost_letters: str = ""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -129,6 +132,7 @@ class Report:
                 f"dead letters: {self.letters_not_kept} rejected frames were beyond the limits and are not kept"
             )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
+        lines += [f"dead letters: {self.lost_letters}"] if self.lost_letters else []
         for name, found in self.findings.items():
             said = f"{name}: {found.text}".splitlines()
             lines += [said[0], *(f"  {line}".rstrip() for line in said[1:])]
@@ -177,6 +181,7 @@ class Report:
             "why_ended": self.why_ended,
             "abandoned": self.abandoned,
             "failure": text_of(self.failure) if self.failure else None,
+            "lost_dead_letters": self.lost_letters or None,
             "findings": {name: jsonable(found.figures) for name, found in self.findings.items()},
         }
 

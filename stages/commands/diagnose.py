@@ -41,6 +41,7 @@ def diagnose(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw where peaks and crystals are.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings and figures as JSON.")] = False,
 ) -> None:
     """Say what is wrong with the experiment, from a stream or recorded messages: where the detector is, rings, thresholds ...
@@ -49,8 +50,12 @@ def diagnose(
     nothing is said of gaps, hot pixels and the like.
     """
     from pipeline import UserError
+    from pipeline.paths import ask_before_overwriting, by_option, keep_apart
     from stages.files.stream import is_stream
 
+    drawn = by_option(picture=picture)
+    keep_apart(by_option(file=files, geometry=geometry, pdb=cell), [*by_option(output=output), *drawn])
+    ask_before_overwriting(drawn, force)
     streams = [path for path in files if is_stream(path)]
     if streams and len(files) > 1:
         raise UserError("give one stream, or recorded messages: each stream has a geometry file of its own")
@@ -60,10 +65,10 @@ def diagnose(
         )
     with tempfile.TemporaryDirectory() as folder:
         if streams:
-            stream, found = streams[0], of_stream(streams[0], output)
+            stream, found = streams[0], of_stream(streams[0], output, force)
         else:
             options = {"geometry": geometry, "pdb": cell, "peaks": peaks, "min_peaks": min_peaks, "j": jobs}
-            stream, found = _of_messages(files, Path(folder) / "diagnosed.stream", output, options)
+            stream, found = _of_messages(files, Path(folder) / "diagnosed.stream", output, options, force)
         if picture is not None:
             from stages.commands.diagnosis_picture import draw
 
@@ -81,7 +86,7 @@ def _frames(path: Path) -> StreamFrames:
     return StreamFrames(path)
 
 
-def of_stream(path: Path, corrected: Path | None) -> Findings:
+def of_stream(path: Path, corrected: Path | None, force: bool = False) -> Findings:
     """Diagnose a stream from its peaks and crystals."""
     from pipeline import Context
     from pipeline.by_type import ByType
@@ -90,7 +95,7 @@ def of_stream(path: Path, corrected: Path | None) -> Findings:
     frames = _frames(path)
     known = [frames.detector] if frames.target is None else [frames.detector, frames.target]
     context = Context(node="diagnose", upstream=ByType(known))
-    stage = Diagnosis(path=corrected)
+    stage = Diagnosis(path=corrected, force=force)
     look, writer = stage.open(context), stage.open_writer(context)
     try:
         for frame in frames:
@@ -103,7 +108,7 @@ def of_stream(path: Path, corrected: Path | None) -> Findings:
 
 
 def _of_messages(
-    files: Iterable[Path], stream: Path, corrected: Path | None, options: Mapping[str, object]
+    files: Iterable[Path], stream: Path, corrected: Path | None, options: Mapping[str, object], force: bool
 ) -> tuple[Path, Findings]:
     """Diagnose recorded messages: index them, with the diagnosis in the graph, into a stream that goes afterwards."""
     from dataclasses import replace
@@ -117,7 +122,7 @@ def _of_messages(
     given["input"] = str(listed[0])
     graph = graph_from_options(given)
     source = replace(graph.node("source").stage, files=listed)
-    diagnosis = replace(graph.node("diagnosis").stage, path=corrected)
+    diagnosis = replace(graph.node("diagnosis").stage, path=corrected, force=force)
     graph = graph.replace("source", source).replace("diagnosis", diagnosis)
     report = run(graph)
     return stream, report.findings["diagnosis"]

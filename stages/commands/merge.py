@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from pathlib import Path
@@ -90,6 +91,7 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
     all_cells: Annotated[
         bool, typer.Option("--all-cells", help="Merge crystals of other cells than most have, too.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a plot or assignments that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
     """Look at the merged data of a stream: completeness, multiplicity, CC1/2, Rsplit and I/sigma in shells of resolution.
@@ -102,6 +104,7 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
     a point group that the cells contradict. An indexing ambiguity is resolved if asked for (--ambiguity, --operator, -w).
     """
     from pipeline import UserError
+    from pipeline.paths import ask_before_overwriting, by_option, is_there, keep_apart
     from stages.merging.ambiguity import AUTO
     from stages.merging.crystals import Polarisation
     from stages.merging.gather import Asked, Files, merge_streams
@@ -112,6 +115,9 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
         raise UserError("give one of --ambiguity, --operator and -w: each says which settings there are")
     if write_assignments is not None and not (ambiguity or operator or apparent):
         raise UserError("--write-assignments writes settings: ask for them with --ambiguity, --operator or -w")
+    beside = by_option(plot=plot, write_assignments=write_assignments, write_stream=write_stream)
+    keep_apart(by_option(stream=streams), [*by_option(output=output), *beside])
+    ask_before_overwriting(beside, force)
     group = point_group(symmetry)
     how = Polarisation.parse(polarisation)
     wanted = operator or apparent or (AUTO if ambiguity else "")
@@ -123,6 +129,8 @@ def merge(  # noqa: PLR0913  # long: one parameter for each option of the comman
     found = quality(merged, num_shells=shells, min_measurements=min_measurements, **limits)
     counts["seconds"] = time.perf_counter() - started
     if output is not None and found.overall.measured:
+        if is_there(output):
+            logging.getLogger("streamajig.merge").info("%s is there, and is written over", output)
         counts["written"] = _write(output, merged, space_group, least=max(2, min_measurements), **limits)
     if plot is not None and found.overall.measured:
         from stages.merging.output import plot as draw

@@ -62,18 +62,24 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
     write_cell: Annotated[
         Path | None, Option(metavar="FILE", help="Write the cell file that goes with the frames.")
     ] = None,
+    force: Annotated[bool, Option("--force", help="Write over files that are there.")] = False,
     serve: Annotated[
         bool, Option("--serve/--files-only", metavar="", help="Serve frames, or only write those two files.")
     ] = True,
 ) -> None:
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
+    from pipeline.paths import ask_before_overwriting, by_option, keep_apart
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer
 
+    written = by_option(truth=truth, write_geometry=write_geometry, write_cell=write_cell)
+    keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell), written)
     log = logging.getLogger("streamajig.simulate")
     apparatus = beamline.set_up()
     for note in apparatus.notes:
         log.warning("%s", note)
+    texts = {write_geometry: apparatus.geometry_text, write_cell: apparatus.cell_text}
+    ask_before_overwriting([named for named in written if not _holds(named.path, texts.get(named.path))], force)
     write_file(write_geometry, apparatus.geometry_text, "--write-geometry")
     write_file(write_cell, apparatus.cell_text, "--write-cell")
     if not serve:
@@ -144,6 +150,14 @@ def _parameters() -> Iterator[inspect.Parameter]:
 
 simulate.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]
 simulate.__annotations__ = {parameter.name: parameter.annotation for parameter in _parameters()}
+
+
+def _holds(path: Path, text: str | None) -> bool:
+    """Whether a file is there with just this text."""
+    try:
+        return text is not None and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def write_file(path: Path | None, text: str, option: str) -> None:

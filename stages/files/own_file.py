@@ -11,8 +11,8 @@ _HEAD = 3
 """The mark stands in one of so many first lines."""
 
 
-def check_own(path: Path, mark: str, what: str, instead: str) -> None:
-    """Refuse a path at which somebody else's file stands.
+def check_own(path: Path, mark: str, what: str, instead: str, force: bool = False) -> bool:
+    """Refuse a path at which somebody else's file stands, unless forced; return whether one of our own does.
 
     Parameters
     ----------
@@ -25,11 +25,15 @@ def check_own(path: Path, mark: str, what: str, instead: str) -> None:
         with path.open(encoding="utf-8", errors="replace") as file:
             head = [line.removeprefix("\ufeff") for line, _ in zip(file, range(_HEAD), strict=False)]
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise UserError(f"cannot write {what} to {path}: {error.strerror}") from error
-    if not any(line.startswith(mark) for line in head):
-        raise UserError(f"{path} is there, and streamajig has not written it: {what} is not written over it; {instead}")
+    is_own = any(line.startswith(mark) for line in head)
+    if not (is_own or force):
+        raise UserError(
+            f"{path} is there, and streamajig has not written it: {what} is not written over it without --force; {instead}"
+        )
+    return is_own
 
 
 def write_own(path: Path, text: str, what: str) -> None:

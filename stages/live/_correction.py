@@ -59,15 +59,17 @@ class CorrectedFile:
         Where it is written. A file that somebody else has made is refused; one of streamajig's own is removed.
     detector
         What is corrected.
+    force
+        Whether a file that somebody else has made is written over, once there is something to write.
     """
 
-    def __init__(self, path: Path, detector: Detector) -> None:
+    def __init__(self, path: Path, detector: Detector, force: bool = False) -> None:
         self.path = path
         self._detector = detector
         self._written: str | None = None
         instead = "move it away, or write to another place (--corrected-geometry)"
-        check_own(path, MARK, "the corrected geometry file", instead)
-        self._remove()
+        if check_own(path, MARK, "the corrected geometry file", instead, force):
+            self._remove()
 
     @property
     def is_written(self) -> bool:

@@ -92,6 +92,7 @@ class Cells:
     """
 
     path: Path | None = Field(default=None, description="Write the consensus there as a CrystFEL unit cell file.")
+    force: bool = Field(default=False, description="Write over a file that streamajig has not written (--force).")
     agreeing: int = Field(default=25, ge=_FEWEST, description="The consensus is stable with so many crystals.")
     length_percent: float = Field(default=3.0, gt=0, le=10, description="Lengths of one lattice differ by no more.")
     angle_deg: float = Field(default=2.0, gt=0, le=10, description="Angles of one lattice differ by no more.")
@@ -108,7 +109,9 @@ class Cells:
     def open_writer(self, context: Context) -> CellsWriter:
         """Return what gathers."""
         if self.path is not None:
-            check_own(self.path, MARK, "the found cell", "move it away, use it (-p), or write to another place")
+            check_own(
+                self.path, MARK, "the found cell", "move it away, use it (-p), or write to another place", self.force
+            )
         return CellsWriter(self, context)
 
 

@@ -57,6 +57,7 @@ class Diagnosis:
     """
 
     path: Path | None = Field(default=None, description="Write the geometry file there with what should change in it.")
+    force: bool = Field(default=False, description="Write over a file that streamajig has not written (--force).")
     in_order: bool = Field(
         default=True, description="Take frames in the order of their serials: the same in every run."
     )
@@ -76,7 +77,9 @@ class Diagnosis:
                 f"{context.node or 'diagnosis'}: there is no geometry file to be corrected in {self.path}; put "
                 "geometry_map/map_panels before this node, or leave `path` out"
             )
-        corrected = CorrectedFile(self.path, about.detector) if self.path is not None and about.detector else None
+        corrected = None
+        if self.path is not None and about.detector is not None:
+            corrected = CorrectedFile(self.path, about.detector, self.force)
         watches = {subject.name: subject.watch(about) for subject in SUBJECTS}
         return DiagnosisWriter(watches, context, about.detector, corrected)
 

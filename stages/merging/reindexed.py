@@ -37,12 +37,10 @@ def write_reindexed(streams: Sequence[Path], output: Path, operations: Operation
     Raises
     ------
     UserError
-        Standard input, which is read only once; an output that is one of the streams or that cannot be written.
+        Standard input, which is read only once; an output that cannot be written.
     """
     if STDIN in streams:
         raise UserError("a stream that comes on standard input cannot be written re-indexed: it is read twice for that")
-    if any(output.exists() and path.exists() and output.samefile(path) for path in streams):
-        raise UserError(f"{output} is one of the streams that are read: give another name for the re-indexed one")
     first, written = 0, 0
     try:
         with output.open("wb") as file:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import stat
+import time
 from pathlib import Path
 
 from pipeline import Context, UserError
+from pipeline.paths import STDOUT, take_stdout
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
 from stages.records.told import IndexingMethods
@@ -25,6 +28,14 @@ GEOMETRY_BYTES = 1024 * 1024 - 1
 """Nor more than this within it."""
 
 _COMMAND_LINE_BYTES = 1000
+
+_LOOK_S = 1.0
+"""How often it is looked whether the file is still where it was."""
+
+_REMOVED_ON_NFS = ".nfs"
+"""How the name begins that a network file system gives a file that is removed while it is open."""
+
+log = logging.getLogger("streamajig.output")
 
 
 def head(context: Context) -> bytes:
@@ -94,10 +105,13 @@ class AppendedFile:
     Whatever kills the process afterwards, what was written stays. If a chunk cannot be written to its end (a full disk),
     the part that was is cut off again, so that the file ends with the last whole chunk.
 
+    A file that somebody removes is lost once it is closed, so writing into it fails. One that is renamed has everything:
+    writing goes on, it is said once, and closing fails, since what the path names now is not what was written.
+
     Parameters
     ----------
     path
-        Where to; a file that exists is overwritten. A pipe or a device is written to as it is.
+        Where to; a file that exists is overwritten. A pipe, a device and standard output (``-``) are written to as they are.
     beginning
         What the file starts with.
     """
@@ -105,11 +119,16 @@ class AppendedFile:
     def __init__(self, path: Path, beginning: bytes) -> None:
         self.path = path
         self.num_chunks = 0
-        self._fd = _open(path)
+        self._moved = ""
+        self._next_look_s = 0.0
+        self._fd = take_stdout() if path == STDOUT else _open(path)
         try:
-            self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
+            # what is on standard output before it, or comes after it, is not ours
+            self._is_file = path != STDOUT and stat.S_ISREG(os.fstat(self._fd).st_mode)
             if self._is_file:
                 self._lock()
+                if os.fstat(self._fd).st_size:
+                    log.info("%s is there, and is written over", path)
                 os.ftruncate(self._fd, 0)
             self._append(beginning)
         except OSError as error:
@@ -122,6 +141,8 @@ class AppendedFile:
     def write(self, encoded: bytes) -> None:
         """Append one chunk; raises UserError if that fails, and leaves the file as it was before."""
         try:
+            if self._is_file and self._fd >= 0:
+                self._look()
             self._append(encoded)
         except OSError as error:
             trouble = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "cannot write"
@@ -132,10 +153,43 @@ class AppendedFile:
         self.num_chunks += 1
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Close the file; may be called twice. UserError if it is no longer where it was."""
+        if self._fd < 0:
+            return
+        try:
+            if self._is_file:
+                self._next_look_s = 0.0
+                self._look()
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+        if self._moved:
+            raise UserError(self._moved)
+
+    def _look(self) -> None:
+        """Notice that the file was removed (UserError), or renamed (said once)."""
+        ours = os.fstat(self._fd)
+        if ours.st_nlink == 0:
+            raise UserError(self._removed())
+        if self._moved or time.monotonic() < self._next_look_s:
+            return
+        self._next_look_s = time.monotonic() + _LOOK_S
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            now = _name_now(self._fd)
+            if now is not None and now.name.startswith(_REMOVED_ON_NFS):
+                raise UserError(self._removed())
+            self._moved = (
+                f"{self.path} was renamed while it was written: all chunks are in the file that it was, which is now "
+                f"{now or 'elsewhere'}"
+            )
+            log.error("%s", self._moved)
+
+    def _removed(self) -> str:
+        return f"{self.path} was removed while it was written: {self.num_chunks} chunks are lost with it"
 
     def _append(self, data: bytes) -> None:
         if self._fd < 0:
@@ -168,6 +222,14 @@ class AppendedFile:
                 errno.EINVAL,
             ):  # some network file systems have no locks
                 raise
+
+
+def _name_now(fd: int) -> Path | None:
+    """What an open file is called now; None where the system does not tell."""
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{fd}"))
+    except OSError:
+        return None
 
 
 def _open(path: Path) -> int:

@@ -29,6 +29,13 @@ class Replay:
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
+    def input_files(self) -> list[Path]:
+        """The files that are read, those of folders among them, as far as they are there now."""
+        try:
+            return expand(self.files)
+        except UserError:
+            return list(self.files)
+
     def open(self, context: Context) -> RunningReplay:
         """Find the files."""
         is_well_formed(memoryview(b"\x80"))  # compiles the kernel

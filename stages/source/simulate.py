@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -69,6 +70,8 @@ class Simulate(Beamline):
     truth: Path | None = Field(
         default=None, description="Write what is true of each frame there, a JSON object a line."
     )
+
+    output_files: ClassVar[tuple[str, ...]] = ("truth",)
 
     def open(self, context: Context) -> RunningSimulate:
         """Set the beamline up and make its tables."""

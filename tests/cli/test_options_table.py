@@ -93,6 +93,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "no_verify_cell": ({}, True, False),
     "found_cell": ({}, Path("x.cell"), Path("x.cell")),
     "corrected_geometry": ({}, Path("x.geom"), Path("x.geom")),
+    "force": ({}, True, True),
     "fromfile_input_file": ({"indexing": "file"}, Path("x.sol"), Path("x.sol")),
     "int_radius": ({}, "3,4,6", (3.0, 4.0, 6.0)),
     "push_res": ({}, 1.5, 1.5),

@@ -185,6 +185,18 @@ def test_a_run_without_rejections_makes_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "dead").exists()
 
 
+def test_dead_letters_that_cannot_be_written_are_counted_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder can be made below it")
+    report = run(chain((1, -1, 13, 2)).with_options(dead_letters=tmp_path / "file" / "dead", keep_messages=True))
+    assert_conserved(report)
+    assert (report.failure, report.why_ended) == (None, run(chain((1,))).why_ended)
+    assert [event for _, event, _ in report.outputs["sink"]][-1] == "toy // 2"
+    assert f"dead letters: 2 not written to {tmp_path / 'file' / 'dead'}: Not a directory" in report.text().splitlines()
+    assert caplog.text.count("cannot write dead letters") == 1
+
+
 def test_progress_is_told_while_the_run_goes_on() -> None:
     seen: list[Progress] = []
     graph = Graph.chain(Numbers(tuple(range(14, 54))), Decode(), Slow(seconds=0.02), Double(), Keep())

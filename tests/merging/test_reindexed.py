@@ -93,7 +93,7 @@ def test_a_stream_is_not_written_over_itself_nor_settings_that_were_not_asked_fo
     link = tmp_path / "link"
     link.symlink_to(streams[0])
     before = streams[0].read_bytes()
-    with pytest.raises(UserError, match="is one of the streams that are read"):
+    with pytest.raises(UserError, match="--write-stream would be written over"):
         figures_of(streams[0], "-y", "4/m", "--write-stream", link)
     assert streams[0].read_bytes() == before
     with pytest.raises(UserError, match="--write-assignments writes settings: ask for them with --ambiguity"):

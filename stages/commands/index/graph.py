@@ -50,6 +50,7 @@ from pipeline import registry
 from pipeline.errors import UserError, in_words
 from pipeline.graph import Graph
 from pipeline.options import RunOptions
+from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
@@ -146,7 +147,26 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     for role, stage_name in stages.items():
         graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
     _say_what_has_no_effect(given, rows, stages)
+    _keep_files_apart(graph, given)
     return graph
+
+
+def _keep_files_apart(graph: Graph, given: Given) -> None:
+    """Refuse outputs that are inputs or each other; ``graph.check()`` would, too, but not in the words of options."""
+    reads = [Named(Path(module), "--module") for module in graph.modules]
+    reads += [Named(Path(given.values["input"]), "--input")] if "input" in given else []
+    writes: list[Named] = []
+    for node in graph.nodes:
+        role = "index" if node.name.startswith("index_") else node.name
+        for found, kept in zip(of_stage(node.stage), (reads, writes), strict=True):
+            for parameter, of_parameter in found.items():
+                kept += [Named(path, _flag_that_sets(f"{role}.{parameter}")) for path in of_parameter]
+    keep_apart(reads, writes)
+
+
+def _flag_that_sets(place: str) -> str:
+    """The option of a role's parameter; the place itself if there is none."""
+    return next((row.flag for row in OPTIONS if place in row.sets), place)
 
 
 def _is_given(value: Any) -> bool:
@@ -433,9 +453,10 @@ def _parameters(
                 parameters[node]["lattice_file"] = Path(given.values["pdb"])
                 origins[node, "lattice_file"] = option("pdb").flag
                 given.effective.add("pdb")
-    if "cells" in stages and ("pdb" not in given or is_lattice_alone):
-        parameters["cells"].setdefault("path", Path(given.values["output"]).with_suffix(".cell"))
-    if "diagnosis" in stages and _is_or_becomes_a_file(output := Path(given.values["output"])):
+    output = Path(given.values["output"])
+    if "cells" in stages and output != STDOUT and ("pdb" not in given or is_lattice_alone):
+        parameters["cells"].setdefault("path", output.with_suffix(".cell"))
+    if "diagnosis" in stages and _is_or_becomes_a_file(output):
         parameters["diagnosis"].setdefault("path", output.with_suffix(".corrected.geom"))
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
@@ -444,7 +465,7 @@ def _parameters(
 
 def _is_or_becomes_a_file(path: Path) -> bool:
     """Whether there is a place beside it: there is none beside a device or a pipe."""
-    return path.is_file() or not path.exists()
+    return path != STDOUT and (path.is_file() or not path.exists())
 
 
 def _places(rows: list[Option], stages: Mapping[str, str]) -> Iterator[tuple[Option, str, str, bool]]:

@@ -87,7 +87,8 @@ _INPUT = (
 )
 
 _OUTPUT = (
-    Option(("-o", "--output"), OUTPUT, "Stream file to write.", Path, "FILE.stream", sets=("sink.path",)),
+    Option(("-o", "--output"), OUTPUT, "Stream file to write; one that is there is written over; - is standard output.",
+        Path, "FILE.stream", sets=("sink.path",)),
     Option(("--no-non-hits-in-stream",), OUTPUT, "Leave frames that are not hits out of the stream.",
         sets=("sink.no_non_hits",)),
     Option(("--no-peaks-in-stream",), OUTPUT, "Leave peak lists out of the stream.", sets=("sink.no_peaks",)),
@@ -98,6 +99,8 @@ _OUTPUT = (
     Option(("--serial-start", "--serial-offset"), OUTPUT, "Serial number of the first frame.", int, "N", "1",
         sets=("run.serial_offset",)),
     own("--in-order", panel=OUTPUT, help="Write chunks in the order of their serials.", sets=("sink.in_order",)),
+    own("--force", panel=OUTPUT, help="Write over a geometry or cell file that streamajig has not written "
+        "(--corrected-geometry, --found-cell).", sets=("diagnosis.force", "cells.force")),
     refused("--harvest-file", panel=OUTPUT, help="Write the parameters as JSON.",
         why="--print-graph prints all parameters, as YAML that 'streamajig run' reads", kind=str, metavar="FILE"),
 )
