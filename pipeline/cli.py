@@ -8,6 +8,7 @@ read from the source.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -22,11 +23,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pipeline import logs
+from pipeline.abbreviations import TakesAbbreviations
 from pipeline.errors import UserError
 from pipeline.texts import escaped
 
 ENTRY_POINTS = "streamajig.commands"
 USER_ERROR = 2
+_LOG_LEVEL = "What is logged: debug, info, warning or error."
 
 _OWN = {
     "run": "pipeline.commands_graph:run",
@@ -56,7 +59,11 @@ class _Later(TyperCommand):
         return _as_command(loaded, str(self.name)).make_context(info_name, args, parent=parent, **extra)
 
 
-class _Commands(TyperGroup):
+class _Command(TakesAbbreviations, TyperCommand):
+    """A command whose long options may be abbreviated."""
+
+
+class _Commands(TakesAbbreviations, TyperGroup):
     """The commands of the program and of installed packages, made when asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -99,15 +106,37 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def streamajig(
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help=_LOG_LEVEL)] = "info",
     version: Annotated[  # noqa: ARG001 - its callback has done the work
         bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Say how much is logged; everything else is in the commands."""
-    if log_level not in logs.LEVELS:
-        raise UserError(f"--log-level={log_level}: give one of {', '.join(logs.LEVELS)}")
-    logs.start(log_level)
+    _log_from(log_level)
+
+
+def _log_from(level: str | None) -> None:
+    if level is None:
+        return
+    if level not in logs.LEVELS:
+        raise UserError(f"--log-level={level}: give one of {', '.join(logs.LEVELS)}")
+    logs.start(level)
+
+
+@functools.lru_cache(maxsize=1)
+def _log_level_of_commands() -> Any:
+    """The option --log-level as each command has it too, for those who think of it last; made by typer, as all others are."""
+    one = typer.Typer(add_completion=False)
+
+    @one.command()
+    def command(
+        log_level: Annotated[
+            str | None,
+            typer.Option(metavar="LEVEL", help=_LOG_LEVEL, callback=_log_from, expose_value=False, show_default=False),
+        ] = None,
+    ) -> None: ...
+
+    return next(parameter for parameter in typer.main.get_command(one).params if parameter.name == "log_level")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -172,8 +201,11 @@ def _as_command(function: Any, name: str) -> Any:
         return typer.main.get_command(function)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     text = _in_paragraphs(inspect.getdoc(function) or "")
-    single.command(name, help=text, context_settings={"help_option_names": ["--help", "-h"]})(function)
-    return typer.main.get_command(single)
+    single.command(name, cls=_Command, help=text, context_settings={"help_option_names": ["--help", "-h"]})(function)
+    command: Any = typer.main.get_command(single)
+    command.old_options = getattr(function, "old_options", ())
+    command.params.append(_log_level_of_commands())
+    return command
 
 
 def _in_paragraphs(text: str) -> str:

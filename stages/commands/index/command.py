@@ -69,3 +69,5 @@ _PARAMETERS = [_parameter(row) for row in OPTIONS]
 # the command line is made from the signature: one parameter for each row of the table
 index.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
 index.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
+# scripts abbreviate options as indexamajig lets them, whatever options have come since
+index.old_options = frozenset(flag for row in OPTIONS if not row.own for flag in row.flags)  # type: ignore[attr-defined]

@@ -26,6 +26,8 @@ Options have the names and meanings of CrystFEL's indexamajig (version 0.12); th
 *Goes to* says which node of the graph gets the value, and as which parameter: `--print-graph` prints that graph as YAML
 for `streamajig run`, and `streamajig stages NAME` prints a stage's manual.
 
+- A long option may be abbreviated as long as it can be no other (`--int-rad=4,5,6`), as for indexamajig: *own* options do not
+  make ambiguous what is not so there.
 - An option that is refused ends the program with exit status 2 and the reason; none is ever ignored.
 - An option that asks for what is true anyway is accepted, and the log says so.
 - An option that has no effect in the graph that was asked for, such as `--threshold` with `--peaks=msgpack`, gives a

@@ -1,0 +1,65 @@
+"""Abbreviated long options, as getopt_long takes them: ``--int-rad=4,5,6`` where no other option begins like that.
+
+Scripts at beamlines have such options, since indexamajig takes them. An abbreviation that may stand for several options is
+refused with their names. An option that has come later must not make one ambiguous that has been in use: where a command says
+which options are old (``old_options``), an abbreviation of just one of these means that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from typer.core import TyperCommand as _Base
+else:
+    _Base = object
+
+
+class TakesAbbreviations(_Base):
+    """A command of click whose long options may be abbreviated; mixed in before click's own class."""
+
+    old_options: Collection[str] = ()
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Make click's parser, with the names of options completed before it looks for them."""
+        parser: Any = super().make_parser(ctx)
+        match = parser._match_long_opt
+
+        def match_completed(name: str, value: str | None, state: Any) -> None:
+            match(completed(name, parser._long_opt, self.old_options), value, state)
+
+        parser._match_long_opt = match_completed
+        return parser
+
+
+def completed(name: str, known: Mapping[str, Any], old: Collection[str] = ()) -> str:
+    """Return the whole name of a long option; the name itself if it is one, or if none begins like that.
+
+    Parameters
+    ----------
+    known
+        Spelling -> what it stands for; two spellings of one thing are no choice.
+    old
+        Spellings that go before others.
+
+    >>> radius, diag, integration = "radius", "diag", "integration"
+    >>> options = {"--int-radius": radius, "--int-diag": diag, "--integration": integration, "--int-dump": 0}
+    >>> completed("--int-r", options), completed("--qq", options), completed("--int-d", options, old=["--int-diag"])
+    ('--int-radius', '--qq', '--int-diag')
+    >>> completed("--int-", options)
+    Traceback (most recent call last):
+    pipeline.errors.UserError: --int- may be --int-diag, --int-dump or --int-radius: say which
+    """
+    if name in known or not name.startswith("--") or len(name) <= len("--"):
+        return name
+    found = sorted(spelling for spelling in known if spelling.startswith(name))
+    for narrowed in (found, [spelling for spelling in found if spelling in old]):
+        if narrowed and all(known[spelling] is known[narrowed[0]] for spelling in narrowed):
+            return narrowed[0]
+    if not found:
+        return name
+    *others, last = found
+    raise UserError(f"{name} may be {', '.join(others)} or {last}: say which")
