@@ -99,9 +99,7 @@ def of_stream(path: Path, corrected: Path | None, force: bool = False) -> Findin
     look, writer = stage.open(context), stage.open_writer(context)
     try:
         for frame in frames:
-            seen = look(frame)
-            if seen is not None:
-                writer.write(seen)
+            writer.write(look(frame))
         return writer.findings()
     finally:
         writer.close()

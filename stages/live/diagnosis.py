@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +101,10 @@ class RunningDiagnosis:
     def __init__(self, looks: Sequence[Look]) -> None:
         self._looks = looks
 
-    def __call__(self, outcome: Outcome) -> Seen | None:
-        """Return what each says; None for a frame that was rejected."""
+    def __call__(self, outcome: Outcome) -> Seen | str:
+        """Return what each says; of a frame that was rejected, where and why."""
         if not isinstance(outcome, Frame):
-            return None
+            return f"at {outcome.node} ({outcome.reason})"
         return tuple(look(outcome) for look in self._looks)
 
 
@@ -132,6 +133,7 @@ class DiagnosisWriter:
         self._detector = detector
         self._corrected = corrected
         self._num_frames = 0
+        self._rejected: Counter[str] = Counter()
         self._looks = list(_FIRST_LOOKS)
         self._found: dict[str, Sequence[Finding]] = dict.fromkeys(watches, ())
         self._known: tuple[Finding, ...] = ()
@@ -140,8 +142,11 @@ class DiagnosisWriter:
         self._broken: dict[str, str] = {}
         self._unwritten = ""
 
-    def write(self, encoded: Seen) -> None:
-        """Take one frame into account."""
+    def write(self, encoded: Seen | str) -> None:
+        """Take one frame into account; of one that was rejected it is kept why."""
+        if isinstance(encoded, str):
+            self._rejected[encoded] += 1
+            return
         self._num_frames += 1
         asking = [
             name
@@ -165,13 +170,25 @@ class DiagnosisWriter:
         self._learn(self._ask(self._watches, lambda watch: watch.conclude()))
         lines = [finding.text for finding in self._known]
         if not any(finding.is_wrong for finding in self._known):
-            frames = "frame" if self._num_frames == 1 else "frames"
-            lines.append(f"nothing wrong was seen in {self._num_frames} {frames}")
+            lines.append(self._nothing_wrong())
         if self._corrected is not None and self._corrected.is_written:
             lines.append(f"the corrections are in {self._corrected.path}")
         lines += [self._unwritten] if self._unwritten else []
         lines += [f"{name} could not be told: {error}" for name, error in self._broken.items()]
         return Findings("\n".join(lines), jsonable(self._figures()))
+
+    def _nothing_wrong(self) -> str:
+        if not self._num_frames:
+            return f"nothing could be judged: {self._why_none()}"
+        return f"nothing wrong was seen in {_frames(self._num_frames)}"
+
+    def _why_none(self) -> str:
+        num = self._rejected.total()
+        if not num:
+            return "there was no frame"
+        where, most = self._rejected.most_common(1)[0]
+        whole = "the only frame was" if num == 1 else f"all {num} frames were"
+        return f"{whole} rejected{'' if most == num else f', {most} of them'} {where}"
 
     def close(self) -> None:
         """Let go of what watches hold."""
@@ -246,6 +263,7 @@ class DiagnosisWriter:
         corrected = self._corrected
         return {
             "frames": self._num_frames,
+            "frames_rejected": self._rejected.total(),
             "findings": [self._figures_of(finding) for finding in self._known],
             "detector_moved": None if moved is None else _figures_of_displacement(moved.displacement),
             "corrected_geometry": str(corrected.path) if corrected is not None and corrected.is_written else None,
@@ -266,6 +284,10 @@ class DiagnosisWriter:
             "edits": [{"directive": edit.directive, "value": edit.value, "why": edit.why} for edit in finding.edits],
             "displacement": None if finding.displacement is None else _figures_of_displacement(finding.displacement),
         }
+
+
+def _frames(num: int) -> str:
+    return f"{num} frame" if num == 1 else f"{num} frames"
 
 
 def _is_news(finding: Finding, said: Finding) -> bool:

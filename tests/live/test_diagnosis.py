@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import Context, UserError
+from pipeline import Context, Frame, Rejected, UserError
 from pipeline.by_type import ByType
 from pipeline.graph import Graph
 from pipeline.job import run
@@ -158,6 +158,22 @@ def test_nothing_wrong_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = writer_of(Toy({}), monkeypatch)
     feed(writer, 12)
     assert writer.findings().text == "nothing wrong was seen in 12 frames"
+
+
+def test_rejected_frames_are_no_frames_in_which_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all were rejected nothing could be judged, and the main reason is there."""
+    toy = Toy({})
+    writer = writer_of(toy, monkeypatch)
+    look = Diagnosis().open(Context(node="diagnosis"))
+    assert writer.findings().text == "nothing could be judged: there was no frame"
+    for serial, reason in enumerate(["missing_key", "missing_key", "image_too_small"]):
+        writer.write(look(Rejected(serial, "", 0, "geometry_map", reason, "", Frame(serial, "", 0))))
+    told = writer.findings()
+    assert told.text == ("nothing could be judged: all 3 frames were rejected, 2 of them at geometry_map (missing_key)")
+    assert told.figures["frames_rejected"] == 3
+    feed(writer, 12)
+    assert writer.findings().text == "nothing wrong was seen in 12 frames"
+    assert toy.num_seen == 12
 
 
 def test_a_subject_that_fails_is_left_out_and_named_and_the_run_goes_on(

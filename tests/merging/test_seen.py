@@ -52,7 +52,7 @@ def test_a_second_sample_is_named_and_left_out(tmp_path: Path) -> None:
     text = merge(path, "-y", "4/mmm")
     assert "SEVERAL SAMPLES: 30 crystals are of the (reduced) cell 37.9 78.8 78.8 A" in text
     assert "8 of 37.9 246.6 246.6 A" in text
-    assert "mean cell: 78.7" in text or "mean cell: 78.8" in text
+    assert f"mean cell: {np.mean([cell[0] for cell in cells[:30]]):.2f}" in text
     both = json.loads(merge(path, "-y", "4/mmm", "--all-cells", "--json"))
     assert both["merged"] == 38
     assert json.loads(merge(path, "-y", "4/mmm", "--json"))["other_cell"] == 8

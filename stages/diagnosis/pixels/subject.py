@@ -102,13 +102,13 @@ class WatchPixels:
         """Return what is known; windows are judged when they are enough, and when all have been replaced."""
         if self._num_probes >= self._next_judgement:
             self._judge_windows()
-        return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
+        return self._known()
 
     def conclude(self) -> Sequence[Finding]:
         """Return what is known, with all windows."""
         if len(self._probes) >= FEWEST_PROBES and self._num_probes > self._judged:
             self._judge_windows()
-        return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
+        return self._known()
 
     def figures(self) -> Mapping[str, Any]:
         """Return the gain that the noise shows, and how many frames were looked at."""
@@ -116,6 +116,9 @@ class WatchPixels:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _known(self) -> list[Finding]:
+        return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
 
     def _judge_windows(self) -> None:
         self._judged = self._num_probes
