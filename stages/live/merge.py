@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.files.cell import TargetCell
+from stages.live._seen_crystals import SeenCrystals
 from stages.live._settling import Settling
 from stages.live._until import Until
 from stages.merging import stream_crystals
@@ -48,6 +49,9 @@ class Merge:
     there; it is looked at whenever there are 5 % more crystals (10 at the beginning). No outliers are rejected, and
     nothing is refined: it is a look at the data, not a replacement for partialator.
 
+    A crystal that is there twice, with the same intensities, is left out once, as by ``streamajig merge``. Whether cells are
+    of several samples, or contradict the point group, is said; all are merged, since only the end tells which sample is meant.
+
     With `ambiguity` the crystals may be indexed in several settings that the lattice cannot tell apart. The first `scale_after`
     ones wait, and are put into theirs together, by the correlation of their intensities (Brehm & Diederichs 2014,
     doi:10.1107/S1399004713025431); each further one goes into the setting in which it correlates best with what is there.
@@ -77,6 +81,9 @@ class Merge:
         default="",
         description="Resolve an indexing ambiguity: auto (by the given cell), the point group that the lattice seems to have "
         "(6/mmm), or an operator (k,h,-l).",
+    )
+    keep_duplicates: bool = Field(
+        default=False, description="Merge crystals that are there twice, with the same intensities, twice."
     )
     in_order: bool = Field(
         default=True, description="Take crystals in the order of their frames: the same in every run."
@@ -180,6 +187,7 @@ class MergeWriter:
         self._until = stage.until
         self._group = point_group(stage.symmetry)
         self._merger = Merger(self._group, partial=stage.scale and stage.partiality)
+        self._seen = SeenCrystals(keep_duplicates=stage.keep_duplicates)
         self._held: list[Observed] = []
         self._scaling_together = stage.scale
         self._num_taken = 0
@@ -201,7 +209,7 @@ class MergeWriter:
                 self._num_empty += 1
             elif not settings[0].has_signal:
                 self._num_dark += 1
-            else:
+            elif self._seen.is_to_merge(settings[0]):
                 self._take_all(self._settling.add(settings))
         self._write_ns += time.perf_counter_ns() - started
         if self._num_taken >= self._next_look:
@@ -289,6 +297,7 @@ class MergeWriter:
         ]
         if self._until is not None:
             lines.append(self._enough or f"{self._until} not reached")
+        lines += self._seen.lines(self._group)
         lines += self._settling.lines()
         lines += self._left_out(merger)
         if self.looks:
@@ -344,6 +353,7 @@ class MergeWriter:
             "crystals_without_intensity": self._num_dark,
             "crystals_not_scaled": merger.num_unscaled,
             "reflections_left_out": merger.num_left_out,
+            **self._seen.figures(),
             "overall": found.overall.figures(),
             "shells": [shell.figures() for shell in found.shells],
             "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],

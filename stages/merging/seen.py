@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,23 +56,30 @@ class Twice:
 
     def is_new(self, crystal: StreamedCrystal) -> bool:
         """Return whether a crystal is here for the first time."""
-        if crystal.intensity.any():
-            digest = hashlib.blake2b(crystal.hkl.tobytes() + crystal.intensity.tobytes(), digest_size=16).digest()
-            if digest in self._lists:
-                self.num_alike += 1
-                return False
-            self._lists.add(digest)
+        if not self.is_new_list(crystal.hkl, crystal.intensity):
+            return False
         first = self._frames.setdefault(crystal.frame, self._stream)
         if first != self._stream and crystal.frame.strip():
             self.num_frames += 1  # names are no proof: runs that name no frames count them alike
         return True
 
-    def lines(self) -> Iterator[str]:
-        """Say what was left out."""
+    def is_new_list(self, indices: NDArray[np.integer[Any]], intensity: Floats) -> bool:
+        """Return whether a list of reflections is here for the first time; one without intensities always is."""
+        if not intensity.any():
+            return True
+        digest = hashlib.blake2b(indices.tobytes() + intensity.tobytes(), digest_size=16).digest()
+        if digest in self._lists:
+            self.num_alike += 1
+            return False
+        self._lists.add(digest)
+        return True
+
+    def lines(self, keep: str = "--keep-duplicates") -> Iterator[str]:
+        """Say what was left out, and the name of the option that keeps it."""
         if self.num_alike:
             yield (
                 f"{self.num_alike} crystals are there twice, with the same intensities, and were left out once: "
-                "both halves of the data would have had them, and CC1/2 would be too good (--keep-duplicates merges all)"
+                f"both halves of the data would have had them, and CC1/2 would be too good ({keep} merges all)"
             )
         if self.num_frames:
             yield (

@@ -185,6 +185,34 @@ def test_crystals_that_are_no_use_are_counted_and_harm_nothing() -> None:
     assert "1 crystals have no intensity but 0" in text
 
 
+def test_crystals_that_are_there_twice_are_left_out_once_and_that_is_said() -> None:
+    specimen = Specimen()
+    frames = [specimen.frame(n) for n in range(41)]  # an odd number: what is there twice comes into both halves
+    once = merge_frames(Merge(symmetry="4/mmm"), frames).findings()
+    twice = merge_frames(Merge(symmetry="4/mmm"), [*frames, *frames[:15]]).findings()
+    assert twice.figures["duplicates"] == 15
+    assert twice.figures["overall"] == once.figures["overall"]
+    assert "15 crystals are there twice, with the same intensities, and were left out once" in twice.text
+    assert "are there twice" not in once.text
+    kept = merge_frames(Merge(symmetry="4/mmm", keep_duplicates=True), [*frames, *frames[:15]]).findings()
+    assert kept.figures["crystals"] == 56
+    assert kept.figures["overall"]["cc_half"] > once.figures["overall"]["cc_half"]
+
+
+def test_several_samples_and_a_point_group_that_the_cells_contradict_are_named() -> None:
+    specimen = Specimen()
+    frames = [specimen.frame(n) for n in range(30)]
+    other = [frame_of(n, Crystals((crystal(specimen.hkl[:300], specimen.rng.exponential(9.0, 300), 2.0 * CELL),)))
+             for n in range(8)]  # fmt: skip
+    found = merge_frames(Merge(symmetry="4/mmm"), [*frames, *other]).findings()
+    assert "SEVERAL SAMPLES: 30 crystals are of the (reduced) cell 37.9 79.1 79.1 A" in found.text
+    assert "8 of 75.8 158.2 158.2 A 90.0 90.0 90.0; the latter were merged all the same" in found.text
+    assert [cell["crystals"] for cell in found.figures["other_samples"]] == [8]
+    contradicted = merge_frames(Merge(symmetry="m-3m"), frames).findings().text
+    assert "THE POINT GROUP m-3m DOES NOT GO WITH THE CELL of 30 crystals" in contradicted
+    assert "SEVERAL SAMPLES" not in contradicted
+
+
 def test_rejected_frames_and_frames_without_crystals_bring_nothing() -> None:
     encode = Merge(symmetry="4/mmm").open(Context())
     frame = frame_of(1, Crystals())
