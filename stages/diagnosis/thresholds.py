@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,13 +29,13 @@ _LITTLE = 0.4
 """A crystal explains little if it explains a smaller part of the peaks."""
 _NEAR = 0.25
 """Peaks so near to whole indices are explained; one of eight is by chance."""
-_FIRST, _EVERY = 60, 20
+_FIRST, _EVERY = 40, 100
+"""In each replica it is asked of so many frames with crystals what these explain, and then of one in so many."""
 _PIXELS_EVERY = 17
-"""The highest pixel of a frame without peaks is looked for in every so many."""
+"""The highest pixel of a frame is looked for in every so many, as long as no frame has had a peak."""
 
 
-@dataclass(frozen=True)
-class CountsSeen:
+class CountsSeen(NamedTuple):
     """How many there are of what in a frame; `explained` is NaN, `highest` -inf where nobody looked."""
 
     peaks: int
@@ -65,24 +65,26 @@ class ThresholdsLook:
 
     def __init__(self) -> None:
         self._num_crystals = self._num_empty = 0
+        self._has_peaks = False
 
     def __call__(self, frame: Frame) -> CountsSeen | None:
         """Return the counts; None of a frame in which no peaks were looked for."""
         peaks, hit, crystals, geom = frame.get(PeakList), frame.get(Hit), frame.get(Crystals), frame.get(DetGeom)
         if peaks is None or geom is None:
             return None
-        found = () if crystals is None else crystals.found
-        explained, highest = np.nan, -np.inf
-        if found and len(peaks):
-            self._num_crystals += 1
-            if self._num_crystals <= _FIRST or self._num_crystals % _EVERY == 0:
-                explained = _explained(crystals, peaks, geom)
-        image = frame.get(Image)
-        if image is not None and not len(peaks):
+        num_peaks, num_crystals = len(peaks), 0 if crystals is None else len(crystals.found)
+        explained, highest = math.nan, -math.inf
+        if num_peaks:
+            self._has_peaks = True
+            if num_crystals:
+                self._num_crystals += 1
+                if self._num_crystals <= _FIRST or self._num_crystals % _EVERY == 0:
+                    explained = _explained(crystals, peaks, geom)
+        elif not self._has_peaks and (image := frame.get(Image)) is not None:
             self._num_empty += 1
             if self._num_empty <= _FEWEST_FRAMES:
                 highest = _highest(image, geom)
-        return CountsSeen(len(peaks), hit is not None and hit.is_hit, len(found), float(explained), float(highest))
+        return CountsSeen(num_peaks, hit is not None and hit.is_hit, num_crystals, explained, highest)
 
 
 class ThresholdsWatch:
@@ -92,7 +94,7 @@ class ThresholdsWatch:
         self._is_indexed, self._has_cell, self._from_messages = is_indexed, has_cell, from_messages
         self._peaks = array("i")
         self._explained = array("d")
-        self._highest = -np.inf
+        self._highest = -math.inf
         self._num_hits = self._num_good_hits = self._num_indexed = self._num_empty_hits = self._num_small = 0
 
     def take(self, seen: CountsSeen) -> None:
@@ -105,7 +107,7 @@ class ThresholdsWatch:
             self._num_indexed += seen.crystals > 0
             self._num_empty_hits += seen.peaks == 0
             self._num_small += seen.peaks < FEWEST_TO_INDEX
-        if not np.isnan(seen.explained) and len(self._explained) < 100_000:
+        if not math.isnan(seen.explained) and len(self._explained) < 100_000:
             self._explained.append(seen.explained)
         self._highest = max(self._highest, seen.highest)
 

@@ -33,7 +33,7 @@ SENSIBLE_STEEPNESS, SENSIBLE_ANGSTROM = (0.005, 4.0), 25.0
 """Where a detector stands as a rule, for proposals: tangent at its median pixel, and resolution at its edge."""
 PIXEL_M, USUAL_PIXEL_M = (1e-6, 3e-3), (1e-5, 1e-3)
 """Sizes of pixels that are possible, and that are usual."""
-_FIRST, _EVERY = 64, 8
+_FIRST, _EVERY = 64, 32
 """In each replica so many frames are looked at, and then one in so many."""
 _KEPT = 64
 """Latest frames that are looked at; a sender that is corrected while the run goes on is soon right."""
@@ -67,9 +67,11 @@ class LookAtUnits:
         """Return energy in eV, mean distance, shift along x and y, and distance of the median and the farthest pixel from the
         point where the beam meets the detector, metres; None without geometry.
         """
-        geom = frame.get(DetGeom)
         self._num += 1
-        if geom is None or (self._num > _FIRST and self._num % _EVERY):
+        if self._num > _FIRST and self._num % _EVERY:
+            return None
+        geom = frame.get(DetGeom)
+        if geom is None:
             return None
         if self._of is not geom.origin_m:
             self._of, self._extent = geom.origin_m, _from_beam_m(geom)

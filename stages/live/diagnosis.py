@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -105,7 +106,7 @@ class RunningDiagnosis:
         """Return what each says; of a frame that was rejected, where and why."""
         if not isinstance(outcome, Frame):
             return f"at {outcome.node} ({outcome.reason})"
-        return tuple(look(outcome) for look in self._looks)
+        return tuple([look(outcome) for look in self._looks])
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,10 @@ class DiagnosisWriter:
             self._rejected[encoded] += 1
             return
         self._num_frames += 1
-        asking = [
-            name
-            for (name, watch), seen in zip(self._watches.items(), encoded, strict=True)
-            if seen is not None and self._guarded(name, lambda watch=watch, seen=seen: watch.take(seen))  # type: ignore[misc]
-        ]
+        asking = []
+        for (name, watch), seen in zip(self._watches.items(), encoded, strict=True):
+            if seen is not None and name not in self._broken and self._guarded(name, partial(watch.take, seen)):
+                asking.append(name)
         if self._num_frames >= self._looks[0]:
             self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
             asking = list(self._watches)

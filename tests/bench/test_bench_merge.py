@@ -67,7 +67,7 @@ def test_bench_look(benchmark: Any, crystals: list[Observed]) -> None:
 
 def test_bench_write_half(benchmark: Any, crystals: list[Observed]) -> None:
     """A crystal through live/merge's writer, looks included."""
-    writer = Merge(symmetry="4/mmm", highres=2.3).open_writer(Context())
+    writer = Merge(symmetry="4/mmm", highres=2.3, keep_duplicates=True).open_writer(Context())
     turn = iter(range(10**9))
     benchmark(lambda: writer.write((crystals[next(turn) % CRYSTALS],)))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
+from stages.diagnosis.place import subject
+from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.place.place import Place, find_place
 from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
 from stages.diagnosis.place.vote import chance_of, shifts_of_crystal, surprise_of, vote
 from stages.diagnosis.subject import About
@@ -46,8 +51,8 @@ def frame_of(peaks: PeakList, geom: DetGeom, crystals: Crystals, *, is_hit: bool
 
 
 def watch_of(frames: list[Frame], target: UnitCell | None = CELL) -> PlaceWatch:
-    subject = DetectorPlace()
-    look, watch = subject.look(about(target)), subject.watch(about(target))
+    place = DetectorPlace()
+    look, watch = place.look(about(target)), place.watch(about(target))
     for frame in frames:
         seen = look(frame)
         if seen is not None:
@@ -80,6 +85,27 @@ def test_a_shift_that_all_crystals_have_is_found() -> None:
 
 def test_where_the_detector_is_right_nothing_is_said() -> None:
     assert concluded(indexed(NOT_DISPLACED, 25)) == []
+
+
+def test_where_the_detector_is_surely_right_some_crystals_are_asked_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And all of them, once these say that it is elsewhere."""
+    asked: list[int] = []
+
+    def counted(crystals: Sequence[CrystalEvidence], *rest: Any) -> Place | None:
+        asked.append(len(crystals))
+        return find_place(crystals, *rest)
+
+    monkeypatch.setattr(subject, "find_place", counted)
+    frames = [*indexed(NOT_DISPLACED, 25), *indexed(SHIFT, 75)]
+    look, watch = DetectorPlace().look(about()), DetectorPlace().watch(about())
+    for number, frame in enumerate(frames, 1):
+        watch.take(look(frame))
+        if number in (25, 60, 100):  # the second is too soon
+            found = watch.findings()
+            assert bool(found) == (number == 100)
+    assert asked == [25, 34, 100]
 
 
 def test_few_crystals_say_nothing_while_the_run_goes_on() -> None:

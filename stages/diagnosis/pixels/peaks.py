@@ -117,6 +117,8 @@ class Peaks:
         return {"frames_with_peaks": self._frames, "peaks_above_max_adu": self._saturated}
 
     def _fixed(self, hot: set[tuple[int, int, int]]) -> Finding | None:
+        if max(self._places.values(), default=0) < SHARE * self._frames:
+            return None
         always = [at for at, n in self._places.items() if n >= SHARE * self._frames]
         if self._indexed > 0.5 * self._frames and len(always) > 0.5 * self._peaks_indexed / self._indexed:
             return None  # a crystal that does not move

@@ -20,7 +20,7 @@ from stages.records.peaklist import Hit, PeakList
 
 FIRST_FRAMES = 96
 """Of so many frames at the beginning more are looked at, so that mistakes are named within the first hundred."""
-EVERY_PROBE, EVERY_BRIGHT, EVERY_PEAKS = (3, 96), (10, 640), (2, 16)
+EVERY_PROBE, EVERY_BRIGHT, EVERY_PEAKS = (3, 96), (10, 640), (2, 48)
 """One frame in so many, at the beginning and afterwards: windows (0.3 ms), all pixels (some ms), peaks (0.05 ms)."""
 FEWEST_PROBES, MOST_PROBES = 8, 32
 """Windows are judged when there are so many frames of them; the latest are kept."""
@@ -52,20 +52,20 @@ class LookAtPixels:
 
     def __call__(self, frame: Frame) -> Seen | None:
         """Return windows of pixels, bright single pixels and places of peaks; None if it is not this frame's turn."""
+        serial, late = frame.serial, frame.serial >= FIRST_FRAMES
+        probes, looks = serial % EVERY_PROBE[late] == 0, serial % EVERY_BRIGHT[late] == 0
+        counts = serial % EVERY_PEAKS[late] == 0
+        if not (probes or looks or counts):
+            return None
         geom, image, peaks, hit = frame.get(DetGeom), frame.get(Image), frame.get(PeakList), frame.get(Hit)
         if geom is None:
             return None
         if image is not None and (image.before is not None or not image.arrays):
             image = None  # filtered, or there are no pixels
-        late = frame.serial >= FIRST_FRAMES
         is_hit = hit is not None and hit.is_hit
-        probe = bright = at_peaks = None
-        if image is not None and frame.serial % EVERY_PROBE[late] == 0:
-            probe = self._prober(image, geom, is_hit)
-        if image is not None and frame.serial % EVERY_BRIGHT[late] == 0:
-            bright = Bright.of(image, geom)
-        if peaks is not None and frame.serial % EVERY_PEAKS[late] == 0:
-            at_peaks = PeakPixels.of(peaks, geom, frame)
+        probe = self._prober(image, geom, is_hit) if probes and image is not None else None
+        bright = Bright.of(image, geom) if looks and image is not None else None
+        at_peaks = PeakPixels.of(peaks, geom, frame) if counts and peaks is not None else None
         if probe is None and bright is None and at_peaks is None:
             return None
         return probe, bright, at_peaks
@@ -105,8 +105,9 @@ class WatchPixels:
         return self._known()
 
     def conclude(self) -> Sequence[Finding]:
-        """Return what is known, with all windows."""
-        if len(self._probes) >= FEWEST_PROBES and self._num_probes > self._judged:
+        """Return what is known, with all windows, unless most of them have been judged already."""
+        new = self._num_probes - self._judged
+        if len(self._probes) >= FEWEST_PROBES and (new >= MOST_PROBES // 2 or (new and self._judged < MOST_PROBES)):
             self._judge_windows()
         return self._known()
 

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
-from stages.diagnosis.place.place import Place, find_place
+from stages.diagnosis.place.place import LEAST_ALONG, LEAST_SHIFT_PX, LEAST_TILT_RAD, SURE, Place, find_place
 from stages.diagnosis.place.words import findings_of
 from stages.diagnosis.subject import About
 from stages.lattices.cell import UnitCell
@@ -22,7 +22,7 @@ from stages.records.peaklist import Hit, PeakList
 
 KEPT = 300
 """So many crystals are fitted together; of more, as many are drawn by lot."""
-_FIRST, _EVERY = 100, 20
+_FIRST, _EVERY = 100, 50
 """In each replica so many crystals have their say, and then one in so many."""
 _SEED = 20
 
@@ -36,6 +36,8 @@ _FEWEST_PEAKS = 15
 _FEWEST_TO_FIT = 8
 _MORE, _MORE_AT_END = 2.0, 1.3
 """The fit is done anew whenever there are more crystals by this factor."""
+_ASKED, _MORE_IF_RIGHT = 30, 4.0
+"""Where the geometry was right so many crystals are asked whether it still is; and that again when there are more by this."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,14 @@ class PlaceWatch:
     def findings(self) -> Sequence[Finding]:
         """Return what is known so far; fits anew if there are many more crystals than at the last time."""
         num = self._crystals.num + self._searched.num
-        if num >= _FEWEST_TO_FIT and num >= _MORE * self._fitted_at:
+        if num >= max(_FEWEST_TO_FIT, self._more(_MORE) * self._fitted_at):
             self._fit()
         return self._said()
 
     def conclude(self) -> Sequence[Finding]:
         """Fit all once more, if there is anything new."""
         num = self._crystals.num + self._searched.num
-        if num > _MORE_AT_END * self._fitted_at:
+        if num > self._more(_MORE_AT_END) * self._fitted_at:
             self._fit()
         return self._said()
 
@@ -168,11 +170,19 @@ class PlaceWatch:
         """Where the detector is, as far as it is known."""
         return self._place
 
+    def _more(self, factor: float) -> float:
+        return _MORE_IF_RIGHT if self._place is not None and _is_surely_right(self._place) else factor
+
     def _fit(self) -> None:
         self._fitted_at = self._crystals.num + self._searched.num
         indexed = self._num_indexed >= _FEW_INDEXED * self._num_hits
         crystals = self._crystals.kept if indexed else [*self._crystals.kept, *self._searched.kept]
         last = None if self._place is None or self._place.is_of_few else self._place.correction
+        if last is not None and last.is_none:
+            some = crystals[:: max(1, len(crystals) // _ASKED)]
+            self._place = find_place(some, self._target)
+            if len(some) == len(crystals) or (self._place is not None and _is_surely_right(self._place)):
+                return
         self._place = find_place(crystals, self._target, None if last is None or last.is_none else last)
 
     def _said(self) -> Sequence[Finding]:
@@ -180,6 +190,13 @@ class PlaceWatch:
             return ()
         share = self._num_indexed / max(1, self._num_hits)
         return findings_of(self._place, self._target, share if share < _FEW_INDEXED else math.nan)
+
+
+def _is_surely_right(place: Place) -> bool:
+    """Whether nothing is wrong, and all that matters would have been seen."""
+    errors, fit = place.best.errors, place.fit
+    least = (*2 * (LEAST_SHIFT_PX * fit.pixel_m,), LEAST_ALONG * fit.clen_m, *2 * (LEAST_TILT_RAD,))
+    return place.correction.is_none and bool((SURE * errors <= least).all())
 
 
 class _Lot:
