@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
-from stages.diagnosis.place.fit import displacement_of, fit_place, vector_of
+from stages.diagnosis.place.equations import displacement_of, vector_of
+from stages.diagnosis.place.fit import fit_place
 from stages.diagnosis.place.place import Place, find_place
 from stages.diagnosis.place.words import findings_of
 from stages.lattices.cell import UnitCell
