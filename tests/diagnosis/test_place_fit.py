@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.equations import displacement_of, vector_of
+from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.fit import fit_place
 from stages.diagnosis.place.place import Place, find_place
 from stages.diagnosis.place.words import findings_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -56,6 +56,11 @@ class OneLattice:
     def clen_m(self) -> float:
         """The distance that the geometry file gives, on the average."""
         return float(np.mean([one.clen_m for one in self.crystals]))
+
+    def thinned(self, most: int, most_peaks: int) -> OneLattice:
+        """Return the same with the first so many of the crystals, and so many of their peaks."""
+        some = [one.thinned(most_peaks) for one in self.crystals[:most]]
+        return replace(self, crystals=some, bases=self.bases[:most])
 
     @property
     def shortest_axis_m(self) -> float:

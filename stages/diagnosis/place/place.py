@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ _WHO_KNOW = 0.5
 """On a geometry that is off by more than a lattice vector at least so many of the crystals that index know the true shift."""
 _DENSE_PX = 5.0
 """With reciprocal axes of fewer pixels a search finds a lattice vector for a shift."""
-_PLACES = 4
-"""So many shifts are tried, if crystals agree on so many."""
+_PLACES, _ON_TRIAL = 4, 30
+"""So many shifts are tried, if crystals agree on so many, with so many crystals."""
 _PEAKS_OF_FEW, _PART_OF_SPACING = 60, 0.4
 """Fewer crystals tell a shift, if so many peaks belong to them and it is less than such a part of the shortest reciprocal
 axis."""
@@ -37,6 +38,9 @@ _SHARE_THAT_FITS = 0.4
 """Of the crystals of one lattice so many must fit where the detector is said to be."""
 _WORST_PX = 2.0
 """Peaks that scatter more than that about their places were not understood."""
+
+_SELECTED = 0.5
+"""Such a part of what decides whether a hit indexes is its cell: in the study of docs/studies/diagnosis it was 0.3 to 0.45."""
 
 SURE = 5.0
 """Standard errors from which on something is said to be."""
@@ -65,6 +69,8 @@ class Place:
         Whether the cell was given, and the crystals have it, but for a common factor.
     is_of_few
         Whether so few crystals were asked that nothing but a shift can be told.
+    share_indexed
+        Of which part of the hits crystals were asked, those that the file's geometry let index; 1 if of a fair sample of all.
     """
 
     fit: Fitted
@@ -74,6 +80,7 @@ class Place:
     factor_error: float = math.nan
     is_of_target: bool = False
     is_of_few: bool = False
+    share_indexed: float = 1.0
 
     @property
     def best(self) -> Fitted:
@@ -91,6 +98,20 @@ class Place:
     def shift_error_m(self) -> float:
         """Of either component, the larger one."""
         return float(self.best.errors[:2].max())
+
+    @property
+    def along_error_m(self) -> float:
+        """Of the distance, and more than the fit's where only some hits index because the distance is off.
+
+        It is those whose cell happens to make up for it: with a share p of the hits their scales are off by at most
+        the mean of a normal distribution beyond its quantile p, in units of the scatter.
+        """
+        share = self.share_indexed
+        if not 0.0 < share < 1.0:
+            return float(self.fit.errors[2])
+        normal = NormalDist()
+        beyond = normal.pdf(normal.inv_cdf(share)) / share
+        return math.hypot(float(self.fit.errors[2]), _SELECTED * beyond * self.fit.scatter * self.fit.clen_m)
 
     @property
     def is_along(self) -> bool:
@@ -150,6 +171,7 @@ class Place:
         for name, value, error in zip(units, self.best.values, self.best.errors, strict=True):
             stem, unit = name.rsplit("_", 1)
             figures[name], figures[f"{stem}_error_{unit}"] = float(value), float(error)
+        figures["along_error_m"] = self.along_error_m
         return {
             **figures,
             "clen_m": self.fit.clen_m,
@@ -250,17 +272,25 @@ def _best(group: OneLattice, strains: Floats, last: Displacement | None) -> Fitt
     """Fit from where it was found before, or from where crystals were found, and from all shifts on which they agree.
 
     The most peaks, and the sharpest, are at the true one: elsewhere each crystal is off by its own way to a lattice vector.
+    Some of the crystals tell that, so that all are fitted only once.
     """
-    starts, fits = _starts(group), []
+    starts = [(start, False) for start in _starts(group)]
     if last is not None:
-        fits = [_good(fit_place(group.crystals, group.bases, group.cell, strains, last, is_near=True), group)]
-        near = fits[0]
-        if near is not None and all(
-            np.hypot(*(near.values[:2] - start.shift_m)) < APART_PX * near.pixel_m for start in starts
-        ):
-            return near
-    fits += [_good(fit_place(group.crystals, group.bases, group.cell, strains, start), group) for start in starts]
-    return max((fit for fit in fits if fit is not None), key=_sharpness, default=None)
+        apart = APART_PX * group.pixel_m
+        starts = [
+            (last, True),
+            *(one for one in starts if np.hypot(*np.subtract(one[0].shift_m, last.shift_m)) >= apart),
+        ]
+    if len(starts) > 1:  # which of them it is some of the crystals tell
+        some = group.thinned(_ON_TRIAL, _QUICK_PEAKS)
+        fits = [(_fit_from(some, strains, *start), start) for start in starts]
+        sharp = [(_sharpness(fit), start) for fit, start in fits if fit is not None]
+        starts = [max(sharp, key=lambda one: one[0])[1]] if sharp else []
+    return _fit_from(group, strains, *starts[0]) if starts else None
+
+
+def _fit_from(group: OneLattice, strains: Floats, start: Displacement, is_near: bool) -> Fitted | None:
+    return _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=is_near), group)
 
 
 def _sharpness(fit: Fitted) -> float:

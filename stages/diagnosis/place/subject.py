@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import Context, Frame
@@ -22,13 +22,13 @@ from stages.records.peaklist import Hit, PeakList
 
 KEPT = 300
 """So many crystals are fitted together; of more, as many are drawn by lot."""
-_FIRST, _EVERY = 100, 50
+_FIRST, _EVERY = KEPT, 50
 """In each replica so many crystals have their say, and then one in so many."""
 _SEED = 20
 
 _FEW_INDEXED = 0.3
 """If a smaller part of the hits is indexed, those that are not are searched without a cell."""
-_HITS_FIRST, _MOST_SEARCHED = 10, 30
+_HITS_FIRST, _MOST_SEARCHED = 10, 60
 """That is known from so many hits on; and so many are searched in each replica, in all."""
 _FEWEST_PEAKS = 15
 """Of hits with fewer peaks little is found without a cell."""
@@ -175,15 +175,30 @@ class PlaceWatch:
 
     def _fit(self) -> None:
         self._fitted_at = self._crystals.num + self._searched.num
-        indexed = self._num_indexed >= _FEW_INDEXED * self._num_hits
-        crystals = self._crystals.kept if indexed else [*self._crystals.kept, *self._searched.kept]
+        share = self._num_indexed / max(1, self._num_hits)
+        indexed, others = self._crystals.kept, self._searched.kept
+        crystals = indexed if share >= _FEW_INDEXED else [*indexed, *others]
         last = None if self._place is None or self._place.is_of_few else self._place.correction
         if last is not None and last.is_none:
             some = crystals[:: max(1, len(crystals) // _ASKED)]
             self._place = find_place(some, self._target)
             if len(some) == len(crystals) or (self._place is not None and _is_surely_right(self._place)):
                 return
-        self._place = find_place(crystals, self._target, None if last is None or last.is_none else last)
+        place = find_place(crystals, self._target, None if last is None or last.is_none else last)
+        if place is not None and place.is_along:
+            place = self._fair(place, share) or replace(place, share_indexed=share)
+        self._place = place
+
+    def _fair(self, place: Place, share: float) -> Place | None:
+        """Return the place from as many of those that index as is their share, and the others; None if that tells nothing.
+
+        Hits that index though the distance is off have cells that make up for it in part.
+        """
+        if share >= _FEW_INDEXED or self._searched.num < _FEWEST_TO_FIT:
+            return None
+        num = math.ceil(self._searched.num * share / (1.0 - share))
+        fair = find_place([*self._crystals.kept[:num], *self._searched.kept], self._target, place.correction)
+        return fair if fair is not None and fair.is_along else None
 
     def _said(self) -> Sequence[Finding]:
         if self._place is None:

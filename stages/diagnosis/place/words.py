@@ -36,7 +36,7 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
         briefs.append(f"{pixels:.1f} px")
     if move.along_m:
         percent = 100.0 * move.along_m / fit.clen_m
-        error = 100.0 * float(fit.errors[2]) / fit.clen_m
+        error = 100.0 * place.along_error_m / fit.clen_m
         how = "further away" if move.along_m > 0 else "nearer"
         parts.append(
             f"{abs(percent):.2f} +- {error:.2f} % {how} than the geometry has it ({1e3 * (fit.clen_m + move.along_m):.3f} mm, "
