@@ -19,7 +19,7 @@ from stages.records.crystal import Crystal
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.peaklist import PeakList
 from stages.simulation.misplaced import file_geometry
-from stages.simulation.spot_lists import CELLS, XRAYS, simulate
+from stages.simulation.spot_lists import CELLS, XRAYS, random_rotation, simulate
 
 CELL = CELLS["lysozyme"]
 PIXEL_M = XRAYS.pixel_m
@@ -28,13 +28,19 @@ NO_STRAIN = np.zeros((0, 3, 3))
 
 @cache
 def crystals(
-    move: Displacement, num: int = 30, seed: int = 5, spurious: float = 0.1, scale: float = 1.0, name: str = "lysozyme"
+    move: Displacement,
+    num: int = 30,
+    seed: int = 5,
+    spurious: float = 0.1,
+    scale: float = 1.0,
+    name: str = "lysozyme",
+    scatter: float = 0.001,
 ) -> tuple[CrystalEvidence, ...]:
     """What crystals say that were found with the right orientation, on a geometry file that is off by `move`."""
     rng = np.random.default_rng(seed)
     said = []
     for _ in range(num):
-        spots = simulate(CELLS[name], rng, 60, spurious, shift_px=0.0, cell_error=0.001, profile_radius=5e-4)
+        spots = simulate(CELLS[name], rng, 60, spurious, shift_px=0.0, cell_error=scatter, profile_radius=5e-4)
         peaks, geom = XRAYS.peaks_of(spots.q, spots.intensity)
         file = file_geometry(geom, move)
         crystal = Crystal(spots.real_space_angstrom * scale, CELLS[name].lattice, det_shift_m=move.shift_m)
@@ -84,6 +90,34 @@ def test_errors_are_as_large_as_what_they_are_of() -> None:
         pulls.append((place.fit.values - vector_of(MOVES["shift"])) / place.fit.errors)
     spread = float(np.sqrt(np.mean(np.square(pulls))))
     assert 0.5 < spread < 2.5
+
+
+def test_cells_that_scatter_do_not_blur_a_tilt() -> None:
+    """Cells that differ by up to 0.4 % move peaks at 2 Angstrom by as much as 4 mrad of tilt do."""
+    place = find_place(crystals(MOVES["tilt"], 40, seed=61, scatter=0.004), CELL)
+    assert place is not None
+    assert place.fit.scatter == pytest.approx(0.004 / np.sqrt(3), rel=0.4)
+    assert place.fit.errors[3:].max() < 0.1e-3
+    assert off(place, MOVES["tilt"])[2] < 0.3
+
+
+def test_crystals_in_a_wrong_orientation_are_left_out_though_peaks_pair_with_them_by_chance() -> None:
+    right = crystals(MOVES["shift"], 24, seed=62, name="hexagonal")
+    turned = [one.real_space_angstrom @ random_rotation(np.random.default_rng(n)).T for n, one in enumerate(right[:8])]
+    wrong = [replace(one, real_space_angstrom=basis) for one, basis in zip(right[:8], turned, strict=True)]
+    place = find_place([*wrong, *right], CELLS["hexagonal"])
+    assert place is not None
+    assert place.fit.num_crystals <= len(right)
+    assert place.fit.share_explained > 0.85
+    assert off(place, MOVES["shift"])[0] < 0.05
+
+
+def test_the_distance_is_less_certain_where_only_some_hits_index() -> None:
+    place = find_place(crystals(MOVES["distance"], 40), CELL)
+    assert place is not None
+    assert place.along_error_m == place.fit.errors[2]
+    errors = [replace(place, share_indexed=share).along_error_m for share in (0.9, 0.5, 0.3)]
+    assert place.along_error_m < errors[0] < errors[1] < errors[2] < place.fit.scatter * place.fit.clen_m
 
 
 def test_spurious_peaks_do_not_turn_the_detector() -> None:

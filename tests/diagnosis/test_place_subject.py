@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place import subject
-from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.place import Place, find_place
-from stages.diagnosis.place.subject import DetectorPlace, PlaceWatch
+from stages.diagnosis.place.subject import DetectorPlace, PlaceSeen, PlaceWatch
 from stages.diagnosis.place.vote import chance_of, shifts_of_crystal, surprise_of, vote
 from stages.diagnosis.subject import About
 from stages.index.lattice import FreeLattice
@@ -136,6 +137,24 @@ def test_hits_that_do_not_index_tell_where_the_detector_is(target: UnitCell | No
     assert finding.displacement.along_m == pytest.approx(move.along_m, abs=2e-3 * XRAYS.distance_m)
     assert np.allclose(finding.displacement.tilt_rad, move.tilt_rad, atol=1.5e-3)
     assert "only 0 % of the hits were indexed" in finding.text
+
+
+def test_hits_that_index_because_their_cells_are_small_do_not_pull_the_distance() -> None:
+    """One hit in six indexes on a distance that is 4 % short, all of them with cells that make up for 0.4 % of it."""
+    move, rng = Displacement(along_m=0.04 * XRAYS.distance_m), np.random.default_rng(64)
+    watch = DetectorPlace().watch(about())
+    for n in range(36):
+        is_indexed = n % 6 == 0
+        size = 1.004 if is_indexed else 0.9992
+        there = replace(CELL, a=CELL.a * size, b=CELL.b * size, c=CELL.c * size)
+        spots = simulate(there, rng, 60, 0.1, shift_px=0.0, cell_error=0.0, profile_radius=5e-4)
+        peaks, geom = XRAYS.peaks_of(spots.q, spots.intensity)
+        one = evidence_of(Crystal(spots.real_space_angstrom, CELL.lattice), peaks, file_geometry(geom, move), move)
+        assert one is not None
+        watch.take(PlaceSeen((one,) * 3, (), True) if is_indexed else PlaceSeen((), (one,), False))
+    (finding,) = watch.conclude()
+    assert finding.displacement is not None
+    assert finding.displacement.along_m == pytest.approx(move.along_m, abs=1e-3 * XRAYS.distance_m)
 
 
 def test_hits_of_noise_do_not_move_the_detector() -> None:

@@ -258,7 +258,7 @@ def graph_of(name: str, folder: Path, frames: int, seed: int) -> Graph:
     else:
         given |= {"no_image_data": True}
     graph = graph_from_options({key: value for key, value in {**given, **options}.items() if value is not None})
-    (folder / "right.geom").write_text(_moved(mistake.move))
+    (folder / "right.geom").write_text(moved_geometry(mistake.move))
     settings = {"seed": seed, "frames": frames, "hits": 0.8, "distance_mm": DISTANCE_MM, **mistake.simulation}
     source = Mistaken(
         mistake=name if name in MISTAKES else "",
@@ -270,7 +270,7 @@ def graph_of(name: str, folder: Path, frames: int, seed: int) -> Graph:
     return graph.replace("source", source)
 
 
-def _moved(move: Displacement) -> str:
+def moved_geometry(move: Displacement) -> str:
     """The geometry file of a detector that was moved."""
     from stages.files.geom.detector import Detector
     from stages.files.geom.displaced import displacement_edits

@@ -46,7 +46,8 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
     if place.is_tilted:
         errors = 1e3 * fit.errors[3:].max()
         parts.append(
-            f"turned by {1e3 * move.tilt_rad[0]:+.1f} mrad about x and {1e3 * move.tilt_rad[1]:+.1f} about y (+- {errors:.1f})"
+            f"turned by {1e3 * move.tilt_rad[0]:+.2f} mrad about x and {1e3 * move.tilt_rad[1]:+.2f} about y "
+            f"(+- {errors:.2f})"
         )
         briefs.append(f"tilt {1e3 * math.hypot(*move.tilt_rad):.1f} mrad")
     text = f"THE DETECTOR IS OFF: it is {_and(parts)}, {_who(place)}"
