@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stages.diagnosis.pixels import Pixels
 from stages.diagnosis.place.subject import DetectorPlace
-from stages.diagnosis.rings import PowderRings
+from stages.diagnosis.rings.subject import PowderRings
 from stages.diagnosis.subject import Subject
 from stages.diagnosis.thresholds import Thresholds
 from stages.diagnosis.units import Units

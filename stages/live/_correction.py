@@ -22,7 +22,7 @@ MARK = "; corrected by streamajig"
 """Begins the files that are written here, and says that they may be overwritten."""
 
 FROM_CRYSTALS = "detector"
-"""Key of the finding that tells best where the detector is: from crystals, where there are any."""
+"""Key of the finding that tells best where the detector is: from crystals, where there are any; else powder rings may tell."""
 
 _WIDEST = 1.0
 """Tangent of the angle to which a detector whose distance is not known beforehand is taken to reach."""

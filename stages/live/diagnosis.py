@@ -16,6 +16,8 @@ from pydantic import Field
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from pipeline.jsonable import jsonable
 from stages.diagnosis.finding import Finding
+from stages.diagnosis.place.subject import DetectorPlace
+from stages.diagnosis.rings.words import beside_crystals
 from stages.diagnosis.subject import About, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
@@ -217,7 +219,7 @@ class DiagnosisWriter:
 
     def _learn(self, found: Sequence[Finding]) -> None:
         """Say what is new, and what holds no longer; follow the detector; write down what should change."""
-        self._known = tuple(found)
+        found = self._known = beside_crystals(found, getattr(self._watches.get(DetectorPlace.name), "place", None))
         now = {finding.key: finding for finding in found}
         for key, finding in now.items():
             said = self._said.get(key)
