@@ -18,6 +18,9 @@ from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Report
 from stages.diagnosis.finding import Finding
+from stages.diagnosis.place.fit import Fitted
+from stages.diagnosis.place.place import Place
+from stages.diagnosis.rings.words import RING_CENTRE
 from stages.diagnosis.subject import About
 from stages.files.geom.detector import Detector
 from stages.files.geom.edits import Edit
@@ -61,6 +64,7 @@ class Toy:
     num_seen: int = 0
     displacements: set[Displacement] = field(default_factory=set)
     fails: bool = False
+    place: Place | None = None
 
     def look(self, about: About) -> Any:
         return lambda frame: geom.displacement if (geom := frame.get(DetGeom)) is not None else True
@@ -264,6 +268,31 @@ def test_crystals_tell_better_than_anything_else_where_the_detector_is(monkeypat
     writer = writer_of(Toy({1: [from_hits, finding("detector", displacement=OFF)]}), monkeypatch, **context)
     feed(writer, 25)
     assert context["board"][DetectorMoved].displacement == OFF
+
+
+@pytest.mark.parametrize("crystals_tell", [False, True])
+def test_a_centre_of_rings_is_followed_only_while_crystals_tell_no_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, crystals_tell: bool
+) -> None:
+    """Crystals, once they tell a place, have the detector where the file has it; rings have it elsewhere."""
+    figures = {
+        "shift_x_m": 9e-4,
+        "shift_y_m": 0.0,
+        "shift_error_m": 1e-5,
+        "along_m": None,
+        "pixel_m": 1e-4,
+        "clen_m": 0.08,
+    }
+    by_rings = finding(RING_CENTRE, displacement=Displacement((9e-4, 0.0)), figures=figures)
+    errors = np.diag([1e-5, 1e-5, 1e-4, 1e-4, 1e-4]) ** 2
+    fit = Fitted(Displacement(), errors, np.eye(3), np.zeros(6), 50, 900, 0.5, 0.8, 1e-4, 0.08)
+    toy = Toy({1: [by_rings]}, name="detector", place=Place(fit) if crystals_tell else None)
+    context = {"board": Context().board}
+    writer = writer_of(toy, monkeypatch, tmp_path / "corrected.geom", **context)
+    feed(writer, 30)
+    assert (context["board"].get(DetectorMoved) is None) == crystals_tell
+    assert (tmp_path / "corrected.geom").exists() != crystals_tell
+    assert ("crystals are believed" in writer.findings().text) == crystals_tell
 
 
 def simulated(

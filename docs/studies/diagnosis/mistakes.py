@@ -142,9 +142,10 @@ def ice(d_angstrom: Sequence[float]) -> Spoil:
             return frame
         rng = np.random.default_rng([5, frame.number])
         two_theta = 2 * np.arcsin(frame.geom.wavelength_angstrom / (2 * np.array(d_angstrom)))
-        radius = np.tan(rng.choice(two_theta, 60)) * DISTANCE_MM * 1e-3 * RES_PER_M + rng.normal(size=60)
+        radius = np.tan(rng.choice(two_theta, 60)) * frame.geom.mean_clen_m * RES_PER_M + rng.normal(size=60)
         azimuth = rng.uniform(0, 2 * np.pi, 60)
-        fs, ss = SIZE / 2 + radius * np.cos(azimuth), SIZE / 2 + radius * np.sin(azimuth)
+        beam_fs, beam_ss = -RES_PER_M * frame.geom.origin_m[0, :2]
+        fs, ss = beam_fs + radius * np.cos(azimuth), beam_ss + radius * np.sin(azimuth)
         on = (fs > 0) & (fs < SIZE) & (ss > 0) & (ss < SIZE)
         both = [np.concatenate([getattr(frame.peaks, n), v[on]]) for n, v in (("fs", fs), ("ss", ss))]
         num = len(both[0])
@@ -196,6 +197,13 @@ MISTAKES: dict[str, Mistake] = {
         options={"threshold": 140.0}, searches=True,
     ),
     "ice": Mistake("ice in every second frame", "ice", spoil=ice(ICE_ANGSTROM[:3])),
+    "ice, off": Mistake(
+        "no crystals, ice, and the detector is 8 pixels and 3 % off",
+        "ring_centre",
+        move=Displacement((6 * PIXEL_M, -5 * PIXEL_M), 2.7e-3),
+        spoil=ice(ICE_ANGSTROM[:3]),
+        simulation={"hits": 0.0},
+    ),
     "salt": Mistake("another powder", "rings", spoil=ice((3.26, 2.82))),
     "threshold": Mistake("a threshold that nothing reaches", "no_peaks", options={"threshold": 9e4}, searches=True),
     "noise": Mistake(
