@@ -158,6 +158,12 @@ def test_what_rings_say_is_as_seen_from_the_file_also_when_the_run_has_followed(
     assert_told(found[RING_CENTRE], off)
 
 
+def test_hot_pixels_pull_at_no_centre() -> None:
+    hot, off = noise(np.random.default_rng(83), 80), Displacement((-7 * PX, -5 * PX))
+    frames = [np.concatenate([q, hot]) for q in with_rings(84, (3.67,), every=3, n=30)]
+    assert_told(found_in(*frames, off=off)[0][RING_CENTRE], off)
+
+
 def test_a_part_of_a_ring_has_no_centre() -> None:
     rng = np.random.default_rng(80)
     arcs = [q[np.arctan2(q[:, 1], q[:, 0]) > 0.5] for q in (rings(rng, 90, (3.67,), 0.7) for _ in range(60))]

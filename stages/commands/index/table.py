@@ -182,8 +182,8 @@ _INDEXING = (
     noted("--refine", panel=INDEXING, help="Refine the prediction.", why="it is the default"),
     own("--refine-detector-shift", panel=INDEXING, help="Refine the detector's shift for each crystal too, and say in the "
         "report what to put into the geometry file.", sets=("refine.refine_detector_shift",)),
-    own("--follow-detector", panel=INDEXING, help="Go on with the detector where the crystals of the run say that it is, as "
-        "soon as they are sure; the stream says so.", shapes=True),
+    own("--follow-detector", panel=INDEXING, help="Go on with the detector where the crystals of the run, or else its powder "
+        "rings, say that it is, as soon as they are sure; the stream says so.", shapes=True),
     own("--corrected-geometry", panel=INDEXING, help="Write the geometry file there, with what should change in it.",
         kind=Path, metavar="FILE.geom", default="the output's name with .corrected.geom", sets=("diagnosis.path",)),
     own("--no-diagnosis", panel=INDEXING, help="Do not look for what is wrong with the experiment.", shapes=True),

@@ -19,6 +19,8 @@ _MOST_FRAMES, _MOST_PEAKS = 120, 200
 """So many frames are kept, with so many peaks each: 200 kB."""
 _SAME_PLACE = 2e-3
 """Distances that differ by more, relative, are not of one geometry."""
+_CELL_PX, _FIXED, _FEWEST_FIXED = 2.0, 0.1, 4
+"""A square of so many pixels that has a peak in such a part of the frames, and in more than so many, is none of a ring's."""
 _SEED = 21
 
 
@@ -87,11 +89,18 @@ class KeptFrames:
         return self._kept[0].wavelength_angstrom
 
     def peaks(self) -> tuple[Floats, NDArray[np.int64]]:
-        """Return all peaks, (n, 2) in pixels from where the file has the beam, and which frame each is of."""
+        """Return the peaks, (n, 2) in pixels from where the file has the beam, and which frame each is of.
+
+        Those that stay in one place are left out: two hot pixels are on one circle about many a centre, and in all frames.
+        """
         px = self.clen_m / self.pixel_m
         scaled = [px * self.wavelength_angstrom / one.wavelength_angstrom * one.tangents for one in self._kept]
         frame = np.repeat(np.arange(len(scaled)), [len(one) for one in scaled])
-        return np.concatenate(scaled).astype(np.float64), frame
+        xy = np.concatenate(scaled).astype(np.float64)
+        cell = np.floor(xy / _CELL_PX).astype(np.int64) @ np.array([1 << 20, 1])
+        _, which, counts = np.unique(cell, return_inverse=True, return_counts=True)
+        moves = counts[which] <= max(_FEWEST_FIXED, _FIXED * len(self._kept))
+        return xy[moves], frame[moves]
 
     def counted(self, centre_px: Floats, factor: float = 1.0) -> RingCount:
         """Return the rings there are if the beam is there, and the detector further away than is given by this factor."""

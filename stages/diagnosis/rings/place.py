@@ -102,6 +102,8 @@ class RingPlace:
 def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> RingPlace | None:
     """Return where the detector is by the rings of the frames that are kept; None if they have none, or do not tell."""
     xy, frame = kept.peaks()
+    if not len(xy):
+        return None
     starts = [(0.0, 0.0)]
     if last is not None:
         starts.append((float(last.centre.xy_px[0]), float(last.centre.xy_px[1])))

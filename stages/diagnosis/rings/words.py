@@ -67,7 +67,7 @@ def _centre(rings: Sequence[Ring], place: RingPlace | None) -> Iterator[Finding]
         pixels = math.hypot(*move.shift_m) / place.pixel_m
         parts.append(
             f"{pixels:.1f} +- {place.shift_error_m / place.pixel_m:.1f} pixels off the beam (move it by x "
-            f"{1e3 * move.shift_m[0]:+.3f} y {1e3 * move.shift_m[1]:+.3f} mm), which is where the rings have their centre"
+            f"{1e3 * move.shift_m[0]:+.3f} y {1e3 * move.shift_m[1]:+.3f} mm), where they have their centre"
         )
         briefs.append(f"{pixels:.1f} px")
     if place.is_along:
@@ -75,13 +75,13 @@ def _centre(rings: Sequence[Ring], place: RingPlace | None) -> Iterator[Finding]
         how = "further away" if percent > 0 else "nearer"
         parts.append(
             f"{abs(percent):.2f} +- {error:.2f} % {how} than the geometry has it ({1e3 * (place.clen_m + move.along_m):.3f} "
-            f"mm, not {1e3 * place.clen_m:.3f}), which makes rings those of ice"
+            f"mm, not {1e3 * place.clen_m:.3f}), where ice has them"
         )
         briefs.append(f"distance {percent:+.1f} %")
     num = place.counted.num_with
     text = (
-        f"THE DETECTOR IS OFF by its powder rings: it is {' and '.join(parts)}, as {place.centre.num_peaks} peaks on "
-        f"{len(rings)} ring{'s' if len(rings) > 1 else ''} of {num} frames agree"
+        f"THE DETECTOR IS OFF by its powder rings: it is {', and '.join(parts)}, as {place.centre.num_peaks} peaks on "
+        f"{len(rings)} ring{'s' if len(rings) > 1 else ''} in {num} frames agree"
     )
     if place.is_along:
         energy = 100.0 * (place.clen_m / (place.clen_m + move.along_m) - 1.0)
