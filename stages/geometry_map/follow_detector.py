@@ -19,7 +19,7 @@ _KEPT = 16
 
 @stage("geometry_map/follow_detector", awaits=(DetectorMoved,))
 class FollowDetector:
-    """Move the geometry of each frame to where the run's crystals, or else powder rings, have the detector (``--follow-detector``).
+    """Move the geometry of each frame to where crystals, or else powder rings, have the detector (``--follow-detector``).
 
     live/diagnosis posts the displacement once it is significant, and again when it knows better. From the next frame on the
     panels stand there: the file's geometry, turned about the point where the beam meets the detector and moved. All that
