@@ -29,6 +29,9 @@ def run(
     no_data_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End when nothing has arrived for this long.")
     ] = None,
+    stage_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Reject a frame in which one stage takes longer than this.")
+    ] = None,
     module: Modules = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show how long each stage takes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -45,11 +48,16 @@ def run(
     from pipeline.yaml_spec import describe_problem
 
     graph = _load(file, module)
-    changes = {"backend": backend, "max_frames": max_frames, "no_data_timeout_s": no_data_timeout}
+    changes = {
+        "backend": backend,
+        "max_frames": max_frames,
+        "no_data_timeout_s": no_data_timeout,
+        "stage_timeout_s": stage_timeout,
+    }
     try:
         graph = graph.with_options(**{name: value for name, value in changes.items() if value is not None})
     except ValidationError as error:
-        flags = {"no_data_timeout_s": "--no-data-timeout", "max_frames": "--max-frames", "backend": "--backend"}
+        flags = {name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in changes}
         raise UserError(
             "\n".join(f"{flags[str(d['loc'][0])]}: {describe_problem(d)}" for d in error.errors())
         ) from None

@@ -144,7 +144,12 @@ class Graph:
             except GraphError as error:
                 problems += error.problems
         try:
-            describe_backend(self.options.backend)
+            backend = describe_backend(self.options.backend)
+            if self.options.stage_timeout_s is not None and backend.name != "threads":
+                problems.append(
+                    f"stage_timeout_s goes with threads:N, and the backend is {self.options.backend}: there all runs in one "
+                    "thread, and a stage that hangs cannot be left behind"
+                )
         except UserError as error:
             problems.append(str(error))
         if problems:

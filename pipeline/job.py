@@ -6,12 +6,14 @@ before everything is ready to take it.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
+import itertools
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
-from pipeline.metrics import merge_metrics
+from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import Writer
 from pipeline.report import Progress, Report
 from pipeline.stage import Context
@@ -63,6 +65,9 @@ class Job:
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _ingest: Ingest | None = None
     _receiving: Place = field(default_factory=lambda: [None])
+    _opening: Place = field(default_factory=lambda: [None])
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _left_behind: list[dict[str, NodeMetrics]] = field(default_factory=list)
     _watchdog: Watchdog | None = None
     _source: Any = None
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
@@ -73,9 +78,18 @@ class Job:
 
     def open_replica(self) -> Replica:
         """Open one more replica of the graph."""
-        replica = Replica(self.setup, len(self.replicas))
+        self._opening[0] = ("a new replica", None, time.perf_counter_ns())
+        try:
+            replica = Replica(self.setup, next(self._numbers))
+        finally:
+            self._opening[0] = None
         self.replicas.append(replica)
         return replica
+
+    def leave_behind(self, replica: Replica) -> None:
+        """Keep what a replica counted, and let its thread close it, should that come back."""
+        self.replicas.remove(replica)
+        self._left_behind.append(copy.deepcopy(replica.metrics))
 
     def start(self, in_flight: int) -> None:
         """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
@@ -118,7 +132,12 @@ class Job:
 
     def _places(self) -> list[Place]:
         """Where everything that may hang is just now."""
-        return [*(replica.place for replica in list(self.replicas)), self.collector.place, self._receiving]
+        return [
+            *(replica.place for replica in list(self.replicas)),
+            self.collector.place,
+            self._receiving,
+            self._opening,
+        ]
 
     def finish_frame(self, arrived: list[Arrived]) -> None:
         """Take what arrived at the leaves for one frame that was taken from the inbox."""
@@ -222,7 +241,7 @@ class Job:
             leaves=self.collector.leaves,
             drop_reasons=self.collector.drop_reasons,
             rejections=self.collector.rejections,
-            nodes=merge_metrics([replica.metrics for replica in self.replicas]),
+            nodes=merge_metrics([*self._left_behind, *(replica.metrics for replica in self.replicas)]),
             latency=self.collector.latency,
             elapsed_s=time.monotonic() - self.started_s,
             why_ended=self._why_ended(),

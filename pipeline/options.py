@@ -33,6 +33,10 @@ class RunOptions:
     drain_s: Annotated[
         float, Field(ge=0, description="when stopping, wait this long for answers to requests already sent")
     ] = 1.0
+    stage_timeout_s: Annotated[
+        float | None,
+        Field(gt=0, description="reject a frame in which one stage takes longer than this; only with threads"),
+    ] = None
     dead_letters: Annotated[Path | None, Field(description="folder for the reasons of rejected frames")] = None
     max_dead_letters: Annotated[int, Field(ge=1, description="rejected frames beyond are counted and not kept")] = (
         100_000

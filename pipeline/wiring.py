@@ -91,8 +91,11 @@ class Setup:
         )
 
 
-Place = list[tuple[str, Any, int] | None]
-"""Where a replica is: its one item is (node, what it works on, since when by ``time.perf_counter_ns``), or None between stages.
+At = tuple[str, Any, int]
+"""Node, what it works on, and since when by ``time.perf_counter_ns``."""
+
+Place = list[At | None]
+"""Where a replica is: its one item, None between stages.
 
 It is set at each stage and read by whoever watches from another thread; a store and a load of one item need no lock.
 """
@@ -268,8 +271,11 @@ class Replica:
             self.close()
             raise
 
-    def process(self, frame: Frame) -> list[Arrived]:
-        """Run one frame through the graph and return what arrived at each leaf, in the leaves' order."""
+    def process(self, frame: Outcome) -> list[Arrived]:
+        """Run one frame through the graph and return what arrived at each leaf, in the leaves' order.
+
+        One that is rejected already goes to the leaves as it is.
+        """
         push(self._entry, frame)
         arrived = [leaf.arrived.pop() for leaf in self._leaves if leaf.arrived]
         if len(arrived) != len(self._leaves) or any(leaf.arrived for leaf in self._leaves):
