@@ -156,6 +156,8 @@ class Collector:
 
     Attributes
     ----------
+    held_back
+        How many frames are finished and wait until it is their turn to be written.
     problems
         What went wrong and did not end the run: an analysis that cannot say how it goes, an output that cannot be closed.
     place
@@ -189,6 +191,7 @@ class Collector:
         self.findings: dict[str, Findings] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self.held_back = 0
         self.problems: list[Exception] = []
         self.place: Place = [None]
 
@@ -204,8 +207,13 @@ class Collector:
                 return
             for at_leaf in arrived:
                 order = self._orders.get(at_leaf.leaf)
-                for ready in order.push(at_leaf.serial, at_leaf) if order else [at_leaf]:
+                if order is None:
+                    self._write(at_leaf)
+                    continue
+                # its message goes to the dead letters at once, and is not held back
+                for ready in order.push(at_leaf.serial, replace(at_leaf, message=()) if at_leaf.message else at_leaf):
                     self._write(ready)
+            self.held_back = max(map(len, self._orders.values()), default=0)
             self._note_rejections(arrived)
             self.finished += 1
             self.latency.add(max(0, time.time_ns() - arrived[0].received_ns))
@@ -335,6 +343,7 @@ class Collector:
             for order in self._orders.values():
                 for ready in order.push(serial, None):
                     self._write(ready)
+            self.held_back = max(map(len, self._orders.values()), default=0)
 
     def _fail(self, leaf: str, error: Exception) -> None:
         if leaf not in self._failed:
@@ -353,30 +362,49 @@ def _writing(leaf: str, writer: Writer) -> Callable[[Any], None]:
 class _Order:
     """Holds arrivals back until all serials before theirs have come.
 
+    Frames that will never come (None) are kept as gaps, one for any number of serials in a row: while one frame hangs,
+    thousands may be dropped.
+
     >>> order = _Order(first=4)
     >>> order.push(5, "b"), order.push(6, None), order.push(4, "a"), order.push(7, "c")
     ([], [], ['a', 'b'], ['c'])
+    >>> [order.push(serial, None) for serial in (9, 11, 10)], len(order), order.push(12, "d"), len(order)
+    ([[], [], []], 0, [], 1)
+    >>> order.push(8, "e"), len(order)
+    (['e', 'd'], 0)
     """
 
     def __init__(self, first: int) -> None:
         self._next = first
         self._heap: list[tuple[int, Any]] = []
+        self._gap_to: dict[int, int] = {}  # first serial of a gap -> the one behind its last, and the other way round
+        self._gap_from: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many items are held back."""
+        return len(self._heap)
 
     def push(self, serial: int, item: Any) -> list[Any]:
         """Add an item (None for a frame that will never come) and return those whose turn it is."""
-        heapq.heappush(self._heap, (serial, item))
+        if item is not None:
+            heapq.heappush(self._heap, (serial, item))
+        else:
+            begin, end = self._gap_from.pop(serial, serial), self._gap_to.pop(serial + 1, serial + 1)
+            self._gap_to[begin], self._gap_from[end] = end, begin
         return self._ready()
 
     def rest(self) -> list[Any]:
         """Return what still waits, in order of serial."""
-        items = [heapq.heappop(self._heap)[1] for _ in range(len(self._heap))]
-        return [item for item in items if item is not None]
+        return [heapq.heappop(self._heap)[1] for _ in range(len(self._heap))]
 
     def _ready(self) -> list[Any]:
         ready = []
-        while self._heap and self._heap[0][0] == self._next:
-            item = heapq.heappop(self._heap)[1]
-            self._next += 1
-            if item is not None:
-                ready.append(item)
-        return ready
+        while True:
+            if self._next in self._gap_to:
+                self._next = self._gap_to.pop(self._next)
+                del self._gap_from[self._next]
+            elif self._heap and self._heap[0][0] == self._next:
+                ready.append(heapq.heappop(self._heap)[1])
+                self._next += 1
+            else:
+                return ready

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.collect import Collector
 from pipeline.frame import Frame, Message
@@ -23,14 +23,29 @@ _UNASKED = 1 << 20
 """Credit given to a source whose overflow is dropped here: as many as come."""
 
 
+HELD_BACK = 32
+"""With output in order: frames that are finished and wait for their turn, at most, for each that may be in flight.
+
+While one replica of n works on a frame that takes r times as long as the others, the others finish (n - 1) r. The default limit
+of 4 + 4 n in flight gives r = 128 and more; beyond that the others wait, since memory is not without end.
+"""
+
+
 class Inbox:
     """Frames received and not yet finished: some wait here, some are in a replica; together at most `limit`.
 
-    The limit holds for what is asked for; what came anyway (a message with several maps) waits here too.
+    The limit holds for what is asked for; what came anyway (a message with several maps) waits here too. Together with
+    frames that are finished and held back until it is their turn to be written they are ``HELD_BACK`` times as many at most.
+
+    Parameters
+    ----------
+    held_back
+        Tells how many are held back; asked whenever a frame is finished.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, held_back: Callable[[], int] = lambda: 0) -> None:
         self._limit = limit
+        self._held_back = held_back
         self._waiting: deque[Frame] = deque()
         self._in_replicas = 0
         self._closed = False
@@ -65,12 +80,16 @@ class Inbox:
     def free(self) -> int:
         """How many more frames may be asked for."""
         with self._changed:
-            return max(0, self._limit - len(self._waiting) - self._in_replicas)
+            return self._room()
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until something may be asked for, at most this long."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) + self._in_replicas < self._limit, timeout_s)
+            self._changed.wait_for(lambda: self._room() > 0, timeout_s)
+
+    def _room(self) -> int:
+        unfinished = len(self._waiting) + self._in_replicas
+        return max(0, min(self._limit - unfinished, HELD_BACK * self._limit - self._held_back() - unfinished))
 
     def __len__(self) -> int:
         with self._changed:

@@ -94,7 +94,7 @@ class Job:
     def start(self, in_flight: int) -> None:
         """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
         options = self.graph.options
-        self.inbox = Inbox(options.in_flight or in_flight)
+        self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back)
         # the last ones first: an analysis that refuses its file does so before the stream is written over
         for leaf in reversed(self.graph.leaves):
             with opening(leaf.name):

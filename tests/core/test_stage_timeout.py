@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from toy_stages import Decode, Double, Keep, ListWriter, Number, Numbers, keep
+from toy_stages import Decode, Double, Keep, ListWriter, Number, Numbers, RunningNumbers, keep
 
-from pipeline import Context, Outcome, UserError, stage
+from pipeline import Context, Message, Outcome, UserError, stage
 from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Progress
@@ -23,6 +24,7 @@ class Gate:
     def __init__(self) -> None:
         self.opened = threading.Event()
         self.came_back = threading.Semaphore(0)
+        self.first = threading.Semaphore(1)
 
     def hang(self) -> None:
         self.opened.wait(60.0)
@@ -47,6 +49,31 @@ class Hang:
     def __call__(self, number: Number) -> None:
         if number % 10 == 0:
             GATE.hang()
+
+
+@stage("hang/toy_first")
+class HangFirst:
+    """Hangs on whichever frame comes first."""
+
+    def __call__(self, number: Number) -> None:
+        if GATE.first.acquire(blocking=False):
+            GATE.hang()
+
+
+class RunningPaced(RunningNumbers):
+    def receive(self, timeout_s: float, credit: int) -> Sequence[Message]:
+        time.sleep(0.0005)
+        return super().receive(timeout_s, credit)
+
+
+@stage("source/toy_paced")
+class Paced:
+    """Sends numbers one by one, two thousand per second at most."""
+
+    when_full: str = "block"
+
+    def open(self, context: Context) -> RunningPaced:
+        return RunningPaced(range(14, 20_014), True, context, 1)
 
 
 @stage("sink/toy_hanging")
@@ -122,6 +149,29 @@ def test_a_new_replica_that_cannot_be_opened_ends_the_run(monkeypatch: pytest.Mo
     assert report.is_conserved
     assert str(report.failure) == "no memory left"
     assert report.leaves["sink"].delivered == 1
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest"])
+def test_one_frame_that_hangs_holds_back_no_more_than_a_bounded_number_of_others(when_full: str, gate: Gate) -> None:
+    """64 may wait for it, 32 for each of the 2 in flight; the source has 20,000."""
+    stopping = threading.Event()
+    seen: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.received - progress.dropped >= 64 and len(seen) >= 5:
+            gate.opened.set()
+            stopping.set()
+
+    graph = Graph.chain(Paced(when_full), Decode(), HangFirst(), Double(), Keep(in_order=True))
+    report = run(graph.with_options(backend="threads:2", in_flight=2), on_progress=watch, stopping=stopping)
+    assert report.is_conserved
+    assert all(progress.received - progress.dropped <= 2 + 64 for progress in seen)
+    assert report.leaves["sink"].dropped == report.drop_reasons[f"no room ({when_full})"]
+    assert (report.leaves["sink"].dropped == 0) == (when_full == "block")
+    serials = [serial for serial, _, _ in report.outputs["sink"]]
+    assert serials == sorted(serials)
+    assert len(serials) == report.leaves["sink"].delivered >= 64
 
 
 @pytest.mark.parametrize("backend", ["serial", "serial:debug"])
