@@ -32,14 +32,16 @@ _ALIVE_S = 10.0
 @contextlib.contextmanager
 def crashes_leave_a_word() -> Iterator[None]:
     """While a run goes on in this process, on the command line."""
-    if sys.__stderr__ is None:  # its number may be some other file by now
+    stderr = sys.__stderr__
+    if stderr is None or stderr.closed:  # its number may be some other file by now
         yield
         return
     ours = not faulthandler.is_enabled()
     if ours:
-        faulthandler.enable(sys.__stderr__)
+        faulthandler.enable(stderr)
     done = threading.Event()
-    threading.Thread(target=_show_life, args=(sys.__stderr__, done), name="alive", daemon=True).start()
+    alive = threading.Thread(target=_show_life, args=(stderr, done), name="alive", daemon=True)
+    alive.start()
     leave = os._exit
     os._exit = _leaving_a_word(leave)  # type: ignore[assignment]
     try:
@@ -47,7 +49,7 @@ def crashes_leave_a_word() -> Iterator[None]:
     finally:
         os._exit = leave
         done.set()
-        faulthandler.cancel_dump_traceback_later()
+        alive.join()
         if ours:
             faulthandler.disable()
 

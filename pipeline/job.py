@@ -61,7 +61,7 @@ class Job:
     why_enough: str = ""
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
-    patience: threading.Timer = field(default_factory=lambda: threading.Timer(_PATIENCE_S, _say_why_it_takes_long))
+    patience: threading.Timer = field(init=False)
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _ingest: Ingest | None = None
     _receiving: Place = field(default_factory=lambda: [None])
@@ -74,6 +74,7 @@ class Job:
     _last_progress_s: float = 0.0
 
     def __post_init__(self) -> None:
+        self.patience = threading.Timer(_PATIENCE_S, _say_why_it_takes_long, (self.setup,))
         self._shown = {leaf.name: self.graph.counts_at(leaf.name) for leaf in self.graph.leaves}
 
     def open_replica(self) -> Replica:
@@ -207,6 +208,7 @@ class Job:
 
     def close(self) -> None:
         """Close the source, the replicas and the outputs, whatever happened before; what fails with that is a problem."""
+        self._receiving[0] = (f"{self.graph.source.name}, close", None, time.perf_counter_ns())
         try:
             if self._source is not None:
                 self._source.close()
@@ -214,6 +216,7 @@ class Job:
             if is_users_interrupt(error):
                 raise
             self.problems.append(fault(f"{self.graph.source.name} could not be closed", error))
+        self._receiving[0] = None
         for replica in self.replicas:
             self.problems += replica.close()
         for problem in self.problems:
@@ -318,8 +321,9 @@ def run(
     return report
 
 
-def _say_why_it_takes_long() -> None:
-    log.info("still opening: the first time, kernels are compiled for minutes ('streamajig warm-up' compiles them all)")
+def _say_why_it_takes_long(setup: Setup) -> None:
+    why = "the first time, kernels are compiled for minutes ('streamajig warm-up' compiles them all)"
+    log.info("still opening %s: %s", setup.opening, why)
 
 
 def version() -> str:

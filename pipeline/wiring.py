@@ -65,6 +65,8 @@ class Setup:
     ----------
     published
         What each node's stage published when it opened, by node name.
+    opening
+        The node whose stage was the last to be opened.
     """
 
     graph: Graph
@@ -72,9 +74,11 @@ class Setup:
     keep_messages: bool = False
     tables: SharedTables = field(default_factory=SharedTables)
     published: dict[str, dict[type, object]] = field(default_factory=dict)
+    opening: str = ""
 
     def context_of(self, node: Node, replica: int) -> Context:
         """The context with which a node's stage opens: it sees what it has declared of what those upstream have published."""
+        self.opening = node.name
         tells = tells_of(type(node.stage))
         told = concat(self.published.get(before.name, {}).values() for before in self.graph.upstream(node.name))
         return Context(
@@ -289,6 +293,7 @@ class Replica:
         self._streams.clear()
         problems = []
         for node, running in reversed(self._running):
+            self.place[0] = (f"{node}, close", None, time.perf_counter_ns())
             try:
                 closer = getattr(running, "close", None)
                 if closer is not None:
@@ -297,6 +302,7 @@ class Replica:
                 if is_users_interrupt(error):
                     raise
                 problems.append(fault(f"{node} could not be closed", error))
+        self.place[0] = None
         self._running.clear()
         return problems
 

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline import cli, registry
 from pipeline.graph import Graph
+from pipeline.wiring import Replica
 
 TOY_STAGES = Path(__file__).parent.parent / "core" / "toy_stages.py"
 
@@ -246,6 +247,29 @@ def test_the_status_tells_whether_anything_came_and_anything_was_delivered(
     file = tmp_path / "graph.yaml"
     file.write_text(re.sub(r"numbers: \[.*?\]", source, TOY_GRAPH))
     assert cli.run(["run", str(file), *options]) == status
+
+
+def test_a_thread_that_dies_leaves_the_law_and_status_1(
+    toy_graph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def die(_replica: Replica, _frame: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(Replica, "process", die)
+    assert cli.run(["run", str(toy_graph), "--backend=threads:2"]) == 1
+    said = capsys.readouterr()
+    assert re.match(r"received (\d+) = delivered 0 \+ rejected 0 \+ dropped \1\n", said.out)
+    assert re.search(r"the thread replica-\d died: SystemExit: 0", said.err)
+
+
+def test_the_time_that_a_stage_may_take_is_an_option_of_run(
+    toy_graph: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["run", str(toy_graph), "--stage-timeout=60", "--backend=threads:2"]) == 0
+    assert cli.run(["run", str(toy_graph), "--stage-timeout=60", "--backend=serial"]) == 2
+    assert "stage_timeout_s goes with threads:N, and the backend is serial" in capsys.readouterr().err
+    assert cli.run(["run", str(toy_graph), "--stage-timeout=0"]) == 2
+    assert "--stage-timeout" in capsys.readouterr().err
 
 
 def test_an_output_that_fails_ends_the_run_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
