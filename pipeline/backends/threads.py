@@ -16,11 +16,12 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.backends import BackendSpec
 from pipeline.errors import UserError
-from pipeline.faults import rejected, text_of
+from pipeline.faults import is_users_interrupt, rejected, text_of
 
 if TYPE_CHECKING:
     from pipeline.frame import Outcome, Rejected
@@ -43,13 +44,15 @@ def drive(job: Job, spec: BackendSpec) -> None:
     try:
         while job.feed():
             crew.look_after()
+        job.inbox.close()
+        crew.finish(job.show_progress)
+    except BaseException as error:
+        if is_users_interrupt(error):
+            raise
+        job.fail_by_fault("the run broke off", error)
     finally:
         job.inbox.close()
-    while crew.is_at_work() and not job.abandon.is_set():
-        crew.wait(_LOOK_S)
-        crew.look_after()
-        job.show_progress()
-    crew.look_after()
+    crew.finish()
     if job.abandon.is_set() or len(job.inbox):  # where all threads have died, frames are left
         job.give_up()
         crew.wait(_LOOK_S)
@@ -121,9 +124,13 @@ class Crew:
         for worker in self._workers:
             worker.start()
 
-    def is_at_work(self) -> bool:
-        """Whether any thread that is still waited for runs."""
-        return any(worker.is_alive() for worker in self._workers)
+    def finish(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Wait until no thread that is still waited for runs, or the run is abandoned."""
+        while any(worker.is_alive() for worker in self._workers) and not self._job.abandon.is_set():
+            self.wait(_LOOK_S)
+            self.look_after()
+            meanwhile()
+        self.look_after()
 
     def wait(self, timeout_s: float) -> None:
         """Wait for one of the threads, at most this long."""
@@ -152,5 +159,8 @@ class Crew:
             self._job.fail(UserError(f"{len(self._left_behind)} threads hang, the last one in {at[0]}"))
         detail = f"the stage had not returned after {self._timeout_s:g} s, and its thread was left behind"
         successor = Worker(self._job, next(self._numbers), inherited=rejected(at[1], at[0], "stage_timeout", detail))
-        successor.start()
+        try:
+            successor.start()
+        except RuntimeError as error:  # the system has no more threads
+            successor.error = error
         return successor

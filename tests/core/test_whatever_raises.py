@@ -283,3 +283,14 @@ def test_a_thread_that_dies_ends_the_run_with_its_law(backend: str, monkeypatch:
     assert report.leaves["sink"].delivered == 3
     assert report.abandoned == report.leaves["sink"].dropped == report.received - 3 > 0
     assert "SystemExit: 0" in str(report.failure)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_fault_of_whoever_watches_ends_the_run_with_its_law(backend: str) -> None:
+    def watch(progress: object) -> None:
+        raise SystemExit(0)
+
+    graph = Graph.chain(Numbers(tuple(range(20)), endless=True), Decode(), Double(), Keep())
+    report = run(graph.with_options(backend=backend), on_progress=watch)
+    assert report.is_conserved
+    assert str(report.failure).startswith("the run broke off: SystemExit: 0 (watch, line")
