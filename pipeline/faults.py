@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Outcome, Rejected
+from pipeline.texts import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +35,7 @@ def describe(error: BaseException) -> str:
         where = f" ({last[0].name}, line {last[0].lineno} of {last[0].filename.rpartition('/')[2]})" if last else ""
     except BaseException:
         where = ""
-    return f"{type(error).__name__}: {text_of(error)}{where}"
+    return f"{type(error).__name__}: {one_line(text_of(error))}{where}"
 
 
 def text_of(value: object) -> str:
