@@ -27,7 +27,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from toolz import keyfilter, keymap, valmap
 
-from pipeline import registry
+from pipeline import registry, yaml_limits
 from pipeline.errors import UserError, in_words
 from pipeline.node import Node
 from pipeline.options import RunOptions
@@ -35,6 +35,8 @@ from pipeline.texts import LONGEST_NAME, one_line
 
 _TOP = ("run", "modules", "nodes")
 _RESERVED = ("stage", "after")
+_LONGEST = 4000
+"""Characters of one problem; the names of all stages, where one is not known, have some 1500."""
 
 
 class Spec(NamedTuple):
@@ -49,7 +51,7 @@ class SpecError(UserError):
     """Something in a YAML file is wrong; `places` has (line, column, text) for each thing, counted from 1."""
 
     def __init__(self, filename: str | Path, places: Sequence[tuple[int, int, str]]) -> None:
-        self.places = sorted(places)
+        self.places = sorted((line, column, one_line(text, _LONGEST)) for line, column, text in places)
         super().__init__("\n".join(f"{filename}:{line}:{column}: {text}" for line, column, text in self.places))
 
 
@@ -61,13 +63,21 @@ def parse(text: str, filename: str | Path = "<yaml>") -> Spec:
     pipeline.yaml_spec.SpecError: g.yaml:1:20: node 'a': there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
     try:
+        if trouble := yaml_limits.trouble_with(text):
+            raise SpecError(filename, [trouble])
         document = YAML(typ="rt").load(text)
+    except SpecError:
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise SpecError(filename, [(line, column, f"this is not YAML: {error.problem or error.context}")]) from error
     except YAMLError as error:
         raise SpecError(filename, [(1, 1, f"this is not YAML: {error}")]) from error
+    except (
+        Exception
+    ) as error:  # ruamel lets pass what Python's own conversions raise at values that it takes for numbers or dates
+        raise SpecError(filename, [yaml_limits.place_of_bad_value(text, error)]) from error
     reader = _Reader(Path(str(filename)).parent)
     spec = reader.spec(document)
     if reader.places:
@@ -192,6 +202,9 @@ class _Reader:
         modules = document.get("modules") or []
         if isinstance(modules, str):
             modules = [modules]
+        if not isinstance(modules, list):
+            self._wrong(document, "modules", f"'modules' should be a list of files or modules, and is {_kind(modules)}")
+            return ()
         loaded = []
         for module in modules:
             text = str(module)

@@ -13,7 +13,7 @@ from stages.lattices.cell import Lattice, UnitCell
 from stages.lattices.restrictions import could_be
 from stages.merging.ambiguity import AUTO, NO_AMBIGUITY, Resolution, Settings, resolve, settings_of
 from stages.merging.crystals import Observed, Polarisation, observe_in
-from stages.merging.merger import Merger
+from stages.merging.merger import ODD, Merger
 from stages.merging.point_group import PointGroup
 from stages.merging.reindexed import write_reindexed
 from stages.merging.seen import Cells, Twice
@@ -104,6 +104,11 @@ def merge_streams(
     if files.reindexed is not None:
         counts["reindexed"] = write_reindexed(streams, files.reindexed, dict(zip(places, operations, strict=True)))
     merger = _merged(chosen, group, asked)
+    if merger.num_odd:
+        remarks.append(
+            f"{merger.num_odd} crystals have a cell unlike that of the others (a*, b* or c* differs by a factor of more than "
+            f"{ODD**0.5:.1f} from the median): they are merged, and have no part in the mean cell"
+        )
     counts.update(merged=merger.num_crystals, not_scaled=merger.num_unscaled, left_out=merger.num_left_out)
     return merger, counts, remarks
 

@@ -24,6 +24,10 @@ from stages.merging.crystals import Observed, Polarisation, observe, unpack
 from stages.merging.partiality import LEAST, partiality, width_of
 from stages.merging.point_group import PointGroup, point_group
 
+ODD = 2.0
+"""A cell is odd, and no part of the mean cell, if a*^2, b*^2 or c*^2 differs from the median by more than this factor: cells of
+one sample differ by some percent, and one broken cell of a tenth of an Angstrom would outweigh thousands in a mean."""
+
 FEWEST_COMMON = 3
 """A scale is not determined by fewer reflections in common."""
 
@@ -101,7 +105,7 @@ class Merger:
         self._slots = np.full(4 * _FIRST_ROOM, -1, np.int64)
         self._used = 0
         self._sums = _no_sums(_FIRST_ROOM)
-        self._metric = np.zeros((3, 3))
+        self._metrics = np.zeros((16, 3, 3))
         self._centrings: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -122,9 +126,11 @@ class Merger:
         scales = scale * p
         half = self.num_crystals % 2
         kernel.add(numbers, crystal.intensity, scales, self._weights(scales), half, self._sums)
+        if self.num_crystals == len(self._metrics):
+            self._metrics = np.concatenate([self._metrics, np.zeros_like(self._metrics)])
+        self._metrics[self.num_crystals] = crystal.metric
         self.num_crystals += 1
         self.num_left_out += crystal.num_left_out
-        self._metric += crystal.metric
         self._centrings[crystal.centring] += 1
 
     def add_together(self, crystals: list[Observed]) -> NDArray[np.float64]:
@@ -219,10 +225,27 @@ class Merger:
             sigma=sigma,
             half_count=count,
             half_intensity=half_intensity,
-            metric=self.group.averaged(self._metric / max(1, self.num_crystals)),
+            metric=self.group.averaged(self._mean_metric()),
             centring=self._centrings.most_common(1)[0][0] if self._centrings else "P",
             num_crystals=self.num_crystals,
         )
+
+    @property
+    def num_odd(self) -> int:
+        """How many of the crystals have a cell unlike that of the others; they are merged and have no part in the mean cell."""
+        return int(np.count_nonzero(~self._is_ordinary()))
+
+    def _is_ordinary(self) -> NDArray[np.bool_]:
+        squares = np.diagonal(self._metrics[: self.num_crystals], axis1=1, axis2=2)
+        median = np.median(squares, axis=0) if len(squares) else np.ones(3)
+        return np.asarray(((squares <= ODD * median) & (squares >= median / ODD)).all(axis=1))
+
+    def _mean_metric(self) -> NDArray[np.float64]:
+        if not self.num_crystals:
+            return np.zeros((3, 3))
+        metrics, ordinary = self._metrics[: self.num_crystals], self._is_ordinary()
+        # of crystals that have nothing in common none is ordinary; their median is as good as anything
+        return np.asarray(metrics[ordinary].mean(axis=0) if ordinary.any() else np.median(metrics, axis=0))
 
     def _numbers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         needed = self._used + len(keys)

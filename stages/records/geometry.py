@@ -73,6 +73,11 @@ class Panel:
         """Pixels along slow scan."""
         return self.max_ss - self.min_ss + 1
 
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of the panel."""
+        return self.width * self.height
+
     def view(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return this panel's pixels as a (height, width) view of the whole array; rejects one that is too small.
 

@@ -15,7 +15,12 @@ from stages.files.geom.directives import PANEL_DIRECTIVES, REQUIRED, PanelDraft,
 from stages.files.geom.model import GeometryFile, Group, Note, PlacedPanel
 from stages.files.geom.text import BadValue, leading_number, suggestion
 from stages.files.geom.units import ENERGY_UNITS, Quantity, energy_of, length_of
+from stages.records.geometry import Panel
 
+MAX_PIXELS = 1 << 28
+"""Pixels of all panels together; a detector of 16 Mpixel has a sixteenth of it."""
+MAX_LINE = 4096
+"""Characters of a line without its comment; what has more is no geometry file."""
 MAX_GROUP_MEMBERS = 64
 MAX_STREAM_GEOMETRY = 1 << 20
 SHOWN_PROBLEMS = 12
@@ -79,6 +84,9 @@ class _Reading:
 
     def line(self, number: int, content: str) -> None:
         """Take one line without its comment."""
+        if len(content) > MAX_LINE:
+            self.problems.append((number, f"the line has {len(content)} characters; at most {MAX_LINE} were expected"))
+            return
         name, equals, value = (part.strip() for part in content.partition("="))
         if not equals:
             self.problems.append(
@@ -235,6 +243,10 @@ class _Reading:
             if problems:
                 continue
             finished.append(panel.finish())
+            if finished[-1].panel.num_pixels > MAX_PIXELS:
+                self.problems.append(
+                    (panel.line, f"panel {panel.name!r} has {_size(finished[-1].panel)}; {_TOO_LARGE}")
+                )
             for mask in finished[-1].masks:
                 if not mask.file:
                     self.note(
@@ -242,6 +254,9 @@ class _Reading:
                         f"mask{mask.number}_data = {mask.data} is not used: it is in each frame's own file, and "
                         f"streamed frames bring no mask; mask{mask.number}_file would read it from a file",
                     )
+        together = sum(placed.panel.num_pixels for placed in finished)
+        if together > MAX_PIXELS and not self.problems:
+            self.problems.append((0, f"the {len(finished)} panels have {together} pixels together; {_TOO_LARGE}"))
         return tuple(finished)
 
     def _groups(self) -> tuple[Group, ...]:
@@ -281,6 +296,13 @@ class _Reading:
         if len(ordered) > SHOWN_PROBLEMS:
             shown.append(f"{self.filename}: and {len(ordered) - SHOWN_PROBLEMS} problems more")
         return "\n".join(shown)
+
+
+_TOO_LARGE = f"at most {MAX_PIXELS} pixels are taken: are min_fs, max_fs, min_ss and max_ss right?"
+
+
+def _size(panel: Panel) -> str:
+    return f"{panel.width} x {panel.height} = {panel.num_pixels} pixels"
 
 
 def _quoted(text: str) -> str:

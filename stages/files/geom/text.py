@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable
 
 _NUMBER = re.compile(
@@ -41,7 +42,11 @@ def to_number(word: str) -> float | None:
     """
     if not _NUMBER.fullmatch(word) and not _HEX.fullmatch(word):
         return None
-    return float(int(word, 16)) if _HEX.fullmatch(word) else float(word)
+    if not _HEX.fullmatch(word):
+        return float(word)
+    whole_number = int(word, 16)
+    too_large = whole_number.bit_length() > sys.float_info.max_exp - 1
+    return (math.inf if whole_number > 0 else -math.inf) if too_large else float(whole_number)
 
 
 def leading_number(text: str) -> tuple[float, str]:
