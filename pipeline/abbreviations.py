@@ -1,7 +1,7 @@
-"""Abbreviated long options, as getopt_long takes them: ``--int-rad=4,5,6`` where no other option begins like that.
+"""Abbreviated long options, as getopt_long takes them: ``--max-fr=20`` where no other option begins like that.
 
-Scripts at beamlines have such options, since indexamajig takes them. An abbreviation that may stand for several options is
-refused with their names. An option that has come later must not make one ambiguous that has been in use: where a command says
+Scripts have such options, since most programs take them. An abbreviation that may stand for several options is refused with
+their names. An option that has come later must not make one ambiguous that has been in use: where a command says
 which options are old (``old_options``), an abbreviation of just one of these means that one.
 """
 
@@ -45,13 +45,14 @@ def completed(name: str, known: Mapping[str, Any], old: Collection[str] = ()) ->
     old
         Spellings that go before others.
 
-    >>> radius, diag, integration = "radius", "diag", "integration"
-    >>> options = {"--int-radius": radius, "--int-diag": diag, "--integration": integration, "--int-dump": 0}
-    >>> completed("--int-r", options), completed("--qq", options), completed("--int-d", options, old=["--int-diag"])
-    ('--int-radius', '--qq', '--int-diag')
-    >>> completed("--int-", options)
+    >>> options = {"--max-frames": 1, "--max-bytes": 2, "--module": 3, "--mod": 3}
+    >>> completed("--max-f", options), completed("--qq", options), completed("--m", options, old=["--max-bytes"])
+    ('--max-frames', '--qq', '--max-bytes')
+    >>> completed("--mo", options)
+    '--mod'
+    >>> completed("--max", options)
     Traceback (most recent call last):
-    pipeline.errors.UserError: --int- may be --int-diag, --int-dump or --int-radius: say which
+    pipeline.errors.UserError: --max may be --max-bytes or --max-frames: say which
     """
     if name in known or not name.startswith("--") or len(name) <= len("--"):
         return name

@@ -69,7 +69,7 @@ def check(file: GraphFile, module: Modules = None) -> None:
     """Say everything that is wrong with a graph, without opening any of its files or sockets."""
     graph = _load(file, module)
     graph.check()
-    print(f"{file}: {len(graph.nodes)} nodes, nothing wrong: {' -> '.join(graph.names)}")  # noqa: T201
+    print(f"{file}: {len(graph.nodes)} nodes, nothing wrong: {graph.arrows()}")  # noqa: T201
 
 
 def show(file: GraphFile, module: Modules = None) -> None:

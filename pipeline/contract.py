@@ -8,10 +8,19 @@ Contract(reads=(str,), optional=(), writes=(bytes,))
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from dataclasses import dataclass
 from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.frame import Frame
+from pipeline.hints import only_if_close
+
+
+class ContractError(UserError, TypeError):
+    """A stage's signature does not say what it takes from a frame and adds to it."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +97,9 @@ def _opened(cls: type) -> type | None:
     opener = cls.__dict__.get("open") or getattr(cls, "open", None)
     if opener is None:
         return None
-    hints = typing.get_type_hints(opener)
-    opened = hints.get("return")
+    opened = _hints(opener, cls, "open").get("return")
     if not isinstance(opened, type):
-        raise TypeError(
+        raise ContractError(
             f"{cls.__name__}.open must say in its return annotation which class runs, "
             "e.g. 'def open(self, context: Context) -> Running'"
         )
@@ -99,31 +107,84 @@ def _opened(cls: type) -> type | None:
 
 
 def contract_of(cls: type) -> Contract:
-    """Read a plain stage's contract from the signature of the ``__call__`` that runs."""
+    """Read a plain stage's contract from the signature of the ``__call__`` that runs; ContractError if it does not say all."""
     running = _opened(cls) or cls
     call = running.__dict__.get("__call__") or getattr(running, "__call__", None)  # noqa: B004 - its annotations are wanted
     if call is None or isinstance(call, types.MethodWrapperType):
-        raise TypeError(f"stage {cls.__name__}: {running.__name__} has no __call__")
-    hints = typing.get_type_hints(call)
-    returned = hints.pop("return", None)
+        raise ContractError(f"stage {cls.__name__}: {running.__name__} has no __call__")
+    where = f"stage {cls.__name__}: __call__" + (f" of {running.__name__}" if running is not cls else "")
+    hints = _hints(call, cls, "__call__")
     reads, optional = [], []
-    for parameter, hint in hints.items():
+    for name in _parameters(call, where):
+        if name not in hints:
+            raise ContractError(
+                f"{where} does not say of which type {name!r} is: write '{name}: ItsType' (values are found by their types)"
+            )
+        hint = hints[name]
         kinds = [k for k in typing.get_args(hint) if k is not type(None)] if _is_union(hint) else [hint]
         if len(kinds) != 1:
-            raise TypeError(f"stage {cls.__name__}: parameter {parameter!r} must be of one type, or that type or None")
+            raise ContractError(f"stage {cls.__name__}: parameter {name!r} must be of one type, or that type or None")
         kind = _plain(kinds[0])
-        reads.append(kind)
+        if kind is Frame:
+            raise ContractError(
+                f"{where} takes the whole frame as {name!r}: name the types of the values that it needs"
+            )
+        reads.append(_checked(kind, f"{where} has for {name!r}"))
         if _is_union(hint):
             optional.append(kind)
-    written = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
-    writes = tuple(_plain(kind) for kind in written if kind not in (None, type(None)))
-    return Contract(tuple(reads), tuple(optional), writes)
+    if "return" not in hints:
+        raise ContractError(f"{where} does not say what it returns: write '-> ItsType:', or '-> None:'")
+    return Contract(tuple(reads), tuple(optional), _written(hints["return"], where))
+
+
+def _written(returned: Any, where: str) -> tuple[type, ...]:
+    """The types of the results."""
+    if _is_union(returned):
+        raise ContractError(
+            f"{where} may return one thing or another: it returns what it says for every frame, or raises RejectFrame"
+        )
+    kinds = typing.get_args(returned) if typing.get_origin(returned) is tuple else (returned,)
+    if Ellipsis in kinds:
+        raise ContractError(
+            f"{where} returns a tuple of any length: make a class that holds it, which has a type of its own"
+        )
+    return tuple(_checked(_plain(kind), f"{where} returns") for kind in kinds if kind not in (None, type(None)))
+
+
+def _parameters(call: Any, where: str) -> list[str]:
+    """Names of the parameters but the first, which is the stage."""
+    _, *parameters = inspect.signature(call).parameters.values()
+    for parameter in parameters:
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise ContractError(
+                f"{where} takes {str(parameter).partition(':')[0]}: give each value a parameter with its type"
+            )
+    return [parameter.name for parameter in parameters]
+
+
+def _hints(function: Any, cls: type, what: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError as error:
+        known = [name for name, value in getattr(function, "__globals__", {}).items() if isinstance(value, type)]
+        found = only_if_close(error.name or "", known)
+        raise ContractError(
+            f"stage {cls.__name__}: an annotation of {what} names {error.name}, which is not there{found}"
+        ) from error
+    except Exception as error:  # an annotation may be any expression
+        raise ContractError(f"stage {cls.__name__}: the annotations of {what} cannot be read: {error}") from error
+
+
+def _checked(kind: Any, what: str) -> type:
+    if isinstance(kind, type) and kind is not Any:  # which is a class since Python 3.11
+        return kind
+    raise ContractError(f"{what} {kind}, which is no class: values of a frame are found by their classes")
 
 
 def _is_union(hint: object) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def _plain(hint: Any) -> type:
+def _plain(hint: Any) -> Any:
     origin = typing.get_origin(hint)
     return origin if isinstance(origin, type) else hint

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Outcome, Rejected
+from pipeline.hints import hint
 from pipeline.texts import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +34,7 @@ def describe(error: BaseException) -> str:
     try:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" ({last[0].name}, line {last[0].lineno} of {last[0].filename.rpartition('/')[2]})" if last else ""
+        where = hint(error) + where
     except BaseException:
         where = ""
     return f"{type(error).__name__}: {one_line(text_of(error))}{where}"

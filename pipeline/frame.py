@@ -81,17 +81,21 @@ class Frame:
         try:
             return self.values[kind]  # type: ignore[return-value]
         except KeyError:
+            _check_is_type(kind)
             have = ", ".join(sorted(k.__name__ for k in self.values)) or "nothing"
             raise KeyError(f"frame {self.serial} holds no {kind.__name__} (it holds {have})") from None
 
     def __contains__(self, kind: type) -> bool:
-        return kind in self.values or kind is Event
+        return kind in self.values or kind is Event or _check_is_type(kind)
 
     def get(self, kind: type[T]) -> T | None:
         """Return the frame's value of this type, or None."""
         if kind is Event:
             return Event(self.event)  # type: ignore[return-value]
-        return self.values.get(kind)  # type: ignore[return-value]
+        value = self.values.get(kind)
+        if value is None:
+            _check_is_type(kind)
+        return value  # type: ignore[return-value]
 
     def with_values(self, *values: object) -> Frame:
         """Return a frame that holds these values too, each under its own type."""
@@ -111,6 +115,14 @@ class Frame:
     def without(self, *kinds: type) -> Frame:
         """Return a frame that no longer holds values of these types (to let go of pixels, say)."""
         return replace(self, values={k: v for k, v in self.values.items() if k not in kinds})
+
+
+def _check_is_type(kind: object) -> bool:
+    """False; TypeError for what is no type, by which nothing can be found in a frame."""
+    if isinstance(kind, type):
+        return False
+    what = f"write {kind} without quotes" if isinstance(kind, str) else f"{kind!r} is none"
+    raise TypeError(f"a frame's values are found by their types, as in frame[Message]: {what}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,18 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from toolz import concat, unique
 
 from pipeline import paths, registry
 from pipeline.backends import describe_backend
-from pipeline.contract import Contract, contract_of, role_of, tells_of
+from pipeline.contract import Contract, ContractError, contract_of, role_of, tells_of
 from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
 from pipeline.frame import Event, Joined, Message
+from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
 
@@ -75,6 +77,9 @@ class Graph:
 
     def with_options(self, **changes: Any) -> Graph:
         """Return the graph with some of its run options changed."""
+        known = [option.name for option in dataclasses.fields(self.options)]
+        for name in changes.keys() - set(known):
+            raise UserError(f"a run has no option {name!r}" + did_you_mean(name, known))
         return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
 
     @property
@@ -87,7 +92,7 @@ class Graph:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise UserError(f"the graph has no node {name!r}" + registry.did_you_mean(name, self.names))
+        raise UserError(f"the graph has no node {name!r}" + did_you_mean(name, self.names))
 
     @property
     def source(self) -> Node:
@@ -121,17 +126,43 @@ class Graph:
         while waiting:
             ready = [node for node in waiting if all(parent in placed for parent in node.after)]
             if not ready:
-                raise GraphError(
-                    [f"these nodes come after each other in a circle: {' -> '.join(self._cycle(waiting))}"]
-                )
+                raise GraphError([f"these nodes come after each other in a circle: {' -> '.join(self._circle())}"])
             for node in ready:
                 placed[node.name] = node
             waiting = [node for node in waiting if node.name not in placed]
         return tuple(placed.values())
 
+    def _downstream(self, name: str) -> Iterator[Node]:
+        """All nodes after this one."""
+        for child in self.children(name):
+            yield child
+            yield from self._downstream(child.name)
+
     def route(self, name: str) -> str:
         """How frames get to a node: ``source -> decode -> ...``."""
         return " -> ".join([*(node.name for node in self.upstream(name)), name])
+
+    def arrows(self) -> str:
+        """Say in one line where frames go: the way from the source, and behind ``;`` each way that branches off another.
+
+        >>> from pipeline.join import Join
+        >>> split = Graph.chain(Join(), Join(), Join()).add(Join(), name="b", after="join")
+        >>> split.add(Join(), name="both", after=("graph_2", "b")).arrows()
+        'graph -> join -> graph_2 -> both; join -> b -> both'
+        """
+        drawn: set[str] = set()
+        ways, todo = [], [[node.name] for node in self.nodes if not node.after]
+        while todo:
+            way = todo.pop(0)
+            branches: list[list[str]] = []
+            while way[-1] not in drawn and (children := self.children(way[-1])):
+                drawn.add(way[-1])
+                first, *others = [child.name for child in children]
+                branches = [[way[-1], other] for other in others] + branches
+                way.append(first)
+            todo = branches + todo
+            ways.append(" -> ".join(way))
+        return "; ".join(ways)
 
     def check(self) -> None:
         """Find everything that is wrong before any socket opens; raises GraphError with one text for each thing."""
@@ -220,32 +251,41 @@ class Graph:
             n += 1
         return f"{kind}_{n}"
 
-    def _cycle(self, waiting: list[Node]) -> list[str]:
-        stuck = {node.name: node for node in waiting}
-        trail = [waiting[0].name]
-        while True:
-            parent = next(p for p in stuck[trail[-1]].after if p in stuck)
+    def _circle(self) -> list[str]:
+        """The nodes of a circle, in the order in which frames would go, the first again at the end; empty if there is none."""
+        left = {node.name: [parent for parent in node.after if parent in self.names] for node in self.nodes}
+        while ready := [name for name, parents in left.items() if not any(parent in left for parent in parents)]:
+            for name in ready:
+                del left[name]
+        trail = [next(iter(left))] if left else []
+        while left:
+            parent = next(parent for parent in left[trail[-1]] if parent in left)
             if parent in trail:
                 return [parent, *reversed(trail[trail.index(parent) :])]
             trail.append(parent)
+        return []
 
     def _structure_problems(self) -> Iterator[str]:
         if not self.nodes:
             yield "the graph has no nodes; it needs a source, a decoder and a sink at least"
             return
+        strangers = [problem for node in self.nodes for problem in _stage_problems(node)]
+        if strangers:
+            yield from strangers
+            return
         names = self.names
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"two nodes are called {name!r}; each needs a name of its own"
+        circle = self._circle()
+        if circle:
+            yield f"these nodes come after each other in a circle: {' -> '.join(circle)}; put one of them after another node"
         for node in self.nodes:
-            if not hasattr(node.stage, "stage_name"):
-                yield f'node {node.name!r}: {node.stage!r} is not a stage (declare its class with @stage("kind/which"))'
-                return
             for parent in node.after:
                 if parent not in names:
-                    yield f"node {node.name!r} comes after {parent!r}, which is not there" + registry.did_you_mean(
-                        parent, names
-                    )
+                    yield f"node {node.name!r} comes after {parent!r}, which is not there" + did_you_mean(parent, names)
             yield from self._placement_problems(node)
+            if not (circle or node.role == "sink" or self.children(node.name)):
+                yield f"node {node.name!r} ({node.stage.stage_name}) leads nowhere: what it makes is lost; add a sink after it"
         sources = [node.name for node in self.nodes if node.role == "source"]
         if len(sources) != 1:
             found = "none" if not sources else ", ".join(sources)
@@ -265,11 +305,8 @@ class Graph:
                 yield f"{where} joins branches and comes after {node.after[0]} alone: name two nodes or more"
         elif len(node.after) > 1:
             yield f"{where} comes after {', '.join(node.after)}: only graph/join takes several branches"
-        if node.role == "sink":
-            if self.children(node.name):
-                yield f"{where} is a sink, and {self.children(node.name)[0].name!r} comes after it: nothing leaves a sink"
-        elif not self.children(node.name):
-            yield f"{where} leads nowhere: what it makes is lost; add a sink after it"
+        if node.role == "sink" and self.children(node.name):
+            yield f"{where} is a sink, and {self.children(node.name)[0].name!r} comes after it: nothing leaves a sink"
 
     def _contract_problems(self, nodes: tuple[Node, ...]) -> Iterator[str]:
         """Follow what is written where, and by whom: type -> name of the node that wrote it last."""
@@ -285,10 +322,16 @@ class Graph:
                 here[Joined] = node.name
             else:
                 here = dict(parents[0])
+            if node.role == "join" and not any(map(_reads_joined, self._downstream(node.name))):
+                yield (
+                    f"node {node.name!r} ({node.stage.stage_name}): nothing behind it reads Joined, so all that its branches "
+                    "have made is lost: put a stage behind it that does ('def __call__(self, joined: Joined) -> ...'), or give "
+                    "each branch a sink of its own"
+                )
             if node.role == "stage":
                 try:
                     contract = contract_of(type(node.stage))
-                except (TypeError, NameError) as error:
+                except ContractError as error:
                     yield f"node {node.name!r} ({node.stage.stage_name}): {error}"
                     contract = Contract((), (), ())
                 for kind in contract.reads:
@@ -344,6 +387,31 @@ class Graph:
         )
 
 
+def _stage_problems(node: Node) -> Iterator[str]:
+    """What is wrong with what stands in the place of a stage."""
+    given = node.stage
+    if isinstance(given, type):
+        yield f"node {node.name!r}: {given.__name__} is the class of a stage: write {given.__name__}(), with its parameters"
+    elif not hasattr(given, "stage_name"):
+        what = f"the function {given.__name__}" if isinstance(given, FunctionType) else repr(given)
+        yield f'node {node.name!r}: {what} is not a stage (declare a class with @stage("kind/which"), and give one of it)'
+    else:
+        try:
+            role_of(type(given))
+        except ContractError as error:
+            yield f"node {node.name!r} ({given.stage_name}): {error}"
+
+
+def _reads_joined(node: Node) -> bool:
+    """Whether a node does something with what a join brings together."""
+    if node.role == "stage":
+        try:
+            return Joined in contract_of(type(node.stage)).reads
+        except ContractError:
+            return True  # that is said of the node itself
+    return getattr(node.stage, "keeps_frames", False) or Joined in getattr(node.stage, "reads", ())
+
+
 def _told_by(kind: type, how: str) -> str:
     """Which stages would tell it: ``"; kind/which publishes it"``."""
     tellers = [name for name in registry.names() if kind in getattr(tells_of(registry.load(name)), how)]
@@ -352,6 +420,7 @@ def _told_by(kind: type, how: str) -> str:
 
 def _writes(name: str, kind: type) -> bool:
     cls = registry.load(name)
-    if role_of(cls) != "stage":
-        return False
-    return kind in contract_of(cls).writes
+    try:
+        return role_of(cls) == "stage" and kind in contract_of(cls).writes
+    except ContractError:
+        return False  # it is in no graph yet

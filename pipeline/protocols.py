@@ -113,7 +113,9 @@ class Analysis(Writer, Protocol):
 class Sink(Protocol):
     """The parameters of a sink, a frozen stage. Field or attribute ``in_order = True`` asks for serial order.
 
-    A sink may say in a class attribute ``reads`` which types its encoder needs; the graph is then checked for them.
+    A sink may say in a class attribute ``reads`` which types its encoder needs; the graph is then checked for them. One that
+    keeps frames whole, joined ones too, says ``keeps_frames = True``. Fields that hold paths are files that it writes, unless
+    ``output_files`` names those that are.
     """
 
     stage_name: ClassVar[str]

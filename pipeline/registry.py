@@ -7,17 +7,19 @@ file is loaded with :func:`load_module`.
 
 from __future__ import annotations
 
-import difflib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.hints import did_you_mean, hint
 from pipeline.stage import DECLARED
 
 ENTRY_POINTS = "streamajig.stages"
@@ -37,8 +39,8 @@ def load(name: str) -> Any:
     Traceback (most recent call last):
     pipeline.registry.UnknownStageError: there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
-    if name not in DECLARED:
-        _import_for(name)
+    if not _import_built_in(name) and name not in DECLARED:
+        _import_of_packages(name)
     if name not in DECLARED:
         raise UnknownStageError(f"there is no stage {name!r}" + did_you_mean(name, names()))
     return DECLARED[name]
@@ -76,6 +78,8 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
     if any(getattr(module, "__file__", None) == str(path) for module in list(sys.modules.values())):
         return  # loaded before, by us or by an import
     name = f"streamajig_user_{path.stem}"
+    while name in sys.modules:  # a file of the same name in another folder
+        name += "_"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} cannot be loaded as a Python module")
@@ -83,33 +87,45 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
     sys.modules[name] = module  # before it runs, so that its classes can be pickled by name
     try:
         spec.loader.exec_module(module)
+        for declared in _declared_by(name):
+            _import_built_in(declared)  # refuses the name of a stage that is there already
+            _import_of_packages(declared)
     except Exception as error:  # whatever the user's module raises is the user's to mend, not a crash of ours
         del sys.modules[name]
-        raise UserError(f"{path} failed while it was loaded: {type(error).__name__}: {error}") from error
+        for declared in _declared_by(name):
+            del DECLARED[declared]
+        if isinstance(error, UserError):
+            raise
+        line = _line_of(error, path)
+        raise UserError(
+            f"{path}{f':{line}' if line else ''}: it failed while it was loaded: {type(error).__name__}: {error}{hint(error)}"
+        ) from error
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` where something known is close, else what is known.
-
-    >>> did_you_mean("treshold", ["threshold", "min_snr"])
-    "; did you mean 'threshold'?"
-    >>> did_you_mean("zzz", ["threshold", "min_snr"])
-    '; there are: min_snr, threshold'
-    """
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return "; there are: " + ", ".join(known) if known else ""
+def _declared_by(module: str) -> list[str]:
+    return [name for name, cls in DECLARED.items() if cls.__module__ == module]
 
 
-def _import_for(name: str) -> None:
-    """Import the module in which the stage of this name should be, if there is one."""
+def _line_of(error: BaseException, path: Path) -> int | None:
+    """The line of a file in which something was raised last."""
+    if isinstance(error, SyntaxError):
+        return error.lineno if error.filename == str(path) else None
+    lines = [step.lineno for step in traceback.extract_tb(error.__traceback__) if step.filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def _import_built_in(name: str) -> bool:
+    """Import the module in which the built-in stage of this name is; return whether there is one."""
     importlib.import_module("pipeline.join")
     kind, _, which = name.partition("/")
-    if (kind, which) in set(_built_in_modules()):
+    is_built_in = (kind, which) in _built_in_modules()
+    if is_built_in:
         importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}.{which}")
-        return
+    return is_built_in
+
+
+def _import_of_packages(name: str) -> None:
+    """Import what installed packages have under this name."""
     for point in _entry_points():
         if point.name == name:
             point.load()
@@ -119,9 +135,11 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
     return importlib.metadata.entry_points(group=ENTRY_POINTS)
 
 
-def _built_in_modules() -> Iterable[tuple[str, str]]:
-    for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS:
-        found = importlib.util.find_spec(f"{_BUILT_IN_PACKAGE}.{kind}")
-        for module in pkgutil.iter_modules(found.submodule_search_locations if found else None):
-            if not module.name.startswith("_"):
-                yield kind, module.name
+@functools.lru_cache(maxsize=1)
+def _built_in_modules() -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (kind, module.name)
+        for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS
+        for module in pkgutil.iter_modules(importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}").__path__)
+        if not module.name.startswith("_")
+    )

@@ -36,10 +36,12 @@ the stage is (:class:`~pipeline.contract.Tells`):
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
 import threading
 from collections.abc import Callable, Hashable, MutableMapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
@@ -48,6 +50,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
 from pipeline.contract import Tells
+from pipeline.errors import UserError
+from pipeline.hints import did_you_mean
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -70,17 +74,23 @@ def stage(
     The docstring is the stage's manual: ``streamajig stages NAME`` prints it. Unknown parameters and values of the wrong
     type are refused with pydantic's ``ValidationError``.
     """
+    if not isinstance(name, str):
+        raise TypeError(f'write the name of the stage: @stage("kind/which") above {getattr(name, "__name__", name)}')
     kind, slash, which = name.partition("/")
     if not (kind and slash and which):
         raise ValueError(f"a stage is named 'kind/which', e.g. 'graph/join'; found {name!r}")
     tells = Tells(publishes, needs, uses, posts, awaits)
 
     def decorate(cls: C) -> C:
-        earlier = DECLARED.get(name)
-        if earlier is not None and earlier.__module__ != cls.__module__:  # within a module: a notebook's cell run again
+        if not isinstance(cls, type):
+            called = getattr(cls, "__name__", "it")
             raise TypeError(
-                f"{cls.__module__} declares the stage {name!r}, which {earlier.__module__} has declared already"
+                f"stage {name!r}: {called} is no class. A stage is a class whose fields are its parameters and whose __call__ "
+                f"does the work: 'class {called.title()}:' with 'def __call__(self, value: ItsType) -> ItsType:'"
             )
+        earlier = DECLARED.get(name)
+        if earlier is not None and not _is_again(earlier, cls):
+            raise DuplicateStageError(name, earlier, cls)
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         frozen: Any
         # a subclass of a dataclass is one only once it is made one: its own fields would be lost
@@ -90,12 +100,48 @@ def stage(
             frozen = cls if pydantic.dataclasses.is_pydantic_dataclass(cls) else pydantic_dataclass(config=config)(cls)
         else:
             frozen = pydantic_dataclass(frozen=True, config=config)(cls)
+        frozen.__init__ = _with_hints(frozen)
         frozen.stage_name = name
         frozen.tells = tells
         DECLARED[name] = frozen
         return frozen  # type: ignore[no-any-return]
 
     return decorate
+
+
+class DuplicateStageError(UserError):
+    """Two classes are declared as one stage."""
+
+    def __init__(self, name: str, one: type, other: type) -> None:
+        where = " and ".join(f"{cls.__qualname__} in {_file_of(cls)}" for cls in (one, other))
+        super().__init__(f"two stages are called {name!r}: {where}; give one of them another name, in @stage(...)")
+
+
+def _is_again(earlier: type, cls: type) -> bool:
+    """Whether this is the same class once more: a module loaded again, a notebook's cell that was changed and run again."""
+    same_module = earlier.__module__ == cls.__module__
+    return same_module and (earlier.__qualname__ == cls.__qualname__ or cls.__module__ == "__main__")
+
+
+def _file_of(cls: type) -> str:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+
+
+def _with_hints(cls: Any) -> Callable[..., None]:
+    """The class's __init__; what pydantic raises there says which parameter was probably meant."""
+    make = cls.__init__
+
+    @functools.wraps(make)
+    def init(self: Any, *arguments: Any, **parameters: Any) -> None:
+        try:
+            make(self, *arguments, **parameters)
+        except pydantic.ValidationError as error:
+            known = [field.name for field in fields(cls)]
+            for unknown in sorted(parameters.keys() - set(known)):
+                error.add_note(f"{cls.__name__} has no parameter {unknown!r}{did_you_mean(unknown, known)}")
+            raise
+
+    return init
 
 
 DECLARED: dict[str, type] = {}

@@ -29,6 +29,7 @@ from toolz import keyfilter, keymap, valmap
 
 from pipeline import registry, yaml_limits
 from pipeline.errors import UserError, in_words
+from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
 from pipeline.texts import LONGEST_NAME, one_line
@@ -177,6 +178,7 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.places: list[tuple[int, int, str]] = []
+        self._lacks_modules = False
 
     def spec(self, document: Any) -> Spec | None:
         if not isinstance(document, CommentedMap):
@@ -184,7 +186,7 @@ class _Reader:
             return None
         for key in document:
             if key not in _TOP:
-                self._wrong(document, key, f"unknown key {key!r}" + registry.did_you_mean(str(key), _TOP))
+                self._wrong(document, key, f"unknown key {key!r}" + did_you_mean(str(key), _TOP))
         modules = self._modules(document)
         options = RunOptions()
         if document.get("run") is not None:
@@ -214,6 +216,7 @@ class _Reader:
                 registry.load_module(text)
             except UserError as error:
                 self._wrong(document, "modules", str(error))
+                self._lacks_modules = True
             loaded.append(text)
         return tuple(loaded)
 
@@ -239,13 +242,16 @@ class _Reader:
                 after = ()
             for parent in after:
                 if parent not in nodes:
-                    known = registry.did_you_mean(parent, [str(key) for key in nodes])
+                    known = did_you_mean(parent, [str(key) for key in nodes])
                     self._wrong(entry, "after", f"node {name!r} comes after {parent!r}, which is not there{known}")
             previous = (str(name),)
             try:
                 cls = registry.load(str(entry["stage"]))
             except UserError as error:
-                self._wrong(entry, "stage", f"node {name!r}: {error}", at_value=True)
+                if not (
+                    self._lacks_modules and isinstance(error, registry.UnknownStageError)
+                ):  # it may be in one of them
+                    self._wrong(entry, "stage", f"node {name!r}: {error}", at_value=True)
                 continue
             stage = self._build(cls, nodes, name, f"node {name!r} ({cls.stage_name})", _RESERVED, entry)
             if stage is not None:
@@ -266,7 +272,7 @@ class _Reader:
             if name in reserved:
                 continue
             if name not in known:
-                self._wrong(entry, name, f"{what} has no parameter {name!r}" + registry.did_you_mean(str(name), known))
+                self._wrong(entry, name, f"{what} has no parameter {name!r}" + did_you_mean(str(name), known))
             else:
                 parameters[str(name)] = _plain(entry[name])
         if len(self.places) > before:

@@ -154,6 +154,9 @@ class Crystals:
     def __iter__(self) -> Iterator[Crystal]:
         return iter(self.found)
 
+    def __getitem__(self, number: int) -> Crystal:
+        return self.found[number]
+
     shown: ClassVar[tuple[Count, ...]] = (
         Count("indexed", share_of="hits", place=1),
         Count("crystals", place=2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from pydantic import Field
@@ -53,6 +53,8 @@ class Memory:
 
     keep_image: Annotated[bool, Field(description="Keep the pixels and the raw messages too.")] = False
     in_order: Annotated[bool, Field(description="Keep outcomes in the order of their serials.")] = True
+
+    keeps_frames: ClassVar[bool] = True
 
     def open(self, context: Context) -> RunningMemory:
         """Return what lets go of pixels."""

@@ -49,6 +49,7 @@ from toolz import valfilter
 from pipeline import registry
 from pipeline.errors import UserError, in_words
 from pipeline.graph import Graph
+from pipeline.hints import did_you_mean
 from pipeline.options import RunOptions
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from stages.commands.index.options import Option, Status
@@ -299,7 +300,7 @@ def _peak_method(given: Given, no_image: bool) -> str:
     if method in _OTHER_PEAK_METHODS:
         raise UserError(f"--peaks={method} is refused: {_OTHER_PEAK_METHODS[method]}")
     if method not in PEAK_METHODS:
-        raise UserError(f"--peaks={method}: there is no such method" + registry.did_you_mean(method, PEAK_METHODS))
+        raise UserError(f"--peaks={method}: there is no such method" + did_you_mean(method, PEAK_METHODS))
     if no_image and method != "msgpack":
         raise UserError(
             f"--peaks={method} searches the pixels, and --no-image-data leaves them out: give --peaks=msgpack to take the "
@@ -381,7 +382,7 @@ def _gives_lattice_alone(given: Given) -> bool:
 
 
 def _only_if_close(word: str, known: list[str]) -> str:
-    said = registry.did_you_mean(word, known)
+    said = did_you_mean(word, known)
     return said if "did you mean" in said else ""
 
 
