@@ -25,6 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 from pipeline import logs
 from pipeline.abbreviations import TakesAbbreviations
 from pipeline.errors import UserError
+from pipeline.own_packages import check_is_ours
 from pipeline.texts import escaped
 
 ENTRY_POINTS = "streamajig.commands"
@@ -144,6 +145,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     words = [part for word in (sys.argv[1:] if arguments is None else arguments) for part in _split_short(word)]
     try:
+        check_is_ours("stages")
         status = command.main(words or ["--help"], prog_name="streamajig", standalone_mode=False)
     except UserError as error:
         return _complain(str(error))

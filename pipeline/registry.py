@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.hints import did_you_mean, hint
+from pipeline.own_packages import check_is_ours
 from pipeline.stage import DECLARED
 
 ENTRY_POINTS = "streamajig.stages"
@@ -137,6 +138,7 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 
 @functools.lru_cache(maxsize=1)
 def _built_in_modules() -> frozenset[tuple[str, str]]:
+    check_is_ours(_BUILT_IN_PACKAGE)
     return frozenset(
         (kind, module.name)
         for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS
