@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,22 +77,17 @@ def show(file: GraphFile, module: Modules = None) -> None:
 
 def stages(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this stage's manual.", show_default=False)
+        str | None, typer.Argument(metavar="[NAME]", help="Print this stage's manual, or list this kind.")
     ] = None,
     module: Modules = None,
 ) -> None:
-    """List all stages, or print one stage's manual: what it does, its parameters, what it reads and writes."""
+    """List all stages or those of a kind, or print one's manual: what it does, its parameters, what it reads and writes."""
     from pipeline import registry
+    from pipeline.manual import manual, table_of_stages
 
     for each in module or ():
         registry.load_module(each)
-    if name is not None:
-        print(manual(name))  # noqa: T201
-        return
-    names = registry.names()
-    width = max(map(len, names))
-    for each in names:
-        print(f"{each:{width}}  {_first_line(registry.load(each))}")  # noqa: T201
+    print(manual(name) if name is not None and "/" in name else table_of_stages(name or ""))  # noqa: T201
 
 
 def schema(module: Modules = None) -> None:
@@ -104,67 +97,6 @@ def schema(module: Modules = None) -> None:
     for each in module or ():
         registry.load_module(each)
     print(json.dumps(yaml_spec.schema(registry.names()), indent=2))  # noqa: T201
-
-
-def manual(name: str) -> str:
-    """One stage's manual as plain text.
-
-    >>> print(manual("graph/join").splitlines()[0])
-    graph/join
-    """
-    from pipeline import registry
-    from pipeline.contract import contract_of, role_of
-
-    cls = registry.load(name)
-    lines = [name, "=" * len(name), "", inspect.getdoc(cls) or "", ""]
-    role = role_of(cls)
-    if role == "stage":
-        contract = contract_of(cls)
-        reads = [k.__name__ + (" (if there is one)" if k in contract.optional else "") for k in contract.reads]
-        lines += [
-            f"reads   {', '.join(reads) or '-'}",
-            f"writes  {', '.join(k.__name__ for k in contract.writes) or '-'}",
-        ]
-    else:
-        lines.append(f"It is a {role}.")
-    fields = sorted(_fields(cls), key=lambda field: bool(field[2]))  # those without default first
-    lines += ["", "parameters" if fields else "no parameters"]
-    for field, kind, default, description in fields:
-        lines.append(f"  {field}: {kind}" + (f" = {default}" if default else "  (must be given)"))
-        if description:
-            lines.append(f"      {description}")
-    return "\n".join(lines)
-
-
-def _fields(cls: Any) -> Any:
-    """Name, type, default ("" where there is none) and description of each parameter."""
-    from pydantic import TypeAdapter
-    from pydantic.fields import FieldInfo
-
-    described = TypeAdapter(cls).json_schema().get("properties", {})
-    for field in dataclasses.fields(cls):
-        default: Any = field.default
-        if isinstance(default, FieldInfo):
-            default = dataclasses.MISSING if default.is_required() else default.get_default(call_default_factory=True)
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        text = "" if default is dataclasses.MISSING else repr(str(default) if isinstance(default, Path) else default)
-        yield field.name, _type_name(field.type), text, described.get(field.name, {}).get("description", "")
-
-
-def _type_name(kind: Any) -> str:
-    """A parameter's type as one writes it, without what stands beside it in ``Annotated``."""
-    if isinstance(kind, str):
-        return kind.removeprefix("Annotated[").partition(", Field(")[0] if kind.startswith("Annotated[") else kind
-    if hasattr(kind, "__metadata__"):
-        kind = kind.__origin__
-    return (
-        kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind).replace("typing.", "")
-    )
-
-
-def _first_line(cls: Any) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
 def _load(file: Path, modules: list[str] | None) -> Graph:

@@ -10,12 +10,14 @@ A value that adds to the run's totals has ``counts()``; how the report and the p
 'words 3 of 4 (75.0 %), long words 1 (33.3 % of words), letters 17, typing errors 2'
 >>> progress_parts(words, totals, frames=4)
 ['words 75.0 %', 'long words 33.3 % of words']
+>>> report_line(words[1:], Counter({"long_words": 1, "letters": 17}), frames=4)
+'long words 1, letters 17'
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolz import groupby, keyfilter
 
@@ -59,7 +61,11 @@ def in_place(shown: Iterable[Count]) -> tuple[Count, ...]:
 
 
 def report_line(shown: Sequence[Count], totals: Mapping[str, int], frames: int) -> str:
-    """Say all totals in one line: those that are declared in their places, behind them whatever else was counted."""
+    """Say all totals in one line: those that are declared in their places, behind them whatever else was counted.
+
+    What is a share or a detail of something that nobody has counted stands by itself.
+    """
+    shown = _by_themselves(shown, totals)
     details = groupby(lambda count: count.detail_of, shown)
     said = []
     for count in details.get("", ()):
@@ -81,6 +87,7 @@ def report_line(shown: Sequence[Count], totals: Mapping[str, int], frames: int) 
 
 def progress_parts(shown: Sequence[Count], totals: Mapping[str, int], frames: int) -> list[str]:
     """Say the shares, in as few words as they need."""
+    shown = _by_themselves(shown, totals)
     parts = []
     for count in shown:
         if not count.share_of:
@@ -101,6 +108,19 @@ def percent(part: int, whole: int) -> str:
     ('12.5 %', '-')
     """
     return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def _by_themselves(shown: Sequence[Count], totals: Mapping[str, int]) -> list[Count]:
+    """The counts, without what they are a share or a detail of where that is not counted here."""
+    counted = {FRAMES, "", *totals, *(count.name for count in shown)}
+    return [
+        replace(
+            count,
+            share_of=count.share_of if count.share_of in counted else "",
+            detail_of=count.detail_of if count.detail_of in counted else "",
+        )
+        for count in shown
+    ]
 
 
 def _words_for(name: str, shown: Sequence[Count]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stages.wire.recorded import expand, read_body
+from stages.wire.recorded import expand, read_messages
 from stages.wire.serving import FrameServer
 
 
@@ -43,10 +44,18 @@ def replay(
     )
     with server:
         how = f"to subscribers of {topic!r}" if pub else f"to whoever asks with {request!r}"
-        total = len(found) * repeat
+        todo = found * repeat
+        read: list[Path] = []
         try:
-            typer.echo(f"{total} messages from {server.address} {how}; Ctrl-C ends", err=True)
-            server.serve(read_body(file) for _ in range(repeat) for file in found)
+            typer.echo(f"messages of {len(todo)} files from {server.address} {how}; Ctrl-C ends", err=True)
+            server.serve(_bodies(todo, read))
         except KeyboardInterrupt:
             server.close(linger_s=0.5)
-        typer.echo(f"sent {server.sent} of {total} messages", err=True)
+        typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
+
+
+def _bodies(files: list[Path], read: list[Path]) -> Iterator[memoryview]:
+    """The messages of all files; those that are through are noted in `read`."""
+    for file in files:
+        yield from read_messages(file)
+        read.append(file)

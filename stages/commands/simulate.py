@@ -20,15 +20,15 @@ from typer import Option
 from stages.simulation.beamline import Beamline
 
 _SPELLINGS = {
-    "jitter_px": ("--jitter",),
-    "style": ("--format",),
+    "jitter_px": ("--jitter", "--jitter-px"),
+    "style": ("--format", "--style"),
     "image": ("--image/--no-image",),
     "geometry": ("--geometry", "-g"),
-    "cell": ("--pdb", "-p"),
-    "energy_ev": ("--energy",),
-    "distance_mm": ("--distance",),
+    "cell": ("--pdb", "-p", "--cell"),
+    "energy_ev": ("--energy", "--energy-ev"),
+    "distance_mm": ("--distance", "--distance-mm"),
 }
-"""How settings of the beamline are spelt as options, where that is not just their name."""
+"""How settings of the beamline are spelt as options, where not just like source/simulate spells them (which does as well)."""
 
 _METAVARS = {"int": "N", "float": "X", "bool": "", "Path | None": "FILE"}
 

@@ -12,16 +12,16 @@ from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, UserError, stage
 from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
-from stages.wire.recorded import expand, read_body
+from stages.wire.recorded import expand, read_messages
 
 
 @stage("source/replay")
 class Replay:
-    """Read messages that were recorded, one a file, in the order of their names.
+    """Read messages that were recorded, in the order of the files' names.
 
-    A file holds the body of one message: ``.msgpack`` or ``.bin``, either also compressed (``.gz``); of a folder all such
-    files are taken. A message that holds an array of maps becomes one frame per map. A file that cannot be read is
-    a rejected frame.
+    A file holds the body of one message, or of several one behind the other: ``.msgpack`` or ``.bin``, either also compressed
+    (``.gz``); of a folder all such files are taken. A message that holds an array of maps becomes one frame per map. A file
+    that cannot be read is a rejected frame.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
@@ -52,7 +52,7 @@ class RunningReplay:
         self._left = self._messages(files)
 
     def receive(self, timeout_s: float, credit: int) -> list[Message]:
-        """Read the next file's messages; raises EndOfStream when there is none."""
+        """Read the next message; raises EndOfStream when there is none."""
         if credit <= 0:
             time.sleep(min(max(timeout_s, 0.0), 0.005))
             return []
@@ -77,17 +77,20 @@ class RunningReplay:
     def _messages(self, files: list[Path]) -> Iterator[list[Message]]:
         for _ in range(self._parameters.repeat):
             for file in files:
-                try:
-                    body = memoryview(read_body(file, self._parameters.max_message_bytes))
-                except UserError as trouble:
-                    body = memoryview(stand_in("unreadable_file", str(trouble)))
-                self._read += 1
-                now = time.time_ns()
                 topic = topic_of(file)
-                yield [
-                    Message(topic, now, (part,), body)
-                    for part in split_maps(body, first_only=self._parameters.first_only)
-                ]
+                self._read += 1
+                for body in self._bodies(file):
+                    now = time.time_ns()
+                    yield [
+                        Message(topic, now, (part,), body)
+                        for part in split_maps(body, first_only=self._parameters.first_only)
+                    ]
+
+    def _bodies(self, file: Path) -> Iterator[memoryview]:
+        try:
+            yield from read_messages(file, self._parameters.max_message_bytes)
+        except UserError as trouble:
+            yield memoryview(stand_in("unreadable_file", str(trouble)))
 
 
 def topic_of(file: Path) -> bytes:

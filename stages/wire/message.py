@@ -80,7 +80,19 @@ def split_parts(parts: Sequence[memoryview]) -> tuple[bytes, list[memoryview]]:
 
 def is_map_or_array(body: memoryview) -> bool:
     """Whether the first byte is that of a MessagePack map or array."""
-    return is_map(body) or is_array(body)
+    return len(body) > 0 and (is_map(body) or is_array(body))
+
+
+def length_of_first(body: memoryview) -> int:
+    """How many bytes the MessagePack map or array has with which this begins; 0 if it is not whole, or something else.
+
+    >>> length_of_first(memoryview(bytes.fromhex("81a16101 80"))), length_of_first(memoryview(bytes.fromhex("81a161")))
+    (4, 0)
+    """
+    if not is_map_or_array(body):
+        return 0
+    after, _, status = kernel.skip(octets(body), 0, len(body), DEFAULT_MAX_NESTING)
+    return int(after) if status == kernel.OK else 0
 
 
 def is_well_formed(body: memoryview) -> bool:

@@ -1,14 +1,14 @@
-"""Files of recorded messages: one message's body a file, compressed or not."""
+"""Files of recorded messages: one message's body, or several one behind the other, compressed or not."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline import UserError
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES
+from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, length_of_first
 
 SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
 
@@ -36,15 +36,29 @@ def expand(files: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read_body(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> bytes:
-    """Return the body of the message in a file; raises UserError if it cannot be read or has more than `max_bytes`."""
-    body = bytearray()
+def read_messages(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Iterator[memoryview]:
+    """Yield the bodies in a file: that of its one message, or of each of several that were written one behind the other.
+
+    Where a MessagePack map or array ends and another begins, a message ends. What is neither stays together with what comes
+    before it, for the decoder to say what is wrong with it. UserError if the file cannot be read, or a message has more than
+    `max_bytes`.
+    """
+    buffer, start, is_all = b"", 0, False
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as opened:
-            while len(body) <= max_bytes and (piece := opened.read(_PIECE_BYTES)):
-                body += piece
+            while True:
+                rest = memoryview(buffer)[start:]
+                length = length_of_first(rest)
+                if length and is_map_or_array(rest[length : length + 1]):
+                    yield rest[:length]
+                    start += length
+                    continue
+                if is_all:
+                    yield rest
+                    return
+                if len(rest) > max_bytes:
+                    raise UserError(f"{file}: holds more than {max_bytes} bytes, and max_message_bytes allows no more")
+                piece = opened.read(max(_PIECE_BYTES, len(rest)))
+                buffer, start, is_all = bytes(rest) + piece, 0, not piece
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
-    if len(body) > max_bytes:
-        raise UserError(f"{file}: holds more than {max_bytes} bytes, and max_message_bytes allows no more")
-    return bytes(body)

@@ -78,6 +78,49 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage: streamajig" in capsys.readouterr().out
 
 
+def test_the_page_of_all_options_is_where_the_program_is(
+    capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.run(["index", "--manual"]) == 0
+    assert capsys.readouterr().out == (project / "docs" / "reference-options.md").read_text(encoding="utf-8")
+    assert cli.run(["index", "--help"]) == 0
+    assert "--manual prints the page of them all" in capsys.readouterr().out
+
+
+def test_a_kind_of_stage_is_listed_and_a_manual_has_limits_and_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stages", "source"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[0] for line in listed if not line.startswith("source/toy")] == [
+        "source/replay",
+        "source/simulate",
+        "source/zmq_req",
+        "source/zmq_sub",
+    ]
+    assert cli.run(["stages", "peeks"]) == 2
+    assert "there is no kind of stage 'peeks'; did you mean 'peaks'?" in capsys.readouterr().err
+
+    assert cli.run(["stages", "live/merge"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "  shells: int = 10  (1 or more, 1000 at most)" in shown
+    assert "      completeness (float, more than 0, 1 at most): at least this part of all reflections" in shown
+    assert "      each_shell (bool): ask it of every shell, not only over all of them" in shown
+
+
+def test_the_simulator_knows_its_settings_by_the_names_of_its_stage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.source.simulate import Simulate
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.run(["simulate", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for field in dataclasses.fields(Simulate):
+        assert f"--{field.name.replace('_', '-')}" in shown
+    words = ["--files-only", "--distance-mm=90", "--energy-ev=9000", "--style=om", "--jitter-px=0.1", "--size=64x64"]
+    assert cli.run(["simulate", *words]) == 0
+
+
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert re.fullmatch(r"streamajig \d+\.\d+\S*\n", capsys.readouterr().out)

@@ -67,6 +67,26 @@ def test_they_can_be_repeated_and_arrays_cut_to_their_first(recorded: Path) -> N
     assert numbers(everything(Replay(files=(recorded,), repeat=2, first_only=True))) == [0, 1, 2, 3] * 2
 
 
+def test_a_file_may_hold_several_messages_one_behind_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `cat` makes them: also compressed, cut off, with garbage behind, and read in pieces of any size."""
+    several = b"".join(numbered(n) for n in range(3)) + msgpack.packb([{"n": 3}, {"n": 4}]) + numbered(5)
+    (tmp_path / "a.msgpack").write_bytes(several)
+    (tmp_path / "b.msgpack.gz").write_bytes(gzip.compress(several))
+    (tmp_path / "cut.bin").write_bytes(several[:-1])
+    (tmp_path / "garbage.bin").write_bytes(several + b"\x07\x07")
+
+    for piece in (1, 5, 1 << 24):
+        monkeypatch.setattr("stages.wire.recorded._PIECE_BYTES", piece)
+        assert numbers(everything(Replay(files=(tmp_path / "a.msgpack", tmp_path / "b.msgpack.gz")))) == [*range(6)] * 2
+        assert numbers(everything(Replay(files=(tmp_path / "a.msgpack",), max_message_bytes=9))) == [*range(6)]
+        for name, reason in (("cut.bin", "truncated"), ("garbage.bin", "trailing_bytes")):
+            *good, last = everything(Replay(files=(tmp_path / name,)))
+            assert numbers(good) == [0, 1, 2, 3, 4]
+            with pytest.raises(RejectFrame) as rejected:
+                read_map(memoryview(last.parts[0]))
+            assert rejected.value.reason == reason
+
+
 def test_without_credit_nothing_is_read(recorded: Path) -> None:
     running = Replay(files=(recorded,)).open(Context())
     assert running.receive(0.0, 0) == []
@@ -130,7 +150,7 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
     )
     assert process.stderr
     announced = process.stderr.readline()
-    assert "messages from tcp://127.0.0.1:" in announced
+    assert " files from tcp://127.0.0.1:" in announced
     return process, announced.split(" from ")[1].split()[0]
 
 
@@ -144,7 +164,7 @@ def test_replayed_messages_arrive_byte_for_byte(recorded: Path) -> None:
     assert numbers(found) == [0, 1, 2, 3, 4] * 2
     _, text = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "sent 8 of 8 messages" in text
+    assert "sent 8 messages, all of 8 of 8 files" in text
 
 
 def test_control_c_ends_the_command_cleanly(recorded: Path) -> None:
@@ -152,4 +172,4 @@ def test_control_c_ends_the_command_cleanly(recorded: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, text = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert text == "sent 0 of 8 messages\n".replace("8", "4")
+    assert text == "sent 0 messages, all of 0 of 4 files\n"

@@ -40,12 +40,18 @@ def index(**options: Any) -> None:
     """Index frames that come over ZeroMQ, and write a CrystFEL stream.
 
     The options are indexamajig's and mean the same; an option that is not supported is refused, never ignored.
-    docs/reference-options.md lists them all.
+    --manual prints the page of them all, also of those that are refused.
 
     Exit status: 0 the stream ended or was stopped; 1 something failed (a full disk, say); 2 wrong options or files; 3 every
     frame was rejected; 4 nothing was received; 130 frames were abandoned.
     """
     import shlex
+
+    if options.get("manual"):
+        from stages.commands.index.reference import reference
+
+        sys.stdout.write(reference())
+        return
 
     from stages.commands.index.graph import graph_from_options
 

@@ -545,5 +545,5 @@ def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[st
         log.warning("%s has no effect %s", row.flag, why)
 
 
-_OF_THE_COMMAND = {"profile", "json", "print_graph"}
+_OF_THE_COMMAND = {"profile", "json", "print_graph", "manual"}
 """Options that the command itself obeys; the graph does not know of them."""

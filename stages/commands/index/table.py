@@ -40,7 +40,8 @@ _INTERNAL = "it is internal to indexamajig's worker processes"
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, also .gz), a folder of them, or a list of them. "
+    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, one or several a file, also .gz), a folder of "
+        "them, or a list of them. "
         "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
     Option(("--zmq-subscribe",), INPUT,
@@ -282,6 +283,8 @@ _RUNNING = (
     Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
     own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),
     own("--print-graph", panel=RUNNING, help="Print the graph as YAML for 'streamajig run', and run nothing.", shapes=True),
+    own("--manual", panel=RUNNING, help="Print the page of all options, also those that are refused, and run nothing.",
+        shapes=True),
     own("--module", panel=RUNNING, help="Load stages of your own from this .py file or module; can be given several times.",
         kind=str, metavar="FILE.py", repeatable=True, shapes=True),
     noted("--temp-dir", panel=RUNNING, help="Place for temporary files.", why="streamajig makes no temporary files",
