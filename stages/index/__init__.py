@@ -1,5 +1,5 @@
 """From peaks to crystal lattices."""
 
-import lazy_loader
+from pipeline.lazy import attach_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

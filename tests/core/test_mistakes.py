@@ -207,6 +207,14 @@ def test_a_frame_asked_for_what_is_no_type_says_how_to_ask() -> None:
     assert (frame.get(Doubled), Doubled in frame) == (None, False)
 
 
+def test_a_misspelt_stage_in_python_is_answered_with_the_one_that_is_there() -> None:
+    from stages import peaks
+
+    with pytest.raises(AttributeError, match=r"stages\.peaks has no HitFinderr; did you mean 'HitFinder'\?"):
+        peaks.HitFinderr  # noqa: B018
+    assert not hasattr(peaks, "__wrapped__")
+
+
 def test_a_misspelt_parameter_in_python_is_answered_with_the_one_that_is_there() -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         Double(buy=3)  # type: ignore[call-arg]
