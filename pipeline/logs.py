@@ -1,4 +1,4 @@
-"""Logs of the command line: on stderr, in colour on a terminal, above the progress line."""
+"""Logs of the command line: on stderr, each with its time; in colour on a terminal, above the progress line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _NAME = "streamajig on stderr"
 
 LEVELS = ("debug", "info", "warning", "error")
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+"""The local time, as on the clocks beside the instrument; with the date, because a beamtime goes on after midnight."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -40,12 +43,17 @@ def stop() -> None:
         logger.removeHandler(handler)
 
 
+def timed(text: str, at_s: float | None = None) -> str:
+    """Put the time before a line (seconds since 1970; now by default)."""
+    return f"{time.strftime(TIME_FORMAT, time.localtime(at_s))} {text}"
+
+
 def _handler() -> logging.Handler:
     handler: logging.Handler
     if sys.stderr.isatty():
         from rich.logging import RichHandler
 
-        handler = RichHandler(console=console(), show_path=False, omit_repeated_times=False)
+        handler = RichHandler(console=console(), show_path=False, omit_repeated_times=False, log_time_format="%H:%M:%S")
     else:
         handler = _Plain()
     handler.name = _NAME
@@ -53,16 +61,12 @@ def _handler() -> logging.Handler:
 
 
 class _Plain(logging.Handler):
-    """``streamajig.run: warning: text``, for files and other programs; on what is stderr at the time.
-
-    A record that has ``is_timed`` (``extra={"is_timed": True}``) begins with the time of day, as all do on a terminal.
-    """
+    """``2026-02-03 04:05:06 streamajig.run: warning: text``, for files and other programs; on what is stderr at the time."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and what was raised below it."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        at = time.strftime("%H:%M:%S ", time.localtime(record.created)) if getattr(record, "is_timed", False) else ""
-        text = f"{at}{record.name}: {level}{record.getMessage()}"
+        text = timed(f"{record.name}: {level}{record.getMessage()}", record.created)
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         return text

@@ -239,7 +239,7 @@ class DiagnosisWriter:
             self._correct(self._corrected)
 
     def _say(self, level: int, key: str, text: str) -> None:
-        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"is_timed": True, "finding": key})
+        self._log.log(level, "after %d frames: %s", self._num_frames, text, extra={"finding": key})
 
     def _post(self, found: Finding | None) -> None:
         if found is None or found.displacement is None or self._detector is None:

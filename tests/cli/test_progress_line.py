@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import math
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import logs
-from pipeline.progress import ProgressLine, line
+from pipeline.progress import ProgressLine, fitted, line
 from pipeline.report import Progress
 from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
 def progress(
@@ -26,6 +30,7 @@ def progress(
     indexed: int = 25,
     latency_ms: float = 10.0,
     status: str = "",
+    live: str = "",
 ) -> Progress:
     return Progress(
         received=received,
@@ -37,6 +42,7 @@ def progress(
         latency_ms=latency_ms,
         elapsed_s=5.0,
         status=status,
+        live=live,
         shown=(*Hit.shown, *Crystals.shown),
     )
 
@@ -48,13 +54,52 @@ def test_it_says_frames_rates_speed_and_latency() -> None:
 def test_it_says_what_went_wrong_and_where_the_source_stands() -> None:
     said = line(progress(in_flight=3, rejected=4, dropped=5, status="nobody listens on tcp://127.0.0.1:1; trying on"))
 
-    assert said.endswith("3 in flight, 4 rejected, 5 dropped, nobody listens on tcp://127.0.0.1:1; trying on")
+    assert ", 4 rejected, 5 dropped, 20.0 frames/s, " in said
+    assert said.endswith(", 3 in flight, nobody listens on tcp://127.0.0.1:1; trying on")
 
 
 def test_before_the_first_frame_there_are_no_rates() -> None:
     said = line(progress(received=0, hits=0, indexed=0, latency_ms=math.nan))
 
     assert said == "0 frames, hits -, indexed - of hits, 20.0 frames/s, latency -"
+
+
+LONG = progress(
+    received=1_234_567,
+    in_flight=12,
+    rejected=321,
+    dropped=7,
+    status="connected to tcp://exflonc12.desy.de:5002; 9 requests unanswered, 3 asked again; last answer 0 s ago",
+    live="cell tetragonal P 79.12 79.12 38.01 A, 90.0 90.0 90.0 deg of 51234 crystals, merged 51234: 99.3 % complete, "
+    "CC1/2 0.993, detector shift x -0.123 y +0.045 mm",
+)
+"""As much as a run can have to say."""
+
+
+def letters(text: str) -> str:
+    return re.sub("[ ,;]", "", text)
+
+
+@pytest.mark.parametrize("width", [40, 80, 132, 200])
+def test_a_terminal_shows_all_of_it_whatever_its_width(width: int) -> None:
+    lines = fitted(LONG, width).splitlines()
+
+    assert all(len(each) <= width for each in lines)
+    counts = line(replace(LONG, live=""))
+    assert letters("".join(lines)) == letters(counts + LONG.live)
+    assert len(lines) <= -(-2 * len(line(LONG)) // width)
+
+
+def test_at_80_columns_what_matters_is_in_the_first_lines() -> None:
+    first, second, third, *_ = fitted(LONG, 80).splitlines()
+
+    assert first == "1234567 frames, hits 0.0 %, indexed 50.0 % of hits, 321 rejected, 7 dropped"
+    assert second == "20.0 frames/s, latency 10 ms, 12 in flight"
+    assert third.startswith("connected to tcp://exflonc12.desy.de:5002; 9 requests unanswered")
+
+
+def test_a_low_terminal_is_not_filled_with_progress() -> None:
+    assert len(fitted(LONG, 40, height=7).splitlines()) == 5
 
 
 @given(
@@ -82,7 +127,8 @@ def test_where_nobody_watches_a_line_is_written_only_now_and_then() -> None:
     with ProgressLine(stream, every_s=0) as show:
         for received in (1, 2, 2, 3):
             show(progress(received=received))
-    assert stream.getvalue().count("\n") == 3
+    written = stream.getvalue().splitlines()
+    assert [re.sub(f"^{TIME} ", "", each).split(",")[0] for each in written] == ["1 frames", "2 frames", "3 frames"]
 
 
 def test_what_is_new_is_said_sooner_but_not_every_count_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +173,7 @@ def test_on_a_terminal_the_line_is_rewritten_in_place_and_logs_stand_above_it(mo
     assert "\x1b[" in shown
 
 
-def test_logs_of_other_programs_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_watches_each_line_of_the_log_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     logs.start("warning")
@@ -137,4 +183,4 @@ def test_logs_of_other_programs_are_plain_lines(monkeypatch: pytest.MonkeyPatch)
     finally:
         logs.stop()
 
-    assert stream.getvalue() == "streamajig.run: warning: but this\n"
+    assert re.fullmatch(TIME + r" streamajig\.run: warning: but this\n", stream.getvalue())
