@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pipeline import logs
+from pipeline import console, logs, signals
 from pipeline.abbreviations import TakesAbbreviations
 from pipeline.errors import UserError
 from pipeline.own_packages import check_is_ours
@@ -153,7 +154,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "streamajig"
         return _complain(f"{_in_words(error)}\n('{where} --help' lists what there is)")
     except typer.Abort:
-        return _complain("aborted", status=1)
+        return _complain("ended by Ctrl-C", status=signals.ENDED)
     finally:
         logs.stop()
     return status if isinstance(status, int) else 0
@@ -161,7 +162,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the console script ``streamajig``."""
-    sys.exit(run())
+    console.keep_standard_streams_safe()
+    signals.to_the_end()
+    status = run()
+    why_not = console.flush_stdout()
+    if why_not:
+        status = status or _complain(f"stdout cannot be written: {why_not}", status=1)
+    if any(thread.name.startswith("replica-") for thread in threading.enumerate()):
+        # one that was abandoned may be anywhere in foreign code, which the interpreter's end would take away from it
+        sys.stderr.flush()
+        signals.leave(status)
+    sys.exit(status)
 
 
 def _split_short(word: str) -> list[str]:

@@ -29,6 +29,9 @@ from pipeline.wiring import Arrived, Place
 
 log = logging.getLogger("streamajig.collect")
 
+_STUCK_S = 0.2
+"""Nobody writes for longer than this, unless what is written to blocks."""
+
 
 @dataclass
 class LeafTally:
@@ -255,6 +258,21 @@ class Collector:
                     self.findings[leaf] = self._call(leaf, "findings", said_nothing)
             for leaf in self._writers:
                 self._call(leaf, "close", None)
+
+    def abandon_now(self) -> tuple[int, dict[str, LeafTally], int]:
+        """Let nothing more be written, if that is possible at once; count what has not arrived at a leaf as dropped there.
+
+        Returns what was received, the leaves' tallies, and how many frames that has dropped. For the end of a run in which a
+        thread is stuck, perhaps while it was writing and has the lock: so it waits for nobody, and never lets go of the lock.
+        """
+        self._lock.acquire(timeout=_STUCK_S)
+        tallies = {name: replace(tally, counts=Counter(tally.counts)) for name, tally in self.leaves.items()}
+        received, dropped = self.received, 0
+        for tally in tallies.values():
+            missing = received - tally.delivered - tally.rejected - tally.dropped
+            tally.dropped += missing
+            dropped = max(dropped, missing)
+        return received, tallies, dropped
 
     def _write(self, arrived: Arrived) -> None:
         tally = self.leaves[arrived.leaf]

@@ -45,21 +45,24 @@ def run(
     from pipeline.errors import UserError
     from pipeline.yaml_spec import describe_problem
 
-    graph = _load(file, module)
     changes = {
         "backend": backend,
         "max_frames": max_frames,
         "no_data_timeout_s": no_data_timeout,
         "stage_timeout_s": stage_timeout,
     }
-    try:
-        graph = graph.with_options(**{name: value for name, value in changes.items() if value is not None})
-    except ValidationError as error:
-        flags = {name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in changes}
-        raise UserError(
-            "\n".join(f"{flags[str(d['loc'][0])]}: {describe_problem(d)}" for d in error.errors())
-        ) from None
-    status = execute(graph, shlex.join(["streamajig", *sys.argv[1:]]), profile=profile, as_json=as_json)
+
+    def load() -> Graph:
+        graph = _load(file, module)
+        try:
+            return graph.with_options(**{name: value for name, value in changes.items() if value is not None})
+        except ValidationError as error:
+            flags = {name: f"--{name.removesuffix('_s').replace('_', '-')}" for name in changes}
+            raise UserError(
+                "\n".join(f"{flags[str(d['loc'][0])]}: {describe_problem(d)}" for d in error.errors())
+            ) from None
+
+    status = execute(load, shlex.join(["streamajig", *sys.argv[1:]]), profile=profile, as_json=as_json)
     raise typer.Exit(status)
 
 

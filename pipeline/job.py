@@ -12,18 +12,18 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, registry
-from pipeline.collect import Collector, DeadLetters
+from pipeline.collect import Collector, DeadLetters, LeafTally
 from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
-from pipeline.metrics import NodeMetrics, merge_metrics
+from pipeline.metrics import Durations, NodeMetrics, merge_metrics
 from pipeline.protocols import Writer
 from pipeline.report import Progress, Report
 from pipeline.stage import Context
@@ -257,6 +257,30 @@ class Job:
             shown=self._shown,
         )
 
+    def report_now(self) -> Report:
+        """What was counted, as if the run were abandoned at this moment; it must end then.
+
+        For whoever ends a run one of whose threads is stuck: may be called from any thread, and waits for none of them.
+        """
+        if not hasattr(self, "collector"):
+            leaves = {leaf.name: LeafTally() for leaf in self.graph.leaves}
+            why = "stopped before anything was received"
+            return Report(0, leaves, {}, {}, {}, Durations(), 0.0, why, shown=self._shown)
+        received, leaves, abandoned = self.collector.abandon_now()
+        return Report(
+            received=received,
+            leaves=leaves,
+            drop_reasons=self.collector.drop_reasons + Counter(abandoned=abandoned),
+            rejections=dict(self.collector.rejections),
+            nodes=merge_metrics([replica.metrics for replica in self.replicas]),
+            latency=self.collector.latency,
+            elapsed_s=time.monotonic() - self.started_s if self.started_s else 0.0,
+            why_ended="abandoned" if received else "stopped before anything was received",
+            abandoned=abandoned,
+            failure=self.failure,
+            shown=self._shown,
+        )
+
     def _why_ended(self) -> str:
         assert self._ingest is not None
         if self.abandoned:
@@ -274,6 +298,7 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     stopping: threading.Event | None = None,
     abandon: threading.Event | None = None,
+    on_start: Callable[[Callable[[], Report]], None] | None = None,
 ) -> Report:
     """Run a graph until its stream ends, and return the report.
 
@@ -289,6 +314,9 @@ def run(
         Set it to end the run: nothing more is asked for, all that was received is finished.
     abandon
         Set it to end at once: frames in flight are counted as dropped.
+    on_start
+        Called before anything is opened, with a function that another thread may call to end a run that is stuck: it
+        returns what was counted (:meth:`Job.report_now`).
 
     Raises
     ------
@@ -306,6 +334,8 @@ def run(
     context = Context(command_line=command_line, program=f"streamajig {version()}", stopping=stopping)
     setup = Setup(graph, context, graph.options.keep_messages)
     job = Job(graph, setup, stopping, abandon or threading.Event(), on_progress)
+    if on_start is not None:
+        on_start(job.report_now)
     try:
         job.patience.start()
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]

@@ -7,7 +7,6 @@ import multiprocessing
 import shlex
 import signal
 import sys
-import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +17,8 @@ from typer import Option
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
+    from pipeline.report import Report
+    from pipeline.signals import Ending
     from stages.files.stream import Stream
     from stages.simulation.apparatus import Apparatus
     from stages.simulation.truth import Truth
@@ -46,9 +47,7 @@ def demo(
     graph as YAML, geometry and cell files, the truth, and a picture of one indexed pattern.
     """
     from pipeline import UserError
-    from pipeline.commands_execute import signals_end_the_run
-    from pipeline.job import run
-    from pipeline.progress import ProgressLine
+    from pipeline.signals import ENDED, Ending
     from stages.commands.score import score
     from stages.files.stream import read_stream
     from stages.simulation.truth import read_truth
@@ -68,28 +67,11 @@ def demo(
     logging.getLogger("streamajig.demo").info(
         "starting a simulated beamline and the pipeline (the first time kernels are compiled, for a minute or two)"
     )
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    simulator = spawn.Process(
-        target=serve, args=(theirs, seed, hits, frames, files["truth.jsonl"]), name="simulator", daemon=True
-    )
-    simulator.start()
-    theirs.close()
-    spawn.Process(target=compile_ahead, name="compiler", daemon=True).start()
-    try:
-        address = _address(ours)
-        graph = make_graph(address, files, frames, workers, peaks)
-        files["demo.yaml"].write_text(_how_to_run_again(address, seed, hits, frames, files) + graph.to_yaml())
-        stopping, abandon = threading.Event(), threading.Event()
-        with ProgressLine() as progress, signals_end_the_run(stopping, abandon):
-            report = run(
-                graph, command_line=shlex.join(sys.argv), on_progress=progress, stopping=stopping, abandon=abandon
-            )
-        simulator.join(10.0)
-    finally:
-        if simulator.is_alive():
-            simulator.terminate()
-            simulator.join(10.0)
+    with Ending() as ending:
+        report = _run(ending, files, seed, hits, frames, workers, peaks)
+    if ending.abandon.is_set() or (ending.came_early and not report.received):
+        typer.echo(report.text())
+        raise typer.Exit(ENDED)
     if report.failure is not None:
         raise UserError(f"the run failed: {report.failure}")
     stream, truths = read_stream(files["demo.stream"]), read_truth(files["truth.jsonl"])
@@ -108,6 +90,33 @@ def demo(
     typer.echo(f"in {output}/: {', '.join(left)}   ({time.perf_counter() - begin:.1f} s)")
 
 
+def _run(
+    ending: Ending, files: dict[str, Path], seed: int, hits: float, frames: int, workers: int, peaks: str
+) -> Report:
+    """Start the simulator, run the graph, and end the simulator."""
+    from pipeline.commands_execute import run_watched
+
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    simulator = spawn.Process(
+        target=serve, args=(theirs, seed, hits, frames, files["truth.jsonl"]), name="simulator", daemon=True
+    )
+    simulator.start()
+    theirs.close()
+    spawn.Process(target=compile_ahead, name="compiler", daemon=True).start()
+    try:
+        address = _address(ours)
+        graph = make_graph(address, files, frames, workers, peaks)
+        files["demo.yaml"].write_text(_how_to_run_again(address, seed, hits, frames, files) + graph.to_yaml())
+        report = run_watched(graph, shlex.join(sys.argv), ending, lambda report: typer.echo(report.text()))
+        simulator.join(10.0)
+    finally:
+        if simulator.is_alive():
+            simulator.terminate()
+            simulator.join(10.0)
+    return report
+
+
 def make_apparatus(seed: int, hits: float) -> Apparatus:
     """The beamline of the demo: lysozyme on a flat detector of a megapixel."""
     from stages.simulation.apparatus import Apparatus
@@ -121,9 +130,9 @@ def serve(ready: Connection, seed: int, hits: float, frames: int, truth: Path) -
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that shows the progress
     apparatus = make_apparatus(seed, hits)
     apparatus.simulation.frame(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that shows the progress
     with FrameServer(socket="rep") as server, TruthWriter(truth) as writer:
         ready.send(server.address)
         ready.close()
@@ -138,12 +147,12 @@ def compile_ahead() -> None:
     A process compiles one thing at a time, and the first time that takes minutes. With the kernels in the cache this process
     has done so in a second or two, beside the others.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from pipeline import Context
     from stages.index.lattice import FreeLattice
     from stages.integrate.rings import Rings
     from stages.refine.prediction import Prediction
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stage in (FreeLattice(), Prediction(), Rings()):  # Pairs asks FreeLattice's search about other cells
         stage.open(Context())
 

@@ -174,7 +174,7 @@ def write_file(path: Path | None, text: str, option: str) -> None:
 
 @contextmanager
 def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set `stopping`; outside the main thread, where Python allows no handlers, do nothing."""
+    """Let SIGINT, SIGTERM and SIGHUP set `stopping`; outside the main thread, where Python allows no handlers, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -182,7 +182,9 @@ def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         stopping.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup has said so
+    numbers = (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,)))
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

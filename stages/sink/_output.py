@@ -17,6 +17,8 @@ from stages.files.geom.detector import Detector
 from stages.records.told import IndexingMethods
 from stages.sink._lines import one_line
 
+log = logging.getLogger("streamajig.sink")
+
 VERSION = "CrystFEL stream format 2.3"
 BEGIN_GEOMETRY, END_GEOMETRY = "----- Begin geometry file -----", "----- End geometry file -----"
 BEGIN_CELL, END_CELL = "----- Begin unit cell -----", "----- End unit cell -----"
@@ -237,9 +239,23 @@ def _open(path: Path) -> int:
         raise UserError(
             f"cannot write {path}: it is a folder; give the name of a file in it, e.g. {path / 'out.stream'}"
         )
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        return _open_pipe(path, how) if path.is_fifo() else os.open(path, how, 0o666)
     except FileNotFoundError as error:
         raise UserError(f"cannot write {path}: the folder {path.parent} does not exist; make it first") from error
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _open_pipe(path: Path, how: int) -> int:
+    """Open a named pipe, which waits until somebody reads it, and say so."""
+    try:
+        fd = os.open(path, how | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        log.info("%s is a pipe that nobody reads; waiting until somebody does", path)
+        return os.open(path, how)
+    os.set_blocking(fd, True)
+    return fd

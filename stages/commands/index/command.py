@@ -55,15 +55,15 @@ def index(**options: Any) -> None:
 
     from stages.commands.index.graph import graph_from_options
 
-    graph = graph_from_options(options)
     if options.get("print_graph"):
+        graph = graph_from_options(options)
         graph.check()
         sys.stdout.write(graph.to_yaml())
         return
     from pipeline.commands_execute import execute
 
     status = execute(
-        graph,
+        lambda: graph_from_options(options),
         shlex.join(["streamajig", *sys.argv[1:]]),
         profile=bool(options.get("profile")),
         as_json=bool(options.get("json")),

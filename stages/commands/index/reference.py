@@ -42,12 +42,12 @@ cell; without one it begins like `lattice` and goes on like `pairs` once the cry
 
 | exit status | meaning |
 |---|---|
-| 0 | the stream ended, or SIGINT or SIGTERM ended it: whatever had been received is finished and written |
-| 1 | something failed, such as an output that could no longer be written; the report says what |
+| 0 | the stream ended, or SIGINT, SIGTERM or SIGHUP ended it: whatever had been received is finished and written |
+| 1 | something failed, such as an output that could no longer be written; the report says what, or failed itself |
 | 2 | something that the user can mend; nothing was run |
 | 3 | frames came, and not one was delivered: all were rejected (frames without a hit are delivered) |
 | 4 | nothing came at all, whatever ended the run |
-| 130 | a second SIGINT or SIGTERM abandoned frames in flight (the report says how many), or the first came before any frame |
+| 130 | a second signal abandoned frames in flight (the report says how many), or the first came before any frame |
 """
 
 
