@@ -49,11 +49,16 @@ def execute(load: Callable[[], Graph], command_line: str, *, profile: bool = Fal
 
     The graph is made here because that takes a while, in which signals end the process as well.
     """
+    from pipeline.report import nothing_received
+
+    def say(report: Report) -> bool:
+        return show(report, profile=profile, as_json=as_json)
+
     with signals.Ending() as ending:
-        graph = load()
-        report = run_watched(graph, command_line, ending, lambda report: show(report, profile=profile, as_json=as_json))
+        ending.last_words = lambda: say(nothing_received())
+        report = run_watched(load(), command_line, ending, say)
         ending.status = status_of(report, ending.came_early)
-        if not show(report, profile=profile, as_json=as_json):
+        if not say(report):
             ending.status = ending.status or FAILED
         return ending.status
 

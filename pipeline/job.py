@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, registry
-from pipeline.collect import Collector, DeadLetters, LeafTally
+from pipeline.collect import Collector, DeadLetters
 from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
-from pipeline.metrics import Durations, NodeMetrics, merge_metrics
+from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import Writer
-from pipeline.report import Progress, Report
+from pipeline.report import Progress, Report, nothing_received
 from pipeline.stage import Context
 from pipeline.watchdog import SLOW_S, Watchdog
 from pipeline.wiring import Arrived, Place, Replica, Setup
@@ -263,9 +263,7 @@ class Job:
         For whoever ends a run one of whose threads is stuck: may be called from any thread, and waits for none of them.
         """
         if not hasattr(self, "collector"):
-            leaves = {leaf.name: LeafTally() for leaf in self.graph.leaves}
-            why = "stopped before anything was received"
-            return Report(0, leaves, {}, {}, {}, Durations(), 0.0, why, shown=self._shown)
+            return nothing_received(self.graph)
         received, leaves, abandoned = self.collector.abandon_now()
         return Report(
             received=received,

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolz import mapcat
 
@@ -16,6 +16,9 @@ from pipeline.faults import text_of
 from pipeline.jsonable import jsonable
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.protocols import Findings
+
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class Report:
 
     def _tallies(self) -> list[tuple[str, LeafTally, tuple[Count, ...]]]:
         """Different tallies, each with the names of its leaves as a line begins with them, and how its totals are said."""
-        groups: list[tuple[list[str], LeafTally]] = []
+        groups: list[tuple[list[str], LeafTally]] = [] if self.leaves else [([], LeafTally())]
         for name, tally in self.leaves.items():
             same = next((names for names, other in groups if other == tally), None)
             if same is None:
@@ -217,6 +220,13 @@ class Report:
         console = Console(file=io.StringIO(), width=100)
         console.print(table)
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
+
+def nothing_received(graph: Graph | None = None) -> Report:
+    """Return the report of a run that was ended while it was opened, or before its graph was known."""
+    leaves = {leaf.name: LeafTally() for leaf in graph.leaves} if graph is not None else {}
+    why = "stopped before anything was received"
+    return Report(0, leaves, {}, {}, {}, Durations(), 0.0, why)
 
 
 def _finite(value: float) -> float | None:
