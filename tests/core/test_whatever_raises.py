@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, ListWriter, Number, Numbers, RunningNumbers, keep
 
 from pipeline import Context, Findings, Outcome, RejectFrame, UserError, stage
-from pipeline.commands_execute import signals_end_the_run
 from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Report
+from pipeline.signals import Ending
 from pipeline.wiring import Replica
 
 BACKENDS = ["serial", "threads:2"]
@@ -110,9 +109,7 @@ GRAPHS = {
 @pytest.fixture(autouse=True)
 def signals_are_handled() -> Iterator[None]:
     """As on the command line: a KeyboardInterrupt is then nobody's Ctrl-C."""
-    opened = threading.Event()
-    opened.set()
-    with signals_end_the_run(threading.Event(), threading.Event(), opened):
+    with Ending():
         yield
 
 
