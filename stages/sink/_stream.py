@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from pipeline import Context
+from pipeline.paths import Named, keep_apart
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
 from stages.records.told import IndexingMethods
@@ -57,5 +58,8 @@ class StreamSink:
         return ChunkEncoder(options, context)
 
     def open_writer(self, context: Context) -> AppendedFile:
-        """Make the file, with its head."""
-        return AppendedFile(self.path, head(context))
+        """Make the file, with its head; UserError if it would take the place of a mask that the geometry file names."""
+        beginning = head(context)
+        masks = [Named(Path(name), "the geometry file") for name in context.upstream[Detector].mask_files]
+        keep_apart(masks, [Named(self.path, context.node or "the stream")])
+        return AppendedFile(self.path, beginning)

@@ -16,6 +16,7 @@ from pipeline.graph import GraphError
 from pipeline.join import Join
 from pipeline.node import Node
 from pipeline.stage import DECLARED
+from stages.records import Crystals
 
 TOY_STAGES = Path(__file__).parent / "toy_stages.py"
 
@@ -205,6 +206,7 @@ def test_a_frame_asked_for_what_is_no_type_says_how_to_ask() -> None:
         with pytest.raises(TypeError, match=r"as in frame\[Message\]: write Number without quotes"):
             ask("Number")  # type: ignore[operator]
     assert (frame.get(Doubled), Doubled in frame) == (None, False)
+    assert frame.with_values(Crystals(("the first",)))[Crystals][0] == "the first"  # type: ignore[arg-type,comparison-overlap]
 
 
 def test_a_misspelt_stage_in_python_is_answered_with_the_one_that_is_there() -> None:

@@ -19,6 +19,7 @@ from pipeline import UserError
 from pipeline.by_type import ByType
 from pipeline.contract import role_of
 from pipeline.registry import load
+from stages.files.geom.detector import Detector
 from stages.files.stream import read_stream
 from stages.sink.headers_only import HeadersOnly
 from stages.sink.memory import Memory
@@ -69,6 +70,14 @@ def test_an_old_stream_is_overwritten(stream: Path) -> None:
     write_stream(stream, [make_frame(n) for n in range(1, 6)])
     write_stream(stream, [make_frame(9)])
     assert [chunk.serial for chunk in read_stream(stream).chunks] == [9]
+
+
+def test_a_mask_that_the_geometry_file_names_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mask.h5").write_bytes(b"a mask")
+    masked = GEOMETRY + f"left/mask0_file = {tmp_path / 'mask.h5'}\nleft/mask0_data = /mask\n"
+    with pytest.raises(UserError, match=r"would be written over .*mask\.h5, which the geometry file reads"):
+        StreamFile(path=tmp_path / "mask.h5").open_writer(context(upstream=ByType([Detector.parse(masked)])))
+    assert (tmp_path / "mask.h5").read_bytes() == b"a mask"
 
 
 def test_opening_the_encoder_touches_no_file(stream: Path) -> None:

@@ -75,6 +75,11 @@ class Detector(GeometryFile):
         return tuple(dict.fromkeys(panel.data for panel in self.static_panels))
 
     @property
+    def mask_files(self) -> tuple[str, ...]:
+        """The files of masks that the geometry file names."""
+        return tuple(dict.fromkeys(source.file for placed in self.panels for source in placed.masks if source.file))
+
+    @property
     def has_flags(self) -> bool:
         """Whether pixels can be bad by their values."""
         return any(self._placements.flagged)
