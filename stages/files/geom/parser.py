@@ -17,8 +17,9 @@ from stages.files.geom.text import BadValue, leading_number, suggestion
 from stages.files.geom.units import ENERGY_UNITS, Quantity, energy_of, length_of
 from stages.records.geometry import Panel
 
-MAX_PIXELS = 1 << 28
-"""Pixels of all panels together; a detector of 16 Mpixel has a sixteenth of it."""
+MAX_PIXELS = 1 << 30
+"""Pixels of all panels together; a detector of 16 Mpixel has a sixty-fourth of it, and one flat panel for peaks without
+an image may be 20000 pixels wide."""
 MAX_LINE = 4096
 """Characters of a line without its comment; what has more is no geometry file."""
 MAX_GROUP_MEMBERS = 64
