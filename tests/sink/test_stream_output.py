@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pickle
 import signal
@@ -233,6 +234,26 @@ def test_a_pipe_gets_the_stream_as_it_comes(tmp_path: Path) -> None:
         assert os.read(reader, 100_000).endswith(CHUNK)
         writer.close()
     finally:
+        os.close(reader)
+
+
+def test_a_pipe_that_nobody_reads_is_waited_for_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    readers = []
+
+    def read_it_once_it_is_named(record: logging.LogRecord) -> bool:
+        # the log is written before the wait, so a reader that is opened now ends it
+        readers.append(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+        return True
+
+    caplog.handler.addFilter(read_it_once_it_is_named)
+    with caplog.at_level(logging.INFO, "streamajig"):
+        opened(fifo).close()
+    caplog.handler.removeFilter(read_it_once_it_is_named)
+
+    assert caplog.messages == [f"{fifo} is a pipe that nobody reads; waiting until somebody does"]
+    for reader in readers:
         os.close(reader)
 
 
