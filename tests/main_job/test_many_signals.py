@@ -98,7 +98,9 @@ def _bring_into(state: str, process: subprocess.Popen[str], output: Path, pipe: 
         read = b""
         while len(read) < 30_000:
             assert select.select([pipe], [], [], PATIENCE_S)[0]
-            read += os.read(pipe, 30_000)
+            more = os.read(pipe, 30_000)
+            assert more, "it ended before it had written anything"
+            read += more
         time.sleep(0.2 + chance.uniform(0.0, 0.3))  # meanwhile the pipe is filled
         return read
     else:
