@@ -185,7 +185,7 @@ def test_where_crystals_tell_the_place_rings_only_confirm_it(x_px: float, said: 
     found, _ = found_in(*with_rings(82, ICE_ANGSTROM[:3]), off=Displacement((6 * PX, 0.0)))
     errors = np.array([0.05 * PX, 0.05 * PX, 1e-4 * CLEN, 1e-4, 1e-4])
     move = Displacement((x_px * PX, 0.0))
-    place = Place(Fitted(move, np.diag(errors**2), np.eye(3), np.zeros(6), 50, 900, 0.5, 0.8, PX, CLEN))
+    place = Place(Fitted(move, np.diag(errors**2), np.eye(3), np.zeros(6), 50, 900, 0.5, 0.8, 0.003, PX, CLEN))
     beside = {one.key: one for one in beside_crystals(tuple(found.values()), place)}
     assert set(beside) == set(found)
     assert not beside[RING_CENTRE].is_wrong

@@ -160,7 +160,7 @@ class PageRun:
         """Run a command until frames have come, then press Ctrl-C: it ends well and has lost nothing."""
         process, log = self._popen(block)
         try:
-            _wait(block, process, log, lambda said: re.search(r"(?m)^[1-9]\d* frames, ", said) is not None)
+            _wait(block, process, log, lambda said: re.search(r"(?m)(?:^| )[1-9]\d* frames, ", said) is not None)
             os.killpg(process.pid, signal.SIGINT)
             status = process.wait(PATIENCE_S)
         finally:

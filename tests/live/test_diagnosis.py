@@ -284,7 +284,7 @@ def test_a_centre_of_rings_is_followed_only_while_crystals_tell_no_place(
     }
     by_rings = finding(RING_CENTRE, displacement=Displacement((9e-4, 0.0)), figures=figures)
     errors = np.diag([1e-5, 1e-5, 1e-4, 1e-4, 1e-4]) ** 2
-    fit = Fitted(Displacement(), errors, np.eye(3), np.zeros(6), 50, 900, 0.5, 0.8, 1e-4, 0.08)
+    fit = Fitted(Displacement(), errors, np.eye(3), np.zeros(6), 50, 900, 0.5, 0.8, 0.003, 1e-4, 0.08)
     toy = Toy({1: [by_rings]}, name="detector", place=Place(fit) if crystals_tell else None)
     context = {"board": Context().board}
     writer = writer_of(toy, monkeypatch, tmp_path / "corrected.geom", **context)
