@@ -6,6 +6,7 @@ many messages the source may ask for, when the stream has ended, and what happen
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -21,6 +22,9 @@ log = logging.getLogger("streamajig.ingest")
 
 _UNASKED = 1 << 20
 """Credit given to a source whose overflow is dropped here: as many as come."""
+
+LEFT_OVER = "waited when the run ended"
+"""Why what a source still has at the end is dropped."""
 
 
 HELD_BACK = 32
@@ -171,6 +175,19 @@ class Ingest:
         """What the source says of itself."""
         return self._source.status()
 
+    def close(self) -> None:
+        """Close the source; what has come to it and was not received yet counts as received and dropped."""
+        try:
+            with contextlib.suppress(EndOfStream):
+                for _ in range(self._source.stop_asking()):
+                    left_over = self._source.receive(0.0, _UNASKED)
+                    for _message in left_over:
+                        self._collector.drop(self._count(), LEFT_OVER)
+                    if not left_over:
+                        break
+        finally:
+            self._source.close()
+
     def _look_for_end(self) -> None:
         limit = self._options.max_frames
         timeout = self._options.no_data_timeout_s
@@ -184,14 +201,18 @@ class Ingest:
             self.why_finished = f"no data for {timeout:g} s"
 
     def _drain(self, timeout_s: float) -> bool:
-        """Take the answers to requests already sent: the sender counts them as delivered."""
+        """Take what has come, and the answers to requests already sent: the sender counts them as delivered."""
         assert self._drain_until is not None
         left = self._drain_until - time.monotonic()
-        if self._source.stop_asking() == 0 or left <= 0:
+        limit = self._options.max_frames
+        is_full = limit is not None and self._received >= limit
+        if self._source.stop_asking() == 0 or left <= 0 or is_full:
             self._finish(self.why_finished)
             return False
+        if not self._credit():
+            self._inbox.wait_for_room(min(timeout_s, left))
         try:
-            self._accept(self._source.receive(min(timeout_s, left), 0))
+            self._accept(self._source.receive(min(timeout_s, left), self._credit()))
         except EndOfStream:
             self._finish(self.why_finished)
         return not self.finished
@@ -205,15 +226,19 @@ class Ingest:
     def _accept(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self._last_data = time.monotonic()
-            self._collector.count_received()
-            self._received += 1
-            serial = self._serial
-            self._serial += 1
+            serial = self._count()
             limit = self._options.max_frames
             if limit is not None and self._received > limit:
                 self._collector.drop(serial, "beyond max_frames")
                 continue
             self._put(Frame(serial, "", message.received_ns, {Message: message}))
+
+    def _count(self) -> int:
+        """Count a message as received; return its serial."""
+        self._collector.count_received()
+        self._received += 1
+        self._serial += 1
+        return self._serial - 1
 
     def _put(self, frame: Frame) -> None:
         if self._when_full != "block" and self._inbox.free() == 0:

@@ -24,7 +24,7 @@ from pipeline.faults import describe, fault, is_users_interrupt, opening, text_o
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
 from pipeline.metrics import NodeMetrics, merge_metrics
-from pipeline.protocols import Writer
+from pipeline.protocols import Findings, Writer
 from pipeline.report import Progress, Report, nothing_received
 from pipeline.stage import Context
 from pipeline.watchdog import SLOW_S, Watchdog
@@ -70,6 +70,7 @@ class Job:
     _left_behind: list[dict[str, NodeMetrics]] = field(default_factory=list)
     _watchdog: Watchdog | None = None
     _source: Any = None
+    _source_findings: Mapping[str, Findings] = field(default_factory=dict)
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     _last_progress_s: float = 0.0
 
@@ -210,8 +211,10 @@ class Job:
         """Close the source, the replicas and the outputs, whatever happened before; what fails with that is a problem."""
         self._receiving[0] = (f"{self.graph.source.name}, close", None, time.perf_counter_ns())
         try:
-            if self._source is not None:
-                self._source.close()
+            if self._ingest is not None:
+                self._ingest.close()
+                if hasattr(self._source, "findings"):
+                    self._source_findings = {self.graph.source.name: self._source.findings()}
         except BaseException as error:
             if is_users_interrupt(error):
                 raise
@@ -252,7 +255,7 @@ class Job:
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure or next(iter(self.problems), None),
             lost_letters=self.collector.dead_letters.lost(),
-            findings=self.collector.findings,
+            findings={**self._source_findings, **self.collector.findings},
             letters_not_kept=self.collector.dead_letters.not_kept,
             shown=self._shown,
         )

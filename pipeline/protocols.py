@@ -41,7 +41,11 @@ class RunningSource(Protocol):
         ...
 
     def stop_asking(self) -> int:
-        """Ask for nothing more from now on; return the number of requests that may still be answered."""
+        """Ask for nothing more from now on; return how many messages may still be received.
+
+        These are requests that may be answered, and what has come and waits in the source. They are received as before,
+        until :class:`EndOfStream`; what still waits when the run ends is received with `timeout_s` 0 and counted as dropped.
+        """
         ...
 
     def status(self) -> str:
@@ -50,6 +54,14 @@ class RunningSource(Protocol):
 
     def close(self) -> None:
         """Close sockets and files at once; never blocks for long, may be called twice."""
+        ...
+
+
+class Reporting(Protocol):
+    """A running source that has something to say when the run ends; the method is optional."""
+
+    def findings(self) -> Findings:
+        """What stands in the report, e.g. when the sender was lost; called once, after `close`. No text, no line."""
         ...
 
 

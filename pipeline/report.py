@@ -67,7 +67,7 @@ class Report:
     outputs
         Leaf name -> what its writer kept, for sinks that keep something (``sink/memory``: the outcomes).
     findings
-        Leaf name -> what its analysis has to say.
+        Name of a leaf -> what its analysis has to say; name of the source -> what it saw, such as a sender that was lost.
     shown
         Leaf name -> how its totals are said.
     letters_not_kept
@@ -137,6 +137,8 @@ class Report:
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         lines += [f"dead letters: {self.lost_letters}"] if self.lost_letters else []
         for name, found in self.findings.items():
+            if not found.text:
+                continue
             said = f"{name}: {found.text}".splitlines()
             lines += [said[0], *(f"  {line}".rstrip() for line in said[1:])]
         if profile:

@@ -73,7 +73,7 @@ class Watchdog:
             node, work, started = at
             seconds = (now - started) / 1e9
             if seconds >= due_s:
-                log.warning("%s%s", _in_words(node, work, seconds), _where(node, work), extra={"is_timed": True})
+                log.warning("%s%s", _in_words(node, work, seconds), _where(node, work))
                 due_s *= 2.0 ** (1 + math.floor(math.log2(seconds / due_s)))
             said[id(place)] = (at, due_s)
         self._said = said

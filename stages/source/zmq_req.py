@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -9,14 +10,21 @@ from collections import deque
 import zmq
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Message, stage
+from pipeline import Context, EndOfStream, Findings, Message, stage
 from stages.source._connection import Connection, Endpoint
-from stages.source._messages import HARD_CEILING, messages_of
+from stages.source._losses import Losses
+from stages.source._messages import HARD_CEILING, Reader, messages_of, refused
+from stages.source._peer import ANSWERING
 from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, is_well_formed, stand_in
+
+log = logging.getLogger("streamajig.source")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 SHORT_REPLY_BYTES = 64
+
+SILENT_S = 2.0
+"""Without an answer for so long, this is said."""
 
 
 @stage("source/zmq_req")
@@ -68,8 +76,16 @@ class _Asker:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.reader = Reader(connection.socket)
         self.asked: deque[tuple[float, int]] = deque()
-        self.lost = False
+        self.is_lost = False
+
+    def begin_anew(self) -> None:
+        """Connect anew; what has been asked for is forgotten."""
+        self.connection.renew()
+        self.reader = Reader(self.connection.socket)
+        self.asked.clear()
+        self.is_lost = False
 
 
 class RunningZmqReq:
@@ -77,20 +93,23 @@ class RunningZmqReq:
 
     def __init__(self, parameters: ZmqReq) -> None:
         self._parameters = parameters
-        self._asking = True
-        self._closed = False
+        self._is_asking = True
+        self._is_closed = False
         self._answers = 0
         self._last_answer = time.monotonic()
         self._asked_again = 0
+        self._given_up = 0
+        self._unanswered = 0
         self._pause_s = 0.0
         self._paused_until = 0.0
         self._complaint = ""
+        self._losses = Losses(parameters.address)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._askers: list[_Asker] = []
         try:
             for _ in range(min(parameters.sockets, parameters.outstanding)):
-                self._askers.append(self._connect())
+                self._askers.append(_Asker(self._connect()))
         except BaseException:
             self.close()
             raise
@@ -102,15 +121,14 @@ class RunningZmqReq:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            if self._closed:
+            if self._is_closed:
                 raise EndOfStream
-            self._watch()
+            messages = self._watch()
             self._ask(credit)
-            if not self._asking and not self._outstanding:
+            if not messages and not self._is_asking and not self._outstanding:
                 raise EndOfStream
-            wait_s = max(0.0, self._wake_at(deadline) - time.monotonic())
+            wait_s = 0.0 if messages else max(0.0, self._wake_at(deadline) - time.monotonic())
             ready = dict(self._poller.poll(math.ceil(1000 * wait_s)))
-            messages: list[Message] = []
             for asker in self._askers:
                 if asker.connection.socket in ready:
                     messages += self._take_answers(asker)
@@ -119,30 +137,54 @@ class RunningZmqReq:
 
     def stop_asking(self) -> int:
         """Ask for nothing more; return how many requests may still be answered."""
-        self._asking = False
-        if not self._closed:
-            self._watch()
-        return self._outstanding
+        self._is_asking = False
+        if not self._is_closed:
+            for asker in self._askers:
+                asker.is_lost = asker.connection.look() or asker.is_lost
+        return sum(len(asker.asked) for asker in self._askers if not self._is_over(asker))
 
     def status(self) -> str:
         """Say whether anybody is there, and what is waited for."""
-        if self._closed:
+        if self._is_closed:
             return "closed"
         address = self._parameters.address
+        for asker in self._askers:
+            asker.is_lost = asker.connection.look() or asker.is_lost
         if not any(asker.connection.connected for asker in self._askers):
-            return self._askers[0].connection.nobody(address)
+            return self._askers[0].connection.nobody()
         if self._complaint:
             return f"{self._complaint}; asking less often"
         silent_s = time.monotonic() - self._last_answer
-        again = f", {self._asked_again} asked again" if self._asked_again else ""
-        return (
-            f"connected to {address}; {self._outstanding} requests unanswered{again}; last answer {silent_s:.0f} s ago"
-        )
+        if silent_s < SILENT_S or not self._outstanding:
+            return f"connected to {address}"
+        return f"connected to {address}; no answer for {silent_s:.0f} s, {_number(self._outstanding, 'request')} waiting there"
+
+    def findings(self) -> Findings:
+        """Say when the sender was lost, and which requests came to nothing."""
+        lines = [self._losses.text()]
+        if self._asked_again:
+            lines.append(f"{_number(self._asked_again, 'request')} asked again, the connection having been lost")
+        if self._given_up:
+            patience = f"without an answer for {self._parameters.timeout_s:g} s"
+            lines.append(f"{_number(self._given_up, 'request')} given up and asked again, {patience}")
+        if self._unanswered:
+            lines.append(
+                f"{_number(self._unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
+                "frames as sent"
+            )
+        figures = {
+            **self._losses.figures(),
+            "asked_again": self._asked_again,
+            "given_up": self._given_up,
+            "unanswered": self._unanswered,
+        }
+        return Findings("\n".join(line for line in lines if line), figures)
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
-        if not self._closed:
-            self._closed = True
+        if not self._is_closed:
+            self._is_closed = True
+            self._unanswered += self._outstanding
             for asker in self._askers:
                 asker.asked.clear()
                 asker.connection.close()
@@ -152,29 +194,53 @@ class RunningZmqReq:
     def _outstanding(self) -> int:
         return sum(len(asker.asked) for asker in self._askers)
 
-    def _connect(self) -> _Asker:
-        options = {
-            zmq.RCVHWM: self._parameters.outstanding + 1,
-            zmq.MAXMSGSIZE: HARD_CEILING * self._parameters.max_message_bytes,
-        }
-        connection = Connection(self._context, zmq.DEALER, self._parameters.address, options)
-        self._poller.register(connection.socket, zmq.POLLIN)
-        self._poller.register(connection.monitor, zmq.POLLIN)
-        return _Asker(connection)
+    def _connect(self) -> Connection:
+        return Connection(
+            self._context,
+            zmq.DEALER,
+            ANSWERING,
+            self._parameters.address,
+            self._losses,
+            self._configure,
+            self._poller,
+        )
 
-    def _watch(self) -> None:
+    def _configure(self, socket: zmq.Socket[bytes]) -> None:
+        socket.setsockopt(zmq.RCVHWM, self._parameters.outstanding + 1)
+        socket.setsockopt(zmq.MAXMSGSIZE, HARD_CEILING * self._parameters.max_message_bytes)
+
+    def _watch(self) -> list[Message]:
         """Make anew the connections that were lost, and those on which an answer is overdue.
 
-        The answers that came before are taken first.
+        The answers that came before are taken first. Returns what stands for answers that ZeroMQ refused.
         """
-        for k, asker in enumerate(self._askers):
-            asker.lost = asker.connection.look() or asker.lost
-            if (asker.lost or self._is_overdue(asker)) and not asker.connection.socket.poll(0):
+        messages: list[Message] = []
+        for asker in self._askers:
+            connection = asker.connection
+            asker.is_lost = connection.look() or asker.is_lost
+            is_over = self._is_over(asker)
+            if not (is_over or self._is_overdue(asker) or connection.is_to_be_renewed):
+                continue
+            if connection.socket.poll(0):
+                continue
+            if connection.has_refused:
+                messages.append(refused(self._parameters.max_message_bytes))
+                if asker.asked:  # this was its answer
+                    asker.asked.popleft()
+            if not self._is_asking:
+                self._unanswered += len(asker.asked)
+            elif is_over or not asker.asked:
                 self._asked_again += len(asker.asked)
-                self._poller.unregister(asker.connection.socket)
-                self._poller.unregister(asker.connection.monitor)
-                asker.connection.close()
-                self._askers[k] = self._connect()
+            else:
+                self._given_up += len(asker.asked)
+                patience_s = self._parameters.timeout_s
+                log.warning("no answer for %g s: asking again on a new connection", patience_s)
+            asker.begin_anew()
+        return messages
+
+    def _is_over(self, asker: _Asker) -> bool:
+        """Whether what was asked for on this connection will not be answered, the connection having been lost."""
+        return asker.is_lost and asker.connection.is_settled and not asker.connection.socket.poll(0)
 
     def _is_overdue(self, asker: _Asker) -> bool:
         """Whether the oldest request will hardly be answered any more.
@@ -193,14 +259,14 @@ class RunningZmqReq:
     def _ask(self, credit: int) -> None:
         """Send as many requests as may be sent now, spread over the connections."""
         now = time.monotonic()
-        if not self._asking or now < self._paused_until:
+        if not self._is_asking or now < self._paused_until:
             return
         allowed = min(credit, self._parameters.outstanding, 1 if self._pause_s else credit)
         request = [b"", self._parameters.request.encode()]
         for _ in range(allowed - self._outstanding):
             for asker in sorted(self._askers, key=lambda one: len(one.asked)):
                 # not zmq.IMMEDIATE, which throws away answers that came before the connection was lost
-                if asker.lost or not asker.connection.connected:
+                if asker.is_lost or not asker.connection.connected:
                     continue
                 try:
                     asker.connection.socket.send_multipart(request, zmq.NOBLOCK)
@@ -213,7 +279,8 @@ class RunningZmqReq:
 
     def _wake_at(self, deadline: float) -> float:
         """The time at which there is something to do even if nothing comes."""
-        times = [deadline]
+        now = time.monotonic()
+        times = [now + asker.connection.wait_s(deadline - now) for asker in self._askers]
         if self._paused_until > time.monotonic():
             times.append(self._paused_until)
         times += [asker.asked[0][0] + self._parameters.timeout_s for asker in self._askers if asker.asked]
@@ -223,11 +290,11 @@ class RunningZmqReq:
     def _take_answers(self, asker: _Asker) -> list[Message]:
         parameters = self._parameters
         messages: list[Message] = []
-        while True:
+        for _ in range(parameters.outstanding + 1):  # whoever sends more than was asked for does not keep us here
             try:
-                frames = asker.connection.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = asker.reader.take()
             except zmq.Again:
-                return messages
+                break
             self._answers += 1
             self._last_answer = time.monotonic()
             if asker.asked:
@@ -239,6 +306,7 @@ class RunningZmqReq:
             else:
                 self._pause_s, self._paused_until, self._complaint = 0.0, 0.0, ""
                 messages += found
+        return messages
 
     def _complain(self, reply: bytes) -> bytes:
         """Pause after a reply that is no frame, longer each time; return what stands for it."""
@@ -249,3 +317,7 @@ class RunningZmqReq:
         self._complaint = f"the sender answered {reply!r} to the request {request!r}, which is no frame"
         advice = "" if request == "next" else "; OM's request for a frame is 'next': --zmq-request=next"
         return stand_in("error_reply", self._complaint + advice)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

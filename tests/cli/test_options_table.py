@@ -53,6 +53,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "when_full": ({"zmq_request": None, "zmq_subscribe": ["x"]}, "drop_oldest", "drop_oldest"),
     "first_map_only": ({}, True, True),
     "max_message_bytes": ({}, 1_000_000, 1_000_000),
+    "max_queue_bytes": ({"zmq_request": None, "zmq_subscribe": ["x"]}, 1_000_000, 1_000_000),
     "output": ({}, Path("x.stream"), Path("x.stream")),
     "live_merge": ({}, "4/mmm", "4/mmm"),
     "live_ambiguity": ({"live_merge": "4/m"}, "k,h,-l", "k,h,-l"),

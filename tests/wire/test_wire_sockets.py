@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import msgpack
@@ -19,7 +21,7 @@ from pipeline import Context, EndOfStream, Message, RejectFrame
 from pipeline.protocols import RunningSource
 from stages.source.zmq_req import RunningZmqReq, ZmqReq
 from stages.source.zmq_sub import RunningZmqSub, ZmqSub
-from stages.wire.message import read_map
+from stages.wire.message import body_of, read_map
 from stages.wire.serving import FrameServer, serve_in_thread
 
 WAIT_S = 20.0
@@ -248,6 +250,7 @@ def test_a_silent_server_is_asked_again_on_a_new_connection(opened: Callable, co
     until(lambda: len(router.take()) == 4, source, 2)
     assert len({request[0] for request in router.waiting}) == 2
     assert source.stop_asking() == 2, "those given up are not counted"
+    assert source.findings().figures["given_up"] == 2
     del router.waiting[:2]
     router.answer(*numbered(1))
     assert numbers(gather(source, 1)) == [0]
@@ -263,6 +266,19 @@ def test_a_slow_server_that_answers_is_not_given_up(opened: Callable, context: z
         router.answer(*numbered(1, k))
         assert numbers(gather(source, 1, lambda left: 0)) == [k]
     assert {request[0] for request in router.take()} <= asked, "no connection was made anew"
+
+
+def test_requests_that_wait_for_frames_do_not_sound_like_a_fault(opened: Callable, context: zmq.Context) -> None:
+    router = Router(context)
+    source = opened(ZmqReq(address=router.address, outstanding=9))
+    until(lambda: len(router.take()) == 9, source, 9)
+    router.answer(*numbered(1))
+    gather(source, 1)
+    assert source.status() == f"connected to {router.address}"
+    source.stop_asking()
+    source.close()
+    assert source.findings().figures["unanswered"] == 8
+    assert "8 requests not answered when the run ended" in source.findings().text
 
 
 def test_a_refusal_is_rejected_naming_the_request_and_slows_the_asking_down(opened: Callable) -> None:
@@ -329,12 +345,22 @@ def test_a_message_that_is_too_large_is_a_rejection_and_the_next_one_comes(opene
         serving.join(WAIT_S)
 
 
-def test_a_message_that_is_far_too_large_is_never_received_and_asked_for_again(opened: Callable) -> None:
+def rejection_of(message: Message) -> RejectFrame:
+    with pytest.raises(RejectFrame) as caught:
+        read_map(body_of(message))
+    return caught.value
+
+
+def test_a_message_that_is_far_too_large_is_never_received_and_counts_as_one_that_is_rejected(opened: Callable) -> None:
     with FrameServer(socket="rep") as server:
         serving = serve_in_thread(server, [msgpack.packb({"x": bytes(100_000)}), *numbered(1, 1)])
         source = opened(ZmqReq(address=server.address, max_message_bytes=1000, outstanding=1))
-        assert numbers(gather(source, 1)) == [1]
+        large, good = gather(source, 2)
+        assert rejection_of(large).reason == "refused"
+        assert numbers([good]) == [1]
         serving.join(WAIT_S)
+        source.stop_asking()
+        assert source.findings().figures["asked_again"] == 0, "a request that was answered is not asked again"
 
 
 # --- subscribing ----------------------------------------------------------------------------------------------------
@@ -427,6 +453,83 @@ def test_a_subscription_that_matches_nothing_is_named_in_the_status(opened: Call
         serving.join(WAIT_S)
 
 
+def test_a_message_that_zeromq_refuses_is_counted_and_those_before_and_after_it_come(opened: Callable) -> None:
+    with FrameServer(socket="pub", rate_hz=20) as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("",), max_message_bytes=1000))
+        bodies = [*numbered(3), msgpack.packb({"x": bytes(100_000)}), *numbered(300, 3)]
+        serving = serve_in_thread(server, bodies)
+        messages = gather(source, 8)
+        before, refused, after = messages[:3], messages[3], messages[4:]
+        assert numbers(before) == [0, 1, 2]
+        assert rejection_of(refused).reason == "refused"
+        assert "8 x max_message_bytes" in rejection_of(refused).detail
+        assert numbers(after) == list(range(numbers(after)[0], numbers(after)[0] + 4))
+        assert "connected" in source.status()
+        figures = source.findings().figures
+        assert figures["losses"] == 1
+        assert "refused a message" in figures["lost"][0]["why"]
+        assert figures["lost"][0]["ended"] is not None
+        serving.stop()
+
+
+def test_what_waits_in_zeromqs_queue_is_taken_when_the_run_stops(opened: Callable) -> None:
+    with FrameServer(socket="pub") as server:
+        source = opened(ZmqSub(address=server.address, subscribe=("",)))
+        serving = serve_in_thread(server, numbered(80))
+        assert numbers(gather(source, 2)) == [0, 1]
+        assert serving.join(WAIT_S) == 80
+        assert source.stop_asking() == 78
+        assert numbers(source.receive(0.0, 3)) == [2, 3, 4]
+        assert numbers(source.receive(0.0, 1000)) == list(range(5, 80))
+        with pytest.raises(EndOfStream):
+            source.receive(0.0, 1)
+
+
+def test_zeromqs_queue_holds_no_more_bytes_than_it_may(opened: Callable, context: zmq.Context) -> None:
+    publisher = context.socket(zmq.XPUB)
+    publisher.setsockopt(zmq.XPUB_NODROP, 1)
+    publisher.setsockopt(zmq.SNDHWM, 1)
+    port = publisher.bind_to_random_port("tcp://127.0.0.1")
+    source = opened(ZmqSub(address=f"tcp://127.0.0.1:{port}", subscribe=("",), max_queue_bytes=20_000_000))
+    assert publisher.poll(1000 * WAIT_S)
+    publisher.recv()
+    body = msgpack.packb({"x": bytes(4_000_000)})
+    for _ in range(10):  # it learns how large they are
+        publisher.send(body)
+        gather(source, 1)
+    sent = 0
+    for _ in range(50):
+        with contextlib.suppress(zmq.Again):
+            publisher.send(body, zmq.NOBLOCK)
+            sent += 1
+        time.sleep(0.01)
+    # 5 fit into the queue, of which a few may be more; the others are with the sender and in the system's buffers
+    assert 5 <= sent <= 12
+
+
+def test_a_message_of_very_many_parts_is_rejected_and_its_parts_are_not_kept(
+    opened: Callable, context: zmq.Context
+) -> None:
+    publisher = context.socket(zmq.XPUB)
+    port = publisher.bind_to_random_port("tcp://127.0.0.1")
+    source = opened(ZmqSub(address=f"tcp://127.0.0.1:{port}", subscribe=("",)))
+    assert publisher.poll(1000 * WAIT_S)
+    publisher.recv()
+    for _ in range(50_000):
+        publisher.send(b"", zmq.SNDMORE)
+    publisher.send(b"")
+    publisher.send_multipart([b"tag", *numbered(1)])
+    tracemalloc.start()
+    try:
+        many, good = gather(source, 2)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rejection_of(many).reason == "too_many_parts"
+    assert numbers([good]) == [0]
+    assert most < 4_000_000, "a thousand parts cost one"
+
+
 # --- both -----------------------------------------------------------------------------------------------------------
 
 BOTH = [
@@ -458,6 +561,116 @@ def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> Non
             return "does not speak ZeroMQ; trying on" in source.status()
 
         until(refused, source)
+
+
+WRONG = [
+    (
+        BOTH[0],
+        zmq.PUB,
+        "a PUB socket listens on .*--zmq-subscribe=TAG, in place of --zmq-request.*; trying on$",
+        zmq.ROUTER,
+    ),
+    (
+        BOTH[1],
+        zmq.REP,
+        "a REP socket listens on .*--zmq-request=next, in place of --zmq-subscribe.*; trying on$",
+        zmq.XPUB,
+    ),
+    (BOTH[1], zmq.PUSH, "a PUSH socket listens on .*from which no frames are taken.*; trying on$", zmq.XPUB),
+    (BOTH[0], "curve", "wants CURVE security.*; trying on$", zmq.ROUTER),
+    (BOTH[1], "curve", "wants CURVE security.*; trying on$", zmq.XPUB),
+    (BOTH[1], "ssh", "the SSH server on .*does not speak ZeroMQ.*; trying on$", zmq.XPUB),
+    (BOTH[0], "protocol", "trying on", zmq.ROUTER),
+]
+
+
+@contextlib.contextmanager
+def listening(kind: object, address: str) -> Iterator[None]:
+    """Somebody to whom nobody should connect."""
+    if kind in ("ssh", "protocol"):
+        words = b"SSH-2.0-OpenSSH_9.6\r\n" if kind == "ssh" else b"\xff" + bytes(8) + b"\x7f\x03garbage" + bytes(60)
+        host, port = address.removeprefix("tcp://").split(":")
+        with socket.create_server((host, int(port))) as server, contextlib.ExitStack() as clients:
+            server.settimeout(0.05)
+            stopping = threading.Event()
+
+            def serve() -> None:
+                while not stopping.is_set():
+                    with contextlib.suppress(OSError):
+                        clients.enter_context(server.accept()[0]).sendall(words)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                yield
+            finally:
+                stopping.set()
+                thread.join(WAIT_S)
+        return
+    with zmq.Context() as own, own.socket(zmq.PUB if kind == "curve" else kind) as bound:  # whose end frees the port
+        bound.setsockopt(zmq.LINGER, 0)
+        if kind == "curve":
+            bound.curve_server = True
+            bound.curve_secretkey = zmq.curve_keypair()[1]
+        bound.bind(address)
+        yield
+
+
+@pytest.mark.parametrize(("make", "wrong", "said", "right"), WRONG)
+def test_a_wrong_listener_is_named_and_a_right_one_that_takes_its_place_is_heard(
+    opened: Callable, free_port: int, make: Callable, wrong: object, said: str, right: int
+) -> None:
+    address = f"tcp://127.0.0.1:{free_port}"
+    with listening(wrong, address):
+        source = opened(make(address))
+        until(lambda: re.search(said, source.status()) is not None, source)
+    with FrameServer(bind=address, socket="pub" if right == zmq.XPUB else "rep") as server:
+        serving = serve_in_thread(server, numbered(3))
+        assert numbers(gather(source, 3)) == [0, 1, 2]
+        serving.join(WAIT_S)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(24))
+def test_a_right_sender_after_a_wrong_one_is_heard_every_time(opened: Callable, free_port: int, trial: int) -> None:
+    make, wrong, _, right = WRONG[trial % len(WRONG)]
+    test_a_wrong_listener_is_named_and_a_right_one_that_takes_its_place_is_heard(
+        opened, free_port, make, wrong, "trying on|connecting", right
+    )
+
+
+@pytest.mark.parametrize("kind", ["rep", "pub"])
+def test_a_sender_that_was_away_stands_in_the_log_and_in_the_findings_with_its_times(
+    opened: Callable, kind: str, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streamajig")
+    address = f"tcp://127.0.0.1:{free_port}"
+    begin = time.time()
+    source = opened(BOTH[kind == "pub"](address))
+    for _ in range(2):
+        with FrameServer(bind=address, socket=kind) as server:
+            serving = serve_in_thread(server, numbered(1))
+            gather(source, 1, lambda left: 5)
+            serving.join(WAIT_S)
+        until(lambda: "nobody listens" in source.status(), source)
+    source.stop_asking()
+    source.close()
+    said = [record.getMessage() for record in caplog.records if record.name == "streamajig.source"]
+    assert [text.split(address)[0] for text in said] == [
+        "the connection to ",
+        "connected to ",
+        "the connection to ",
+    ]
+    found = source.findings()
+    first, second = found.figures["lost"]
+    assert begin < first["began"] < first["ended"] < second["began"] < time.time()
+    assert second["ended"] is None
+    assert "the connection was lost 2 times" in found.text
+    assert "not back (the sender ended it)" in found.text
+    if kind == "rep":
+        assert found.figures["asked_again"] > 0
+    else:
+        assert "unknown" in found.text
 
 
 @pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])

@@ -1,0 +1,90 @@
+"""When a sender was lost and when it came back: in the log as it happens, in the report when the run ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger("streamajig.source")
+
+KEPT = 100
+"""Losses whose times are kept; a sender that is lost more often than that has been seen to be."""
+
+_LISTED = 5
+"""Losses whose times stand in the report for people."""
+
+
+@dataclass
+class Loss:
+    """A time without the sender: when it began and ended, as seconds since 1970, and how."""
+
+    began: float
+    why: str
+    ended: float | None = None
+
+
+class Losses:
+    """The times at which none of a source's connections was there any more, after there had been one.
+
+    A source with several connections to one sender loses them one by one: this is one loss, from the first that goes until all
+    that went are back.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._missing: set[int] = set()
+        self.count = 0
+        self.kept: list[Loss] = []
+
+    @property
+    def since(self) -> float | None:
+        """Since when the sender is missing; None if it is not."""
+        return self._last.began if self._missing and self._last else None
+
+    def lost(self, connection: int, why: str) -> None:
+        """Say that a connection has ended."""
+        if not self._missing:
+            self.count += 1
+            log.warning("the connection to %s was lost: %s; trying on", self._address, why)
+            del self.kept[KEPT - 1 :]
+            self.kept.append(Loss(time.time(), why))
+        self._missing.add(connection)
+
+    def back(self, connection: int) -> None:
+        """Say that a connection is there."""
+        if connection not in self._missing:
+            return
+        self._missing.discard(connection)
+        if not self._missing and self._last is not None:
+            self._last.ended = time.time()
+            seconds = self._last.ended - self._last.began
+            log.info("connected to %s again, after %.1f s", self._address, seconds)
+
+    def text(self) -> str:
+        """What the report says of it, "" if there was no loss."""
+        if not self.count:
+            return ""
+        times = [_times(loss) for loss in self.kept[-_LISTED:]]
+        last = f", the last {_LISTED} of them" if self.count > _LISTED else ""
+        return f"the connection was lost {self.count} {'time' if self.count == 1 else 'times'}{last}: " + "; ".join(
+            times
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The same for programs; times are seconds since 1970."""
+        return {
+            "losses": self.count,
+            "lost": [{"began": loss.began, "ended": loss.ended, "why": loss.why} for loss in self.kept],
+        }
+
+    @property
+    def _last(self) -> Loss | None:
+        return self.kept[-1] if self.kept else None
+
+
+def _times(loss: Loss) -> str:
+    began = time.strftime("%H:%M:%S", time.localtime(loss.began))
+    length = "not back" if loss.ended is None else f"for {loss.ended - loss.began:.1f} s"
+    return f"{began} {length} ({loss.why})"
