@@ -252,4 +252,5 @@ class Ingest:
     def _finish(self, why: str) -> None:
         self.finished = True
         self.why_finished = why
+        self._source.stop_asking()  # what comes from now on comes after the end
         log.info("no more frames: %s", why)

@@ -51,6 +51,24 @@ def test_a_signal_finishes_what_was_received(served: FrameServer, tmp_path: Path
     assert report["why_ended"] == "stopped"
 
 
+def test_what_had_come_to_a_subscriber_that_is_stopped_is_counted(tmp_path: Path) -> None:
+    stream = tmp_path / "out.stream"
+    with FrameServer(socket="pub") as server:
+        serving = serve_in_thread(server, BODIES[:900])
+        words = [word for word in command(server, tmp_path, stream) if not word.startswith("--zmq-request")]
+        with started(*words, "--zmq-subscribe=ondaframedata") as process:
+            wait_until(lambda: chunks_in(stream) > 20, "some chunks are written")
+            assert serving.join(timeout_s=10) == 900
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert_nothing_lost(report)
+    assert report["received"] == 900
+    assert report["dropped"].keys() <= {"waited when the run ended"}
+    assert report["findings"]["source"]["dropped_by_sender"] is None, "it cannot be known"
+
+
 def test_a_killed_process_leaves_a_valid_stream(served: FrameServer, tmp_path: Path) -> None:
     import reciprocalspaceship  # noqa: F401 - the reader that users use; imported here because it is slow
 
