@@ -169,7 +169,9 @@ class Ingest:
             self._finish("the source has no more")
             return False
         self._accept(messages)
-        return True
+        if self._is_full():
+            self._look_for_end()
+        return not self.finished
 
     def status(self) -> str:
         """What the source says of itself."""
@@ -191,7 +193,7 @@ class Ingest:
     def _look_for_end(self) -> None:
         limit = self._options.max_frames
         timeout = self._options.no_data_timeout_s
-        if limit is not None and self._received >= limit:
+        if self._is_full():
             self._finish(f"{limit} frames, as asked for")
         elif self._stopping.is_set():
             self._drain_until = time.monotonic() + self._options.drain_s
@@ -204,9 +206,7 @@ class Ingest:
         """Take what has come, and the answers to requests already sent: the sender counts them as delivered."""
         assert self._drain_until is not None
         left = self._drain_until - time.monotonic()
-        limit = self._options.max_frames
-        is_full = limit is not None and self._received >= limit
-        if self._source.stop_asking() == 0 or left <= 0 or is_full:
+        if self._source.stop_asking() == 0 or left <= 0 or self._is_full():
             self._finish(self.why_finished)
             return False
         if not self._credit():
@@ -232,6 +232,11 @@ class Ingest:
                 self._collector.drop(serial, "beyond max_frames")
                 continue
             self._put(Frame(serial, "", message.received_ns, {Message: message}))
+
+    def _is_full(self) -> bool:
+        """Whether as many frames have come as were asked for."""
+        limit = self._options.max_frames
+        return limit is not None and self._received >= limit
 
     def _count(self) -> int:
         """Count a message as received; return its serial."""

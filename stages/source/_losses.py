@@ -35,6 +35,7 @@ class Losses:
     def __init__(self, address: str) -> None:
         self._address = address
         self._missing: set[int] = set()
+        self._is_over = False
         self.count = 0
         self.kept: list[Loss] = []
 
@@ -45,6 +46,8 @@ class Losses:
 
     def lost(self, connection: int, why: str) -> None:
         """Say that a connection has ended."""
+        if self._is_over:
+            return
         if not self._missing:
             self.count += 1
             log.warning("the connection to %s was lost: %s; trying on", self._address, why)
@@ -52,9 +55,13 @@ class Losses:
             self.kept.append(Loss(time.time(), why))
         self._missing.add(connection)
 
+    def stop(self) -> None:
+        """Note nothing more: a sender that goes when nothing is wanted of it any more is not lost."""
+        self._is_over = True
+
     def back(self, connection: int) -> None:
         """Say that a connection is there."""
-        if connection not in self._missing:
+        if self._is_over or connection not in self._missing:
             return
         self._missing.discard(connection)
         if not self._missing and self._last is not None:

@@ -138,6 +138,7 @@ class RunningZmqReq:
     def stop_asking(self) -> int:
         """Ask for nothing more; return how many requests may still be answered."""
         self._is_asking = False
+        self._losses.stop()
         if not self._is_closed:
             for asker in self._askers:
                 asker.is_lost = asker.connection.look() or asker.is_lost

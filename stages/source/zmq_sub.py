@@ -112,6 +112,7 @@ class RunningZmqSub:
         """Take what has come by now and hang up; return the number of messages that wait here to be received."""
         if not self._is_stopped:
             self._is_stopped = True
+            self._losses.stop()
             self._take_the_rest()
             self._connection.close()
         return len(self._waiting)
