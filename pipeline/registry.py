@@ -56,8 +56,8 @@ def exists(name: str) -> bool:
     return True
 
 
-_texts: dict[str, bytes] = {}
-"""What stood in the users' files that are loaded, by name."""
+_module_of: dict[bytes, str] = {}
+"""The modules of users' files, by what stands in these."""
 
 
 def names() -> list[str]:
@@ -82,8 +82,8 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
         raise UserError(f"there is no file {path} to load stages from")
     if any(getattr(module, "__file__", None) == str(path) for module in list(sys.modules.values())):
         return  # loaded before, by us or by an import
-    text_of_file = path.read_bytes()
-    if _texts.get(path.name) == text_of_file:
+    content = path.read_bytes()
+    if _declared_by(_module_of.get(content, "")):
         return  # a copy of one that is loaded: its stages are there
     name = f"streamajig_user_{path.stem}"
     while name in sys.modules:  # a file of the same name in another folder
@@ -108,7 +108,7 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
         raise UserError(
             f"{path}{f':{line}' if line else ''}: it failed while it was loaded: {type(error).__name__}: {error}{hint(error)}"
         ) from error
-    _texts[path.name] = text_of_file
+    _module_of[content] = name
 
 
 def _declared_by(module: str) -> list[str]:

@@ -124,8 +124,8 @@ DECLARES = (
         ({"a.py": [("mine/one", "A")], "b.py": [("mine/one", "B")]}, "A in {folder}/a.py and B in {folder}/b.py"),
         ({"a.py": [("mine/one", "A"), ("mine/one", "B")]}, "A in {folder}/a.py and B in {folder}/a.py"),
         (
-            {"a.py": [("mine/one", "A")], "more/a.py": [("mine/one", "A")]},
-            "A in {folder}/a.py and A in {folder}/more/a.py",
+            {"a.py": [("mine/one", "A")], "more/a.py": [("mine/one", "B")]},
+            "A in {folder}/a.py and B in {folder}/more/a.py",
         ),
         ({"a.py": [("peaks/restore", "A")]}, "stages/peaks/restore.py"),
         ({"a.py": [("graph/join", "A")]}, "pipeline/join.py"),
@@ -146,6 +146,14 @@ def test_a_stage_that_is_there_twice_is_one_sentence_whichever_came_first(
     assert wanted.format(folder=tmp_path) in said
     assert said.count("\n") == 1
     assert "mine/one" not in registry.names() or len(files) == 2, "a module that failed has declared nothing"
+
+
+def test_a_copy_of_a_file_is_the_file(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(DECLARES.format(name="mine/copied", cls="Copied"))
+        registry.load_module(tmp_path / name / "mine.py")
+    assert "mine/copied" in registry.names()
 
 
 def test_a_module_that_fails_is_named_with_its_line_and_nothing_is_said_of_the_stages_in_it(tmp_path: Path) -> None:
