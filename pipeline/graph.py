@@ -204,20 +204,23 @@ class Graph:
         return dump(Spec(self.nodes, self.options, self.modules))
 
     @staticmethod
-    def from_yaml(text: str, filename: str | Path = "<yaml>") -> Graph:
-        """Read a graph from YAML text; every error says file:line:column."""
+    def from_yaml(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Graph:
+        """Read a graph from YAML text; every error says file:line:column.
+
+        The modules that it names are loaded, which runs them; without `trust` they are not, and the graph is one to look at.
+        """
         from pipeline.yaml_spec import parse
 
-        return Graph(*parse(text, filename))
+        return Graph(*parse(text, filename, trust=trust))
 
     @staticmethod
-    def load(path: str | Path) -> Graph:
-        """Read a graph from a YAML file."""
+    def load(path: str | Path, *, trust: bool = True) -> Graph:
+        """Read a graph from a YAML file; `trust` as for :meth:`from_yaml`."""
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the graph {path}: {error}") from error
-        graph = Graph.from_yaml(text, path)
+        graph = Graph.from_yaml(text, path, trust=trust)
         paths.keep_apart([paths.Named(Path(path), "the graph")], graph.files()[1])
         return graph
 

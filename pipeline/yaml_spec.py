@@ -48,6 +48,13 @@ class Spec(NamedTuple):
     modules: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Unloaded:
+    """Stands for a stage that a module may have which has not been loaded, since whoever only looks at a graph runs none."""
+
+    stage_name: str
+
+
 class SpecError(UserError):
     """Something in a YAML file is wrong; `places` has (line, column, text) for each thing, counted from 1."""
 
@@ -56,8 +63,8 @@ class SpecError(UserError):
         super().__init__("\n".join(f"{filename}:{line}:{column}: {text}" for line, column, text in self.places))
 
 
-def parse(text: str, filename: str | Path = "<yaml>") -> Spec:
-    """Read a graph's YAML.
+def parse(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Spec:
+    """Read a graph's YAML; without `trust` load none of its modules, and put :class:`Unloaded` for what may be in them.
 
     >>> parse("nodes: {a: {stage: graph/joim}}", "g.yaml")
     Traceback (most recent call last):
@@ -79,7 +86,7 @@ def parse(text: str, filename: str | Path = "<yaml>") -> Spec:
         Exception
     ) as error:  # ruamel lets pass what Python's own conversions raise at values that it takes for numbers or dates
         raise SpecError(filename, [yaml_limits.place_of_bad_value(text, error)]) from error
-    reader = _Reader(Path(str(filename)).parent)
+    reader = _Reader(Path(str(filename)).parent, trust)
     spec = reader.spec(document)
     if reader.places:
         raise SpecError(filename, reader.places)
@@ -175,8 +182,10 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 class _Reader:
     """Turns the YAML document into a graph and gathers everything that is wrong on the way."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trust: bool) -> None:
         self._folder = folder
+        self._trust = trust
+        self._modules_left_out = False
         self.places: list[tuple[int, int, str]] = []
         self._lacks_modules = False
 
@@ -212,12 +221,15 @@ class _Reader:
             text = str(module)
             if text.endswith(".py") and not Path(text).is_absolute():
                 text = str(self._folder / text)
+            loaded.append(text)
+            if not self._trust:
+                self._modules_left_out = True
+                continue
             try:
                 registry.load_module(text)
             except UserError as error:
                 self._wrong(document, "modules", str(error))
                 self._lacks_modules = True
-            loaded.append(text)
         return tuple(loaded)
 
     def _nodes(self, nodes: CommentedMap) -> Iterator[Node]:
@@ -248,6 +260,9 @@ class _Reader:
             try:
                 cls = registry.load(str(entry["stage"]))
             except UserError as error:
+                if self._modules_left_out and isinstance(error, registry.UnknownStageError):
+                    yield Node(str(name), Unloaded(str(entry["stage"])), tuple(str(parent) for parent in after))
+                    continue
                 if not (
                     self._lacks_modules and isinstance(error, registry.UnknownStageError)
                 ):  # it may be in one of them

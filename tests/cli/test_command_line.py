@@ -324,12 +324,12 @@ def test_an_output_that_fails_ends_the_run_with_status_1(tmp_path: Path, capsys:
 def test_check_finds_nothing_wrong_or_everything(
     toy_graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["check", str(toy_graph)]) == 0
+    assert cli.run(["check", "--trust", str(toy_graph)]) == 0
     assert "4 nodes, nothing wrong: source -> decode -> double -> sink" in capsys.readouterr().out
 
     bad = tmp_path / "bad.yaml"
     bad.write_text(TOY_GRAPH.replace("by: 3", "bye: 3").replace("numbers: [1, 2, -3, 4]", "numbers: [one]"))
-    assert cli.run(["check", str(bad)]) == 2
+    assert cli.run(["check", "--trust", str(bad)]) == 2
     said = capsys.readouterr().err
     assert f"{bad}:3:" in said
     assert f"{bad}:5:" in said
@@ -340,12 +340,12 @@ def test_check_says_what_nothing_writes(tmp_path: Path, capsys: pytest.CaptureFi
     bad = tmp_path / "bad.yaml"
     bad.write_text(TOY_GRAPH.replace("  decode: {stage: decode/toy}\n", ""))
 
-    assert cli.run(["check", str(bad)]) == 2
+    assert cli.run(["check", "--trust", str(bad)]) == 2
     assert "reads Number, which nothing upstream writes" in capsys.readouterr().err
 
 
 def test_show_draws_the_graph(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["show", str(toy_graph)]) == 0
+    assert cli.run(["show", "--trust", str(toy_graph)]) == 0
 
     drawn = capsys.readouterr().out
     assert drawn.startswith("flowchart LR")

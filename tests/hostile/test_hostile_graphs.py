@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline import cli
 from pipeline.graph import Graph
 from pipeline.yaml_spec import SpecError, parse
 
@@ -115,3 +117,28 @@ def test_any_text_made_of_the_signs_of_yaml_is_a_graph_or_refused_with_its_place
 def test_any_text_is_a_graph_or_refused_with_its_place(text: str) -> None:
     with contextlib.suppress(SpecError):
         parse(text, "g.yaml")
+
+
+def test_looking_at_a_graph_loads_none_of_its_modules_unless_it_is_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sent.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    file = tmp_path / "sent.yaml"
+    file.write_text(
+        "modules: [sent.py]\nnodes:\n  source: {stage: source/replay, files: [a]}\n  theirs: {stage: sent/stage, n: 1}\n"
+        "  sink: sink/memory\n"
+    )
+    assert cli.run(["show", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert 'theirs["theirs<br/>sent/stage"]' in shown.out
+    assert "not loaded, since that runs them" in shown.err
+    assert cli.run(["check", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "sent.py (--trust loads them)" in said
+    assert "parameters of 2 nodes are right; not checked: theirs (sent/stage)" in said
+    file.write_text(file.read_text().replace("files: [a]", "fils: [a]"))
+    assert cli.run(["check", str(file)]) == 2
+    assert "did you mean 'files'" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+    assert cli.run(["check", "--trust", str(file)]) == 2
+    assert (tmp_path / "ran").exists()
