@@ -56,6 +56,9 @@ def exists(name: str) -> bool:
     return True
 
 
+OWN_MODULES = "streamajig_user_"
+"""How the names of the modules begin that are made of users' files."""
+
 _module_of: dict[bytes, str] = {}
 """The modules of users' files, by what stands in these."""
 
@@ -85,7 +88,7 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
     content = path.read_bytes()
     if _declared_by(_module_of.get(content, "")):
         return  # a copy of one that is loaded: its stages are there
-    name = f"streamajig_user_{path.stem}"
+    name = f"{OWN_MODULES}{path.stem}"
     while name in sys.modules:  # a file of the same name in another folder
         name += "_"
     spec = importlib.util.spec_from_file_location(name, path)

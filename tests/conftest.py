@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from pipeline.registry import OWN_MODULES
+from pipeline.stage import DECLARED
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -86,3 +89,14 @@ def mar_image(shared_data: Path) -> tuple[Any, Any]:
         image = Image.of(detector_data=arrays["pixels"])
     search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
     return search(image, geom), geom
+
+
+@pytest.fixture(autouse=True)
+def stages_of_ones_own_are_forgotten() -> Iterator[None]:
+    """Forget the files of stages that a test has loaded: pages and examples declare the same one, each in its own folder."""
+    yield
+    for name, cls in list(DECLARED.items()):
+        if cls.__module__.startswith(OWN_MODULES):
+            del DECLARED[name]
+    for name in [name for name in sys.modules if name.startswith(OWN_MODULES)]:
+        del sys.modules[name]

@@ -12,7 +12,6 @@ machine code.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -44,34 +43,23 @@ def kernel(function: Any = None, /, **options: Any) -> Any:
     """
     if function is None:
         return partial(kernel, **options)
-    before = getattr(config, _SETTING)
-    setattr(config, _SETTING, before or ",".join(_LOCATORS))
-    try:
-        compiled = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    finally:
-        setattr(config, _SETTING, before)
-    _forgive_unreadable_index(compiled)
+    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    _keep(compiled)
     return compiled
 
 
-def _forgive_unreadable_index(compiled: Any) -> None:
-    """Let an index that cannot be read count as none.
+def _keep(compiled: Any) -> None:
+    """Let the code of a function be kept on disk."""
+    from stages.compute.code_on_disk import CodeOnDisk, say_that_there_is_no_place
 
-    It names the types of arguments, among them named tuples by their modules. Where such a class has moved since, numba fails
-    while it reads the index, before it can see that the index is of another source.
-    """
-    file = getattr(compiled._cache, "_cache_file", None)
-    if file is None:  # the function's code cannot be kept
-        return
-    load = file._load_index
-
-    def load_or_nothing() -> Any:
-        try:
-            return load()
-        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
-            return {}
-
-    file._load_index = load_or_nothing
+    before = getattr(config, _SETTING)
+    setattr(config, _SETTING, before or ",".join(_LOCATORS))
+    try:
+        compiled._cache = CodeOnDisk(compiled.py_func)
+    except RuntimeError as error:
+        say_that_there_is_no_place(error)
+    finally:
+        setattr(config, _SETTING, before)
 
 
 class _SeesImports:

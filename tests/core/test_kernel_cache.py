@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages.compute import kernel
+from stages.compute import code_on_disk, kernel
 from stages.index._kernels.known import judge, search
 
 OUTER = """
@@ -105,6 +109,79 @@ def test_code_for_a_named_tuple_that_is_no_longer_there_is_compiled_anew(parts):
     (parts / "tuples.py").write_text(TUPLES.format(name="After"))
     assert run(parts) == (2.0, 0)
     assert run(parts) == (2.0, 1)
+
+
+KEPT = """
+from stages.compute.kernel import kernel
+
+
+@kernel
+def doubled(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], int]:
+    """Declare a kernel as a new process would, and call it; returns how often machine code was found on disk."""
+    (tmp_path / "kept.py").write_text(KEPT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(code_on_disk, "_said", set())
+
+    def declare_and_call() -> int:
+        sys.modules.pop("kept", None)
+        function = importlib.import_module("kept").doubled
+        assert function(2.0) == 4.0
+        return sum(function.stats.cache_hits.values())
+
+    yield declare_and_call
+    sys.modules.pop("kept", None)
+
+
+def spoil(data: bytes) -> bytes:
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+@pytest.mark.parametrize("harm", [lambda data: b"", spoil, lambda data: data[:-100], lambda data: b"rubbish" * 50])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_code_is_compiled_anew_and_replaced(doubled, tmp_path, kind, harm):
+    assert (doubled(), doubled()) == (0, 1)
+    (file,) = (tmp_path / "__pycache__").glob(f"*.{kind}")
+    file.write_bytes(harm(file.read_bytes()))
+    assert doubled() == 0
+    assert doubled() == 1
+
+
+def test_code_of_another_user_is_not_run_and_that_is_said(doubled, tmp_path, monkeypatch, caplog):
+    assert (doubled(), doubled()) == (0, 1)
+    owner = code_on_disk._owner
+    monkeypatch.setattr(code_on_disk, "_owner", lambda path: 4711 if "__pycache__" in path else owner(path))
+    assert doubled() == 0
+    assert "user 4711, whose code is not run" in caplog.text
+
+
+def test_code_that_cannot_be_written_is_used_all_the_same_and_that_is_said_once(doubled, monkeypatch, caplog):
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(code_on_disk._Files, "_open_for_write", no_space)
+    assert (doubled(), doubled()) == (0, 0)
+    assert caplog.text.count("No space left on device") == 1
+
+
+def test_without_a_place_for_code_the_program_compiles_in_memory_and_says_so(parts, tmp_path):
+    (parts / "__pycache__").touch()  # a file where the folder should be
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": "/dev/null/cache",
+        "HOME": "/dev/null",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, "-c", "import parts.outer"]
+    done = subprocess.run(command, cwd=parts.parent, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "2.0 0\n"
+    assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that you can write to") == 1
 
 
 def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():

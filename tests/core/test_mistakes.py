@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
@@ -25,10 +24,8 @@ TOY_STAGES = Path(__file__).parent / "toy_stages.py"
 def _nothing_is_declared_for_good() -> Iterator[None]:
     yield
     for name, cls in list(DECLARED.items()):
-        if cls.__module__.startswith("streamajig_user_") or cls.__qualname__ in {each.__name__ for each in SIGNATURES}:
+        if cls.__qualname__ in {each.__name__ for each in SIGNATURES}:
             del DECLARED[name]
-    for name in [name for name in sys.modules if name.startswith("streamajig_user_")]:
-        del sys.modules[name]
 
 
 def problems_of(graph: Graph) -> list[str]:
