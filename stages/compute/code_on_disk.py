@@ -95,11 +95,12 @@ class _Files(caching.IndexDataCacheFile):
 
 
 def say_that_there_is_no_place(error: RuntimeError) -> None:
-    """Say that code is compiled in memory, and what to do about it."""
-    log.debug("%s", error)
+    """Say that code is compiled in memory, and what to do about it; other errors (a wrong setting of numba's) are raised."""
+    if "no locator available" not in str(error):  # numba's words for: no folder can be written to
+        raise error
     _say(
         "compiled code can be kept nowhere, neither beside the program nor in your cache: it is compiled in memory, which "
-        "takes minutes at every start; set NUMBA_CACHE_DIR to a folder that you can write to"
+        "takes minutes at every start; set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder that you can write to"
     )
 
 

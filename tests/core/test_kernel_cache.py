@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from numba import config
 
 from stages.compute import code_on_disk, kernel
 from stages.index._kernels.known import judge, search
@@ -181,7 +182,13 @@ def test_without_a_place_for_code_the_program_compiles_in_memory_and_says_so(par
     command = [sys.executable, "-c", "import parts.outer"]
     done = subprocess.run(command, cwd=parts.parent, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "2.0 0\n"
-    assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that you can write to") == 1
+    assert done.stderr.count("set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder that you can write to") == 1
+
+
+def test_a_wrong_setting_of_numbas_is_an_error_and_not_a_missing_place(doubled, monkeypatch):
+    monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "NoSuch")
+    with pytest.raises(RuntimeError, match="NoSuch"):
+        doubled()
 
 
 def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
