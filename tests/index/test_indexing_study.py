@@ -20,6 +20,7 @@ def figures(study):
     return study.main(["--quick"])
 
 
+@pytest.mark.slow
 def test_nearly_all_patterns_of_thirty_spots_or_more_are_right(study, figures):
     """Four patterns of each condition: one may be missed here and there."""
     plain = [
@@ -33,6 +34,7 @@ def test_nearly_all_patterns_of_thirty_spots_or_more_are_right(study, figures):
     assert sum(figures[c]["wrong"] for c in plain) <= 0.02 * len(plain)
 
 
+@pytest.mark.slow
 def test_no_noise_is_indexed(study, figures):
     noise = [c for c in figures if isinstance(c, study.Condition) and not c.crystal]
     assert len(noise) >= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tracemalloc
 from dataclasses import replace
 
@@ -33,6 +34,7 @@ SEARCHES = {
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 
 
+@functools.cache
 def spotty(seed: int = 0, height: int = 500) -> np.ndarray:
     rate = np.full((height, 600), 4.0)
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Context, Message, RejectFrame
@@ -236,6 +236,7 @@ JSON_LIKE = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON_LIKE), st.booleans())
 def test_any_json_like_map_is_read_with_the_same_values(values: dict[str, Any], use_bin_type: bool) -> None:
     _, header, _ = DECODE(message(msgpack.packb(values, use_bin_type=use_bin_type)))
