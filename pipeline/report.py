@@ -119,7 +119,7 @@ class Report:
         for before, tally, shown in self._tallies():
             totals = report_line(shown, tally.counts, frames=tally.delivered + tally.rejected)
             lines += [before + totals] if totals else []
-        per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else math.nan
+        per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else 0.0
         lines.append(
             f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
             f"{_ms(self.latency.quantile_ns(0.99))} in 99 of 100; ended: {self.why_ended}"
