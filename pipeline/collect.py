@@ -5,25 +5,20 @@ The conservation law, at every leaf: **received = delivered + rejected + dropped
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import heapq
-import json
 import logging
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from pipeline.dead_letters import DeadLetters
 from pipeline.errors import UserError
 from pipeline.faults import STAGE, describe, fault, is_users_interrupt, named, refusal, text_of
 from pipeline.frame import Frame
 from pipeline.metrics import Durations
+from pipeline.order import Order
 from pipeline.protocols import Findings, Writer
 from pipeline.wiring import Arrived, Place
 
@@ -59,85 +54,6 @@ class RejectionTally:
     first_serial: int = 0
 
 
-class DeadLetters:
-    """The reasons of rejected frames, one JSON line each, and their raw messages if they are kept.
-
-    The folder and its file are made when the first frame is rejected. What goes beyond the limits is counted in
-    `not_kept`, from the first on that does. What cannot be written is counted too: a full disk there is no reason to end
-    a run whose outputs have room.
-    """
-
-    def __init__(self, folder: Path | None, most: int = 100_000, most_bytes: int = 10_000_000_000) -> None:
-        self._folder = folder
-        self._most, self._most_bytes = most, most_bytes
-        self._kept = self._bytes = self.not_kept = 0
-        self._lost = 0
-        self._trouble = ""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        self._name = f"{stamp}-{os.getpid()}"
-
-    def add(self, arrived: Arrived) -> None:
-        """Write down one rejected frame."""
-        rejected = arrived.rejected
-        if self._folder is None or rejected is None:
-            return
-        suffixes = [f".{n}" if len(arrived.message) > 1 else "" for n in range(len(arrived.message))]
-        names = [f"{self._name}-{arrived.serial:07d}{suffix}.msgpack" for suffix in suffixes]
-        letter = {
-            "serial": rejected.serial,
-            "event": rejected.event,
-            "node": rejected.node,
-            "reason": rejected.reason,
-            "detail": rejected.detail,
-            "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
-            "message": names,
-        }
-        line = json.dumps(letter).encode()
-        if not self._has_room(len(line) + sum(map(len, arrived.message))):
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name, part in zip(names, arrived.message, strict=True):
-                (self._folder / name).write_bytes(part)
-            _append_line(self._folder / f"{self._name}.jsonl", line)
-        except OSError as error:
-            for name in names:  # no half of a message
-                with contextlib.suppress(OSError):
-                    (self._folder / name).unlink()
-            self._lost += 1
-            if not self._trouble:
-                self._trouble = error.strerror or str(error)
-                log.error("cannot write dead letters to %s: %s; the run goes on", self._folder, self._trouble)
-
-    def lost(self) -> str:
-        """How many could not be written, and why; empty if all were."""
-        return f"{self._lost} not written to {self._folder}: {self._trouble}" if self._lost else ""
-
-    def _has_room(self, size: int) -> bool:
-        """Whether this many bytes are kept, too; once some are not, none is, so that what is kept has no gap."""
-        if not self.not_kept and self._kept < self._most and self._bytes + size <= self._most_bytes:
-            self._kept += 1
-            self._bytes += size
-            return True
-        if not self.not_kept:
-            log.warning(
-                "%d dead letters of %d bytes are in %s; those that follow are counted and not kept "
-                "(max_dead_letters = %d, dead_letter_bytes = %d)",
-                self._kept, self._bytes, self._folder, self._most, self._most_bytes,
-            )  # fmt: skip
-        self.not_kept += 1
-        return False
-
-
-def _append_line(path: Path, line: bytes) -> None:
-    """Append a line, or nothing of it."""
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        if file.write(line + b"\n") <= len(line):
-            file.truncate(before)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 class Collector:
     """Takes what replicas bring, from any thread; writes at one place.
 
@@ -159,8 +75,6 @@ class Collector:
 
     Attributes
     ----------
-    held_back
-        How many frames are finished and wait until it is their turn to be written.
     problems
         What went wrong and did not end the run: an analysis that cannot say how it goes, an output that cannot be closed.
     place
@@ -183,7 +97,7 @@ class Collector:
         self.rejections: dict[tuple[str, str], RejectionTally] = {}
         self.latency = Durations()
         self._writers = writers
-        self._orders = {name: _Order(first_serial) for name in in_order}
+        self._orders = {name: Order(first_serial) for name in in_order}
         self.dead_letters = dead_letters or DeadLetters(None)
         self._on_failure = on_failure
         self._on_enough = on_enough
@@ -194,9 +108,13 @@ class Collector:
         self.findings: dict[str, Findings] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self.held_back = 0
         self.problems: list[Exception] = []
         self.place: Place = [None]
+
+    @property
+    def held_back(self) -> int:
+        """How many frames are finished and wait until it is their turn to be written."""
+        return max(map(len, self._orders.values()), default=0)
 
     def count_received(self, n: int = 1) -> None:
         """Count frames that came in."""
@@ -216,7 +134,6 @@ class Collector:
                 # its message goes to the dead letters at once, and is not held back
                 for ready in order.push(at_leaf.serial, replace(at_leaf, message=()) if at_leaf.message else at_leaf):
                     self._write(ready)
-            self.held_back = max(map(len, self._orders.values()), default=0)
             self._note_rejections(arrived)
             self.finished += 1
             self.latency.add(max(0, time.time_ns() - arrived[0].received_ns))
@@ -361,7 +278,6 @@ class Collector:
             for order in self._orders.values():
                 for ready in order.push(serial, None):
                     self._write(ready)
-            self.held_back = max(map(len, self._orders.values()), default=0)
 
     def _fail(self, leaf: str, error: Exception) -> None:
         if leaf not in self._failed:
@@ -375,54 +291,3 @@ def _writing(leaf: str, writer: Writer) -> Callable[[Any], None]:
         writer.write(encoded)
 
     return named(f"{STAGE}{leaf}, writing", write)
-
-
-class _Order:
-    """Holds arrivals back until all serials before theirs have come.
-
-    Frames that will never come (None) are kept as gaps, one for any number of serials in a row: while one frame hangs,
-    thousands may be dropped.
-
-    >>> order = _Order(first=4)
-    >>> order.push(5, "b"), order.push(6, None), order.push(4, "a"), order.push(7, "c")
-    ([], [], ['a', 'b'], ['c'])
-    >>> [order.push(serial, None) for serial in (9, 11, 10)], len(order), order.push(12, "d"), len(order)
-    ([[], [], []], 0, [], 1)
-    >>> order.push(8, "e"), len(order)
-    (['e', 'd'], 0)
-    """
-
-    def __init__(self, first: int) -> None:
-        self._next = first
-        self._heap: list[tuple[int, Any]] = []
-        self._gap_to: dict[int, int] = {}  # first serial of a gap -> the one behind its last, and the other way round
-        self._gap_from: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        """How many items are held back."""
-        return len(self._heap)
-
-    def push(self, serial: int, item: Any) -> list[Any]:
-        """Add an item (None for a frame that will never come) and return those whose turn it is."""
-        if item is not None:
-            heapq.heappush(self._heap, (serial, item))
-        else:
-            begin, end = self._gap_from.pop(serial, serial), self._gap_to.pop(serial + 1, serial + 1)
-            self._gap_to[begin], self._gap_from[end] = end, begin
-        return self._ready()
-
-    def rest(self) -> list[Any]:
-        """Return what still waits, in order of serial."""
-        return [heapq.heappop(self._heap)[1] for _ in range(len(self._heap))]
-
-    def _ready(self) -> list[Any]:
-        ready = []
-        while True:
-            if self._next in self._gap_to:
-                self._next = self._gap_to.pop(self._next)
-                del self._gap_from[self._next]
-            elif self._heap and self._heap[0][0] == self._next:
-                ready.append(heapq.heappop(self._heap)[1])
-                self._next += 1
-            else:
-                return ready

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, registry
-from pipeline.collect import Collector, DeadLetters
+from pipeline.collect import Collector
 from pipeline.counts import Count
+from pipeline.dead_letters import DeadLetters
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
 from pipeline.ingest import Inbox, Ingest
