@@ -14,6 +14,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 
 PATIENCE_S = 1.0
 """So long stderr may take no bytes (a pager, a terminal that was halted) until words are left out rather than waited for."""
@@ -103,24 +104,13 @@ def print_on_stdout(text: str) -> str:
     if sys.stdout is None:
         return "it is closed"
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        forget_stdout()
-        return _why(error)
-    return ""
+    line = text.encode(encoding, "backslashreplace").decode(encoding) + "\n"
+    return _tried(lambda: sys.stdout.write(line)) or flush_stdout()
 
 
 def flush_stdout() -> str:
     """Write what is left in stdout's buffer; return "" or why that could not be done."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        forget_stdout()
-        return _why(error)
-    return ""
+    return _tried(sys.stdout.flush) if sys.stdout is not None else ""
 
 
 def forget_stdout() -> None:
@@ -131,5 +121,10 @@ def forget_stdout() -> None:
         os.close(nowhere)
 
 
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _tried(do: Callable[[], object]) -> str:
+    try:
+        do()
+    except (OSError, ValueError) as error:
+        forget_stdout()
+        return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ""
