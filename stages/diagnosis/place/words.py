@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.place import Place
 from stages.lattices.cell import UnitCell
+from stages.records.displacement import Displacement
 
 
 def findings_of(place: Place, target: UnitCell | None, share_indexed: float) -> Sequence[Finding]:
@@ -26,36 +27,24 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
     if move.is_none:
         return
     fit = place.best
-    parts, briefs = [], []
+    said = []
     if place.is_shifted:
-        pixels = math.hypot(*move.shift_m) / fit.pixel_m
-        parts.append(
-            f"{pixels:.1f} +- {place.shift_error_m / fit.pixel_m:.1f} pixels off the beam (move it by x "
-            f"{1e3 * move.shift_m[0]:+.3f} y {1e3 * move.shift_m[1]:+.3f} mm)"
-        )
-        briefs.append(f"{pixels:.1f} px")
+        said.append(shift_in_words(move, place.shift_error_m, fit.pixel_m))
     if move.along_m:
-        percent = 100.0 * move.along_m / fit.clen_m
-        error = 100.0 * place.along_error_m / fit.clen_m
-        how = "further away" if move.along_m > 0 else "nearer"
-        parts.append(
-            f"{abs(percent):.2f} +- {error:.2f} % {how} than the geometry has it ({1e3 * (fit.clen_m + move.along_m):.3f} mm, "
-            f"not {1e3 * fit.clen_m:.3f})"
-        )
-        briefs.append(f"distance {percent:+.1f} %")
+        said.append(distance_in_words(move, place.along_error_m, fit.clen_m))
     if place.is_tilted:
         errors = 1e3 * fit.errors[3:].max()
-        parts.append(
+        words = (
             f"turned by {1e3 * move.tilt_rad[0]:+.2f} mrad about x and {1e3 * move.tilt_rad[1]:+.2f} about y "
             f"(+- {errors:.2f})"
         )
-        briefs.append(f"tilt {1e3 * math.hypot(*move.tilt_rad):.1f} mrad")
+        said.append((words, f"tilt {1e3 * math.hypot(*move.tilt_rad):.1f} mrad"))
+    parts, briefs = [words for words, _ in said], [brief for _, brief in said]
     text = f"THE DETECTOR IS OFF: it is {_and(parts)}, {_who(place)}"
     if not math.isnan(share_indexed):
         text += f"; only {100 * share_indexed:.0f} % of the hits were indexed for it"
     if move.along_m and place.may_be_energy:
-        energy = 100.0 * (fit.clen_m / (fit.clen_m + move.along_m) - 1.0)
-        text += f"; a photon energy that is {energy:+.1f} % off would look the same"
+        text += f"; {energy_in_words(move, fit.clen_m)} would look the same"
     text += " (the corrected geometry file has it; --follow-detector goes on with it)"
     yield Finding(
         "detector",
@@ -65,6 +54,32 @@ def _detector(place: Place, share_indexed: float) -> Iterator[Finding]:
         figures=place.figures(),
         displacement=move,
     )
+
+
+def shift_in_words(move: Displacement, error_m: float, pixel_m: float) -> tuple[str, str]:
+    """How far the detector is off the beam: as a part of a sentence, and for the progress line."""
+    pixels = math.hypot(*move.shift_m) / pixel_m
+    words = (
+        f"{pixels:.1f} +- {error_m / pixel_m:.1f} pixels off the beam (move it by x {1e3 * move.shift_m[0]:+.3f} y "
+        f"{1e3 * move.shift_m[1]:+.3f} mm)"
+    )
+    return words, f"{pixels:.1f} px"
+
+
+def distance_in_words(move: Displacement, error_m: float, clen_m: float) -> tuple[str, str]:
+    """How much its distance is off: likewise."""
+    percent = 100.0 * move.along_m / clen_m
+    how = "further away" if percent > 0 else "nearer"
+    words = (
+        f"{abs(percent):.2f} +- {100.0 * error_m / clen_m:.2f} % {how} than the geometry has it "
+        f"({1e3 * (clen_m + move.along_m):.3f} mm, not {1e3 * clen_m:.3f})"
+    )
+    return words, f"distance {percent:+.1f} %"
+
+
+def energy_in_words(move: Displacement, clen_m: float) -> str:
+    """What else would do what a distance that is off does, but for what it does to angles."""
+    return f"a photon energy that is {100.0 * (clen_m / (clen_m + move.along_m) - 1.0):+.1f} % off"
 
 
 def _who(place: Place) -> str:

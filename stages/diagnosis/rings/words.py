@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.place import Place
+from stages.diagnosis.place.words import distance_in_words, energy_in_words, shift_in_words
 from stages.diagnosis.rings.counted import Ring, RingCount
 from stages.diagnosis.rings.ice import ice_among
 from stages.diagnosis.rings.place import RingPlace
@@ -64,28 +65,20 @@ def _centre(rings: Sequence[Ring], place: RingPlace | None) -> Iterator[Finding]
         return
     move, parts, briefs = place.correction, [], []
     if place.is_shifted:
-        pixels = math.hypot(*move.shift_m) / place.pixel_m
-        parts.append(
-            f"{pixels:.1f} +- {place.shift_error_m / place.pixel_m:.1f} pixels off the beam (move it by x "
-            f"{1e3 * move.shift_m[0]:+.3f} y {1e3 * move.shift_m[1]:+.3f} mm), where they have their centre"
-        )
-        briefs.append(f"{pixels:.1f} px")
+        words, brief = shift_in_words(move, place.shift_error_m, place.pixel_m)
+        parts.append(f"{words}, where they have their centre")
+        briefs.append(brief)
     if place.is_along:
-        percent, error = 100.0 * move.along_m / place.clen_m, 100.0 * place.along_error_m / place.clen_m
-        how = "further away" if percent > 0 else "nearer"
-        parts.append(
-            f"{abs(percent):.2f} +- {error:.2f} % {how} than the geometry has it ({1e3 * (place.clen_m + move.along_m):.3f} "
-            f"mm, not {1e3 * place.clen_m:.3f}), where ice has them"
-        )
-        briefs.append(f"distance {percent:+.1f} %")
+        words, brief = distance_in_words(move, place.along_error_m, place.clen_m)
+        parts.append(f"{words}, where ice has them")
+        briefs.append(brief)
     num = place.counted.num_with
     text = (
         f"THE DETECTOR IS OFF by its powder rings: it is {', and '.join(parts)}, as {place.centre.num_peaks} peaks on "
         f"{len(rings)} ring{'s' if len(rings) > 1 else ''} in {num} frames agree"
     )
     if place.is_along:
-        energy = 100.0 * (place.clen_m / (place.clen_m + move.along_m) - 1.0)
-        text += f"; a photon energy that is {energy:+.1f} % off would look nearly the same"
+        text += f"; {energy_in_words(move, place.clen_m)} would look nearly the same"
     text += " (the corrected geometry file has it; --follow-detector goes on with it)"
     yield Finding(
         RING_CENTRE,
