@@ -11,17 +11,15 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from toolz import concat, unique
 
-from pipeline import paths, registry
-from pipeline.backends import describe_backend
-from pipeline.contract import Contract, ContractError, contract_of, role_of, tells_of
+from pipeline import paths
+from pipeline.contract import contract_of
 from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
-from pipeline.frame import Event, Joined, Message
+from pipeline.graph_problems import problems_of
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
@@ -126,17 +124,17 @@ class Graph:
         while waiting:
             ready = [node for node in waiting if all(parent in placed for parent in node.after)]
             if not ready:
-                raise GraphError([f"these nodes come after each other in a circle: {' -> '.join(self._circle())}"])
+                raise GraphError([f"these nodes come after each other in a circle: {' -> '.join(self.circle())}"])
             for node in ready:
                 placed[node.name] = node
             waiting = [node for node in waiting if node.name not in placed]
         return tuple(placed.values())
 
-    def _downstream(self, name: str) -> Iterator[Node]:
+    def downstream(self, name: str) -> Iterator[Node]:
         """All nodes after this one."""
         for child in self.children(name):
             yield child
-            yield from self._downstream(child.name)
+            yield from self.downstream(child.name)
 
     def route(self, name: str) -> str:
         """How frames get to a node: ``source -> decode -> ...``."""
@@ -166,23 +164,7 @@ class Graph:
 
     def check(self) -> None:
         """Find everything that is wrong before any socket opens; raises GraphError with one text for each thing."""
-        problems = list(self._structure_problems())
-        if not problems:
-            try:
-                problems += self._contract_problems(self.in_order())
-                problems += self._telling_problems()
-                problems += paths.clashes(*self.files())
-            except GraphError as error:
-                problems += error.problems
-        try:
-            backend = describe_backend(self.options.backend)
-            if self.options.stage_timeout_s is not None and backend.name != "threads":
-                problems.append(
-                    f"stage_timeout_s goes with threads:N, and the backend is {self.options.backend}: there all runs in one "
-                    "thread, and a stage that hangs cannot be left behind"
-                )
-        except UserError as error:
-            problems.append(str(error))
+        problems = list(problems_of(self))
         if problems:
             raise GraphError(problems)
 
@@ -254,7 +236,7 @@ class Graph:
             n += 1
         return f"{kind}_{n}"
 
-    def _circle(self) -> list[str]:
+    def circle(self) -> list[str]:
         """The nodes of a circle, in the order in which frames would go, the first again at the end; empty if there is none."""
         left = {node.name: [parent for parent in node.after if parent in self.names] for node in self.nodes}
         while ready := [name for name, parents in left.items() if not any(parent in left for parent in parents)]:
@@ -268,162 +250,8 @@ class Graph:
             trail.append(parent)
         return []
 
-    def _structure_problems(self) -> Iterator[str]:
-        if not self.nodes:
-            yield "the graph has no nodes; it needs a source, a decoder and a sink at least"
-            return
-        strangers = [problem for node in self.nodes for problem in _stage_problems(node)]
-        if strangers:
-            yield from strangers
-            return
-        names = self.names
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"two nodes are called {name!r}; each needs a name of its own"
-        circle = self._circle()
-        if circle:
-            yield f"these nodes come after each other in a circle: {' -> '.join(circle)}; put one of them after another node"
-        for node in self.nodes:
-            for parent in node.after:
-                if parent not in names:
-                    yield f"node {node.name!r} comes after {parent!r}, which is not there" + did_you_mean(parent, names)
-            yield from self._placement_problems(node)
-            if not (circle or node.role == "sink" or self.children(node.name)):
-                yield f"node {node.name!r} ({node.stage.stage_name}) leads nowhere: what it makes is lost; add a sink after it"
-        sources = [node.name for node in self.nodes if node.role == "source"]
-        if len(sources) != 1:
-            found = "none" if not sources else ", ".join(sources)
-            yield f"a graph has exactly one source, and this one has {found}"
-        if not any(node.role == "sink" for node in self.nodes):
-            yield "the graph has no sink: nothing would come out of it (add sink/stream_file, or sink/memory in Python)"
-
-    def _placement_problems(self, node: Node) -> Iterator[str]:
-        where = f"node {node.name!r} ({node.stage.stage_name})"
-        if node.role == "source":
-            if node.after:
-                yield f"{where} is a source and cannot come after {', '.join(node.after)}"
-        elif not node.after:
-            yield f"{where} comes after nothing: say after which node it comes"
-        elif node.role == "join":
-            if len(node.after) < 2:
-                yield f"{where} joins branches and comes after {node.after[0]} alone: name two nodes or more"
-        elif len(node.after) > 1:
-            yield f"{where} comes after {', '.join(node.after)}: only graph/join takes several branches"
-        if node.role == "sink" and self.children(node.name):
-            yield f"{where} is a sink, and {self.children(node.name)[0].name!r} comes after it: nothing leaves a sink"
-
-    def _contract_problems(self, nodes: tuple[Node, ...]) -> Iterator[str]:
-        """Follow what is written where, and by whom: type -> name of the node that wrote it last."""
-        written: dict[str, dict[type, str]] = {}
-        for node in nodes:
-            parents = [written[parent] for parent in node.after]
-            here: dict[type, str] = {}
-            if node.role == "source":
-                here = {Message: node.name, Event: node.name}
-            elif node.role == "join":
-                first, *others = parents
-                here = {kind: by for kind, by in first.items() if all(other.get(kind) == by for other in others)}
-                here[Joined] = node.name
-            else:
-                here = dict(parents[0])
-            if node.role == "join" and not any(map(_reads_joined, self._downstream(node.name))):
-                yield (
-                    f"node {node.name!r} ({node.stage.stage_name}): nothing behind it reads Joined, so all that its branches "
-                    "have made is lost: put a stage behind it that does ('def __call__(self, joined: Joined) -> ...'), or give "
-                    "each branch a sink of its own"
-                )
-            if node.role == "stage":
-                try:
-                    contract = contract_of(type(node.stage))
-                except ContractError as error:
-                    yield f"node {node.name!r} ({node.stage.stage_name}): {error}"
-                    contract = Contract((), (), ())
-                for kind in contract.reads:
-                    if kind not in here and kind not in contract.optional:
-                        yield self._missing(node, kind)
-                here.update(dict.fromkeys(contract.writes, node.name))
-            elif node.role == "sink":
-                for kind in getattr(node.stage, "reads", ()):
-                    if kind not in here:
-                        yield self._missing(node, kind)
-            written[node.name] = here
-
-    def _telling_problems(self) -> Iterator[str]:
-        """Follow what stages tell each other outside frames: see :class:`pipeline.contract.Tells`."""
-        posted = {kind for node in self.nodes for kind in tells_of(type(node.stage)).posts}
-        for node in self.nodes:
-            tells = tells_of(type(node.stage))
-            upstream = self.upstream(node.name)
-            published = {kind for other in upstream for kind in tells_of(type(other.stage)).publishes}
-            where = f"node {node.name!r} ({node.stage.stage_name})"
-            for kind in tells.needs:
-                if kind not in published:
-                    yield (
-                        f"{where} needs {kind.__name__}, which nothing upstream publishes (route: "
-                        f"{self.route(node.name)})" + _told_by(kind, "publishes")
-                    )
-            for kind in tells.awaits:
-                if kind not in posted:
-                    yield (
-                        f"{where} waits for {kind.__name__} on the noticeboard, where no node posts it"
-                        + _told_by(kind, "posts")
-                    )
-
     def counts_at(self, leaf: str) -> tuple[Count, ...]:
         """How the totals at a leaf are said, by what the types of the values that arrive there have declared."""
         stages = [type(node.stage) for node in self.upstream(leaf) if node.role == "stage"]
         kinds = unique(concat(contract_of(cls).writes for cls in stages))
         return in_place(concat(getattr(kind, "shown", ()) for kind in kinds))
-
-    def _missing(self, node: Node, kind: type) -> str:
-        makers = [name for name in registry.names() if _writes(name, kind)]
-        text = (
-            f"node {node.name!r} ({node.stage.stage_name}) reads {kind.__name__}, which nothing upstream writes "
-            f"(route: {self.route(node.name)})"
-        )
-        for other in self.upstream(node.name):
-            group = other.stage.stage_name.partition("/")[0]
-            same = [maker for maker in makers if maker.partition("/")[0] == group]
-            if same:
-                return f"{text}; {other.stage.stage_name} does not write it, {' and '.join(same)} would"
-        return (
-            f"{text}; it is written by {', '.join(makers)}" if makers else f"{text}; no stage that is known writes it"
-        )
-
-
-def _stage_problems(node: Node) -> Iterator[str]:
-    """What is wrong with what stands in the place of a stage."""
-    given = node.stage
-    if isinstance(given, type):
-        yield f"node {node.name!r}: {given.__name__} is the class of a stage: write {given.__name__}(), with its parameters"
-    elif not hasattr(given, "stage_name"):
-        what = f"the function {given.__name__}" if isinstance(given, FunctionType) else repr(given)
-        yield f'node {node.name!r}: {what} is not a stage (declare a class with @stage("kind/which"), and give one of it)'
-    else:
-        try:
-            role_of(type(given))
-        except ContractError as error:
-            yield f"node {node.name!r} ({given.stage_name}): {error}"
-
-
-def _reads_joined(node: Node) -> bool:
-    """Whether a node does something with what a join brings together."""
-    if node.role == "stage":
-        try:
-            return Joined in contract_of(type(node.stage)).reads
-        except ContractError:
-            return True  # that is said of the node itself
-    return getattr(node.stage, "keeps_frames", False) or Joined in getattr(node.stage, "reads", ())
-
-
-def _told_by(kind: type, how: str) -> str:
-    """Which stages would tell it: ``"; kind/which publishes it"``."""
-    tellers = [name for name in registry.names() if kind in getattr(tells_of(registry.load(name)), how)]
-    return f"; {' or '.join(tellers)} {how} it" if tellers else f"; no stage that is known {how} it"
-
-
-def _writes(name: str, kind: type) -> bool:
-    cls = registry.load(name)
-    try:
-        return role_of(cls) == "stage" and kind in contract_of(cls).writes
-    except ContractError:
-        return False  # it is in no graph yet
