@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import UserError
 from stages.files.opened import STDIN, Bytes, opened
+from stages.files.stream_lines import cell_line, star_line
 from stages.files.words import number_or_nan
 from stages.lattices.cell import UnitCell
 
@@ -125,9 +126,9 @@ def _turned(lines: list[bytes], operation: NDArray[np.int64]) -> list[bytes]:
             text.append(_row(line, operation))
         elif line.startswith(_STARS):
             n = b"abc".index(line[0])
-            text.append(b"%s%+9.7f %+9.7f %+9.7f nm^-1\n" % (_STARS[n], *turned[n]))
+            text.append(f"{star_line('abc'[n], turned[n])}\n".encode())
         elif line.startswith(_CELL):
-            text.append(_cell_line(turned))
+            text.append(f"{_cell(turned)}\n".encode())
         else:
             text.append(line)
         if line == _BEGIN_ROWS:
@@ -149,6 +150,6 @@ def _row(line: bytes, operation: NDArray[np.int64]) -> bytes:
     return b"%4i %4i %4i" % tuple(hkl.tolist()) + line[found.end() :]
 
 
-def _cell_line(stars_per_nm: NDArray[np.float64]) -> bytes:
+def _cell(stars_per_nm: NDArray[np.float64]) -> str:
     cell = UnitCell.from_vectors(np.asarray(np.linalg.inv(stars_per_nm).T, np.float64))
-    return b"Cell parameters %7.5f %7.5f %7.5f nm, %7.5f %7.5f %7.5f deg\n" % cell.parameters
+    return cell_line(cell.parameters[:3], np.degrees(cell.parameters[3:]))

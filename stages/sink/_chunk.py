@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
 from stages.files.geom.detector import Detector
 from stages.files.stream import METHOD_KEY, MOVED_KEY
+from stages.files.stream_lines import cell_line, star_line
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
@@ -206,8 +207,8 @@ class ChunkEncoder:
         radius = crystal.profile_radius_per_angstrom * 10.0
         lines = [
             "--- Begin crystal",
-            "Cell parameters {:7.5f} {:7.5f} {:7.5f} nm, {:7.5f} {:7.5f} {:7.5f} deg".format(*lengths * 0.1, *angles),
-            *("{}star = {:+9.7f} {:+9.7f} {:+9.7f} nm^-1".format(*row) for row in zip("abc", *stars.T, strict=True)),
+            cell_line(lengths * 0.1, angles),
+            *(star_line(axis, star) for axis, star in zip("abc", stars, strict=True)),
             f"lattice_type = {crystal.lattice.lattice_type}",
             f"centering = {crystal.lattice.centering}",
             f"unique_axis = {crystal.lattice.unique_axis}",

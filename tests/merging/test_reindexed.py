@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from pipeline import UserError
 from pipeline.cli import app
 from stages.files.stream import Stream, read_stream
+from stages.lattices.cell import UnitCell
 
 CELL = (68.3, 68.3, 108.1, 90.0, 90.0, 90.0)
 TURN = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
@@ -66,6 +67,15 @@ def test_the_stream_merges_as_the_crystals_did_and_reflections_stay_where_they_w
     for one, other in zip(before, after, strict=False):  # the one that is there twice comes last
         np.testing.assert_allclose(other, one, atol=2e-5)
     chunks = read_stream(out).chunks
+    crystals = [crystal for chunk in chunks for crystal in chunk.crystals]
+    turned = [
+        crystal for crystal in crystals if crystal.cell_nm_deg[0] != 7.9
+    ]  # which these streams say of all crystals
+    assert len(turned) == first["ambiguity"]["turned"]
+    for crystal in turned:
+        cell = UnitCell.from_vectors(crystal.real_space_angstrom)
+        np.testing.assert_allclose(crystal.cell_nm_deg[:3], np.array(cell.parameters[:3]) / 10, atol=1e-3)
+        np.testing.assert_allclose(crystal.cell_nm_deg[3:], np.degrees(cell.parameters[3:]), atol=1e-3)
     assert [chunk.event for chunk in chunks] == [c.event for path in streams for c in read_stream(path).chunks]
     assert not chunks[-1].crystals
 
