@@ -12,9 +12,10 @@ from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
 from pipeline.counts import FRAMES, Count
 from pipeline.errors import RejectFrame, UserError
-from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected
+from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected, Spent
 from pipeline.protocols import EndOfStream, Findings
 from pipeline.stage import Context, stage
+from pipeline.variant import Variant
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph as Graph
@@ -38,7 +39,9 @@ __all__ = [
     "RejectFrame",
     "Rejected",
     "RunOptions",
+    "Spent",
     "UserError",
+    "Variant",
     "run",
     "stage",
 ]

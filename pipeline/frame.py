@@ -156,6 +156,13 @@ Outcome = Frame | Rejected
 """What arrives at every leaf, exactly once for each frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How long stages have worked on the frame so far, all that it has passed; kept only where a node downstream reads it."""
+
+    ns: int
+
+
 class Joined(Mapping[str, Outcome]):
     """The outcomes of a fan-out's branches for one frame, by the name of each branch's last node."""
 

@@ -52,6 +52,7 @@ from pipeline.by_type import ByType
 from pipeline.contract import Tells
 from pipeline.errors import UserError
 from pipeline.hints import did_you_mean
+from pipeline.variant import Variant
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -195,6 +196,8 @@ class Context:
         For headers of output files: the command line as typed, and name and version.
     stopping
         Set when the run is to end; whoever waits, waits on this too.
+    variants
+        The ways in which the graph is tried on the same frames; none if it is tried in one way alone.
     """
 
     node: str = ""
@@ -207,6 +210,7 @@ class Context:
     command_line: str = ""
     program: str = "streamajig"
     stopping: threading.Event = field(default_factory=threading.Event)
+    variants: tuple[Variant, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.upstream, ByType):
