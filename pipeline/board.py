@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import pickle
 import threading
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline.contract import tells_of
+
+if TYPE_CHECKING:
+    from pipeline.node import Node
 
 T = TypeVar("T")
 
@@ -33,6 +39,7 @@ class Noticeboard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._notices: dict[type, object] = {}
+        self._of_ways: dict[tuple[tuple[str, str], ...], Noticeboard] = {}
 
     def post(self, value: object) -> None:
         """Put a value up in the place of the last one of its type. TypeError if it cannot be pickled."""
@@ -47,8 +54,47 @@ class Noticeboard:
         """Return the latest value of this type, None as long as nothing has been posted. Cheap enough for each frame."""
         return self._notices.get(kind)  # type: ignore[return-value]  # one look-up, which needs no lock
 
+    def of(self, ways: tuple[tuple[str, str], ...]) -> Noticeboard:
+        """Return the board of those variants that have these ways; this one for no ways."""
+        with self._lock:
+            return self._of_ways.setdefault(ways, Noticeboard()) if ways else self
+
     def __getitem__(self, kind: type[T]) -> T:
         value = self.get(kind)
         if value is None:
             raise KeyError(f"nothing of type {kind.__name__} has been posted")
         return value
+
+
+class BoardOfVariant(Noticeboard):
+    """The noticeboard as a variant's stage sees it (``pipeline/expansion.py``): notices hang there once for each variant.
+
+    Parameters
+    ----------
+    board
+        The run's noticeboard, on which notices hang that no variant has posted.
+    nodes
+        The run's nodes, which tell of what the posting of each type depends on.
+    ways
+        Varied nodes and ways of the variant.
+    """
+
+    def __init__(self, board: Noticeboard, nodes: Iterable[Node], ways: tuple[tuple[str, str], ...]) -> None:
+        self._board = board
+        self._depends = {kind: dict(node.ways).keys() for node in nodes for kind in tells_of(type(node.stage)).posts}
+        self._ways = ways
+        self._found: dict[type, Noticeboard] = {}
+
+    def post(self, value: object) -> None:
+        """Put a value up for this variant."""
+        self._of(type(value)).post(value)
+
+    def get(self, kind: type[T]) -> T | None:
+        """Return this variant's latest value."""
+        return self._of(kind).get(kind)
+
+    def _of(self, kind: type) -> Noticeboard:
+        if kind not in self._found:
+            depends = self._depends.get(kind, ())
+            self._found[kind] = self._board.of(tuple(pair for pair in self._ways if pair[0] in depends))
+        return self._found[kind]

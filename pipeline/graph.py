@@ -23,6 +23,8 @@ from pipeline.graph_problems import problems_of
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
+from pipeline.variant import Variant
+from pipeline.varied import Varied, ways_of
 
 
 class GraphError(UserError):
@@ -45,11 +47,14 @@ class Graph:
         Options of the run.
     modules
         The user's own modules (``.py`` files or importable names) that declare stages used here.
+    varied
+        Nodes whose work is done in several ways, to compare them (see :meth:`vary`).
     """
 
     nodes: tuple[Node, ...]
     options: RunOptions = field(default_factory=RunOptions)
     modules: tuple[str, ...] = ()
+    varied: tuple[Varied, ...] = ()
 
     @staticmethod
     def chain(*stages: Any, options: RunOptions | None = None) -> Graph:
@@ -62,7 +67,7 @@ class Graph:
     def add(self, stage: Any, *, name: str | None = None, after: str | tuple[str, ...] | None = None) -> Graph:
         """Return the graph with one node more, after the last one unless `after` says otherwise."""
         if after is None:
-            after = (self.nodes[-1].name,) if self.nodes else ()
+            after = self.nodes[-1].behind if self.nodes else ()
         elif isinstance(after, str):
             after = (after,)
         return dataclasses.replace(self, nodes=(*self.nodes, Node(name or self._free_name(stage), stage, after)))
@@ -72,6 +77,47 @@ class Graph:
         old = self.node(name)
         new = dataclasses.replace(old, stage=stage)
         return dataclasses.replace(self, nodes=tuple(new if node is old else node for node in self.nodes))
+
+    def vary(self, name: str, ways: Any = None, /, **parameters: Any) -> Graph:
+        """Return the graph with node `name` done in several ways, which are compared on the same frames.
+
+        What stands before it is shared, what follows is repeated for each; several varied nodes make a grid.
+
+        Parameters
+        ----------
+        ways
+            Stages, names of stages, or parameters to change: see :func:`pipeline.varied.ways_of`.
+        parameters
+            Several values of a parameter: ``graph.vary("peaks", threshold=[10, 20])``. Of a node that is varied already all
+            its ways that have the parameter are done with each value.
+        """
+        from pipeline.varied import varied_again
+
+        own = self.node(name).stage
+        before = next((varied.ways for varied in self.varied if varied.node == name), ())
+        found = ways_of(own, ways) if ways is not None else before
+        if parameters:
+            found = varied_again(found, parameters) if found else ways_of(own, parameters)
+        if not found:
+            raise UserError(
+                f"node {name!r}: say in which ways it is done: stages, their names, or values of parameters"
+            )
+        new = Varied(name, found)
+        others = [new if varied.node == name else varied for varied in self.varied]
+        return dataclasses.replace(self, varied=tuple(others if before else [*others, new]))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The ways in which the graph is tried, all combinations of those of varied nodes; none if nothing is varied."""
+        from pipeline.expansion import variants_of
+
+        return variants_of(self)
+
+    def expanded(self) -> Graph:
+        """Return the plain graph that is run, in which a branch does each variant's work."""
+        from pipeline.expansion import expand
+
+        return expand(self)
 
     def with_options(self, **changes: Any) -> Graph:
         """Return the graph with some of its run options changed."""
@@ -183,7 +229,7 @@ class Graph:
         """Write the graph as YAML; ``Graph.from_yaml`` gives it back."""
         from pipeline.yaml_spec import Spec, dump
 
-        return dump(Spec(self.nodes, self.options, self.modules))
+        return dump(Spec(self.nodes, self.options, self.modules, self.varied))
 
     @staticmethod
     def from_yaml(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Graph:

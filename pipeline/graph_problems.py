@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import FunctionType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from pipeline import paths, registry
 from pipeline.backends import describe_backend
 from pipeline.contract import Contract, ContractError, contract_of, role_of, tells_of
 from pipeline.errors import UserError
+from pipeline.expansion import problems_of_variants
 from pipeline.frame import Event, Joined, Message
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
@@ -21,12 +23,29 @@ if TYPE_CHECKING:
 def problems_of(graph: Graph) -> Iterator[str]:
     """Say everything that is wrong with a graph; what nodes hand to each other is looked at if they are placed right."""
     misplaced = list(_structure_problems(graph))
+    if graph.varied:
+        misplaced += problems_of_variants(graph)
+        if misplaced:
+            yield from misplaced
+        else:
+            yield from _once(problems_of(graph.expanded()), graph)
+        return
     yield from misplaced
     if not misplaced:
         yield from _contract_problems(graph, graph.in_order())
         yield from _telling_problems(graph)
         yield from paths.clashes(*graph.files())
     yield from _backend_problems(graph)
+
+
+def _once(problems: Iterator[str], graph: Graph) -> Iterator[str]:
+    """Say what is wrong in all variants once, without their names, and what is wrong in some for each of them."""
+    labels = "|".join(re.escape(f"@{variant.name}") for variant in graph.variants)
+    said: dict[str, list[str]] = {}
+    for problem in problems:
+        said.setdefault(re.sub(rf"(?:{labels})(?![A-Za-z0-9_.=+-])", "", problem), []).append(problem)
+    for without, each in said.items():
+        yield from [without] if len(each) >= len(graph.variants) else each
 
 
 def _backend_problems(graph: Graph) -> Iterator[str]:
@@ -81,6 +100,8 @@ def _placement_problems(graph: Graph, node: Node) -> Iterator[str]:
     elif node.role == "join":
         if len(node.after) < 2:
             yield f"{where} joins branches and comes after {node.after[0]} alone: name two nodes or more"
+        elif (names := getattr(node.stage, "names", ())) and len(set(names)) != len(node.after):
+            yield f"{where} has {len(names)} names for {len(node.after)} branches: give each one of its own, or none"
     elif len(node.after) > 1:
         yield f"{where} comes after {', '.join(node.after)}: only graph/join takes several branches"
     if node.role == "sink" and graph.children(node.name):

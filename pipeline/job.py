@@ -331,9 +331,12 @@ def run(
     for module in graph.modules:
         registry.load_module(module)
     graph.check()
+    variants, graph = graph.variants, graph.expanded()
     stopping = stopping or threading.Event()
     spec = backends.describe_backend(graph.options.backend)
-    context = Context(command_line=command_line, program=f"streamajig {version()}", stopping=stopping)
+    context = Context(
+        command_line=command_line, program=f"streamajig {version()}", stopping=stopping, variants=variants
+    )
     setup = Setup(graph, context, graph.options.keep_messages)
     job = Job(graph, setup, stopping, abandon or threading.Event(), on_progress)
     if on_start is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from pipeline.frame import Frame, Joined, Outcome, Rejected
 from pipeline.stage import stage
@@ -16,6 +18,10 @@ class Join:
     rejection) under the name of the branch's last node. A frame that was rejected before the branches parted, or in every
     branch, stays rejected. Nothing waits for anything: all branches of a frame end before the next frame starts.
     """
+
+    names: Annotated[
+        tuple[str, ...], Field(description="what the branches are called in Joined; by default as their last nodes are")
+    ] = ()
 
     joins_branches: ClassVar[bool] = True
 

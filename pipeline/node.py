@@ -15,6 +15,13 @@ class Node:
     name: str
     stage: Any
     after: tuple[str, ...] = ()
+    ways: tuple[tuple[str, str], ...] = ()
+    """In a graph that was expanded: the varied nodes on which it depends, each with its way."""
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """After what the next node comes unless that is said: after this one, or beside it if it is a sink."""
+        return self.after if hasattr(self.stage, "open_writer") else (self.name,)
 
     @property
     def role(self) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 from streamz import Stream
 from toolz import concat, merge_with
 
+from pipeline.board import BoardOfVariant, Noticeboard
 from pipeline.by_type import ByType
 from pipeline.contract import Contract, contract_of, tells_of
 from pipeline.faults import STAGE, fault, is_users_interrupt, named, opening, refusal
-from pipeline.frame import Frame, Message, Outcome, Rejected
+from pipeline.frame import Frame, Message, Outcome, Rejected, Spent
 from pipeline.graph import Graph
 from pipeline.join import join
 from pipeline.metrics import NodeMetrics
@@ -88,11 +89,16 @@ class Setup:
             upstream=ByType(told, allowed=(*tells.needs, *tells.uses)),
             tells=tells,
             published=self.published.setdefault(node.name, {}),
-            board=self.context.board,
+            board=self.board_of(node),
             command_line=self.context.command_line,
             program=self.context.program,
             stopping=self.context.stopping,
+            variants=self.context.variants,
         )
+
+    def board_of(self, node: Node) -> Noticeboard:
+        """The noticeboard as a node sees it: what other variants of what it waits for have found is not there."""
+        return BoardOfVariant(self.context.board, self.graph.nodes, node.ways) if node.ways else self.context.board
 
 
 At = tuple[str, Any, int]
@@ -106,9 +112,18 @@ It is set at each stage and read by whoever watches from another thread; a store
 
 
 def guard(
-    node: str, contract: Contract, call: Callable[..., Any], metrics: NodeMetrics, place: Place
+    node: str,
+    contract: Contract,
+    call: Callable[..., Any],
+    metrics: NodeMetrics,
+    place: Place,
+    *,
+    keeps_time: bool = False,
 ) -> Callable[[Outcome], Outcome]:
-    """Wrap a running stage: take its arguments from the frame, add its results, turn exceptions into rejections."""
+    """Wrap a running stage: take its arguments from the frame, add its results, turn exceptions into rejections.
+
+    With `keeps_time` the frame is told how long stages have worked on it (:class:`Spent`).
+    """
     wanted = [(kind, kind in contract.optional) for kind in contract.reads]
     writes = contract.writes
 
@@ -119,11 +134,12 @@ def guard(
         place[0] = (node, outcome, started)
         try:
             result = call(*[outcome.get(kind) if optional else outcome[kind] for kind, optional in wanted])
-            return _with_results(outcome, writes, result)
+            done = _with_results(outcome, writes, result)
+            return _with_time(done, outcome, started) if keeps_time else done
         except BaseException as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
             metrics.rejected += 1
             log.debug("stage %s failed on frame %d", node, outcome.serial, exc_info=True)
-            return refusal(outcome, node, error)
+            return refusal(_with_time(outcome, outcome, started) if keeps_time else outcome, node, error)
         finally:
             place[0] = None
             metrics.durations.add(time.perf_counter_ns() - started)
@@ -181,6 +197,12 @@ def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
         if not isinstance(value, kind):
             raise TypeError(f"the stage should return a {kind.__name__} and returned a {type(value).__name__}")
     return frame.with_items(zip(writes, results, strict=True))
+
+
+def _with_time(frame: Frame, before: Frame, started: int) -> Frame:
+    """Add what a stage that began at `started` has taken to what those before it took."""
+    spent = before.get(Spent)
+    return frame.with_values(Spent((spent.ns if spent else 0) + time.perf_counter_ns() - started))
 
 
 class Step(Stream):  # type: ignore[misc]
@@ -268,6 +290,8 @@ class Replica:
         self._entry = Stream()
         self._streams: dict[str, Stream] = {}
         self._leaves: list[Leaf] = []
+        compared = [leaf for leaf in setup.graph.leaves if getattr(type(leaf.stage), "compares_variants", False)]
+        self._timed = {node.name for leaf in compared for node in setup.graph.upstream(leaf.name)}
         try:
             for node in setup.graph.in_order():
                 self._wire(node, setup, number)
@@ -313,7 +337,7 @@ class Replica:
         upstreams = [self._streams[parent] for parent in node.after]
         metrics = self.metrics[node.name] = NodeMetrics()
         if node.role == "join":
-            self._streams[node.name] = Meeting(upstreams, list(node.after))
+            self._streams[node.name] = Meeting(upstreams, list(node.stage.names or node.after))
             return
         running = node.stage
         if hasattr(running, "open"):
@@ -326,5 +350,6 @@ class Replica:
             self._leaves.append(leaf)
             self._streams[node.name] = leaf
         else:
-            step = guard(node.name, contract_of(type(node.stage)), running, metrics, self.place)
+            contract, timed = contract_of(type(node.stage)), node.name in self._timed
+            step = guard(node.name, contract, running, metrics, self.place, keeps_time=timed)
             self._streams[node.name] = Step(upstreams[0], step)

@@ -33,8 +33,10 @@ from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
 from pipeline.texts import LONGEST_NAME, one_line
+from pipeline.varied import Varied, dumped
+from pipeline.yaml_variants import varied_of
 
-_TOP = ("run", "modules", "nodes")
+_TOP = ("run", "modules", "nodes", "variants")
 _RESERVED = ("stage", "after")
 _LONGEST = 4000
 """Characters of one problem; the names of all stages, where one is not known, have some 1500."""
@@ -46,6 +48,7 @@ class Spec(NamedTuple):
     nodes: tuple[Node, ...]
     options: RunOptions
     modules: tuple[str, ...]
+    varied: tuple[Varied, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +113,12 @@ def dump(spec: Spec) -> str:
             entry["after"] = node.after[0] if len(node.after) == 1 else list(node.after)
         entry.update(_changed(node.stage))
         nodes[node.name] = entry
-        previous = (node.name,)
+        previous = node.behind
+    if spec.varied:
+        own = {node.name: node.stage for node in spec.nodes}
+        document["variants"] = {
+            varied.node: dumped(varied, own[varied.node], _changed) for varied in spec.varied if varied.node in own
+        }
     out = io.StringIO()
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
@@ -157,6 +165,10 @@ def schema(names: Sequence[str]) -> dict[str, Any]:
                 "description": "the user's own modules with stages",
             },
             "nodes": {"type": "object", "additionalProperties": {"oneOf": variants}},
+            "variants": {
+                "type": "object",
+                "description": "nodes, or node.parameter, and the ways of doing their work that are compared",
+            },
         },
         "$defs": definitions,
     }
@@ -207,7 +219,19 @@ class _Reader:
             self._wrong(*place, text) if place else self.places.append((1, 1, text))
             return None
         built = list(self._nodes(nodes))
-        return Spec(tuple(built), options, modules) if not self.places else None
+        varied = tuple(self._varied(document, built)) if not self.places else ()
+        return Spec(tuple(built), options, modules, varied) if not self.places else None
+
+    def _varied(self, document: CommentedMap, nodes: Sequence[Node]) -> Iterator[Varied]:
+        variants = document.get("variants")
+        if variants is None:
+            return
+        if not isinstance(variants, CommentedMap):
+            self._wrong(document, "variants", f"'variants' should be a map of node names, and is {_kind(variants)}")
+            return
+        if any(isinstance(node.stage, Unloaded) for node in nodes):
+            return  # the ways may be those of a module that is not loaded
+        yield from varied_of(_plain(variants), nodes, lambda key, text: self._wrong(variants, key, text))
 
     def _modules(self, document: CommentedMap) -> tuple[str, ...]:
         modules = document.get("modules") or []
@@ -270,7 +294,9 @@ class _Reader:
                 continue
             stage = self._build(cls, nodes, name, f"node {name!r} ({cls.stage_name})", _RESERVED, entry)
             if stage is not None:
-                yield Node(str(name), stage, tuple(str(parent) for parent in after))
+                node = Node(str(name), stage, tuple(str(parent) for parent in after))
+                previous = node.behind
+                yield node
 
     def _build(
         self, cls: Any, parent: CommentedMap, key: Any, what: str, reserved: tuple[str, ...], entry: Any = None

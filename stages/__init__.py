@@ -12,3 +12,6 @@ KINDS = (
     "live",
 )
 """The folders that hold stages: in ``stages/KIND/WHICH.py`` lies the stage ``KIND/WHICH``, and nothing else that is public."""
+
+VERDICT = "live/verdict"
+"""The stage that compares variants, where a graph has them and does not say which."""

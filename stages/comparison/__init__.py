@@ -1,1 +1,1 @@
-"""Ways of doing the same thing, compared on the same frames: what is measured of each, statistics of pairs, and what they say."""
+"""Ways of doing the same thing, compared on the same frames: what is measured of each, and what that says."""

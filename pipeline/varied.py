@@ -1,0 +1,266 @@
+"""Ways of doing one node's work, each with a name that people can read: what ``variants:`` and ``graph.vary`` say.
+
+A way is the node changed: with other parameters, with another stage, or as it is. With another stage, those parameters are kept
+that both have and that are not at their defaults; whoever wants none of them gives a stage itself, in Python. A parameter with
+a list of values stands for a way with each, unless it is one that takes a list.
+
+>>> from pipeline.stage import stage
+>>> @stage("numbers/doctest_above")
+... class Above:
+...     '''Numbers above a threshold.'''
+...     threshold: float = 1.0
+...     def __call__(self, found: list) -> list:
+...         return [number for number in found if number > self.threshold]
+>>> [way.name for way in ways_of(Above(), [{"threshold": [10, 20]}, {}])]
+['threshold=10', 'threshold=20', 'threshold=1']
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from pipeline import registry
+from pipeline.errors import UserError, in_words
+from pipeline.hints import did_you_mean
+
+LONGEST_WAY = 60
+"""Characters of a way's name; it stands in names of files."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of doing a node's work."""
+
+    name: str
+    stage: Any
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A node that is varied, and the ways of doing its work."""
+
+    node: str
+    ways: tuple[Way, ...]
+
+
+def ways_of(own: Any, specs: Any) -> tuple[Way, ...]:
+    """Return the ways that are meant, named by what tells them apart.
+
+    Parameters
+    ----------
+    own
+        The stage that the node has.
+    specs
+        One or several of: a stage, a stage's name (``"peaks/zaef"``, or ``"zaef"`` for one of the node's kind), parameters to
+        change, with the key ``stage`` for another stage and the key ``name`` for what the way is to be called. One alone is
+        compared with the node as it is.
+
+    Raises
+    ------
+    UserError
+        There is no such stage or parameter, a value is wrong, or two ways are the same.
+    """
+    if isinstance(specs, str | Mapping) or not isinstance(specs, Iterable):
+        specs = [specs]
+    found = [way for spec in specs for way in _ways_of(own, spec)]
+    if len(found) == 1 and found[0].stage != own:
+        found.insert(0, Way("", own))
+    return named(found)
+
+
+def varied_again(ways: Sequence[Way], parameters: Mapping[str, Any]) -> tuple[Way, ...]:
+    """Return the ways with each of several values of a parameter; those whose stages do not have it stay as they are."""
+    for name in parameters:
+        if not any(name in _names_of(way.stage) for way in ways):
+            known = sorted({known for way in ways for known in _names_of(way.stage)})
+            raise UserError(f"none of the ways has a parameter {name!r}" + did_you_mean(name, known))
+    found = []
+    for way in ways:
+        has = {name: value for name, value in parameters.items() if name in _names_of(way.stage)}
+        found += list(_ways_of(way.stage, has)) if has else [Way("", way.stage)]
+    return named(found)
+
+
+def _names_of(stage: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(stage)]
+
+
+def named(ways: Sequence[Way]) -> tuple[Way, ...]:
+    """Name the ways that have no name yet by their stage and parameters, as far as these tell them apart."""
+    stages = {way.stage.stage_name for way in ways}
+    names: list[str] = []
+    for number, way in enumerate(ways):
+        same = [index for index, other in enumerate(ways) if other.stage == way.stage]
+        if same[0] != number:
+            what = way.name or way.stage.stage_name
+            raise UserError(f"two ways are the same ({what}): what they find would be, too; leave one of them out")
+        alike = [other.stage for other in ways if type(other.stage) is type(way.stage)]
+        differing = [
+            field.name
+            for field in dataclasses.fields(way.stage)
+            if any(getattr(other, field.name) != getattr(way.stage, field.name) for other in alike)
+        ]
+        which = way.stage.stage_name.partition("/")[2]
+        words = [which] if len(stages) > 1 or not differing else []
+        words += [f"{name}={_short(getattr(way.stage, name))}" for name in differing]
+        names.append(_tidy(way.name or "-".join(words)))
+    return tuple(
+        Way(name if names.count(name) == 1 else f"{name}_{number + 1}", way.stage)
+        for number, (name, way) in enumerate(zip(names, ways, strict=True))
+    )
+
+
+def changed(stage: Any, parameters: Mapping[str, Any]) -> Any:
+    """Return the stage with some parameters changed; UserError says what is wrong with them."""
+    known = [field.name for field in dataclasses.fields(stage)]
+    for name in parameters:
+        if name not in known:
+            raise UserError(f"{stage.stage_name} has no parameter {name!r}" + did_you_mean(name, known))
+    try:
+        return dataclasses.replace(stage, **parameters)
+    except pydantic.ValidationError as error:
+        said = [
+            f"{stage.stage_name}: {'.'.join(map(str, d['loc']))}: {in_words(d)} (found {d.get('input')!r})"
+            for d in error.errors()
+        ]
+        raise UserError("\n".join(said)) from None
+
+
+def dumped(varied: Varied, own: Any, parameters_of: Any) -> list[dict[str, Any]]:
+    """Return what YAML says of the ways; those that differ in one parameter alone share an entry.
+
+    `parameters_of` gives a stage's parameters that are not at their defaults, as plain values.
+    """
+    entries: list[dict[str, Any]] = []
+    unnamed = named([Way("", way.stage) for way in varied.ways])
+    for way, usual in zip(varied.ways, unnamed, strict=True):
+        entry: dict[str, Any] = {"stage": way.stage.stage_name, **parameters_of(way.stage)}
+        for name in parameters_of(own):  # it would be kept from the node
+            if name not in entry and name in {field.name for field in dataclasses.fields(way.stage)}:
+                plain = pydantic.TypeAdapter(type(way.stage)).dump_python(way.stage, mode="json")
+                entry[name] = plain[name]
+        if way.name != usual.name:
+            entry["name"] = way.name
+        if not (entries and _folded(entries[-1], entry, type(way.stage))):
+            entries.append(entry)
+    return entries
+
+
+def _folded(last: dict[str, Any], entry: dict[str, Any], cls: Any) -> bool:
+    """Put an entry's one other value into the list of the last entry's, if that is all that tells them apart."""
+    if "name" in entry or "name" in last or last.keys() != entry.keys():
+        return False
+    differing = [name for name in entry if last[name] != entry[name]]
+    lists = [name for name in last if isinstance(last[name], list) and not _takes(cls, name, last[name])]
+    if len(differing) != 1 or differing == ["stage"] or (lists and lists != differing):
+        return False
+    (name,) = differing
+    if isinstance(entry[name], list | dict):
+        return False
+    last[name] = [*last[name], entry[name]] if lists else [last[name], entry[name]]
+    return True
+
+
+def _ways_of(own: Any, spec: Any) -> Iterator[Way]:
+    if isinstance(spec, Way):
+        yield spec
+        return
+    if isinstance(spec, type):
+        raise UserError(f"{spec.__name__} is the class of a stage: write {spec.__name__}(), with its parameters")
+    if isinstance(spec, str):
+        spec = {"stage": spec}
+    if not isinstance(spec, Mapping):
+        if not hasattr(spec, "stage_name"):
+            raise UserError(
+                f"{spec!r} is no way of doing a node's work: give a stage, its name, or parameters to change"
+            )
+        yield Way("", spec)
+        return
+    parameters = {str(name): value for name, value in spec.items() if name not in ("stage", "name")}
+    stage = _other_stage(own, str(spec["stage"]), parameters) if "stage" in spec else own
+    name = str(spec.get("name", ""))
+    many = {
+        key: value
+        for key, value in parameters.items()
+        if isinstance(value, list) and not _takes(type(stage), key, value)
+    }
+    if name and many:
+        raise UserError(f"the name {name!r} is one, and there is a list of values for {', '.join(many)}")
+    for values in itertools.product(*many.values()):
+        yield Way(name, changed(stage, {**parameters, **dict(zip(many, values, strict=True))}))
+
+
+def _other_stage(own: Any, name: str, parameters: Mapping[str, Any]) -> Any:
+    """A stage of this name, with what it needs: given for it, or kept from the node's own."""
+    kind = own.stage_name.partition("/")[0]
+    cls = registry.load(name if "/" in name else f"{kind}/{name}")
+    if cls is type(own):
+        return own
+    known = {field.name for field in dataclasses.fields(cls)}
+    kept = {
+        field.name: getattr(own, field.name)
+        for field in dataclasses.fields(own)
+        if field.name in known and getattr(own, field.name) != _default_of(own, field)
+    }
+    first = {
+        key: value[0] if isinstance(value, list) and value and not _takes(cls, key, value) else value
+        for key, value in parameters.items()
+        if key in known
+    }
+    try:
+        return cls(**{**kept, **first})
+    except pydantic.ValidationError as error:
+        said = [
+            f"{cls.stage_name}: {'.'.join(map(str, d['loc']))}: {in_words(d)} (found {d.get('input')!r})"
+            if d["type"] not in ("missing", "missing_argument")
+            else f"{cls.stage_name}: the parameter {d['loc'][0]!r} is missing"
+            for d in error.errors()
+        ]
+        raise UserError("\n".join(said)) from None
+
+
+def _takes(cls: Any, name: str, value: Any) -> bool:
+    """Whether a list is one value of this parameter."""
+    fields = getattr(cls, "__pydantic_fields__", {})
+    if name not in fields:
+        return False
+    field = fields[name]
+    try:
+        pydantic.TypeAdapter(field.annotation).validate_python(value)
+    except pydantic.ValidationError:
+        return False
+    return True
+
+
+def _default_of(stage: Any, field: Any) -> Any:
+    info = getattr(type(stage), "__pydantic_fields__", {}).get(field.name)
+    if info is None:
+        return field.default
+    return dataclasses.MISSING if info.is_required() else info.get_default(call_default_factory=True)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Path):
+        return value.stem
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple | list):
+        return ",".join(_short(part) for part in value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tidy(name: str) -> str:
+    """A name that is safe in names of files and nodes.
+
+    >>> _tidy("a b/c@d=1e-3")
+    'a_b_c_d=1e-3'
+    """
+    return re.sub(r"[^A-Za-z0-9_.,=+-]", "_", name)[:LONGEST_WAY].lstrip(".-") or "way"

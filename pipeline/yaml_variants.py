@@ -1,0 +1,47 @@
+"""What YAML says under ``variants:``, and where in the file it is wrong.
+
+.. code-block:: yaml
+
+    variants:
+      peaks:
+        - {stage: peaks/peakfinder8, threshold: [10, 20]}
+        - {stage: peaks/likelihood}
+      hit.min_peaks: [10, 15]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.hints import did_you_mean
+from pipeline.node import Node
+from pipeline.varied import Varied, varied_again, ways_of
+
+Wrong = Callable[[Any, str], None]
+"""Takes a key of the map and what is wrong there."""
+
+
+def varied_of(variants: Mapping[str, Any], nodes: Sequence[Node], wrong: Wrong) -> Iterator[Varied]:
+    """Return what is varied; `variants` has the nodes' names, or names with a parameter, and the ways as plain values."""
+    stages = {node.name: node.stage for node in nodes}
+    found: dict[str, Varied] = {}
+    for key, given in variants.items():
+        node, _, parameter = key.partition(".")
+        if node not in stages:
+            wrong(key, f"variants of {node!r}, and there is no such node" + did_you_mean(node, list(stages)))
+            continue
+        try:
+            before = found[node].ways if node in found else ()
+            if parameter:
+                values = {parameter: given if isinstance(given, list) else [given]}
+                ways = varied_again(before, values) if before else ways_of(stages[node], values)
+            elif before:
+                raise UserError(f"say all ways of {node!r} in one place, before their parameters ({node}.…)")
+            else:
+                ways = ways_of(stages[node], given)
+            found[node] = Varied(node, ways)
+        except UserError as error:
+            wrong(key, f"variants of {key!r}: {error}")
+    yield from found.values()
