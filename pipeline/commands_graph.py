@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
+
 if TYPE_CHECKING:
     from pipeline.graph import Graph
 
@@ -23,7 +25,7 @@ Trust = Annotated[
 ]
 
 
-def run(
+def run(  # noqa: PLR0913 - a parameter for each option
     file: GraphFile,
     backend: Annotated[str | None, typer.Option(metavar="NAME:N", help="Instead of the file's backend.")] = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", help="End after this many frames.")] = None,
@@ -33,6 +35,11 @@ def run(
     stage_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Reject a frame in which one stage takes longer than this.")
     ] = None,
+    variant: Annotated[list[str] | None, typer.Option("--variant", metavar="NODE=WAYS", help=VARIANT_HELP)] = None,
+    verdict: Annotated[list[Path] | None, typer.Option("--verdict", metavar="FILE", help=VERDICT_HELP)] = None,
+    keep_best: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help=KEEP_BEST_HELP)] = None,
+    aim: Annotated[str | None, typer.Option(metavar="MEASURE", help=AIM_HELP)] = None,
+    until_decided: Annotated[str | None, typer.Option(metavar="NODE", help=UNTIL_DECIDED_HELP)] = None,
     module: Modules = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show how long each stage takes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -46,6 +53,7 @@ def run(
 
     from pipeline.commands_execute import execute
     from pipeline.errors import UserError
+    from pipeline.variant_options import with_variants, with_wishes
     from pipeline.yaml_spec import describe_problem
 
     changes = {
@@ -56,7 +64,8 @@ def run(
     }
 
     def load() -> Graph:
-        graph = _load(file, module)
+        graph = with_variants(_load(file, module), variant or ())
+        graph = with_wishes(graph, verdict=verdict or (), keep_best=keep_best, aim=aim, until_decided=until_decided)
         try:
             return graph.with_options(**{name: value for name, value in changes.items() if value is not None})
         except ValidationError as error:
@@ -87,7 +96,11 @@ def check(file: GraphFile, module: Modules = None, trust: Trust = False) -> None
             "and whether each stage gets what it reads; --trust loads the modules and checks the rest"
         )
     graph.check()
-    print(f"{file}: {len(graph.nodes)} nodes, nothing wrong: {graph.arrows()}")  # noqa: T201
+    variants = [variant.name for variant in graph.variants]
+    print(  # noqa: T201
+        f"{file}: {len(graph.nodes)} nodes, nothing wrong: {graph.arrows()}"
+        + (f"; {len(variants)} variants: {', '.join(variants)}" if variants else "")
+    )
 
 
 def show(file: GraphFile, module: Modules = None, trust: Trust = False) -> None:

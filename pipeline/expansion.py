@@ -5,7 +5,7 @@ there once for each way; where several nodes are varied, a node is repeated for 
 Besides edges there is the noticeboard: a stage that waits for what a repeated stage posts depends on the same ways, and is
 repeated, too, so that no variant sees what another has found (``docs/decisions/0030-variants-are-expanded.md``).
 
-Outputs get the variant's name: ``out.stream`` becomes ``out.zaef.stream``. A sink that compares variants
+Outputs get the variant's name: ``out.txt`` becomes ``out.longest.txt``. A sink that compares variants
 (``compares_variants``) is there once, behind a join of all of them.
 """
 
@@ -171,11 +171,11 @@ class _Labels:
         self._twice = {name for name in names if names.count(name) > 1}
 
     def of(self, ways: Ways) -> str:
-        """``zaef+lattice``."""
+        """``longest+sorted``."""
         return "+".join(f"{node}.{way}" if way in self._twice else way for node, way in ways)
 
     def node(self, name: str, ways: Ways) -> str:
-        """``sink@zaef``."""
+        """``sink@longest``."""
         return f"{name}@{self.of(ways)}" if ways else name
 
 
@@ -222,8 +222,8 @@ def _with_own_files(stage: Any, label: str) -> Any:
 def _with_label(path: Path, label: str) -> Path:
     """Put the variant's name before the suffix.
 
-    >>> _with_label(Path("run/out.stream"), "zaef"), _with_label(Path("/dev/null"), "zaef")
-    (PosixPath('run/out.zaef.stream'), PosixPath('/dev/null'))
+    >>> _with_label(Path("run/out.txt"), "longest"), _with_label(Path("/dev/null"), "longest")
+    (PosixPath('run/out.longest.txt'), PosixPath('/dev/null'))
     """
     if path == paths.STDOUT or (path.exists() and not (path.is_file() or path.is_dir())):
         return path

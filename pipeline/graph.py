@@ -88,7 +88,7 @@ class Graph:
         ways
             Stages, names of stages, or parameters to change: see :func:`pipeline.varied.ways_of`.
         parameters
-            Several values of a parameter: ``graph.vary("peaks", threshold=[10, 20])``. Of a node that is varied already all
+            Several values of a parameter: ``graph.vary("words", n=[10, 20])``. Of a node that is varied already all
             its ways that have the parameter are done with each value.
         """
         from pipeline.varied import varied_again
@@ -265,9 +265,11 @@ class Graph:
             name: f"{name}_" if name in {"graph", "end", "subgraph", "style", "class"} else name for name in self.names
         }
         lines = ["flowchart LR"]
+        ways = {varied.node: [way.name for way in varied.ways] for varied in self.varied}
         for node in self.nodes:
             before, behind = shapes[node.role]
-            lines.append(f"    {ids[node.name]}{before}{node.name}<br/>{node.stage.stage_name}{behind}")
+            does = "<br/>".join(ways.get(node.name, [node.stage.stage_name]))
+            lines.append(f"    {ids[node.name]}{before}{node.name}<br/>{does}{behind}")
         lines += [f"    {ids[parent]} --> {ids[node.name]}" for node in self.nodes for parent in node.after]
         return "\n".join(lines)
 

@@ -17,7 +17,7 @@ class Variant:
     Attributes
     ----------
     name
-        What people read, and what stands in the names of its nodes (``sink@zaef``) and files (``out.zaef.stream``).
+        What people read, and what stands in the names of its nodes (``sink@longest``) and files (``out.longest.txt``).
     ways
         Name of each node that is varied -> name of the way in which this variant does it.
     graph

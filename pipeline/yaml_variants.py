@@ -3,10 +3,10 @@
 .. code-block:: yaml
 
     variants:
-      peaks:
-        - {stage: peaks/peakfinder8, threshold: [10, 20]}
-        - {stage: peaks/likelihood}
-      hit.min_peaks: [10, 15]
+      words:
+        - {stage: words/longest, n: [10, 20]}
+        - {stage: words/first}
+      filter.least: [10, 15]
 """
 
 from __future__ import annotations

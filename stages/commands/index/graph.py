@@ -52,6 +52,7 @@ from pipeline.graph import Graph
 from pipeline.hints import did_you_mean
 from pipeline.options import RunOptions
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
+from stages.commands.index.comparing import COMPARING, compared
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
@@ -149,6 +150,9 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
         graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
     _say_what_has_no_effect(given, rows, stages)
     _keep_files_apart(graph, given)
+    if any(name in given for name in COMPARING):
+        given.effective.update(COMPARING)
+        return compared(graph, values, graph_from_options)
     return graph
 
 
@@ -545,5 +549,5 @@ def _say_what_has_no_effect(given: Given, rows: list[Option], stages: Mapping[st
         log.warning("%s has no effect %s", row.flag, why)
 
 
-_OF_THE_COMMAND = {"profile", "json", "print_graph", "manual"}
+_OF_THE_COMMAND = {"profile", "json", "print_graph", "manual", *COMPARING}
 """Options that the command itself obeys; the graph does not know of them."""

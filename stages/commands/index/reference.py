@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from stages.commands.index.graph import INTEGRATION_FLAGS, PEAK_METHODS
 from stages.commands.index.options import Option, Status
-from stages.commands.index.table import OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
+from stages.commands.index.table import COMPARING, OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
 
 
 def _list(words: Iterable[str]) -> str:
@@ -69,7 +69,7 @@ def _row(row: Option) -> str:
     target = ", ".join(f"`{place}`" for place in row.sets) or "the shape of the graph"
     if row.also:
         target += "; besides " + ", ".join(f"`{place}`" for place in row.also)
-    if row.panel == RUNNING and not row.sets:
+    if row.panel in (RUNNING, COMPARING) and not row.sets:
         target = "the command"
     text = row.help + (" *own*" if row.own else "")
     return f"| {_spellings(row)} | {text} | {row.default or '-'} | {target} |"

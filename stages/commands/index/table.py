@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
 from stages.commands.index.options import (
     Option,
     conditions,
@@ -29,8 +30,9 @@ PEAKS = "Peak search"
 INDEXING = "Indexing"
 INTEGRATION = "Integration"
 RUNNING = "Running"
+COMPARING = "Comparing"
 OTHER_INDEXERS = "Options of other indexing programs"
-PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, RUNNING, OTHER_INDEXERS)
+PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, COMPARING, RUNNING, OTHER_INDEXERS)
 
 _NO_FILES = "it concerns image files, and streamajig reads messages"
 _ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
@@ -254,6 +256,14 @@ _INTEGRATION = (
         sets=("integrate.int_diag",)),
 )
 
+_COMPARING = (
+    own("--variant", panel=COMPARING, help=VARIANT_HELP, kind=str, metavar="NODE=WAYS", repeatable=True, shapes=True),
+    own("--verdict", panel=COMPARING, help=VERDICT_HELP, kind=Path, metavar="FILE", repeatable=True, shapes=True),
+    own("--keep-best", panel=COMPARING, help=KEEP_BEST_HELP, kind=Path, metavar="FILE.yaml", shapes=True),
+    own("--aim", panel=COMPARING, help=AIM_HELP, kind=str, metavar="MEASURE", shapes=True),
+    own("--until-decided", panel=COMPARING, help=UNTIL_DECIDED_HELP, kind=str, metavar="NODE", shapes=True),
+)
+
 _RUNNING = (
     Option(("-j",), RUNNING, "Process this many frames at once.", int, "N", "1", sets=("run.backend",), value=threads),
     own("--backend", panel=RUNNING, help="Where frames are processed: serial or threads:N.", kind=str, metavar="NAME:N",
@@ -334,7 +344,16 @@ def _other_indexers() -> tuple[Option, ...]:
     return tuple(rows)
 
 
-OPTIONS: tuple[Option, ...] = (*_INPUT, *_OUTPUT, *_PEAKS, *_INDEXING, *_INTEGRATION, *_RUNNING, *_other_indexers())
+OPTIONS: tuple[Option, ...] = (
+    *_INPUT,
+    *_OUTPUT,
+    *_PEAKS,
+    *_INDEXING,
+    *_INTEGRATION,
+    *_COMPARING,
+    *_RUNNING,
+    *_other_indexers(),
+)
 """The whole table, in the order of the help."""
 
 BY_NAME = {option.name: option for option in OPTIONS}
