@@ -59,7 +59,7 @@ def ways_of(own: Any, specs: Any) -> tuple[Way, ...]:
     own
         The stage that the node has.
     specs
-        One or several of: a stage, a stage's name (``"words/longest"``, or ``"longest"`` for one of the node's kind), parameters to
+        One or several of: a stage, a stage's name (``"words/longest"``, or ``"longest"`` for one of its kind), parameters to
         change, with the key ``stage`` for another stage and the key ``name`` for what the way is to be called. One alone is
         compared with the node as it is.
 

@@ -8,53 +8,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from core.toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, RefuseMultiples, keep
+from core.toy_stages import (
+    ComparisonWriter,
+    Decode,
+    Double,
+    Doubled,
+    Keep,
+    Number,
+    Numbers,
+    RefuseMultiples,
+    ToyVerdict,
+    keep,
+)
 
-from pipeline import Context, Frame, Graph, Joined, Outcome, Rejected, RunOptions, Spent, UserError, run, stage
+from pipeline import Context, Frame, Graph, Outcome, RunOptions, Spent, UserError, run, stage
 from pipeline.expansion import dependencies
-
-OPENED: list[str] = []
-"""Nodes whose toy decoder was opened, in this process."""
-
-
-class ComparisonWriter:
-    def __init__(self, variants: tuple[str, ...]) -> None:
-        self.outcomes: list[Any] = [variants]
-
-    def write(self, encoded: Any) -> None:
-        self.outcomes.append(encoded)
-
-    def close(self) -> None:
-        pass
-
-
-def of_each(outcome: Outcome) -> Any:
-    if isinstance(outcome, Rejected):
-        return "rejected in all"
-    joined = outcome[Joined]
-    return {
-        name: (int(each[Doubled]), each[Spent].ns > 0)
-        if isinstance(each, Frame)
-        else (each.reason, Spent in each.frame)
-        for name, each in joined.items()
-    }
-
-
-@stage("live/toy_verdict")
-class ToyVerdict:
-    """Keeps what each variant made of a frame."""
-
-    path: Path | None = None
-
-    reads: ClassVar[tuple[type, ...]] = (Joined,)
-    compares_variants: ClassVar[bool] = True
-    in_order: ClassVar[bool] = True
-
-    def open(self, context: Context) -> Callable[[Outcome], Any]:
-        return of_each
-
-    def open_writer(self, context: Context) -> ComparisonWriter:
-        return ComparisonWriter(tuple(variant.name for variant in context.variants))
 
 
 class Level(int):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
-from pipeline import Context, EndOfStream, Event, Frame, Joined, Message, Outcome, Rejected, RejectFrame, stage
+from pipeline import Context, EndOfStream, Event, Frame, Joined, Message, Outcome, Rejected, RejectFrame, Spent, stage
 
 
 class Number(int):
@@ -149,6 +150,46 @@ def keep(outcome: Outcome) -> Any:
     if isinstance(outcome, Rejected):
         return (outcome.serial, outcome.event, f"{outcome.node}: {outcome.reason}")
     return (outcome.serial, outcome.event, int(outcome.get(Doubled) or 0))
+
+
+class ComparisonWriter:
+    def __init__(self, variants: tuple[str, ...]) -> None:
+        self.outcomes: list[Any] = [variants]
+
+    def write(self, encoded: Any) -> None:
+        self.outcomes.append(encoded)
+
+    def close(self) -> None:
+        pass
+
+
+def of_each(outcome: Outcome) -> Any:
+    if isinstance(outcome, Rejected):
+        return "rejected in all"
+    joined = outcome[Joined]
+    return {
+        name: (int(each.get(Doubled) or 0), each[Spent].ns > 0)
+        if isinstance(each, Frame)
+        else (each.reason, Spent in each.frame)
+        for name, each in joined.items()
+    }
+
+
+@stage("live/toy_verdict")
+class ToyVerdict:
+    """Keeps what each variant made of a frame."""
+
+    path: Path | None = None
+
+    reads: ClassVar[tuple[type, ...]] = (Joined,)
+    compares_variants: ClassVar[bool] = True
+    in_order: ClassVar[bool] = True
+
+    def open(self, context: Context) -> Callable[[Outcome], Any]:
+        return of_each
+
+    def open_writer(self, context: Context) -> ComparisonWriter:
+        return ComparisonWriter(tuple(variant.name for variant in context.variants))
 
 
 def stop_after(seconds: float) -> threading.Event:
