@@ -1,7 +1,7 @@
 """What is measured of each frame in each variant, and the table that keeps it while frames arrive.
 
-A table of n frames and v variants holds for each measure float64 (n, v), NaN where a frame has no such number (the refined
-crystal's residual of a frame that was not indexed), and for each pair of variants how well their orientations agree. It takes
+A table of n frames and v variants holds for each measure float64 (n, v), NaN where a frame has no such number (how far
+peaks are off their reflections, in a frame that was not indexed), and for each pair of variants how well their orientations agree. It takes
 about a hundred bytes for each frame and variant.
 
 >>> table = FrameTable(("zaef", "peakfinder8"))
@@ -62,7 +62,7 @@ _ALL = (
     Measure("peaks", "peaks per frame", is_rate=False, better=0, relative=True, least=0.05),
     Measure("explained", "part of the peaks explained, where indexed", is_rate=False, better=1),
     Measure("resolution", "resolution reached", is_rate=False, better=1, unit="1/A", relative=True, least=0.02),
-    Measure("residual", "residual after refinement", is_rate=False, better=-1, relative=True, least=0.05),
+    Measure("residual", "peaks off their reflections", is_rate=False, better=-1, unit="px", relative=True, least=0.05),
     Measure("ms", "time per frame", is_rate=False, better=-1, unit="ms", relative=True, least=0.05),
     Measure("right", "orientations right, where there is a crystal", is_rate=True, better=1),
     Measure("wrong", "frames indexed, and none of the crystals true", is_rate=True, better=-1),

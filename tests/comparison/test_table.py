@@ -13,7 +13,7 @@ def filled(num_frames: int, variants: tuple[str, ...], seed: int) -> tuple[Frame
     values[:, PLACE["indexed"]] = chance.integers(0, 2, (num_frames, len(variants)))
     angles = chance.random((num_frames, num_pairs))
     table = FrameTable(variants)
-    for n in range(num_frames: int) -> None:
+    for n in range(num_frames):
         table.append(10 * n, f"run // {n}", values[n], angles[n])
     return table, values, angles
 
