@@ -1,8 +1,8 @@
 """What is measured of each frame in each variant, and the table that keeps it while frames arrive.
 
-A table of n frames and v variants holds for each measure float64 (n, v), NaN where a frame has no such number (how far
-peaks are off their reflections, in a frame that was not indexed), and for each pair of variants how well their orientations agree. It takes
-about a hundred bytes for each frame and variant.
+A table of n frames and v variants holds for each measure float64 (n, v), NaN where a frame has no such number (how far peaks
+are off their reflections, in a frame that was not indexed), and for each pair of variants how well their orientations agree.
+It takes about a hundred bytes for each frame and variant.
 
 >>> table = FrameTable(("zaef", "peakfinder8"))
 >>> row = np.full((len(MEASURES), 2), np.nan)
