@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from stages.files.stream import Chunk
 from stages.lattices.cell import UnitCell, misorientation, rotations
-from stages.simulation.truth import Truth
-
-TOLERANCE_RAD = math.radians(0.5)
-"""An orientation is right up to this angle, symmetry considered."""
+from stages.simulation.truth import TOLERANCE_RAD, Truth, any_is_right
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def score(chunks: Iterable[Chunk], truths: Mapping[str, Truth], cell: UnitCell) 
             count["blanks_indexed"] += bool(crystals)
             continue
         angles = [misorientation(c.real_space_angstrom, truth.real_space_angstrom, symmetry) for c in crystals]
-        is_right = bool(angles) and min(angles) <= TOLERANCE_RAD
+        is_right = any_is_right(angles)
         is_strong = int((truth.listed >= 0).sum()) >= 30
         count["hits"] += 1
         count["strong_hits"] += is_strong

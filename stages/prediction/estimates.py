@@ -87,6 +87,11 @@ def resolution_limit(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> 
     but two at least, set aside as outliers; the next is the limit. As CrystFEL's diffraction_resolution_limit.
     """
     pairs = pair_peaks(crystal.real_space_angstrom, crystal.lattice, crystal.det_shift_m, peaks, finder)
+    return limit_of_pairs(pairs, crystal)
+
+
+def limit_of_pairs(pairs: Pairs, crystal: Crystal) -> float:
+    """Return the 1/d in 1/Angstrom to which a crystal diffracts as its peaks tell; see :func:`resolution_limit`."""
     near = pairs.fraction < 0.25
     q = np.sort(np.linalg.norm(pairs.hkl[near] @ crystal.reciprocal_per_angstrom, axis=1))
     n = len(q)

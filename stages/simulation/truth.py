@@ -1,4 +1,4 @@
-"""What is true of a simulated frame, and the file that keeps it.
+"""What is true of a simulated frame, the file that keeps it, and when an orientation is right.
 
 ``truth.jsonl`` holds one JSON object a line, one for each frame, under the event id that the frame has on the wire and in
 the stream.
@@ -6,6 +6,8 @@ the stream.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import UserError
+
+TRUTH_KEY = "true_real_space_angstrom"
+"""Under this key a simulated frame's message says how its crystal lies: rows a, b, c; nil for a blank."""
+
+TOLERANCE_RAD = math.radians(0.5)
+"""An orientation is right up to this angle, symmetry considered."""
+
+
+def any_is_right(angles: Iterable[float]) -> bool:
+    """Whether the crystals of a frame, being off the true orientation by these angles in radians, have one that is right.
+
+    >>> any_is_right([0.3, 0.001]), any_is_right([0.01]), any_is_right([])
+    (True, False, False)
+    """
+    return any(angle <= TOLERANCE_RAD for angle in angles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,3 +187,86 @@ def read_truth(path: Path) -> dict[str, Truth]:
     lines = path.read_bytes().split(b"\n")
     truths = [Truth.from_json(line) for line in lines[:-1] if line]
     return {truth.event: truth for truth in truths}
+
+
+_Rows = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
+class TrueCrystal(msgspec.Struct):
+    """Of a truth's line what says how the crystal lies.
+
+    Attributes
+    ----------
+    event
+        The frame's event id.
+    real_space_angstrom
+        Rows a, b, c in the laboratory frame; None for a blank.
+    """
+
+    event: str
+    real_space_angstrom: _Rows | None
+
+    @staticmethod
+    def of_message(event: str, value: object) -> TrueCrystal | None:
+        """Read what a message has under `TRUTH_KEY`; None if that is no crystal and no blank.
+
+        >>> TrueCrystal.of_message("sim // 3", None).basis is None, TrueCrystal.of_message("sim // 3", "quartz")
+        (True, None)
+        """
+        try:
+            return TrueCrystal(event, msgspec.convert(value, _Rows | None))
+        except msgspec.ValidationError:
+            return None
+
+    @property
+    def basis(self) -> NDArray[np.float64] | None:
+        """The same as float64 (3, 3)."""
+        return None if self.real_space_angstrom is None else np.array(self.real_space_angstrom, np.float64)
+
+
+class TrueCrystals:
+    """How the crystals of a truth file lie, by event, while the simulator still writes it.
+
+    The simulator writes a frame's line before it hands the frame out, so that a frame that is here has its line; the file is
+    read on when an event is asked for that was not in it so far. Threads may share one.
+
+    Parameters
+    ----------
+    path
+        The file; UserError if it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._known: dict[str, TrueCrystal] = {}
+        self._read = 0
+        self._decode = msgspec.json.Decoder(TrueCrystal).decode
+        self._read_on()
+
+    def find(self, event: str) -> TrueCrystal | None:
+        """Return what is true of a frame; None if the file does not have it."""
+        found = self._known.get(event)
+        if found is None:
+            with self._lock:
+                self._read_on()
+                found = self._known.get(event)
+        return found
+
+    def _read_on(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+        except OSError as error:
+            raise UserError(f"cannot read the truth {self._path}: {error.strerror}") from error
+        *lines, begun = new.split(b"\n")
+        self._read += len(new) - len(begun)
+        for line in filter(None, lines):
+            try:
+                truth = self._decode(line)
+            except msgspec.DecodeError as error:
+                raise UserError(
+                    f"{self._path} is no truth file, as streamajig simulate --truth writes it: {error}"
+                ) from None
+            self._known[truth.event] = truth

@@ -6,7 +6,8 @@
     OM 23.8: one map; the image's own keys (``nd``, ``type``, ``kind``, ``shape``, ``data``) are binary, as msgpack-numpy
     writes them.
 
-Both carry the event id, so that whoever receives a frame can look up its truth.
+Both carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
+that whoever compares ways of finding that out needs no file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from stages.records.geometry import DetGeom
 from stages.simulation.experiment import SimulatedFrame
+from stages.simulation.truth import TRUTH_KEY
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -63,6 +65,7 @@ class WireFormat:
             "beam_energy": energy_ev,
             "detector_distance": self.distance_mm,
             "event_id": frame.truth.event,
+            TRUTH_KEY: None if frame.truth.real_space_angstrom is None else frame.truth.real_space_angstrom.tolist(),
             "timestamp": time.time() if timestamp_s is None else timestamp_s,
             "source": "streamajig simulate",
             "configuration_file": "simulated",
