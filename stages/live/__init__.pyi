@@ -3,3 +3,4 @@ from .detector_shift import DetectorShift as DetectorShift
 from .diagnosis import Diagnosis as Diagnosis
 from .int_diag import IntDiag as IntDiag
 from .merge import Merge as Merge
+from .verdict import Verdict as Verdict

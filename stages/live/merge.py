@@ -229,6 +229,11 @@ class MergeWriter:
         """Why the run may end; empty as long as it should go on."""
         return self._enough
 
+    def quality(self) -> Quality:
+        """How good the data are with all that has come."""
+        self._take_all(self._settling.rest())
+        return self._quality(self._current())
+
     def findings(self) -> Findings:
         """The whole account."""
         self._take_all(self._settling.rest())
