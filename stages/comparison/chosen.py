@@ -1,0 +1,159 @@
+"""What of a verdict is said first: of six variants and eight measures there are 120 differences, and few of them matter.
+
+Everything is said against one variant: the best, or as long as it is not known the one that is ahead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from toolz import unique
+
+from stages.comparison.estimates import estimates
+from stages.comparison.table import MEASURES, FrameTable, Measure
+
+if TYPE_CHECKING:
+    from stages.comparison.paired import Difference
+    from stages.comparison.verdict import Verdict
+
+_ALWAYS = ("hits", "indexed", "ms")
+"""Measures that are shown whatever they are; others only where variants differ in them, or by which variants are judged."""
+
+_SENSE = {"better": 1, "worse": -1}
+
+APART_DEG = 1.0
+"""Orientations further apart than this are different ones: neighbouring reflections are about as far apart at high angles."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """A difference, seen from one variant: its own number less the other's.
+
+    Attributes
+    ----------
+    difference, low, high
+        In the unit of the measure.
+    sense
+        1 if it is better by more than chance, -1 if worse, 0 if neither is known.
+    """
+
+    difference: float
+    low: float
+    high: float
+    sense: int
+
+
+def against(found: Difference, one: str) -> Against:
+    """Return a difference as the variant `one` of its two sees it."""
+    sense = _SENSE.get(found.outcome, 0)
+    if found.one == one:
+        return Against(found.difference, found.low, found.high, sense)
+    return Against(-found.difference, -found.high, -found.low, -sense)
+
+
+def between(verdict: Verdict, measure: str, one: str, other: str) -> Difference | None:
+    """Return the difference of two variants, whichever is named first; None if there is none."""
+    for found in verdict.differences:
+        if found.measure.name == measure and {found.one, found.other} == {one, other}:
+            return found
+    return None
+
+
+def ahead(verdict: Verdict, table: FrameTable) -> int:
+    """Return the number of the best variant; of the one that is ahead, the first of several, if none is known to be best."""
+    if verdict.best in table.variants:
+        return table.variants.index(verdict.best)
+    return in_rank(verdict, table)[0]
+
+
+def in_rank(verdict: Verdict, table: FrameTable) -> list[int]:
+    """Return the numbers of the variants, the best first, by the mean of the measure that was aimed at."""
+    sign = MEASURES[verdict.aim].better or 1
+    means = [found.mean for found in estimates(table, verdict.aim)]
+    ranked = sorted(range(len(means)), key=lambda i: -sign * means[i] if math.isfinite(means[i]) else math.inf)
+    if verdict.best in table.variants:
+        best = table.variants.index(verdict.best)
+        ranked = [best, *(i for i in ranked if i != best)]
+    return ranked
+
+
+def shown_measures(verdict: Verdict, table: FrameTable) -> list[Measure]:
+    """Return the measures that a table has columns for."""
+    return [
+        measure
+        for name, measure in MEASURES.items()
+        if table.has(name) and (name in _ALWAYS or name == verdict.aim or _varies(table, name))
+    ]
+
+
+def sentences(verdict: Verdict, table: FrameTable, most: int = 6) -> list[str]:
+    """Return the sentences that matter most.
+
+    In this order: the best against the next ones in what was aimed at; in what it is worse than they; what else it is better
+    in than the next; variants that gave the same in every measure.
+    """
+    return list(unique(found.sentence() for found in _in_order(verdict, table)))[:most]
+
+
+def _in_order(verdict: Verdict, table: FrameTable) -> Iterator[Difference]:
+    names = [table.variants[i] for i in in_rank(verdict, table)]
+    best, others = names[0], names[1:]
+    about = {name: [found for other in others if (found := between(verdict, name, best, other))] for name in MEASURES}
+    aimed = about.pop(verdict.aim)
+    yield from aimed[:2]
+    of_best = [(found, against(found, best).sense) for differences in about.values() for found in differences]
+    yield from (found for found, sense in of_best if sense < 0)
+    yield from (found for found, sense in of_best if sense > 0 and others[0] in (found.one, found.other))
+    yield from (
+        found for found in verdict.differences if found.measure.name == verdict.aim and found.outcome == "identical"
+    )
+    yield from aimed[2:]
+
+
+@dataclass(frozen=True)
+class Differing:
+    """Frames on which variants do not agree.
+
+    Attributes
+    ----------
+    rows
+        Their places in the table: those first that the best variant does not index, and another one does; then those that it
+        alone does; then other disagreement; then frames in which a variant found another orientation than the best.
+    num_indexed, num_turned
+        Frames that some variants index and others do not; frames that are indexed in different orientations.
+    """
+
+    rows: tuple[int, ...]
+    num_indexed: int
+    num_turned: int
+
+
+def differing(table: FrameTable, reference: int, most: int) -> Differing:
+    """Return the frames on which variants differ, at most so many of them."""
+    indexed = table.column("indexed") == 1.0
+    count = indexed.sum(axis=1)
+    v = indexed.shape[1]
+    disagree = (count > 0) & (count < v)
+    turned = is_turned(table, reference).any(axis=1)
+    own = indexed[:, reference]
+    kind = np.select([disagree & ~own, disagree & own & (count == 1), disagree, turned], [0, 1, 2, 3], 4)
+    order = np.argsort(kind, kind="stable")
+    rows = order[: min(most, int((kind < 4).sum()))]
+    return Differing(tuple(rows.tolist()), int(disagree.sum()), int(turned.sum()))
+
+
+def is_turned(table: FrameTable, reference: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """bool (n, v), whether a variant found another orientation than the reference."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.degrees(table.agreement[:, reference, :]) > APART_DEG)
+
+
+def _varies(table: FrameTable, name: str) -> bool:
+    """Whether variants differ in any frame: by a number, or by having one."""
+    column = table.column(name)
+    same = (column == column[:, :1]) | (np.isnan(column) & np.isnan(column[:, :1]))
+    return not bool(same.all())

@@ -1,0 +1,244 @@
+"""The plots of a verdict's page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.comparison.estimates import course
+from stages.comparison.svg import BAD, GOOD, INK, LINE, QUIET, drawn, series, stroke
+from stages.comparison.table import MEASURES, FrameTable, Measure
+from stages.comparison.words import scale_of, short, unit_of
+from stages.merging.shells import Quality
+
+Floats = NDArray[np.float64]
+
+_WIDTH, _HEIGHT = 440.0, 270.0
+"""A plot is as wide as a telephone; on a wider screen several stand beside each other."""
+
+_ROW, _ROOM_FOR_AXIS = 22.0, 62.0
+_LONGEST_NAME = 18
+_APART = 0.065
+"""Part of the plot's height that names at the ends of lines take."""
+
+_FEWEST_PARTS = 0.05
+"""The first twentieth of a run moves too much to set the limits of its plot."""
+
+_LEAST_ANGLE_DEG = 0.003
+_DECADES = 20.0
+"""Largest time to smallest from which on times are drawn in decades."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant's difference from the one that others are compared with.
+
+    Attributes
+    ----------
+    name, number
+        Of the variant.
+    difference, low, high
+        And its interval.
+    sense
+        1 if it is better by more than chance, -1 if it is worse, 0 if neither is known.
+    """
+
+    name: str
+    number: int
+    difference: float
+    low: float
+    high: float
+    sense: int
+
+
+def means_over_frames(table: FrameTable, aim: str) -> str:
+    """How the measure's mean and its interval have come about, for each variant."""
+    measure = MEASURES[aim]
+    scale = scale_of(measure)
+
+    def draw(axes: Any) -> None:
+        ends, reach = [], []
+        for i, (name, column) in enumerate(zip(table.variants, table.column(aim).T, strict=True)):
+            way = course(column, is_rate=measure.is_rate)
+            if not len(way.frames):
+                continue
+            low, mean, high = (scale * values for values in (way.low, way.mean, way.high))
+            axes.fill_between(way.frames, low, high, color=series(i), alpha=0.16, linewidth=0)
+            axes.plot(way.frames, mean, color=series(i), linestyle=stroke(i), linewidth=1.7)
+            settled = way.frames >= _FEWEST_PARTS * len(table)
+            reach += [np.nanmin(np.append(low[settled], mean[-1])), np.nanmax(np.append(high[settled], mean[-1]))]
+            ends.append((name, i, float(mean[-1])))
+        _limit(axes, reach)
+        axes.set_xlim(0, max(2, len(table)))
+        axes.set_xlabel("frames")
+        _grid(axes, "y")
+        _name_ends(axes, ends)
+
+    return drawn(draw, "course", f"{measure.words}, over the frames", _WIDTH, _HEIGHT)
+
+
+def differences(measure: Measure, rows: Sequence[Row], size: float) -> str:
+    """Differences of one measure as intervals; the band within which nobody cares is shaded."""
+    scale = scale_of(measure)
+
+    def draw(axes: Any) -> None:
+        axes.axvspan(-scale * size, scale * size, color=LINE, alpha=0.45, linewidth=0)
+        axes.axvline(0.0, color=QUIET, linewidth=1.0)
+        for at, row in enumerate(rows):
+            colour = {1: GOOD, -1: BAD}.get(row.sense, QUIET)
+            axes.plot(
+                [scale * row.low, scale * row.high], [at, at], color=colour, linewidth=2.4, solid_capstyle="round"
+            )
+            axes.plot(scale * row.difference, at, {1: "^", -1: "v"}.get(row.sense, "o"), color=colour, markersize=6.5)
+        axes.set_yticks(range(len(rows)), [short(row.name, _LONGEST_NAME) for row in rows], color=INK)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        reach = max((abs(x) for row in rows for x in (row.low, row.high) if math.isfinite(x)), default=0.0)
+        reach = 1.08 * scale * max(reach, 1.3 * size) or 1.0
+        axes.set_xlim(-reach, reach)
+        axes.locator_params(axis="x", nbins=7)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(unit_of(measure))
+        _grid(axes, "x")
+
+    return drawn(draw, f"differences-{measure.name}", measure.words, _WIDTH, _ROOM_FOR_AXIS + _ROW * len(rows))
+
+
+def times(table: FrameTable) -> str:
+    """Time per frame: the middle half as a bar, its median, 5 and 95 of 100 as a line, the mean as a ring."""
+    columns = [column[np.isfinite(column)] for column in table.column("ms").T]
+    known = [
+        (name, i, column) for i, (name, column) in enumerate(zip(table.variants, columns, strict=True)) if len(column)
+    ]
+
+    def draw(axes: Any) -> None:
+        for at, (_, i, column) in enumerate(known):
+            least, low, median, high, most = np.percentile(column, (5, 25, 50, 75, 95))
+            axes.plot([least, most], [at, at], color=series(i), linewidth=1.4)
+            axes.plot([low, high], [at, at], color=series(i), linewidth=9, alpha=0.45, solid_capstyle="butt")
+            axes.plot([median, median], [at - 0.3, at + 0.3], color=INK, linewidth=1.6)
+            axes.plot(column.mean(), at, "o", markersize=5, markerfacecolor="none", markeredgecolor=INK)
+        limits = np.array([np.percentile(column, (5, 95)) for *_, column in known])
+        if limits.min() > 0 and limits.max() > _DECADES * limits.min():
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(0, 1.06 * limits.max() or 1.0)
+        axes.set_yticks(range(len(known)), [short(name, _LONGEST_NAME) for name, *_ in known], color=INK)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("ms per frame")
+        _grid(axes, "x")
+
+    return drawn(draw, "times", "time per frame", _WIDTH, _ROOM_FOR_AXIS + 1.25 * _ROW * len(known))
+
+
+def angles(table: FrameTable, reference: int) -> str:
+    """In which part of the frames orientations agree with the reference's within an angle."""
+
+    def draw(axes: Any) -> None:
+        ends = []
+        for i, name in enumerate(table.variants):
+            found = np.degrees(table.agreement[:, reference, i])
+            found = np.sort(found[np.isfinite(found)])
+            if i == reference or not len(found):
+                continue
+            part = 100 * np.arange(1, len(found) + 1) / len(found)
+            found = np.concatenate([[_LEAST_ANGLE_DEG], np.maximum(found, _LEAST_ANGLE_DEG), [180.0]])
+            part = np.concatenate([[0.0], part, [100.0]])
+            axes.step(found, part, where="post", color=series(i), linestyle=stroke(i), linewidth=1.7)
+            within = float(np.interp(1.0, found, part))
+            ends.append((name, i, within))
+        axes.set_xscale("log")
+        axes.set_xlim(_LEAST_ANGLE_DEG, 180)
+        axes.set_ylim(0, 102)
+        axes.axvline(1.0, color=QUIET, linewidth=0.9, linestyle=":")
+        axes.set_xlabel("degrees apart, up to symmetry")
+        axes.set_ylabel("% of frames")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _grid(axes, "y")
+        _name_ends(axes, ends)
+
+    return drawn(draw, "angles", f"orientations against {table.variants[reference]}", _WIDTH, _HEIGHT)
+
+
+def cc_half_by_shell(variants: Sequence[str], merged: Mapping[str, Quality]) -> str:
+    """CC1/2 in shells of resolution, for each variant."""
+
+    def draw(axes: Any) -> None:
+        ends = []
+        for i, name in enumerate(variants):
+            shells = [shell for shell in merged[name].shells if math.isfinite(shell.cc_half)] if name in merged else []
+            if not shells:
+                continue
+            x = [(shell.d_min_angstrom**-3 + shell.d_max_angstrom**-3) / 2 for shell in shells]
+            cc = [shell.cc_half for shell in shells]
+            axes.plot(x, cc, "o-", color=series(i), linestyle=stroke(i), linewidth=1.7, markersize=3.5)
+            ends.append((name, i, cc[-1]))
+        _, right = axes.get_xlim()
+        at = np.linspace(0.0, right, 6)[1:]
+        axes.set_xticks(at, [f"{x ** (-1 / 3):.1f}" for x in at])
+        axes.set_xlim(0, right)
+        low, _ = axes.get_ylim()
+        axes.set_ylim(min(0.0, low), 1.02)
+        axes.set_xlabel("resolution, Å")
+        _grid(axes, "y")
+        _name_ends(axes, ends)
+
+    return drawn(draw, "shells", "CC1/2 in shells of resolution", _WIDTH, _HEIGHT)
+
+
+def _grid(axes: Any, axis: str) -> None:
+    axes.grid(axis=axis)
+    axes.tick_params(axis=axis, length=0)
+
+
+def _limit(axes: Any, reach: Sequence[float]) -> None:
+    known = [value for value in reach if math.isfinite(value)]
+    if known:
+        low, high = min(known), max(known)
+        margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _name_ends(axes: Any, ends: Sequence[tuple[str, int, float]]) -> None:
+    """Write the variants' names beside the ends of their lines, apart from each other."""
+    low, high = axes.get_ylim()
+    heights = _spread([(end[2] - low) / (high - low) for end in ends])
+    for (name, i, _), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            short(name, _LONGEST_NAME),
+            (1.0, height),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=series(i),
+            va="center",
+            fontweight="bold",
+        )
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Move heights between 0 and 1 as far apart as names need, keeping their order.
+
+    >>> [round(height, 3) for height in _spread([0.5, 0.51, 0.1])]
+    [0.472, 0.537, 0.1]
+    """
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    groups: list[list[float]] = []  # centre, members
+    for i in order:
+        group = [heights[i], 1.0]
+        while groups and group[0] - groups[-1][0] < _APART * (group[1] + groups[-1][1]) / 2:
+            centre, members = groups.pop()
+            group = [(centre * members + group[0] * group[1]) / (members + group[1]), members + group[1]]
+        groups.append(group)
+    placed = [centre + _APART * (k - (members - 1) / 2) for centre, members in groups for k in range(int(members))]
+    found = [0.0] * len(heights)
+    for i, height in zip(order, placed, strict=True):
+        found[i] = min(1.0, max(0.0, height))
+    return found
