@@ -53,6 +53,8 @@ def groups_of(decided: str, variants: Sequence[Variant], names: Sequence[str]) -
         )
     groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for variant in variants:
+        if variant.name not in names:
+            raise UserError(f"until: decided: {decided}: a node is varied that the verdict does not come after")
         others = tuple(sorted((node, way) for node, way in variant.ways.items() if node != decided))
         groups.setdefault(others, []).append(list(names).index(variant.name))
     return [group for group in groups.values() if len(group) > 1]

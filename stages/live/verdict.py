@@ -16,7 +16,7 @@ from toolz import unique
 
 from pipeline import Context, Findings, Frame, Joined, Outcome, UserError, Variant, stage
 from pipeline.hints import did_you_mean
-from stages.comparison.files import check_outputs, write_best, write_json, write_page, write_table
+from stages.comparison.files import check_outputs, figures_of, write_best, write_json, write_page, write_table
 from stages.comparison.measured import Measured, Measuring
 from stages.comparison.report_text import text_of
 from stages.comparison.sequential import Deciding
@@ -188,8 +188,8 @@ class VerdictWriter:
         self._write_ns = 0
         self._result: Result | None = None
         self._is_closed = False
-        if variants:
-            self._begin(tuple(variant.name for variant in variants))
+        if stage.until is not None and variants:
+            groups_of(stage.until.decided, variants, [variant.name for variant in variants])
 
     def write(self, encoded: tuple[Measured, Intensities]) -> None:
         """Add one frame to the table, and its intensities to those of each variant."""
@@ -241,7 +241,9 @@ class VerdictWriter:
             write_page(stage.page, verdict, rows, self._variants, result.merged, stage.keep_best)
 
     def _judged(self) -> Result | None:
-        """The verdict on all frames, made once when they are here; None if none has said which variants there are."""
+        """The verdict on all frames, made once when they are here; None if nothing says which variants there are."""
+        if self.rows is None and self._variants and self._early:
+            self._begin(tuple(variant.name for variant in self._variants))
         if self._result is None and self.rows is not None:
             stage = self._stage
             verdict = judge(self.rows, stage.aim, size=stage.size, sequential=stage.until is not None)
@@ -251,13 +253,9 @@ class VerdictWriter:
     def _figures(self, result: Result) -> dict[str, Any]:
         until = self._stage.until
         return {
-            **result.verdict.figures(),
+            **figures_of(result.verdict, result.rows, result.merged),
             "until": None if until is None else str(until),
             "reached": self._enough or None,
-            "merged": {
-                name: {"crystals": found.num_crystals, **found.overall.figures()}
-                for name, found in result.merged.items()
-            },
             "us_per_frame": self._write_ns / 1e3 / max(1, len(result.rows)),
         }
 
