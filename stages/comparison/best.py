@@ -1,8 +1,8 @@
 """Which variant is kept, and the file in which it is: a graph as YAML, with the reason in its first lines.
 
-The best one is kept. If there is none, the one that was named first among those that are not known to be worse than another: what
-one has is not given up without a reason. If these are known to be alike, it is the one among them that takes least time, if that
-is known. The file says which it was.
+The best one is kept. If there is none, the one that was named first among those that are not known to be worse than another:
+what one has is not given up without a reason. If these are known to be alike, it is the one among them that takes least time, if
+that is known. The file says which it was.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ _ALIKE = {"identical", "no_difference"}
 MARK = "# kept by a verdict of streamajig: "
 """The first line of a file of our own begins so."""
 
+_NOT_BEST = "# It is NOT KNOWN to be the best.\n"
+
 _WIDTH = 110
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant, and why it is the one that is kept."""
+    """A variant, why it is the one that is kept, and whether it is known to be best."""
 
     name: str
     why: str
+    is_best: bool
 
 
 def choose(verdict: Verdict, names: Sequence[str]) -> Choice | None:
@@ -40,7 +43,7 @@ def choose(verdict: Verdict, names: Sequence[str]) -> Choice | None:
     if not verdict.frames:
         return None
     if verdict.best is not None:
-        return Choice(verdict.best, verdict.why)
+        return Choice(verdict.best, verdict.why, is_best=True)
     left = [name for name in names if not any(_sense(verdict, verdict.aim, name, other) < 0 for other in names)]
     left = left or list(names)
     others = [
@@ -69,9 +72,14 @@ def yaml_of(variants: Sequence[Variant], choice: Choice | None) -> str:
     return f"{_comment(choice)}{graph.to_yaml()}"
 
 
+def _kept(verdict: Verdict, name: str, reason: str) -> Choice:
+    return Choice(name, f"{verdict.why}; {name} is kept, which {reason}", is_best=False)
+
+
 def _comment(choice: Choice) -> str:
     lines = textwrap.wrap(one_line(choice.why), _WIDTH) or [""]
-    return "".join([f"{MARK}{one_line(choice.name)}\n", *(f"# {line}\n" for line in lines)])
+    known = "" if choice.is_best else _NOT_BEST
+    return "".join([f"{MARK}{one_line(choice.name)}\n", known, *(f"# {line}\n" for line in lines)])
 
 
 def _sense(verdict: Verdict, measure: str, one: str, other: str) -> int:

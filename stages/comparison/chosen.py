@@ -36,7 +36,7 @@ class Against:
     Attributes
     ----------
     difference, low, high
-        In the unit of the measure.
+        In the unit of the measure; for one that is compared in parts of the mean, as a part of the other's.
     sense
         1 if it is better by more than chance, -1 if worse, 0 if neither is known.
     """
@@ -49,10 +49,16 @@ class Against:
 
 def against(found: Difference, one: str) -> Against:
     """Return a difference as the variant `one` of its two sees it."""
-    sense = _SENSE.get(found.outcome, 0)
-    if found.one == one:
-        return Against(found.difference, found.low, found.high, sense)
-    return Against(-found.difference, -found.high, -found.low, -sense)
+    found = found if found.one == one else found.mirrored()
+    values = (found.difference, found.low, found.high)
+    if found.measure.relative:
+        values = _of_other(values[0]), _of_other(values[1]), _of_other(values[2])
+    return Against(*values, _SENSE.get(found.outcome, 0))
+
+
+def _of_other(part: float) -> float:
+    """Of a difference as a part of the mean of both the part that it is of the other: (x - y) / y from 2 (x - y) / (x + y)."""
+    return 2 * part / (2 - part) if part < 2 else math.inf
 
 
 def between(verdict: Verdict, measure: str, one: str, other: str) -> Difference | None:
@@ -106,7 +112,10 @@ def _in_order(verdict: Verdict, table: FrameTable) -> Iterator[Difference]:
     aimed = about.pop(verdict.aim)
     yield from aimed[:2]
     of_best = [(found, against(found, best).sense) for differences in about.values() for found in differences]
-    yield from (found for found, sense in of_best if sense < 0)
+    worse = [found for found, sense in of_best if sense < 0]
+    yield from unique(
+        worse, key=lambda found: found.measure
+    )  # against the highest in rank of those that are better in it
     yield from (found for found, sense in of_best if sense > 0 and others[0] in (found.one, found.other))
     yield from (
         found for found in verdict.differences if found.measure.name == verdict.aim and found.outcome == "identical"

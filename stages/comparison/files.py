@@ -1,7 +1,7 @@
 """What a verdict leaves behind: a page, a table of all frames, figures, and the best variant as a graph.
 
-What cannot be written is said when a run begins, by :func:`check_outputs`, and not when it is over. Each file is written beside its
-place and moved there, so that nobody reads half of one.
+What cannot be written is said when a run begins, by :func:`check_outputs`, and not when it is over. Each file is written beside
+its place and moved there, so that nobody reads half of one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_outputs(**paths: Path | None) -> None:
             _check_own(path)
 
 
-def write_page(  # noqa: PLR0913 - what there may be to show
+def write_page(
     path: Path,
     verdict: Verdict,
     table: FrameTable,

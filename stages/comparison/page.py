@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import Variant
 from pipeline.texts import one_line
 from stages.comparison import plots
@@ -79,7 +81,7 @@ def page_of(verdict: Verdict, table: FrameTable, also: Also) -> str:
     title = headline(verdict)
     parts = [_HEAD, f"<title>{safe(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"]
     parts += [f"<header>\n<p>{_what(verdict, table)}</p>\n<h1>{safe(title)}</h1>\n"]
-    parts += [f'<p class="why">{safe(verdict.why)}</p>\n</header>\n']
+    parts += [f'<p class="why">{_sentence(verdict.why)}</p>\n</header>\n']
     if len(table):
         parts += [_said(verdict, table), *_table(verdict, table, also.merged), *_plots(verdict, table, also.merged)]
         parts += _winner(also)
@@ -109,7 +111,7 @@ def _what(verdict: Verdict, table: FrameTable) -> str:
 
 
 def _said(verdict: Verdict, table: FrameTable) -> str:
-    items = "".join(f"<li>{safe(sentence)}</li>\n" for sentence in sentences(verdict, table))
+    items = "".join(f"<li>{_sentence(sentence)}</li>\n" for sentence in sentences(verdict, table))
     return f'<ul class="said">\n{items}</ul>\n' if items else ""
 
 
@@ -149,6 +151,10 @@ def _seen(verdict: Verdict, measure: Measure, name: str, reference: str) -> int:
     return 0 if found is None else against(found, name).sense
 
 
+def _sentence(text: str) -> str:
+    return safe(text).replace(" +- ", " ± ")
+
+
 def _plots(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -> Iterator[str]:
     reference = ahead(verdict, table)
     name = table.variants[reference]
@@ -159,7 +165,7 @@ def _plots(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -
     )
     if table.has("ms"):
         caption = "Bar: the middle half; stroke: median; ring: mean; line: 5 to 95 of 100 frames."
-        yield _figure("Time per frame", caption, plots.times(table))
+        yield _figure("Time per frame", caption, plots.times(table, in_rank(verdict, table)))
     if math.isfinite(_widest_angle(table, reference)):
         caption = f"Part of the frames whose orientations agree with {name}'s within so many degrees."
         yield _figure("Agreement of orientations", caption, plots.angles(table, reference))
@@ -168,10 +174,10 @@ def _plots(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -
         yield _figure("CC½ by resolution", caption, plots.cc_half_by_shell(table.variants, merged))
     yield f"</div>\n<h2>Differences from {safe(name)}</h2>\n"
     yield (
-        '<p class="quiet">Each frame against itself; the lines are intervals. ▲ better, ▼ worse, ● not known. Shaded: smaller '
-        'than anybody cares for.</p>\n<div class="plots">\n'
+        '<p class="quiet">Each frame against itself, with intervals of 95 %. ▲ better, ▼ worse, ● neither is known. '
+        'Shaded: too small to matter.</p>\n<div class="plots">\n'
     )
-    for measure in shown_measures(verdict, table):
+    for measure in sorted(shown_measures(verdict, table), key=lambda each: each.name != verdict.aim):
         rows, size = _rows(verdict, table, measure, reference)
         if rows:
             yield _figure(_capital(measure.words), "", plots.differences(measure, rows, size))
@@ -182,7 +188,7 @@ def _rows(verdict: Verdict, table: FrameTable, measure: Measure, reference: int)
     rows, size = [], 0.0
     for i in in_rank(verdict, table):
         found = between(verdict, measure.name, table.variants[i], table.variants[reference])
-        if found is not None and math.isfinite(found.difference):
+        if found is not None and math.isfinite(found.difference) and found.unequal:
             seen: Against = against(found, table.variants[i])
             rows.append(plots.Row(table.variants[i], i, seen.difference, seen.low, seen.high, seen.sense))
             size = found.size
@@ -195,7 +201,7 @@ def _winner(also: Also) -> Iterator[str]:
     graph = next((variant.graph for variant in also.variants if variant.name == also.choice.name), None)
     if graph is None:
         return
-    yield f"<h2>Run {safe(also.choice.name)}</h2>\n<p>{safe(also.choice.why)}</p>\n"
+    yield f"<h2>Run {safe(also.choice.name)}</h2>\n<p>{_sentence(also.choice.why)}</p>\n"
     file = "FILE.yaml" if also.kept is None else also.kept
     if also.kept is None:
         yield "<p>Save this as a file, then:</p>\n"
@@ -225,8 +231,8 @@ def _figure(title: str, caption: str, svg: str) -> str:
 
 def _widest_angle(table: FrameTable, reference: int) -> float:
     angles = table.agreement[:, reference]
-    known = [angles[:, i] for i in range(angles.shape[1]) if i != reference]
-    return max((float(column[column == column].max(initial=-math.inf)) for column in known), default=math.nan)
+    angles = np.delete(angles, reference, axis=1)
+    return float(angles[np.isfinite(angles)].max(initial=-math.inf))
 
 
 def _capital(text: str) -> str:

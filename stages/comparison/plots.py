@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.comparison.estimates import course
+from stages.comparison.sentences import scale_of as scale_of_difference
+from stages.comparison.sentences import unit_of as unit_of_difference
 from stages.comparison.svg import BAD, GOOD, INK, LINE, QUIET, drawn, series, stroke
 from stages.comparison.table import MEASURES, FrameTable, Measure
 from stages.comparison.words import scale_of, short, unit_of
@@ -26,10 +28,11 @@ _LONGEST_NAME = 18
 _APART = 0.065
 """Part of the plot's height that names at the ends of lines take."""
 
-_FEWEST_PARTS = 0.05
-"""The first twentieth of a run moves too much to set the limits of its plot."""
+_SETTLED = 0.15
+"""Before this part of a run the mean moves too much to set the limits of its plot."""
 
 _LEAST_ANGLE_DEG = 0.003
+_NAME_AND_PART = 13
 _DECADES = 20.0
 """Largest time to smallest from which on times are drawn in decades."""
 
@@ -70,12 +73,13 @@ def means_over_frames(table: FrameTable, aim: str) -> str:
             low, mean, high = (scale * values for values in (way.low, way.mean, way.high))
             axes.fill_between(way.frames, low, high, color=series(i), alpha=0.16, linewidth=0)
             axes.plot(way.frames, mean, color=series(i), linestyle=stroke(i), linewidth=1.7)
-            settled = way.frames >= _FEWEST_PARTS * len(table)
+            settled = way.frames >= _SETTLED * len(table)
             reach += [np.nanmin(np.append(low[settled], mean[-1])), np.nanmax(np.append(high[settled], mean[-1]))]
             ends.append((name, i, float(mean[-1])))
         _limit(axes, reach)
         axes.set_xlim(0, max(2, len(table)))
         axes.set_xlabel("frames")
+        axes.set_ylabel(unit_of(measure))
         _grid(axes, "y")
         _name_ends(axes, ends)
 
@@ -84,7 +88,7 @@ def means_over_frames(table: FrameTable, aim: str) -> str:
 
 def differences(measure: Measure, rows: Sequence[Row], size: float) -> str:
     """Differences of one measure as intervals; the band within which nobody cares is shaded."""
-    scale = scale_of(measure)
+    scale = scale_of_difference(measure)
 
     def draw(axes: Any) -> None:
         axes.axvspan(-scale * size, scale * size, color=LINE, alpha=0.45, linewidth=0)
@@ -103,20 +107,20 @@ def differences(measure: Measure, rows: Sequence[Row], size: float) -> str:
         axes.set_xlim(-reach, reach)
         axes.locator_params(axis="x", nbins=7)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(unit_of(measure))
+        axes.set_xlabel(unit_of_difference(measure))
         _grid(axes, "x")
 
     return drawn(draw, f"differences-{measure.name}", measure.words, _WIDTH, _ROOM_FOR_AXIS + _ROW * len(rows))
 
 
-def times(table: FrameTable) -> str:
+def times(table: FrameTable, order: Sequence[int]) -> str:
     """Time per frame: the middle half as a bar, its median, 5 and 95 of 100 as a line, the mean as a ring."""
     columns = [column[np.isfinite(column)] for column in table.column("ms").T]
-    known = [
-        (name, i, column) for i, (name, column) in enumerate(zip(table.variants, columns, strict=True)) if len(column)
-    ]
+    known = [(table.variants[i], i, columns[i]) for i in order if len(columns[i])]
 
     def draw(axes: Any) -> None:
+        from matplotlib.ticker import LogLocator
+
         for at, (_, i, column) in enumerate(known):
             least, low, median, high, most = np.percentile(column, (5, 25, 50, 75, 95))
             axes.plot([least, most], [at, at], color=series(i), linewidth=1.4)
@@ -126,6 +130,10 @@ def times(table: FrameTable) -> str:
         limits = np.array([np.percentile(column, (5, 95)) for *_, column in known])
         if limits.min() > 0 and limits.max() > _DECADES * limits.min():
             axes.set_xscale("log")
+            axes.set_xlim(0.8 * limits.min(), 1.25 * limits.max())
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.minorticks_off()
         else:
             axes.set_xlim(0, 1.06 * limits.max() or 1.0)
         axes.set_yticks(range(len(known)), [short(name, _LONGEST_NAME) for name, *_ in known], color=INK)
@@ -153,7 +161,7 @@ def angles(table: FrameTable, reference: int) -> str:
             part = np.concatenate([[0.0], part, [100.0]])
             axes.step(found, part, where="post", color=series(i), linestyle=stroke(i), linewidth=1.7)
             within = float(np.interp(1.0, found, part))
-            ends.append((name, i, within))
+            ends.append((f"{short(name, _NAME_AND_PART)} {within:.0f} %", i, within))
         axes.set_xscale("log")
         axes.set_xlim(_LEAST_ANGLE_DEG, 180)
         axes.set_ylim(0, 102)
@@ -230,15 +238,21 @@ def _spread(heights: Sequence[float]) -> list[float]:
     [0.472, 0.537, 0.1]
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    groups: list[list[float]] = []  # centre, members
+    groups: list[tuple[float, int]] = []  # centre, members
     for i in order:
-        group = [heights[i], 1.0]
+        group = _inside(heights[i], 1)
         while groups and group[0] - groups[-1][0] < _APART * (group[1] + groups[-1][1]) / 2:
             centre, members = groups.pop()
-            group = [(centre * members + group[0] * group[1]) / (members + group[1]), members + group[1]]
+            group = _inside((centre * members + group[0] * group[1]) / (members + group[1]), members + group[1])
         groups.append(group)
-    placed = [centre + _APART * (k - (members - 1) / 2) for centre, members in groups for k in range(int(members))]
+    placed = [centre + _APART * (k - (members - 1) / 2) for centre, members in groups for k in range(members)]
     found = [0.0] * len(heights)
     for i, height in zip(order, placed, strict=True):
-        found[i] = min(1.0, max(0.0, height))
+        found[i] = height
     return found
+
+
+def _inside(centre: float, members: int) -> tuple[float, int]:
+    """A group of names, moved into the plot."""
+    half = min(0.5, _APART * (members - 1) / 2)
+    return min(1.0 - half, max(half, centre)), members

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 """Columns that do not fit go into a second table below."""
 
-_LONGEST_NAME = 40
+_LONGEST_NAME = 28
 
 _NOTE = "+- is one standard error of the mean; differences are of the same frames, and surer than two means beside each other"
 

@@ -1,5 +1,6 @@
 """How variants stand while a run goes on, in the few words of the progress line.
 
+>>> from stages.comparison.table import PLACE
 >>> table = FrameTable(("zaef", "peakfinder8"))
 >>> row = np.full((len(MEASURES), 2), np.nan)
 >>> for n in range(400):
@@ -15,7 +16,7 @@ import math
 
 import numpy as np
 
-from stages.comparison.table import MEASURES, PLACE, FrameTable
+from stages.comparison.table import MEASURES, FrameTable
 from stages.comparison.words import scale_of, short, unit_of, with_error
 
 _LONGEST_NAME = 24

@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 from pipeline import UserError
 from pipeline.texts import one_line
