@@ -18,6 +18,7 @@ from pipeline import Context, Findings, Frame, Joined, Outcome, UserError, Varia
 from pipeline.hints import did_you_mean
 from stages.comparison.files import check_outputs, figures_of, write_best, write_json, write_page, write_table
 from stages.comparison.measured import Measured, Measuring
+from stages.comparison.paired import CONFIDENCE
 from stages.comparison.report_text import text_of
 from stages.comparison.sequential import Deciding
 from stages.comparison.standing import Standing
@@ -261,7 +262,7 @@ class VerdictWriter:
 
     def _begin(self, names: tuple[str, ...]) -> None:
         """Make the table, now that it is known which variants there are."""
-        stage = self._stage
+        stage, measure = self._stage, MEASURES[self._stage.aim]
         self.rows = FrameTable(names)
         self._standing = Standing(self.rows, stage.aim)
         merging = stage.merging()
@@ -269,7 +270,11 @@ class VerdictWriter:
             self._merging = {name: MergeWriter(merging) for name in names}
         if stage.until is not None:
             groups = groups_of(stage.until.decided, self._variants, names)
-            self._deciding = [(group, Deciding(MEASURES[stage.aim], len(group), size=stage.size)) for group in groups]
+            confidence = 1 - (1 - CONFIDENCE) / len(groups)  # of all answers together it is CONFIDENCE
+            self._deciding = [
+                (group, Deciding(measure, tuple(names[n] for n in group), size=stage.size, confidence=confidence))
+                for group in groups
+            ]
         for measured in self._early:
             self._append(self.rows, measured)
         self._early.clear()
