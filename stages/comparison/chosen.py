@@ -39,34 +39,31 @@ class Against:
         In the unit of the measure; for one that is compared in parts of the mean, as a part of the other's.
     sense
         1 if it is better by more than chance, -1 if worse, 0 if neither is known.
+    size
+        The smallest difference of interest.
     """
 
     difference: float
     low: float
     high: float
     sense: int
+    size: float
 
 
-def against(found: Difference, one: str) -> Against:
-    """Return a difference as the variant `one` of its two sees it."""
-    found = found if found.one == one else found.mirrored()
+def against(verdict: Verdict, measure: str, one: str, other: str) -> Against | None:
+    """Return the difference of two variants as the first of them sees it; None where there is none to be seen."""
+    found = verdict.between(measure, one, other)
+    if found is None or not found.unequal or not math.isfinite(found.difference):
+        return None
     values = (found.difference, found.low, found.high)
     if found.measure.relative:
         values = _of_other(values[0]), _of_other(values[1]), _of_other(values[2])
-    return Against(*values, _SENSE.get(found.outcome, 0))
+    return Against(*values, _SENSE.get(found.outcome, 0), found.size)
 
 
 def _of_other(part: float) -> float:
     """Of a difference as a part of the mean of both the part that it is of the other: (x - y) / y from 2 (x - y) / (x + y)."""
     return 2 * part / (2 - part) if part < 2 else math.inf
-
-
-def between(verdict: Verdict, measure: str, one: str, other: str) -> Difference | None:
-    """Return the difference of two variants, whichever is named first; None if there is none."""
-    for found in verdict.differences:
-        if found.measure.name == measure and {found.one, found.other} == {one, other}:
-            return found
-    return None
 
 
 def ahead(verdict: Verdict, table: FrameTable) -> int:
@@ -106,21 +103,29 @@ def sentences(verdict: Verdict, table: FrameTable, most: int = 6) -> list[str]:
 
 
 def _in_order(verdict: Verdict, table: FrameTable) -> Iterator[Difference]:
-    names = [table.variants[i] for i in in_rank(verdict, table)]
-    best, others = names[0], names[1:]
-    about = {name: [found for other in others if (found := between(verdict, name, best, other))] for name in MEASURES}
-    aimed = about.pop(verdict.aim)
+    best, *others = [table.variants[i] for i in in_rank(verdict, table)]
+    seen = [
+        found
+        for other in others
+        for measure in compared(verdict)
+        if (found := verdict.between(measure.name, best, other))
+    ]
+    aimed = [found for found in seen if found.measure.name == verdict.aim]
     yield from aimed[:2]
-    of_best = [(found, against(found, best).sense) for differences in about.values() for found in differences]
-    worse = [found for found, sense in of_best if sense < 0]
-    yield from unique(
-        worse, key=lambda found: found.measure
-    )  # against the highest in rank of those that are better in it
-    yield from (found for found, sense in of_best if sense > 0 and others[0] in (found.one, found.other))
+    rest = [found for found in seen if found.measure.name != verdict.aim]
+    worse = [found for found in rest if found.outcome == "worse"]
+    yield from unique(worse, key=lambda found: found.measure)  # than the highest in rank of those that are better in it
+    yield from (found for found in rest if found.outcome == "better" and found.other == others[0])
     yield from (
         found for found in verdict.differences if found.measure.name == verdict.aim and found.outcome == "identical"
     )
     yield from aimed[2:]
+
+
+def compared(verdict: Verdict) -> list[Measure]:
+    """Return the measures in which variants are compared, first the one that was aimed at."""
+    found = unique(each.measure for each in verdict.differences)
+    return sorted(found, key=lambda measure: measure.name != verdict.aim)
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,11 @@ def write_json(path: Path, figures: Mapping[str, Any]) -> None:
 
 
 def write_best(path: Path, variants: Sequence[Variant], verdict: Verdict) -> None:
-    """Write the graph of the variant that is kept."""
-    text = best.yaml_of(variants, best.choose(verdict, [variant.name for variant in variants]))
+    """Write the graph of the variant that is kept; nothing where no frame was compared."""
+    choice = best.choose(verdict, [variant.name for variant in variants])
+    if choice is None:
+        return
+    text = best.yaml_of(variants, choice)
     with _in_place(path, "keep_best") as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -18,12 +18,12 @@ from pipeline import Variant
 from pipeline.texts import one_line
 from stages.comparison import plots
 from stages.comparison.best import Choice
-from stages.comparison.chosen import Against, against, ahead, between, in_rank, sentences, shown_measures
+from stages.comparison.chosen import against, ahead, compared, in_rank, sentences, shown_measures
 from stages.comparison.estimates import estimates
 from stages.comparison.page_frames import frames_that_differ
 from stages.comparison.page_style import STYLE
 from stages.comparison.svg import NUM_SERIES
-from stages.comparison.table import MEASURES, FrameTable, Measure
+from stages.comparison.table import MEASURES, FrameTable
 from stages.comparison.words import heading, said
 from stages.merging.shells import Quality
 
@@ -92,15 +92,15 @@ def page_of(verdict: Verdict, table: FrameTable, also: Also) -> str:
 
 def headline(verdict: Verdict) -> str:
     """The verdict in a few words."""
-    aimed = {found.outcome for found in verdict.differences if found.measure.name == verdict.aim}
+    aimed = [found for found in verdict.differences if found.measure.name == verdict.aim]
+    alike = len(verdict.leaders) > 1
     if verdict.best is not None:
-        names = {name for found in verdict.differences for name in (found.one, found.other)}
-        return f"{verdict.best} is {'better' if len(names) == 2 else 'best'}"
-    if aimed == {"identical"}:
+        if alike:
+            return f"{verdict.best} is as good as any, and faster"
+        return f"{verdict.best} is {'better' if len(aimed) == 1 else 'best'}"
+    if aimed and all(found.outcome == "identical" for found in aimed):
         return "The same on every frame"
-    if aimed and aimed <= {"identical", "no_difference"}:
-        return "No difference that matters"
-    return "Undecided"
+    return "No difference that matters" if alike else "Not decided yet"
 
 
 def _what(verdict: Verdict, table: FrameTable) -> str:
@@ -133,7 +133,8 @@ def _table(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -
         for measure in measures:
             found = columns[measure.name][i]
             number, _, error = said(measure, found.mean, found.error, " ± ").partition(" ± ")
-            mark = _MARKS[_seen(verdict, measure, name, reference)]
+            seen = against(verdict, measure.name, name, reference)
+            mark = "" if seen is None else _MARKS[seen.sense]
             yield f"<td>{number}{f' <small>± {error}</small>' if error else ''}{mark}</td>"
         if merged:
             cc_half = merged[name].overall.cc_half if name in merged else math.nan
@@ -144,11 +145,6 @@ def _table(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -
         f'<p class="quiet">± is one standard error of the mean. ▲ ▼: better, worse than {safe(reference)} on the same frames, '
         "by more than chance.</p>\n"
     )
-
-
-def _seen(verdict: Verdict, measure: Measure, name: str, reference: str) -> int:
-    found = between(verdict, measure.name, name, reference)
-    return 0 if found is None else against(found, name).sense
 
 
 def _sentence(text: str) -> str:
@@ -177,22 +173,13 @@ def _plots(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality]) -
         '<p class="quiet">Each frame against itself, with intervals of 95 %. ▲ better, ▼ worse, ● neither is known. '
         'Shaded: too small to matter.</p>\n<div class="plots">\n'
     )
-    for measure in sorted(shown_measures(verdict, table), key=lambda each: each.name != verdict.aim):
-        rows, size = _rows(verdict, table, measure, reference)
+    others = [i for i in in_rank(verdict, table) if i != reference]
+    for measure in compared(verdict):
+        found = [(table.variants[i], against(verdict, measure.name, table.variants[i], name)) for i in others]
+        rows = [(other, seen) for other, seen in found if seen is not None]
         if rows:
-            yield _figure(_capital(measure.words), "", plots.differences(measure, rows, size))
+            yield _figure(_capital(measure.words), "", plots.differences(measure, rows))
     yield "</div>\n"
-
-
-def _rows(verdict: Verdict, table: FrameTable, measure: Measure, reference: int) -> tuple[list[plots.Row], float]:
-    rows, size = [], 0.0
-    for i in in_rank(verdict, table):
-        found = between(verdict, measure.name, table.variants[i], table.variants[reference])
-        if found is not None and math.isfinite(found.difference) and found.unequal:
-            seen: Against = against(found, table.variants[i])
-            rows.append(plots.Row(table.variants[i], i, seen.difference, seen.low, seen.high, seen.sense))
-            size = found.size
-    return rows, size
 
 
 def _winner(also: Also) -> Iterator[str]:

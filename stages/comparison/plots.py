@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.comparison.chosen import Against
 from stages.comparison.estimates import course
 from stages.comparison.sentences import scale_of as scale_of_difference
 from stages.comparison.sentences import unit_of as unit_of_difference
@@ -35,28 +35,6 @@ _LEAST_ANGLE_DEG = 0.003
 _NAME_AND_PART = 13
 _DECADES = 20.0
 """Largest time to smallest from which on times are drawn in decades."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A variant's difference from the one that others are compared with.
-
-    Attributes
-    ----------
-    name, number
-        Of the variant.
-    difference, low, high
-        And its interval.
-    sense
-        1 if it is better by more than chance, -1 if it is worse, 0 if neither is known.
-    """
-
-    name: str
-    number: int
-    difference: float
-    low: float
-    high: float
-    sense: int
 
 
 def means_over_frames(table: FrameTable, aim: str) -> str:
@@ -86,23 +64,23 @@ def means_over_frames(table: FrameTable, aim: str) -> str:
     return drawn(draw, "course", f"{measure.words}, over the frames", _WIDTH, _HEIGHT)
 
 
-def differences(measure: Measure, rows: Sequence[Row], size: float) -> str:
-    """Differences of one measure as intervals; the band within which nobody cares is shaded."""
-    scale = scale_of_difference(measure)
+def differences(measure: Measure, rows: Sequence[tuple[str, Against]]) -> str:
+    """Differences of one measure as intervals, by variant; the band within which nobody cares is shaded."""
+    scale, size = scale_of_difference(measure), rows[0][1].size
 
     def draw(axes: Any) -> None:
         axes.axvspan(-scale * size, scale * size, color=LINE, alpha=0.45, linewidth=0)
         axes.axvline(0.0, color=QUIET, linewidth=1.0)
-        for at, row in enumerate(rows):
+        for at, (_, row) in enumerate(rows):
             colour = {1: GOOD, -1: BAD}.get(row.sense, QUIET)
             axes.plot(
                 [scale * row.low, scale * row.high], [at, at], color=colour, linewidth=2.4, solid_capstyle="round"
             )
             axes.plot(scale * row.difference, at, {1: "^", -1: "v"}.get(row.sense, "o"), color=colour, markersize=6.5)
-        axes.set_yticks(range(len(rows)), [short(row.name, _LONGEST_NAME) for row in rows], color=INK)
+        axes.set_yticks(range(len(rows)), [short(name, _LONGEST_NAME) for name, _ in rows], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        reach = max((abs(x) for row in rows for x in (row.low, row.high) if math.isfinite(x)), default=0.0)
+        reach = max((abs(x) for _, row in rows for x in (row.low, row.high) if math.isfinite(x)), default=0.0)
         reach = 1.08 * scale * max(reach, 1.3 * size) or 1.0
         axes.set_xlim(-reach, reach)
         axes.locator_params(axis="x", nbins=7)

@@ -70,7 +70,7 @@ def drawn(draw: Callable[[Any], object], name: str, title: str, width: float, he
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {  # keys are a type of their own in matplotlib
         "svg.fonttype": "none",
         "svg.hashsalt": name,
         "text.parse_math": False,  # names may have dollars
@@ -95,7 +95,7 @@ def drawn(draw: Callable[[Any], object], name: str, title: str, width: float, he
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks: the page is shown in the reader's
         figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
+        canvas: Any = FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         canvas.print_svg(file, metadata={"Date": None})
     return _inline(ElementTree.fromstring(file.getvalue()), name, title)
