@@ -194,7 +194,8 @@ class Report:
         """Different tallies, each with the names of its leaves as a line begins with them, and how its totals are said."""
         groups: list[tuple[list[str], LeafTally]] = [] if self.leaves else [([], LeafTally())]
         for name, tally in self.leaves.items():
-            same = next((names for names, other in groups if other == tally), None)
+            # a count that is nil is another thing than one that nobody makes
+            same = next((names for names, other in groups if _are_alike(other, tally)), None)
             if same is None:
                 groups.append(([name], tally))
             else:
@@ -229,6 +230,10 @@ def nothing_received(graph: Graph | None = None) -> Report:
     leaves = {leaf.name: LeafTally() for leaf in graph.leaves} if graph is not None else {}
     why = "stopped before anything was received"
     return Report(0, leaves, {}, {}, {}, Durations(), 0.0, why)
+
+
+def _are_alike(one: LeafTally, other: LeafTally) -> bool:
+    return one == other and one.counts.keys() == other.counts.keys()
 
 
 def _finite(value: float) -> float | None:
