@@ -20,6 +20,10 @@ Modules = Annotated[
     list[str] | None,
     typer.Option("--module", metavar="FILE.py", help="Load stages of your own from this .py file or module."),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NODE.PARAMETER=VALUE", help="Change a parameter; can be given several times."),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Load the modules that the graph names, which runs them, as 'run' does.")
 ]
@@ -40,6 +44,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     keep_best: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help=KEEP_BEST_HELP)] = None,
     aim: Annotated[str | None, typer.Option(metavar="MEASURE", help=AIM_HELP)] = None,
     until_decided: Annotated[str | None, typer.Option(metavar="NODE", help=UNTIL_DECIDED_HELP)] = None,
+    settings: Settings = None,
     module: Modules = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show how long each stage takes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -53,8 +58,8 @@ def run(  # noqa: PLR0913 - a parameter for each option
 
     from pipeline.commands_execute import execute
     from pipeline.errors import UserError
+    from pipeline.parameters import describe_problem
     from pipeline.variant_options import with_variants, with_wishes
-    from pipeline.yaml_spec import describe_problem
 
     changes = {
         "backend": backend,
@@ -64,7 +69,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     }
 
     def load() -> Graph:
-        graph = with_variants(_load(file, module), variant or ())
+        graph = with_variants(_load(file, module, settings), variant or ())
         graph = with_wishes(graph, verdict=verdict or (), keep_best=keep_best, aim=aim, until_decided=until_decided)
         try:
             return graph.with_options(**{name: value for name, value in changes.items() if value is not None})
@@ -78,7 +83,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     raise typer.Exit(status)
 
 
-def check(file: GraphFile, module: Modules = None, trust: Trust = False) -> None:
+def check(file: GraphFile, settings: Settings = None, module: Modules = None, trust: Trust = False) -> None:
     """Say everything that is wrong with a graph, without opening any of its files or sockets.
 
     Modules that the graph names are loaded with --trust alone: whoever sent the file wrote them, and loading runs them.
@@ -86,7 +91,7 @@ def check(file: GraphFile, module: Modules = None, trust: Trust = False) -> None
     from pipeline.errors import UserError
     from pipeline.yaml_spec import Unloaded
 
-    graph = _load(file, module, trust=trust)
+    graph = _load(file, module, settings, trust=trust)
     if not trust:
         _name_modules(graph)
     unknown = [f"{node.name} ({node.stage.stage_name})" for node in graph.nodes if isinstance(node.stage, Unloaded)]
@@ -103,9 +108,9 @@ def check(file: GraphFile, module: Modules = None, trust: Trust = False) -> None
     )
 
 
-def show(file: GraphFile, module: Modules = None, trust: Trust = False) -> None:
+def show(file: GraphFile, settings: Settings = None, module: Modules = None, trust: Trust = False) -> None:
     """Draw a graph as a Mermaid flowchart; as check, it loads modules that the graph names with --trust alone."""
-    graph = _load(file, module, trust=trust)
+    graph = _load(file, module, settings, trust=trust)
     if not trust:
         _name_modules(graph)
     print(graph.to_mermaid())  # noqa: T201
@@ -143,10 +148,11 @@ def _name_modules(graph: Graph) -> None:
         print(f"streamajig: not loaded, since that runs them: {names} (--trust loads them)", file=sys.stderr)  # noqa: T201
 
 
-def _load(file: Path, modules: list[str] | None, *, trust: bool = True) -> Graph:
+def _load(file: Path, modules: list[str] | None, settings: list[str] | None, *, trust: bool = True) -> Graph:
     from pipeline import registry
     from pipeline.graph import Graph
+    from pipeline.settings import with_settings
 
     for module in modules or ():
         registry.load_module(module)
-    return Graph.load(file, trust=trust)
+    return with_settings(Graph.load(file, trust=trust), settings or ())

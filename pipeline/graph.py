@@ -23,6 +23,8 @@ from pipeline.graph_problems import problems_of
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
+from pipeline.parameters import changed
+from pipeline.settings import with_parameters
 from pipeline.variant import Variant
 from pipeline.varied import Varied, ways_of
 
@@ -119,12 +121,22 @@ class Graph:
 
         return expand(self)
 
+    def set(self, where: str, /, **changes: Any) -> Graph:
+        """Return the graph with some parameters of a node changed: ``graph.set("words", least=10)``.
+
+        Parameters
+        ----------
+        where
+            The node; with names behind dots a parameter of it that is a map, of which a part is changed
+            (``graph.set("merge.until", cc_half=0.9)``); ``run`` for the options of the run.
+        changes
+            Parameters and their new values; UserError says which there is not, or which value is wrong.
+        """
+        return with_parameters(self, where, changes)
+
     def with_options(self, **changes: Any) -> Graph:
         """Return the graph with some of its run options changed."""
-        known = [option.name for option in dataclasses.fields(self.options)]
-        for name in changes.keys() - set(known):
-            raise UserError(f"a run has no option {name!r}" + did_you_mean(name, known))
-        return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
+        return dataclasses.replace(self, options=changed(self.options, "run", changes))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,10 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from pipeline.parameters import in_sentences
 
+
+@in_sentences
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class RunOptions:
     """Options of a run; they stand under ``run:`` in the YAML."""

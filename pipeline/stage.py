@@ -36,12 +36,11 @@ the stage is (:class:`~pipeline.contract.Tells`):
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import threading
 from collections.abc import Callable, Hashable, MutableMapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
@@ -51,7 +50,7 @@ from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
 from pipeline.contract import Tells
 from pipeline.errors import UserError
-from pipeline.hints import did_you_mean
+from pipeline.parameters import in_sentences
 from pipeline.variant import Variant
 
 C = TypeVar("C", bound=type)
@@ -73,7 +72,7 @@ def stage(
     The other arguments say what it tells other stages and asks of them: see :class:`Tells`.
 
     The docstring is the stage's manual: ``streamajig stages NAME`` prints it. Unknown parameters and values of the wrong
-    type are refused with pydantic's ``ValidationError``.
+    type are refused with a :class:`~pipeline.parameters.ParameterError`, in sentences.
     """
     if not isinstance(name, str):
         raise TypeError(f'write the name of the stage: @stage("kind/which") above {getattr(name, "__name__", name)}')
@@ -101,7 +100,7 @@ def stage(
             frozen = cls if pydantic.dataclasses.is_pydantic_dataclass(cls) else pydantic_dataclass(config=config)(cls)
         else:
             frozen = pydantic_dataclass(frozen=True, config=config)(cls)
-        frozen.__init__ = _with_hints(frozen)
+        frozen = in_sentences(frozen)
         frozen.stage_name = name
         frozen.tells = tells
         DECLARED[name] = frozen
@@ -126,23 +125,6 @@ def _is_again(earlier: type, cls: type) -> bool:
 
 def _file_of(cls: type) -> str:
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
-
-
-def _with_hints(cls: Any) -> Callable[..., None]:
-    """The class's __init__; what pydantic raises there says which parameter was probably meant."""
-    make = cls.__init__
-
-    @functools.wraps(make)
-    def init(self: Any, *arguments: Any, **parameters: Any) -> None:
-        try:
-            make(self, *arguments, **parameters)
-        except pydantic.ValidationError as error:
-            known = [field.name for field in fields(cls)]
-            for unknown in sorted(parameters.keys() - set(known)):
-                error.add_note(f"{cls.__name__} has no parameter {unknown!r}{did_you_mean(unknown, known)}")
-            raise
-
-    return init
 
 
 DECLARED: dict[str, type] = {}

@@ -17,29 +17,28 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pydantic
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from toolz import keyfilter, keymap, valmap
+from toolz import keyfilter
 
-from pipeline import registry, yaml_limits
-from pipeline.errors import UserError, in_words
+from pipeline import registry
+from pipeline.errors import UserError
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
+from pipeline.parameters import describe_problem
 from pipeline.texts import LONGEST_NAME, one_line
 from pipeline.varied import Varied, dumped
+from pipeline.yaml_text import Place, SpecError, document_of, plain
 from pipeline.yaml_variants import varied_of
 
 _TOP = ("run", "modules", "nodes", "variants")
 _RESERVED = ("stage", "after")
-_LONGEST = 4000
-"""Characters of one problem; the names of all stages, where one is not known, have some 1500."""
 
 
 class Spec(NamedTuple):
@@ -58,41 +57,18 @@ class Unloaded:
     stage_name: str
 
 
-class SpecError(UserError):
-    """Something in a YAML file is wrong; `places` has (line, column, text) for each thing, counted from 1."""
-
-    def __init__(self, filename: str | Path, places: Sequence[tuple[int, int, str]]) -> None:
-        self.places = sorted((line, column, one_line(text, _LONGEST)) for line, column, text in places)
-        super().__init__("\n".join(f"{filename}:{line}:{column}: {text}" for line, column, text in self.places))
-
-
 def parse(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Spec:
     """Read a graph's YAML; without `trust` load none of its modules, and put :class:`Unloaded` for what may be in them.
 
     >>> parse("nodes: {a: {stage: graph/joim}}", "g.yaml")
     Traceback (most recent call last):
-    pipeline.yaml_spec.SpecError: g.yaml:1:20: node 'a': there is no stage 'graph/joim'; did you mean 'graph/join'?
+    pipeline.yaml_text.SpecError: g.yaml:1:20: node 'a': there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
-    try:
-        if trouble := yaml_limits.trouble_with(text):
-            raise SpecError(filename, [trouble])
-        document = YAML(typ="rt").load(text)
-    except SpecError:
-        raise
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise SpecError(filename, [(line, column, f"this is not YAML: {error.problem or error.context}")]) from error
-    except YAMLError as error:
-        raise SpecError(filename, [(1, 1, f"this is not YAML: {error}")]) from error
-    except (
-        Exception
-    ) as error:  # ruamel lets pass what Python's own conversions raise at values that it takes for numbers or dates
-        raise SpecError(filename, [yaml_limits.place_of_bad_value(text, error)]) from error
-    reader = _Reader(Path(str(filename)).parent, trust)
+    document = document_of(text, filename)
+    reader = _Reader(Path(str(filename)), trust)
     spec = reader.spec(document)
     if reader.places:
-        raise SpecError(filename, reader.places)
+        raise SpecError(reader.places)
     assert spec is not None
     return spec
 
@@ -194,16 +170,17 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 class _Reader:
     """Turns the YAML document into a graph and gathers everything that is wrong on the way."""
 
-    def __init__(self, folder: Path, trust: bool) -> None:
-        self._folder = folder
+    def __init__(self, file: Path, trust: bool) -> None:
+        self._file = file
+        self._folder = file.parent
         self._trust = trust
         self._modules_left_out = False
-        self.places: list[tuple[int, int, str]] = []
+        self.places: list[tuple[Place, str]] = []
         self._lacks_modules = False
 
     def spec(self, document: Any) -> Spec | None:
         if not isinstance(document, CommentedMap):
-            self.places.append((1, 1, f"a graph is a map with the key 'nodes', and this is {_kind(document)}"))
+            self._wrong(None, None, f"a graph is a map with the key 'nodes', and this is {_kind(document)}")
             return None
         for key in document:
             if key not in _TOP:
@@ -214,9 +191,7 @@ class _Reader:
             options = self._build(RunOptions, document, "run", "run", ()) or options
         nodes = document.get("nodes")
         if not isinstance(nodes, CommentedMap) or not nodes:
-            place = (document, "nodes") if "nodes" in document else None
-            text = f"'nodes' should be a map of node names to stages, and is {_kind(nodes)}"
-            self._wrong(*place, text) if place else self.places.append((1, 1, text))
+            self._wrong(document, "nodes", f"'nodes' should be a map of node names to stages, and is {_kind(nodes)}")
             return None
         built = list(self._nodes(nodes))
         varied = tuple(self._varied(document, built)) if not self.places else ()
@@ -231,7 +206,7 @@ class _Reader:
             return
         if any(isinstance(node.stage, Unloaded) for node in nodes):
             return  # the ways may be those of a module that is not loaded
-        yield from varied_of(_plain(variants), nodes, lambda key, text: self._wrong(variants, key, text))
+        yield from varied_of(plain(variants), nodes, lambda key, text: self._wrong(variants, key, text))
 
     def _modules(self, document: CommentedMap) -> tuple[str, ...]:
         modules = document.get("modules") or []
@@ -315,7 +290,7 @@ class _Reader:
             if name not in known:
                 self._wrong(entry, name, f"{what} has no parameter {name!r}" + did_you_mean(str(name), known))
             else:
-                parameters[str(name)] = _plain(entry[name])
+                parameters[str(name)] = plain(entry[name])
         if len(self.places) > before:
             return None
         try:
@@ -330,33 +305,16 @@ class _Reader:
                     self._wrong(parent, key, text)
             return None
 
-    def _wrong(self, parent: CommentedMap, key: Any, text: str, *, at_value: bool = False) -> None:
+    def _wrong(self, parent: Any, key: Any, text: str, *, at_value: bool = False) -> None:
+        self.places.append((self._place(parent, key, at_value=at_value), text))
+
+    def _place(self, parent: Any, key: Any, *, at_value: bool = False) -> Place:
+        """Where a key of a map stands, or its value."""
         try:
             line, column = parent.lc.value(key) if at_value else parent.lc.key(key)
         except (KeyError, TypeError, AttributeError):  # ruamel has no place for keys that came through a merge
             line, column = 0, 0
-        self.places.append((line + 1, column + 1, text))
-
-
-def describe_problem(detail: Mapping[str, Any]) -> str:
-    """One of pydantic's errors in a sentence: which parameter, what was found, what was wanted."""
-    where = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] in ("missing", "missing_argument"):
-        return f"the parameter {where!r} is missing"
-    message = in_words(detail)
-    return f"{where}: {message} (found {detail.get('input')!r})"
-
-
-def _plain(value: Any) -> Any:
-    """Strip ruamel's types, which carry positions and styles."""
-    if isinstance(value, CommentedMap):
-        return keymap(str, valmap(_plain, value))
-    if isinstance(value, CommentedSeq):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+        return Place(str(self._file), line + 1, column + 1)
 
 
 def _kind(value: Any) -> str:

@@ -500,3 +500,27 @@ def test_importing_the_command_line_takes_nothing_heavy() -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"pipeline.cli", "typer"} <= imported, f"after {time.monotonic() - started:.1f} s"
     assert not {"numba", "numpy", "zmq", "streamz", "ruamel.yaml", "rich.live", "gemmi"} & imported
+
+
+def test_a_parameter_is_set_on_the_command_line(toy_graph: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["run", str(toy_graph), "--set", "source.numbers=[7]", "--set", "run.backend=serial"]) == 0
+    assert "received 1 = delivered 1" in capsys.readouterr().out
+    assert cli.run(["run", str(toy_graph), "--set", "double.bye=7"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "streamajig: --set double.bye=7: node 'double' (double/toy) has no parameter 'bye'; did you mean 'by'?\n"
+    )
+    assert cli.run(["check", "--trust", str(toy_graph), "--set=run.stage_timeout_s=3", "--set=run.backend=serial"]) == 2
+    assert "stage_timeout_s goes with threads:N" in capsys.readouterr().err
+
+
+def test_index_sets_parameters_that_have_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*INDEX, "--peaks=msgpack", "--live-merge=4/mmm", "--set=merge.until.cc_half=0.9", "--set=hit.min_peaks=7"]
+    assert cli.run([*words, "--print-graph"]) == 0
+    graph = Graph.from_yaml(capsys.readouterr().out)
+    assert graph.node("hit").stage.min_peaks == 7
+    assert graph.node("merge").stage.until.cc_half == 0.9
+    assert cli.run([*words, "--set=hitt.min_peaks=7"]) == 2
+    assert "--set hitt.min_peaks=7: the graph has no node 'hitt'; did you mean 'hit'?" in capsys.readouterr().err
+    assert cli.run([*words, "--set=sink.path=a.cell"]) == 2
+    assert "would be written over a.cell" in capsys.readouterr().err

@@ -223,10 +223,10 @@ def test_a_misspelt_stage_in_python_is_answered_with_the_one_that_is_there() -> 
 
 
 def test_a_misspelt_parameter_in_python_is_answered_with_the_one_that_is_there() -> None:
-    with pytest.raises(pydantic.ValidationError) as caught:
+    with pytest.raises(UserError, match=r"^Double has no parameter 'buy'; did you mean 'by'\?$") as caught:
         Double(buy=3)  # type: ignore[call-arg]
-    assert caught.value.__notes__ == ["Double has no parameter 'buy'; did you mean 'by'?"]
-    with pytest.raises(UserError, match="a run has no option 'max_frame'; did you mean 'max_frames'"):
+    assert isinstance(caught.value, pydantic.ValidationError)
+    with pytest.raises(UserError, match=r"^run has no parameter 'max_frame'; did you mean 'max_frames'\?$"):
         Graph.chain(Numbers()).with_options(max_frame=3)
 
 

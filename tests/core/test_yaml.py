@@ -7,7 +7,8 @@ import toy_stages  # noqa: F401 - declares the stages that the YAML names
 
 from pipeline.graph import Graph
 from pipeline.registry import load
-from pipeline.yaml_spec import SpecError, schema
+from pipeline.yaml_spec import schema
+from pipeline.yaml_text import SpecError
 
 GOOD = """
 run: {backend: serial}

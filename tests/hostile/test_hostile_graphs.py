@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline import cli
 from pipeline.graph import Graph
-from pipeline.yaml_spec import SpecError, parse
+from pipeline.yaml_spec import parse
+from pipeline.yaml_text import SpecError
 
 LINES = "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

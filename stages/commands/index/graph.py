@@ -52,6 +52,7 @@ from pipeline.graph import Graph
 from pipeline.hints import did_you_mean
 from pipeline.options import RunOptions
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
+from pipeline.settings import with_settings
 from stages.commands.index.comparing import COMPARING, compared
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
@@ -148,6 +149,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     graph = Graph((), _run_options(parameters["run"], origins), modules)
     for role, stage_name in stages.items():
         graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
+    graph = with_settings(graph, given.take("set") or ())
     _say_what_has_no_effect(given, rows, stages)
     _keep_files_apart(graph, given)
     if any(name in given for name in COMPARING):

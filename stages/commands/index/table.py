@@ -295,6 +295,8 @@ _RUNNING = (
         metavar="CONDITIONS", sets=("merge.until",), value=conditions),
     Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
     own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),
+    own("--set", panel=RUNNING, help="Change a parameter of a node of the graph (or of the run), e.g. hit.min_peaks=10; "
+        "can be given several times.", kind=str, metavar="NODE.PARAMETER=VALUE", repeatable=True, shapes=True),
     own("--print-graph", panel=RUNNING, help="Print the graph as YAML for 'streamajig run', and run nothing.", shapes=True),
     own("--manual", panel=RUNNING, help="Print the page of all options, also those that are refused, and run nothing.",
         shapes=True),
