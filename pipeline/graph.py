@@ -19,6 +19,7 @@ from pipeline import paths
 from pipeline.contract import contract_of
 from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
+from pipeline.graph_edits import with_node, without_node
 from pipeline.graph_problems import problems_of
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
@@ -120,6 +121,19 @@ class Graph:
         from pipeline.expansion import expand
 
         return expand(self)
+
+    def insert(
+        self, stage: Any, *, before: str | None = None, after: str | None = None, name: str | None = None
+    ) -> Graph:
+        """Return the graph with one node more, between others: after a node and before all that follows it, before a node, or,
+        with both given, between the two."""
+        return dataclasses.replace(
+            self, nodes=with_node(self.nodes, Node(name or self._free_name(stage), stage), before=before, after=after)
+        )
+
+    def remove(self, name: str) -> Graph:
+        """Return the graph without a node; what came after it comes after what it came after."""
+        return dataclasses.replace(self, nodes=without_node(self.nodes, self.node(name).name))
 
     def set(self, where: str, /, **changes: Any) -> Graph:
         """Return the graph with some parameters of a node changed: ``graph.set("words", least=10)``.
