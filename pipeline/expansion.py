@@ -91,15 +91,15 @@ def with_verdict(graph: Graph, **parameters: Any) -> Graph:
 
     `parameters` are those of its stage that are to change.
     """
-    from pipeline.varied import changed
+    from pipeline.parameters import changed
 
     there = next((node for node in graph.nodes if compares(node)), None)
     if there is not None:
-        return graph.replace(there.name, changed(there.stage, parameters)) if parameters else graph
+        return graph.replace(there.name, changed(there.stage, there.called, parameters)) if parameters else graph
     if not graph.leaves:
         return graph
     stage = registry.load(importlib.import_module("stages").VERDICT)
-    return graph.add(changed(stage(), parameters), name=VERDICT, after=graph.leaves[0].after)
+    return graph.add(changed(stage(), stage.stage_name, parameters), name=VERDICT, after=graph.leaves[0].after)
 
 
 def problems_of_variants(graph: Graph) -> Iterator[str]:

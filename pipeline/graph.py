@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,30 +253,64 @@ class Graph:
         return reads, writes
 
     def to_yaml(self) -> str:
-        """Write the graph as YAML; ``Graph.from_yaml`` gives it back."""
+        """Write the graph as YAML; ``Graph.from_yaml`` gives it back.
+
+        Files are named as seen from the current folder: for text that is to lie in another one see :meth:`save` and
+        :meth:`portable`.
+        """
         from pipeline.yaml_spec import Spec, dump
 
         return dump(Spec(self.nodes, self.options, self.modules, self.varied))
+
+    def portable(self, folder: Path | None = None) -> Graph:
+        """Return the graph with the files that it reads named so that its YAML may lie anywhere, or in this folder alone.
+
+        What it writes is named as before: YAML names that as seen from where it is run.
+        """
+        nodes = (
+            dataclasses.replace(node, stage=paths.to_lie_in(node.stage, folder))
+            if dataclasses.is_dataclass(node.stage)
+            else node
+            for node in self.nodes
+        )
+        modules = (
+            str(paths.named_in(folder, Path(module))) if module.endswith(".py") else module for module in self.modules
+        )
+        return dataclasses.replace(self, nodes=tuple(nodes), modules=tuple(modules))
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph as a YAML file, which ``Graph.load`` reads; files that lie in its folder are named from there."""
+        Path(path).write_text(self.portable(Path(path).parent).to_yaml(), encoding="utf-8")
 
     @staticmethod
     def from_yaml(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Graph:
         """Read a graph from YAML text; every error says file:line:column.
 
+        Files that it reads are named as seen from the folder of `filename`, those that it writes from the current one.
         The modules that it names are loaded, which runs them; without `trust` they are not, and the graph is one to look at.
         """
+        return Graph._parsed(text, filename, trust)[0]
+
+    @staticmethod
+    def _parsed(text: str, filename: str | Path, trust: bool) -> tuple[Graph, list[paths.Named]]:
+        """Read a graph, and say which files it extends."""
         from pipeline.yaml_spec import parse
 
-        return Graph(*parse(text, filename, trust=trust))
+        opened: list[Path] = []
+        graph = Graph(*parse(text, filename, trust=trust, opened=opened))
+        return graph, [paths.Named(file, "the graph") for file in opened]
 
     @staticmethod
     def load(path: str | Path, *, trust: bool = True) -> Graph:
-        """Read a graph from a YAML file; `trust` as for :meth:`from_yaml`."""
+        """Read a graph from a YAML file (``-`` is standard input); `trust` as for :meth:`from_yaml`."""
+        if str(path) == str(paths.STDOUT):
+            return Graph.from_yaml(sys.stdin.read(), "<stdin>", trust=trust)
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the graph {path}: {error}") from error
-        graph = Graph.from_yaml(text, path, trust=trust)
-        paths.keep_apart([paths.Named(Path(path), "the graph")], graph.files()[1])
+        graph, extended = Graph._parsed(text, path, trust)
+        paths.keep_apart([paths.Named(Path(path), "the graph"), *extended], graph.files()[1])
         return graph
 
     def to_mermaid(self) -> str:

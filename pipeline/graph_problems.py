@@ -78,10 +78,10 @@ def _structure_problems(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         for parent in node.after:
             if parent not in names:
-                yield f"node {node.name!r} comes after {parent!r}, which is not there" + did_you_mean(parent, names)
+                yield f"{node.called} comes after {parent!r}, which is not there" + did_you_mean(parent, names)
         yield from _placement_problems(graph, node)
         if not (circle or node.role == "sink" or graph.children(node.name)):
-            yield f"node {node.name!r} ({node.stage.stage_name}) leads nowhere: what it makes is lost; add a sink after it"
+            yield f"{node.called} ({node.stage.stage_name}) leads nowhere: what it makes is lost; add a sink after it"
     sources = [node.name for node in graph.nodes if node.role == "source"]
     if len(sources) != 1:
         found = "none" if not sources else ", ".join(sources)
@@ -91,7 +91,7 @@ def _structure_problems(graph: Graph) -> Iterator[str]:
 
 
 def _placement_problems(graph: Graph, node: Node) -> Iterator[str]:
-    where = f"node {node.name!r} ({node.stage.stage_name})"
+    where = f"{node.called} ({node.stage.stage_name})"
     if node.role == "source":
         if node.after:
             yield f"{where} is a source and cannot come after {', '.join(node.after)}"
@@ -124,7 +124,7 @@ def _contract_problems(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[str]:
             here = dict(parents[0])
         if node.role == "join" and not any(map(_reads_joined, graph.downstream(node.name))):
             yield (
-                f"node {node.name!r} ({node.stage.stage_name}): nothing behind it reads Joined, so all that its branches "
+                f"{node.called} ({node.stage.stage_name}): nothing behind it reads Joined, so all that its branches "
                 "have made is lost: put a stage behind it that does ('def __call__(self, joined: Joined) -> ...'), or give "
                 "each branch a sink of its own"
             )
@@ -132,7 +132,7 @@ def _contract_problems(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[str]:
             try:
                 contract = contract_of(type(node.stage))
             except ContractError as error:
-                yield f"node {node.name!r} ({node.stage.stage_name}): {error}"
+                yield f"{node.called} ({node.stage.stage_name}): {error}"
                 contract = Contract((), (), ())
             for kind in contract.reads:
                 if kind not in here and kind not in contract.optional:
@@ -152,7 +152,7 @@ def _telling_problems(graph: Graph) -> Iterator[str]:
         tells = tells_of(type(node.stage))
         upstream = graph.upstream(node.name)
         published = {kind for other in upstream for kind in tells_of(type(other.stage)).publishes}
-        where = f"node {node.name!r} ({node.stage.stage_name})"
+        where = f"{node.called} ({node.stage.stage_name})"
         for kind in tells.needs:
             if kind not in published:
                 yield (
@@ -170,7 +170,7 @@ def _telling_problems(graph: Graph) -> Iterator[str]:
 def _missing(graph: Graph, node: Node, kind: type) -> str:
     makers = [name for name in registry.names() if _writes(name, kind)]
     text = (
-        f"node {node.name!r} ({node.stage.stage_name}) reads {kind.__name__}, which nothing upstream writes "
+        f"{node.called} ({node.stage.stage_name}) reads {kind.__name__}, which nothing upstream writes "
         f"(route: {graph.route(node.name)})"
     )
     for other in graph.upstream(node.name):
@@ -185,15 +185,15 @@ def _stage_problems(node: Node) -> Iterator[str]:
     """What is wrong with what stands in the place of a stage."""
     given = node.stage
     if isinstance(given, type):
-        yield f"node {node.name!r}: {given.__name__} is the class of a stage: write {given.__name__}(), with its parameters"
+        yield f"{node.called}: {given.__name__} is the class of a stage: write {given.__name__}(), with its parameters"
     elif not hasattr(given, "stage_name"):
         what = f"the function {given.__name__}" if isinstance(given, FunctionType) else repr(given)
-        yield f'node {node.name!r}: {what} is not a stage (declare a class with @stage("kind/which"), and give one of it)'
+        yield f'{node.called}: {what} is not a stage (declare a class with @stage("kind/which"), and give one of it)'
     else:
         try:
             role_of(type(given))
         except ContractError as error:
-            yield f"node {node.name!r} ({given.stage_name}): {error}"
+            yield f"{node.called} ({given.stage_name}): {error}"
 
 
 def _reads_joined(node: Node) -> bool:

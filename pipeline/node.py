@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.contract import role_of
@@ -17,11 +17,18 @@ class Node:
     after: tuple[str, ...] = ()
     ways: tuple[tuple[str, str], ...] = ()
     """In a graph that was expanded: the varied nodes on which it depends, each with its way."""
+    place: str = field(default="", compare=False, repr=False)
+    """Where it was read: ``file:line:column``, for what is to be said of it."""
 
     @property
     def behind(self) -> tuple[str, ...]:
         """After what the next node comes unless that is said: after this one, or beside it if it is a sink."""
         return self.after if hasattr(self.stage, "open_writer") else (self.name,)
+
+    @property
+    def called(self) -> str:
+        """The beginning of a sentence about what is wrong with the node: its name, and where it was read if it was."""
+        return f"{self.place}: node {self.name!r}" if self.place else f"node {self.name!r}"
 
     @property
     def role(self) -> str:

@@ -94,6 +94,16 @@ def names_of(value: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(value))
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default, which may be wrapped in pydantic's ``Field(default=...)``."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    default = field.default
+    if isinstance(default, pydantic.fields.FieldInfo):
+        return default.get_default(call_default_factory=True) if not default.is_required() else dataclasses.MISSING
+    return default
+
+
 def changed(value: Any, what: str, changes: Mapping[str, Any]) -> Any:
     """Return a stage (or the options of a run) with some parameters changed; `what` is what an error calls it."""
     known = names_of(value)

@@ -8,15 +8,18 @@ device and inode, and those that are not yet by their real path. Every command s
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import stat
 import sys
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.contract import role_of
 from pipeline.errors import UserError
+
+log = logging.getLogger("streamajig.graph")
 
 STDOUT = Path("-")
 """As an output: standard output. As an input: standard input."""
@@ -35,19 +38,73 @@ def of_stage(stage: Any) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     Fields that hold paths are files that are read, in a sink files that are written; a class whose fields are otherwise says
     which are written in ``output_files``. A source that reads more than it names (the files of a folder) has ``input_files()``.
     """
-    written = getattr(stage, "output_files", None)
-    is_sink = role_of(type(stage)) == "sink"
     reads: dict[str, list[Path]] = {}
     writes: dict[str, list[Path]] = {}
+    for name, paths, is_output in _fields_with_paths(stage):
+        (writes if is_output else reads)[name] = paths
+    if hasattr(stage, "input_files"):
+        reads["files"] = list(stage.input_files())
+    return reads, writes
+
+
+def _fields_with_paths(stage: Any) -> Iterator[tuple[str, list[Path], bool]]:
+    """The fields that hold paths, with these, and whether they are written."""
+    written = getattr(stage, "output_files", None)
+    is_sink = role_of(type(stage)) == "sink"
     for field in dataclasses.fields(stage):
         value = getattr(stage, field.name)
         paths = [path for path in (value if isinstance(value, tuple) else (value,)) if isinstance(path, Path)]
         if paths:
-            is_output = is_sink if written is None else field.name in written
-            (writes if is_output else reads)[field.name] = paths
-    if hasattr(stage, "input_files"):
-        reads["files"] = list(stage.input_files())
-    return reads, writes
+            yield field.name, paths, is_sink if written is None else field.name in written
+
+
+def read_from(stage: Any, folders: Mapping[str, Path]) -> Any:
+    """Return the stage with files that it reads looked for in these folders, by the name of the field; see decision 29."""
+
+    def looked_for(name: str, path: Path) -> Path:
+        if name not in folders:
+            return path
+        found = folders[name] / path
+        if found != path and path.exists() and not found.exists():
+            log.warning(
+                "%s (%s of %s) is not there, and %s is: a graph names what it reads as seen from its own folder, and not from "
+                "where it is run",
+                found,
+                name,
+                stage.stage_name,
+                path,
+            )
+        return found
+
+    return _with_reads(stage, looked_for)
+
+
+def to_lie_in(stage: Any, folder: Path | None) -> Any:
+    """Return the stage as a graph in a file of this folder names what it reads: :func:`read_from` turns it back.
+
+    What does not lie in the folder is named from the root; without a folder, all is.
+    """
+    return _with_reads(stage, lambda _, path: named_in(folder, path))
+
+
+def named_in(folder: Path | None, path: Path) -> Path:
+    """Return how a file of this folder names another one: from there if that lies in it, else from the root."""
+    whole = Path(os.path.abspath(path))
+    if folder is None or path.is_absolute():
+        return whole
+    home = Path(os.path.abspath(folder))
+    return whole.relative_to(home) if whole.is_relative_to(home) else whole
+
+
+def _with_reads(stage: Any, change: Callable[[str, Path], Path]) -> Any:
+    changes: dict[str, Any] = {}
+    for name, paths, is_output in _fields_with_paths(stage):
+        if not is_output:
+            old = getattr(stage, name)
+            new = [path if path == STDOUT else change(name, path) for path in paths]
+            if new != paths:
+                changes[name] = tuple(new) if isinstance(old, tuple) else new[0]
+    return dataclasses.replace(stage, **changes) if changes else stage
 
 
 def clashes(inputs: Iterable[Named], outputs: Iterable[Named]) -> Iterator[str]:

@@ -28,8 +28,10 @@ from typing import Any
 import pydantic
 
 from pipeline import registry
-from pipeline.errors import UserError, in_words
+from pipeline.errors import UserError
 from pipeline.hints import did_you_mean
+from pipeline.parameters import ParameterError, changed, default_of, names_of
+from pipeline.paths import read_from
 
 LONGEST_WAY = 60
 """Characters of a way's name; it stands in names of files."""
@@ -51,7 +53,7 @@ class Varied:
     ways: tuple[Way, ...]
 
 
-def ways_of(own: Any, specs: Any) -> tuple[Way, ...]:
+def ways_of(own: Any, specs: Any, folder: Path | None = None) -> tuple[Way, ...]:
     """Return the ways that are meant, named by what tells them apart.
 
     Parameters
@@ -62,6 +64,8 @@ def ways_of(own: Any, specs: Any) -> tuple[Way, ...]:
         One or several of: a stage, a stage's name (``"words/longest"``, or ``"longest"`` for one of its kind), parameters to
         change, with the key ``stage`` for another stage and the key ``name`` for what the way is to be called. One alone is
         compared with the node as it is.
+    folder
+        From where files that are read are named; None for where the program runs.
 
     Raises
     ------
@@ -70,27 +74,23 @@ def ways_of(own: Any, specs: Any) -> tuple[Way, ...]:
     """
     if isinstance(specs, str | Mapping) or not isinstance(specs, Iterable):
         specs = [specs]
-    found = [way for spec in specs for way in _ways_of(own, spec)]
+    found = [way for spec in specs for way in _ways_of(own, spec, folder)]
     if len(found) == 1 and found[0].stage != own:
         found.insert(0, Way("", own))
     return named(found)
 
 
-def varied_again(ways: Sequence[Way], parameters: Mapping[str, Any]) -> tuple[Way, ...]:
+def varied_again(ways: Sequence[Way], parameters: Mapping[str, Any], folder: Path | None = None) -> tuple[Way, ...]:
     """Return the ways with each of several values of a parameter; those whose stages do not have it stay as they are."""
     for name in parameters:
-        if not any(name in _names_of(way.stage) for way in ways):
-            known = sorted({known for way in ways for known in _names_of(way.stage)})
+        if not any(name in names_of(way.stage) for way in ways):
+            known = sorted({known for way in ways for known in names_of(way.stage)})
             raise UserError(f"none of the ways has a parameter {name!r}" + did_you_mean(name, known))
     found = []
     for way in ways:
-        has = {name: value for name, value in parameters.items() if name in _names_of(way.stage)}
-        found += list(_ways_of(way.stage, has)) if has else [Way("", way.stage)]
+        has = {name: value for name, value in parameters.items() if name in names_of(way.stage)}
+        found += list(_ways_of(way.stage, has, folder)) if has else [Way("", way.stage)]
     return named(found)
-
-
-def _names_of(stage: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(stage)]
 
 
 def named(ways: Sequence[Way]) -> tuple[Way, ...]:
@@ -116,22 +116,6 @@ def named(ways: Sequence[Way]) -> tuple[Way, ...]:
         Way(name if names.count(name) == 1 else f"{name}_{number + 1}", way.stage)
         for number, (name, way) in enumerate(zip(names, ways, strict=True))
     )
-
-
-def changed(stage: Any, parameters: Mapping[str, Any]) -> Any:
-    """Return the stage with some parameters changed; UserError says what is wrong with them."""
-    known = [field.name for field in dataclasses.fields(stage)]
-    for name in parameters:
-        if name not in known:
-            raise UserError(f"{stage.stage_name} has no parameter {name!r}" + did_you_mean(name, known))
-    try:
-        return dataclasses.replace(stage, **parameters)
-    except pydantic.ValidationError as error:
-        said = [
-            f"{stage.stage_name}: {'.'.join(map(str, d['loc']))}: {in_words(d)} (found {d.get('input')!r})"
-            for d in error.errors()
-        ]
-        raise UserError("\n".join(said)) from None
 
 
 def dumped(varied: Varied, own: Any, parameters_of: Any) -> list[dict[str, Any]]:
@@ -169,7 +153,7 @@ def _folded(last: dict[str, Any], entry: dict[str, Any], cls: Any) -> bool:
     return True
 
 
-def _ways_of(own: Any, spec: Any) -> Iterator[Way]:
+def _ways_of(own: Any, spec: Any, folder: Path | None) -> Iterator[Way]:
     if isinstance(spec, Way):
         yield spec
         return
@@ -195,7 +179,8 @@ def _ways_of(own: Any, spec: Any) -> Iterator[Way]:
     if name and many:
         raise UserError(f"the name {name!r} is one, and there is a list of values for {', '.join(many)}")
     for values in itertools.product(*many.values()):
-        yield Way(name, changed(stage, {**parameters, **dict(zip(many, values, strict=True))}))
+        made = changed(stage, stage.stage_name, {**parameters, **dict(zip(many, values, strict=True))})
+        yield Way(name, made if folder is None else read_from(made, dict.fromkeys(parameters, folder)))
 
 
 def _other_stage(own: Any, name: str, parameters: Mapping[str, Any]) -> Any:
@@ -208,7 +193,7 @@ def _other_stage(own: Any, name: str, parameters: Mapping[str, Any]) -> Any:
     kept = {
         field.name: getattr(own, field.name)
         for field in dataclasses.fields(own)
-        if field.name in known and getattr(own, field.name) != _default_of(own, field)
+        if field.name in known and getattr(own, field.name) != default_of(field)
     }
     first = {
         key: value[0] if isinstance(value, list) and value and not _takes(cls, key, value) else value
@@ -218,13 +203,7 @@ def _other_stage(own: Any, name: str, parameters: Mapping[str, Any]) -> Any:
     try:
         return cls(**{**kept, **first})
     except pydantic.ValidationError as error:
-        said = [
-            f"{cls.stage_name}: {'.'.join(map(str, d['loc']))}: {in_words(d)} (found {d.get('input')!r})"
-            if d["type"] not in ("missing", "missing_argument")
-            else f"{cls.stage_name}: the parameter {d['loc'][0]!r} is missing"
-            for d in error.errors()
-        ]
-        raise UserError("\n".join(said)) from None
+        raise ParameterError.of(cls.stage_name, error, known) from None
 
 
 def _takes(cls: Any, name: str, value: Any) -> bool:
@@ -238,13 +217,6 @@ def _takes(cls: Any, name: str, value: Any) -> bool:
     except pydantic.ValidationError:
         return False
     return True
-
-
-def _default_of(stage: Any, field: Any) -> Any:
-    info = getattr(type(stage), "__pydantic_fields__", {}).get(field.name)
-    if info is None:
-        return field.default
-    return dataclasses.MISSING if info.is_required() else info.get_default(call_default_factory=True)
 
 
 def _short(value: Any) -> str:

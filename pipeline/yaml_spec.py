@@ -28,16 +28,19 @@ from toolz import keyfilter
 
 from pipeline import registry
 from pipeline.errors import UserError
+from pipeline.graph_edits import without_node
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
-from pipeline.parameters import describe_problem
+from pipeline.parameters import default_of, describe_problem
+from pipeline.paths import read_from
 from pipeline.texts import LONGEST_NAME, one_line
 from pipeline.varied import Varied, dumped
+from pipeline.yaml_extends import Layers, layers_of
 from pipeline.yaml_text import Place, SpecError, document_of, plain
 from pipeline.yaml_variants import varied_of
 
-_TOP = ("run", "modules", "nodes", "variants")
+_TOP = ("extends", "run", "modules", "nodes", "variants")
 _RESERVED = ("stage", "after")
 
 
@@ -57,19 +60,24 @@ class Unloaded:
     stage_name: str
 
 
-def parse(text: str, filename: str | Path = "<yaml>", *, trust: bool = True) -> Spec:
+def parse(text: str, filename: str | Path = "<yaml>", *, trust: bool = True, opened: list[Path] | None = None) -> Spec:
     """Read a graph's YAML; without `trust` load none of its modules, and put :class:`Unloaded` for what may be in them.
+
+    The files that it extends are added to `opened`.
 
     >>> parse("nodes: {a: {stage: graph/joim}}", "g.yaml")
     Traceback (most recent call last):
     pipeline.yaml_text.SpecError: g.yaml:1:20: node 'a': there is no stage 'graph/joim'; did you mean 'graph/join'?
     """
-    document = document_of(text, filename)
-    reader = _Reader(Path(str(filename)), trust)
-    spec = reader.spec(document)
+    file = Path(str(filename))
+    layers = layers_of(document_of(text, filename), file)
+    reader = _Reader(layers, trust)
+    spec = reader.spec(file)
     if reader.places:
         raise SpecError(reader.places)
     assert spec is not None
+    if opened is not None:
+        opened += layers.files
     return spec
 
 
@@ -153,34 +161,26 @@ def schema(names: Sequence[str]) -> dict[str, Any]:
 def _changed(value: Any) -> dict[str, Any]:
     """The parameters that differ from their defaults, as plain YAML values."""
     plain: dict[str, Any] = pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
-    changed = {field.name for field in dataclasses.fields(value) if getattr(value, field.name) != _default_of(field)}
+    changed = {field.name for field in dataclasses.fields(value) if getattr(value, field.name) != default_of(field)}
     return dict(keyfilter(changed.__contains__, plain))
-
-
-def _default_of(field: dataclasses.Field[Any]) -> Any:
-    """A field's default, which may be wrapped in pydantic's ``Field(default=...)``."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    default = field.default
-    if isinstance(default, pydantic.fields.FieldInfo):
-        return default.get_default(call_default_factory=True) if not default.is_required() else dataclasses.MISSING
-    return default
 
 
 class _Reader:
     """Turns the YAML document into a graph and gathers everything that is wrong on the way."""
 
-    def __init__(self, file: Path, trust: bool) -> None:
-        self._file = file
-        self._folder = file.parent
+    def __init__(self, layers: Layers, trust: bool) -> None:
+        self._layers = layers
         self._trust = trust
         self._modules_left_out = False
-        self.places: list[tuple[Place, str]] = []
+        self.places: list[tuple[Place, str]] = layers.problems
         self._lacks_modules = False
 
-    def spec(self, document: Any) -> Spec | None:
+    def spec(self, file: Path) -> Spec | None:
+        document = self._layers.document
         if not isinstance(document, CommentedMap):
-            self._wrong(None, None, f"a graph is a map with the key 'nodes', and this is {_kind(document)}")
+            self.places.append(
+                (Place(str(file)), f"a graph is a map with the key 'nodes', and this is {_kind(document)}")
+            )
             return None
         for key in document:
             if key not in _TOP:
@@ -193,9 +193,11 @@ class _Reader:
         if not isinstance(nodes, CommentedMap) or not nodes:
             self._wrong(document, "nodes", f"'nodes' should be a map of node names to stages, and is {_kind(nodes)}")
             return None
-        built = list(self._nodes(nodes))
+        built = tuple(self._nodes(nodes))
+        for name in self._layers.removed & {node.name for node in built}:
+            built = without_node(built, name)
         varied = tuple(self._varied(document, built)) if not self.places else ()
-        return Spec(tuple(built), options, modules, varied) if not self.places else None
+        return Spec(built, options, modules, varied) if not self.places else None
 
     def _varied(self, document: CommentedMap, nodes: Sequence[Node]) -> Iterator[Varied]:
         variants = document.get("variants")
@@ -206,20 +208,21 @@ class _Reader:
             return
         if any(isinstance(node.stage, Unloaded) for node in nodes):
             return  # the ways may be those of a module that is not loaded
-        yield from varied_of(plain(variants), nodes, lambda key, text: self._wrong(variants, key, text))
+        folder = self._layers.places.file_of(document, "variants").parent
+
+        def wrong(key: Any, text: str) -> None:
+            self._wrong(variants, key, text)
+
+        yield from varied_of(plain(variants), nodes, wrong, folder)
 
     def _modules(self, document: CommentedMap) -> tuple[str, ...]:
         modules = document.get("modules") or []
-        if isinstance(modules, str):
-            modules = [modules]
         if not isinstance(modules, list):
             self._wrong(document, "modules", f"'modules' should be a list of files or modules, and is {_kind(modules)}")
             return ()
         loaded = []
         for module in modules:
             text = str(module)
-            if text.endswith(".py") and not Path(text).is_absolute():
-                text = str(self._folder / text)
             loaded.append(text)
             if not self._trust:
                 self._modules_left_out = True
@@ -232,19 +235,18 @@ class _Reader:
         return tuple(loaded)
 
     def _nodes(self, nodes: CommentedMap) -> Iterator[Node]:
-        previous: tuple[str, ...] = ()
+        behind: dict[str | None, tuple[str, ...]] = {None: ()}
         for name in nodes:
             entry = nodes[name]
+            before = self._layers.previous[str(name)]
+            previous = behind.get(before, (str(before),))
+            behind[str(name)] = (str(name),)
             if one_line(str(name), LONGEST_NAME) != str(name):
                 self._wrong(
                     nodes, name, f"a node's name is {one_line(repr(name))}; words of ordinary characters were wanted"
                 )
-            if isinstance(entry, str):
-                entry = CommentedMap({"stage": entry})
-                entry.lc.data = {"stage": [*nodes.lc.value(name), *nodes.lc.value(name)]}
             if not isinstance(entry, CommentedMap) or "stage" not in entry:
                 self._wrong(nodes, name, f"node {name!r} should be a map with the key 'stage', and is {_kind(entry)}")
-                previous = (str(name),)
                 continue
             after = entry.get("after", previous)
             after = (after,) if isinstance(after, str) else after
@@ -255,7 +257,6 @@ class _Reader:
                 if parent not in nodes:
                     known = did_you_mean(parent, [str(key) for key in nodes])
                     self._wrong(entry, "after", f"node {name!r} comes after {parent!r}, which is not there{known}")
-            previous = (str(name),)
             try:
                 cls = registry.load(str(entry["stage"]))
             except UserError as error:
@@ -269,8 +270,10 @@ class _Reader:
                 continue
             stage = self._build(cls, nodes, name, f"node {name!r} ({cls.stage_name})", _RESERVED, entry)
             if stage is not None:
-                node = Node(str(name), stage, tuple(str(parent) for parent in after))
-                previous = node.behind
+                stage = read_from(stage, {str(key): self._layers.places.file_of(entry, key).parent for key in entry})
+                place = str(self._layers.places.of(nodes, name))
+                node = Node(str(name), stage, tuple(str(parent) for parent in after), place=place)
+                behind[str(name)] = node.behind
                 yield node
 
     def _build(
@@ -305,16 +308,8 @@ class _Reader:
                     self._wrong(parent, key, text)
             return None
 
-    def _wrong(self, parent: Any, key: Any, text: str, *, at_value: bool = False) -> None:
-        self.places.append((self._place(parent, key, at_value=at_value), text))
-
-    def _place(self, parent: Any, key: Any, *, at_value: bool = False) -> Place:
-        """Where a key of a map stands, or its value."""
-        try:
-            line, column = parent.lc.value(key) if at_value else parent.lc.key(key)
-        except (KeyError, TypeError, AttributeError):  # ruamel has no place for keys that came through a merge
-            line, column = 0, 0
-        return Place(str(self._file), line + 1, column + 1)
+    def _wrong(self, parent: CommentedMap, key: Any, text: str, *, at_value: bool = False) -> None:
+        self.places.append((self._layers.places.of(parent, key, at_value=at_value), text))
 
 
 def _kind(value: Any) -> str:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
@@ -23,8 +24,18 @@ Wrong = Callable[[Any, str], None]
 """Takes a key of the map and what is wrong there."""
 
 
-def varied_of(variants: Mapping[str, Any], nodes: Sequence[Node], wrong: Wrong) -> Iterator[Varied]:
-    """Return what is varied; `variants` has the nodes' names, or names with a parameter, and the ways as plain values."""
+def varied_of(variants: Mapping[str, Any], nodes: Sequence[Node], wrong: Wrong, folder: Path) -> Iterator[Varied]:
+    """Return what is varied.
+
+    Parameters
+    ----------
+    variants
+        The nodes' names, or names with a parameter, and the ways as plain values.
+    wrong
+        Is told what is wrong.
+    folder
+        From where files that are read are named (decision 29).
+    """
     stages = {node.name: node.stage for node in nodes}
     found: dict[str, Varied] = {}
     for key, given in variants.items():
@@ -36,11 +47,11 @@ def varied_of(variants: Mapping[str, Any], nodes: Sequence[Node], wrong: Wrong) 
             before = found[node].ways if node in found else ()
             if parameter:
                 values = {parameter: given if isinstance(given, list) else [given]}
-                ways = varied_again(before, values) if before else ways_of(stages[node], values)
+                ways = varied_again(before, values, folder) if before else ways_of(stages[node], values, folder)
             elif before:
                 raise UserError(f"say all ways of {node!r} in one place, before their parameters ({node}.…)")
             else:
-                ways = ways_of(stages[node], given)
+                ways = ways_of(stages[node], given, folder)
             found[node] = Varied(node, ways)
         except UserError as error:
             wrong(key, f"variants of {key!r}: {error}")

@@ -107,7 +107,8 @@ def _run(
     try:
         address = _address(ours)
         graph = make_graph(address, files, frames, workers, peaks)
-        files["demo.yaml"].write_text(_how_to_run_again(address, seed, hits, frames, files) + graph.to_yaml())
+        portable = graph.portable(files["demo.yaml"].parent).to_yaml()
+        files["demo.yaml"].write_text(_how_to_run_again(address, seed, hits, frames, files) + portable)
         report = run_watched(graph, shlex.join(sys.argv), ending, lambda report: typer.echo(report.text()))
         simulator.join(10.0)
     finally:

@@ -76,7 +76,7 @@ def test_what_means_one_option_of_indexamajig_means_it_here_whatever_options_hav
 
     known = {flag: row for row in OPTIONS for flag in row.flags}
     for flag, abbreviation in crossed:
-        assert completed(abbreviation, known, index.old_options) == flag  # type: ignore[attr-defined]
+        assert known[completed(abbreviation, known, index.old_options)] is known[flag]  # type: ignore[attr-defined]
 
 
 def test_the_log_level_may_stand_behind_any_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

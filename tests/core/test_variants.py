@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from core.toy_stages import (
+from toy_stages import (
     ComparisonWriter,
     Decode,
     Double,

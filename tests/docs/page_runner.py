@@ -22,6 +22,7 @@ from markdown_blocks import Block, BrokenPageError, Command, blocks_of, commands
 
 PATIENCE_S = 150  # the first command of a fresh clone compiles
 PORT_IN_PAGES = "tcp://127.0.0.1:5002"
+FOLDER_IN_PAGES = "/home/you/frames"  # the folder in which the commands run
 _ELLIPSIS = re.compile(r"(?m)^\s*\.\.\.\s*$\n?")
 
 
@@ -124,7 +125,7 @@ class PageRun:
         assert status in (0, -signal.SIGINT, 130), f"{block.place}: ended with {status}: {log.read_text()}"
 
     def _here(self, text: str) -> str:
-        return text.replace(PORT_IN_PAGES, self._address)
+        return text.replace(PORT_IN_PAGES, self._address).replace(FOLDER_IN_PAGES, str(self.folder.resolve()))
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.value
@@ -147,7 +148,7 @@ class PageRun:
         if done.returncode and not expects_failure:
             raise AssertionError(f"{block.place}: {command}\nended with {done.returncode}\n{done.stdout}{done.stderr}")
         printed = done.stderr if done.returncode else done.stdout
-        return printed.replace(self._address, PORT_IN_PAGES)
+        return printed.replace(self._address, PORT_IN_PAGES).replace(str(self.folder.resolve()), FOLDER_IN_PAGES)
 
     def _start(self, block: Block) -> None:
         """Start what goes on in a terminal of its own, and wait until it says something."""

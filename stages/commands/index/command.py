@@ -58,7 +58,7 @@ def index(**options: Any) -> None:
     if options.get("print_graph"):
         graph = graph_from_options(options)
         graph.check()
-        sys.stdout.write(graph.to_yaml())
+        sys.stdout.write(graph.portable().to_yaml())
         return
     from pipeline.commands_execute import execute
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from core.toy_stages import ToyVerdict
+from toy_stages import ToyVerdict
 
 from pipeline import Graph, RunOptions, run
 from stages import decode, geometry_map, index, integrate, live, peaks, refine, sink, source
