@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import completion
 from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
 
-GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH.yaml", help="The graph, as YAML.", show_default=False)]
+GraphFile = Annotated[
+    Path, typer.Argument(metavar="GRAPH.yaml", help="The graph, as YAML; - is standard input.", show_default=False)
+]
 Modules = Annotated[
     list[str] | None,
     typer.Option("--module", metavar="FILE.py", help="Load stages of your own from this .py file or module."),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NODE.PARAMETER=VALUE", help="Change a parameter; can be given several times."),
+    typer.Option(
+        "--set",
+        metavar="NODE.PARAMETER=VALUE",
+        help="Change a parameter; can be given several times.",
+        autocompletion=completion.settings,
+    ),
 ]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Load the modules that the graph names, which runs them, as 'run' does.")
@@ -102,8 +110,9 @@ def check(file: GraphFile, settings: Settings = None, module: Modules = None, tr
         )
     graph.check()
     variants = [variant.name for variant in graph.variants]
+    name = "<stdin>" if str(file) == "-" else file
     print(  # noqa: T201
-        f"{file}: {len(graph.nodes)} nodes, nothing wrong: {graph.arrows()}"
+        f"{name}: {len(graph.nodes)} nodes, nothing wrong: {graph.arrows()}"
         + (f"; {len(variants)} variants: {', '.join(variants)}" if variants else "")
     )
 
@@ -118,7 +127,12 @@ def show(file: GraphFile, settings: Settings = None, module: Modules = None, tru
 
 def stages(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Print this stage's manual, or list this kind.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Print this stage's manual, or list this kind.",
+            autocompletion=completion.stages_and_kinds,
+        ),
     ] = None,
     module: Modules = None,
 ) -> None:

@@ -71,6 +71,12 @@ def names() -> list[str]:
     return sorted({*DECLARED, *(point.name for point in _entry_points())})
 
 
+def listed() -> list[str]:
+    """Return the names of all stages but those of modules that users may load, sorted. Imports no stage."""
+    built_in = {f"{kind}/{which}" for kind, which in _built_in_modules()}
+    return sorted({*built_in, *DECLARED, *(point.name for point in _entry_points()), "graph/join"})
+
+
 def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> None:
     """Import a user's module so that its stages can be named: a ``.py`` file or an importable module's name."""
     text = str(path_or_name)

@@ -30,7 +30,7 @@ settings.register_profile(DERANDOMIZED, derandomize=True, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let chance decide no test: examples are the same in each run, and none has to be fast, unless --hypothesis-profile says otherwise."""
+    """Let chance decide no test: examples are the same each time, and none has to be fast, unless a profile is asked for."""
     if config.getoption("--hypothesis-profile") is None:
         settings.load_profile(DERANDOMIZED)
 

@@ -527,3 +527,33 @@ def test_index_sets_parameters_that_have_no_option(capsys: pytest.CaptureFixture
     assert "--set hitt.min_peaks=7: the graph has no node 'hitt'; did you mean 'hit'?" in capsys.readouterr().err
     assert cli.run([*words, "--set=sink.path=a.cell"]) == 2
     assert "would be written over a.cell" in capsys.readouterr().err
+
+
+def test_a_graph_is_read_from_standard_input() -> None:
+    text = TOY_GRAPH.replace("by: 3", "by: 4")
+    words = [sys.executable, "-m", "pipeline.cli"]
+    for command, wanted in {
+        ("check", "--trust", "-"): "<stdin>: 4 nodes, nothing wrong: source -> decode -> double -> sink",
+        ("run", "-", "--backend=serial"): "received 4 = delivered 3 + rejected 1 + dropped 0",
+    }.items():
+        done = subprocess.run([*words, *command], input=text, capture_output=True, text=True, check=True)
+        assert wanted in done.stdout
+    done = subprocess.run(
+        [*words, "check", "--trust", "-"],
+        input=text.replace("by: 4", "bye: 4"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("streamajig: <stdin>:5:31: node 'double' (double/toy) has no parameter 'bye'")
+
+
+def test_stages_lists_a_kind_or_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stages", "peaks"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 8
+    assert all(line.startswith("peaks/") for line in lines)
+    assert any(re.match(r"peaks/hit +\w", line) for line in lines)
+    assert cli.run(["stages", "peak"]) == 2
+    assert "there is no kind of stage 'peak'; did you mean 'peaks'?" in capsys.readouterr().err
