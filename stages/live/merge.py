@@ -22,7 +22,7 @@ from stages.merging.ambiguity import NO_AMBIGUITY, Settings, settings_of
 from stages.merging.crystals import Observed, Polarisation, observe_in
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
-from stages.merging.shells import Quality, Shell, quality
+from stages.merging.shells import Quality, Shell, cc_half_of, quality
 from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
@@ -181,12 +181,13 @@ class Look:
 class MergeWriter:
     """Merges what comes, and looks at it now and then."""
 
-    def __init__(self, stage: Merge, settings: Settings = NO_AMBIGUITY) -> None:
+    def __init__(self, stage: Merge, settings: Settings = NO_AMBIGUITY, blocks: int = 0) -> None:
         self._stage = stage
+        self._blocks = blocks
         self._settling = Settling(settings, stage.scale_after)
         self._until = stage.until
         self._group = point_group(stage.symmetry)
-        self._merger = Merger(self._group, partial=stage.scale and stage.partiality)
+        self._merger = Merger(self._group, partial=stage.scale and stage.partiality, blocks=blocks)
         self._seen = SeenCrystals(keep_duplicates=stage.keep_duplicates)
         self._held: list[Observed] = []
         self._scaling_together = stage.scale
@@ -234,6 +235,17 @@ class MergeWriter:
         self._take_all(self._settling.rest())
         return self._quality(self._current())
 
+    def cc_half_in_blocks(self) -> tuple[float, NDArray[np.float64]]:
+        """CC1/2 of all frames, and float64 (blocks,) of all but those of each block, the halves being frames."""
+        merger, stage = self._current(), self._stage
+        of_all, *others = (
+            cc_half_of(
+                merger.merged_in_blocks(without), d_min_angstrom=stage.highres, min_measurements=stage.min_measurements
+            )
+            for without in (None, *range(self._blocks))
+        )
+        return of_all, np.array(others)
+
     def findings(self) -> Findings:
         """The whole account."""
         self._take_all(self._settling.rest())
@@ -268,7 +280,7 @@ class MergeWriter:
     def _current(self) -> Merger:
         if not self._held:
             return self._merger
-        merger = Merger(self._group, partial=self._stage.partiality)
+        merger = Merger(self._group, partial=self._stage.partiality, blocks=self._blocks)
         merger.add_together(self._held)
         return merger
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,10 @@ from stages.simulation.truth import TrueCrystals
 
 Intensities = dict[str, tuple[tuple[Observed, ...], ...]]
 """Of one frame, by variant: an extract of each crystal, in each of the settings it may be in."""
+
+BLOCKS = 10
+"""Merged intensities are kept in so many blocks of frames: what they are like without each tells how sure they are, to a
+quarter of the error. Each costs 64 bytes for each reflection and variant."""
 
 
 @stage("live/verdict")
@@ -155,7 +159,9 @@ class RunningVerdict:
                 whole = isinstance(one, Frame) and Crystals in one and DetGeom in one
                 found = self._merging(one) if whole else None
                 if found is not None:
-                    intensities[name] = found
+                    intensities[name] = tuple(
+                        tuple(replace(observed, frame=outcome.serial) for observed in settings) for settings in found
+                    )
         return self._measuring(outcome), intensities
 
 
@@ -267,7 +273,7 @@ class VerdictWriter:
         self._standing = Standing(self.rows, stage.aim)
         merging = stage.merging()
         if merging is not None:
-            self._merging = {name: MergeWriter(merging) for name in names}
+            self._merging = {name: MergeWriter(merging, blocks=BLOCKS) for name in names}
         if stage.until is not None:
             groups = groups_of(stage.until.decided, self._variants, names)
             confidence = 1 - (1 - CONFIDENCE) / len(groups)  # of all answers together it is CONFIDENCE

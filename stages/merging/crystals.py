@@ -74,6 +74,8 @@ class Observed:
         Reflections whose intensity or indices are no use.
     has_signal
         Whether any intensity differs from 0.
+    frame
+        Number of the frame that it is of, for those who ask for `blocks` of frames.
     """
 
     keys: NDArray[np.int64]
@@ -83,6 +85,7 @@ class Observed:
     centring: str = "P"
     num_left_out: int = 0
     has_signal: bool = True
+    frame: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,13 +71,13 @@ class Merged:
         return np.asarray(np.sqrt(np.maximum(0.0, np.einsum("ni,ij,nj->n", hkl, self.metric, hkl))))
 
 
-def _no_sums(room: int) -> Sums:
-    return Sums(np.zeros((2, room), np.int64), np.zeros((2, room)), np.zeros((2, room)), np.zeros((2, room)))
+def _no_sums(room: int, rows: int = 2) -> Sums:
+    return Sums(np.zeros((rows, room), np.int64), *(np.zeros((rows, room)) for _ in range(3)))
 
 
 def _with_room(sums: Sums, room: int) -> Sums:
     """The same sums in longer arrays."""
-    longer = _no_sums(room)
+    longer = _no_sums(room, len(sums.num))
     for old, new in zip(sums, longer, strict=True):
         new[:, : old.shape[1]] = old
     return longer
@@ -92,10 +93,14 @@ class Merger:
     width
         Of the reflections' profile in the excitation error, 1/Angstrom: found by the first crystals that are added together,
         if `partial` asks for it; infinity where all reflections count as fully recorded.
+    blocks
+        In how many blocks of frames sums are kept beside those of all, so that each block can be left out
+        (:meth:`merged_in_blocks`); 0 keeps none.
     """
 
-    def __init__(self, group: PointGroup, *, partial: bool = False) -> None:
+    def __init__(self, group: PointGroup, *, partial: bool = False, blocks: int = 0) -> None:
         self.group = group
+        self.blocks = blocks
         self.width = math.inf
         self._partial = partial
         self.num_crystals = 0
@@ -105,6 +110,7 @@ class Merger:
         self._slots = np.full(4 * _FIRST_ROOM, -1, np.int64)
         self._used = 0
         self._sums = _no_sums(_FIRST_ROOM)
+        self._of_blocks = _no_sums(_FIRST_ROOM if blocks else 0, 2 * blocks)
         self._metrics = np.zeros((16, 3, 3))
         self._centrings: Counter[str] = Counter()
 
@@ -126,6 +132,10 @@ class Merger:
         scales = scale * p
         half = self.num_crystals % 2
         kernel.add(numbers, crystal.intensity, scales, self._weights(scales), half, self._sums)
+        if self.blocks:
+            # halves of frames, not of crystals: two mergers of the same frames then have the same halves
+            block, half = crystal.frame % self.blocks, crystal.frame // self.blocks % 2
+            kernel.add(numbers, crystal.intensity, scales, self._weights(scales), 2 * block + half, self._of_blocks)
         if self.num_crystals == len(self._metrics):
             self._metrics = np.concatenate([self._metrics, np.zeros_like(self._metrics)])
         self._metrics[self.num_crystals] = crystal.metric
@@ -205,8 +215,19 @@ class Merger:
 
     def merged(self) -> Merged:
         """All reflections that have been measured at all."""
+        return self._merged(self._sums)
+
+    def merged_in_blocks(self, without: int | None = None) -> Merged:
+        """The same from the sums of blocks, without one of them; each frame's crystals are in one of the halves."""
+        kept = [block for block in range(self.blocks) if block != without]
+
+        def total(sums: NDArray[Any]) -> NDArray[Any]:
+            return np.asarray(sums.reshape(self.blocks, 2, -1)[kept].sum(axis=0))
+
+        return self._merged(Sums(*map(total, self._of_blocks)))
+
+    def _merged(self, sums: Sums) -> Merged:
         n = self._used
-        sums = self._sums
         count, wj, w = sums.num[:, :n], sums.wj[:, :n], sums.w[:, :n]
         some = count.sum(axis=0) > 0
         count, wj, w = count[:, some], wj[:, some], w[:, some]
@@ -259,6 +280,8 @@ class Merger:
             self._slots = np.full(4 * room, -1, np.int64)
             kernel.refill(self._slots, self._stored, self._used)
             self._sums = _with_room(self._sums, room)
+            if self.blocks:
+                self._of_blocks = _with_room(self._of_blocks, room)
         numbers = np.empty(len(keys), np.int64)
         self._used = int(kernel.number_keys(keys, self._slots, self._stored, self._used, numbers))
         return numbers

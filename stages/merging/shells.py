@@ -135,6 +135,17 @@ def _shell(
     )
 
 
+def cc_half_of(
+    merged: Merged, *, d_min_angstrom: float | None = None, min_measurements: int = MIN_MEASUREMENTS
+) -> float:
+    """Return CC1/2 alone, over all reflections up to a resolution; as `quality` has it, at a part of the time."""
+    which = (merged.half_count >= min_measurements).all(axis=0)
+    if d_min_angstrom is not None:
+        which &= merged.inverse_d_per_angstrom <= (1 + 1e-9) / d_min_angstrom
+    first, second = merged.half_intensity[:, which]
+    return correlation(first, second)
+
+
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Pearson's correlation; NaN for fewer than three pairs, or where nothing varies."""
     if len(first) < 3:
