@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolz import concat, unique
+from toolz import concat
 
 from pipeline import paths
 from pipeline.contract import contract_of
@@ -360,7 +360,16 @@ class Graph:
         return []
 
     def counts_at(self, leaf: str) -> tuple[Count, ...]:
-        """How the totals at a leaf are said, by what the types of the values that arrive there have declared."""
-        stages = [type(node.stage) for node in self.upstream(leaf) if node.role == "stage"]
-        kinds = unique(concat(contract_of(cls).writes for cls in stages))
+        """How the totals at a leaf are said, by what the types of the values that arrive there have declared.
+
+        Behind a join there are the values that all branches have from the same node.
+        """
+        written: dict[str, dict[type, str]] = {}
+        for node in self.in_order():
+            first, *others = [written[parent] for parent in node.after] or [{}]
+            here = {kind: by for kind, by in first.items() if all(other.get(kind) == by for other in others)}
+            if node.role == "stage":
+                here |= dict.fromkeys(contract_of(type(node.stage)).writes, node.name)
+            written[node.name] = here
+        kinds = written[leaf]
         return in_place(concat(getattr(kind, "shown", ()) for kind in kinds))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers
+from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, ToyVerdict
 
 from pipeline import Context, stage
 from pipeline.counts import FRAMES, Count
 from pipeline.graph import Graph, GraphError
 from pipeline.job import run
+from pipeline.join import Join
 from pipeline.wiring import Replica, Setup
 
 
@@ -90,3 +91,14 @@ def test_a_users_own_counts_are_said_as_shares_and_in_their_places() -> None:
 def test_a_graph_that_counts_nothing_says_nothing_of_it() -> None:
     graph = Graph.chain(Numbers((1,)), Decode(), Double(), Keep())
     assert graph.counts_at("sink") == ()
+
+
+def test_behind_a_join_only_that_is_counted_which_all_branches_share() -> None:
+    shared = Graph.chain(Numbers((1, 2)), Decode(), Spell())
+    alone = Graph.chain(Numbers((1, 2)), Decode())
+    apart = alone.add(Spell(), name="one", after="decode").add(Spell(), name="other", after="decode")
+    both = shared.add(Double(), name="one", after="spell").add(Double(), name="other", after="spell")
+    for graph, words in ((apart, []), (both, ["words", "letters", "vowels"])):
+        joined = graph.add(Join(), name="both", after=["one", "other"]).add(ToyVerdict(), name="verdict")
+        assert joined.check() is None
+        assert [count.name for count in joined.counts_at("verdict")] == words
