@@ -16,9 +16,10 @@ from toolz import unique
 
 from pipeline import Context, Findings, Frame, Joined, Outcome, UserError, Variant, stage
 from pipeline.hints import did_you_mean
+from stages.comparison.blocks import NUM_BLOCKS, compare_blocks
 from stages.comparison.files import check_outputs, figures_of, write_best, write_json, write_page, write_table
 from stages.comparison.measured import Measured, Measuring
-from stages.comparison.paired import CONFIDENCE
+from stages.comparison.paired import CONFIDENCE, Difference
 from stages.comparison.report_text import text_of
 from stages.comparison.sequential import Deciding
 from stages.comparison.standing import Standing
@@ -36,10 +37,6 @@ from stages.simulation.truth import TrueCrystals
 
 Intensities = dict[str, tuple[tuple[Observed, ...], ...]]
 """Of one frame, by variant: an extract of each crystal, in each of the settings it may be in."""
-
-BLOCKS = 10
-"""Merged intensities are kept in so many blocks of frames: what they are like without each tells how sure they are, to a
-quarter of the error. Each costs 64 bytes for each reflection and variant."""
 
 
 @stage("live/verdict")
@@ -253,9 +250,17 @@ class VerdictWriter:
             self._begin(tuple(variant.name for variant in self._variants))
         if self._result is None and self.rows is not None:
             stage = self._stage
-            verdict = judge(self.rows, stage.aim, size=stage.size, sequential=stage.until is not None)
+            also = self._merged_differ(self.rows)
+            verdict = judge(self.rows, stage.aim, size=stage.size, sequential=stage.until is not None, also=also)
             self._result = Result(verdict, self.rows, {name: of.quality() for name, of in self._merging.items()})
         return self._result
+
+    def _merged_differ(self, rows: FrameTable) -> list[Difference]:
+        """How the variants' merged intensities differ, by leaving out the same frames in all of them."""
+        if not self._merging:
+            return []
+        whole, without = zip(*(self._merging[name].cc_half_in_blocks() for name in rows.variants), strict=True)
+        return compare_blocks(rows.variants, np.array(whole), np.stack(without, axis=1), len(rows))
 
     def _figures(self, result: Result) -> dict[str, Any]:
         until = self._stage.until
@@ -273,7 +278,8 @@ class VerdictWriter:
         self._standing = Standing(self.rows, stage.aim)
         merging = stage.merging()
         if merging is not None:
-            self._merging = {name: MergeWriter(merging, blocks=BLOCKS) for name in names}
+            # 1 kB for each reflection and variant: what they are like without each block tells how sure they are
+            self._merging = {name: MergeWriter(merging, blocks=NUM_BLOCKS) for name in names}
         if stage.until is not None:
             groups = groups_of(stage.until.decided, self._variants, names)
             confidence = 1 - (1 - CONFIDENCE) / len(groups)  # of all answers together it is CONFIDENCE

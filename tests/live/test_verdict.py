@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,27 @@ def test_intensities_are_merged_for_each_variant_as_live_merge_does() -> None:
         alone = merge_frames(Merge(symmetry="4/mmm", polarisation="none"), given).findings().figures["overall"]
         assert merged[name]["cc_half"] == alone["cc_half"]
     assert merged["all"]["cc_half"] > merged["some"]["cc_half"]
+
+
+def test_merged_intensities_of_variants_are_compared_and_said() -> None:
+    specimen = Specimen(seed=6)
+    chance = np.random.default_rng(7)
+    frames = [specimen.frame(n) for n in range(96)]
+    outcomes = [both(n, good=one, same=one, bad=noisier(one, chance)) for n, one in enumerate(frames)]
+    findings = written(Verdict(symmetry="4/mmm", polarisation="none"), outcomes).findings()
+    found = {(d["one"], d["other"]): d for d in findings.figures["differences"] if d["measure"] == "cc_half"}
+    assert found["good", "same"]["outcome"] == "identical"
+    assert found["good", "bad"]["outcome"] == "better"
+    assert found["good", "bad"]["frames"] == 96
+    assert 0 < found["good", "bad"]["error"] < found["good", "bad"]["difference"]
+    assert "CC1/2" in findings.text
+
+
+def noisier(frame: Frame, chance: np.random.Generator) -> Frame:
+    """The frame with half of each intensity lost or added by chance."""
+    (crystal,) = frame[Crystals]
+    assert crystal.reflections is not None
+    intensity = crystal.reflections.intensity * chance.normal(1, 0.5, len(crystal.reflections))
+    return frame.with_values(
+        Crystals((replace(crystal, reflections=replace(crystal.reflections, intensity=intensity)),))
+    )
