@@ -10,13 +10,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipeline import UserError, Variant
 from pipeline.texts import one_line
-
-if TYPE_CHECKING:
-    from stages.comparison.verdict import Verdict
+from stages.comparison.verdict import Verdict
 
 MARK = "# kept by a verdict of streamajig: "
 """The first line of a file of our own begins so."""

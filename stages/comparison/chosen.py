@@ -8,17 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from toolz import unique
 
 from stages.comparison.estimates import estimates
+from stages.comparison.paired import Difference
+from stages.comparison.sentences import at_what_time
 from stages.comparison.table import MEASURES, FrameTable, Measure
-
-if TYPE_CHECKING:
-    from stages.comparison.paired import Difference
-    from stages.comparison.verdict import Verdict
+from stages.comparison.verdict import Verdict
 
 _ALWAYS = ("hits", "indexed", "ms")
 """Measures that are shown whatever they are; others only where variants differ in them, or by which variants are judged."""
@@ -26,7 +24,7 @@ _ALWAYS = ("hits", "indexed", "ms")
 _SENSE = {"better": 1, "worse": -1}
 
 APART_DEG = 1.0
-"""Orientations further apart than this are different ones: neighbouring reflections are about as far apart at high angles."""
+"""Orientations further apart than this are different ones: with a cell of 80 A, reflections at 2 A are 1.4 degrees apart."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,26 @@ def shown_measures(verdict: Verdict, table: FrameTable) -> list[Measure]:
 
 
 def sentences(verdict: Verdict, table: FrameTable, most: int = 6) -> list[str]:
-    """Return the sentences that matter most.
+    """Return the sentences that matter most and do not stand in ``verdict.why``.
 
     In this order: the best against the next ones in what was aimed at; in what it is worse than they; what else it is better
     in than the next; variants that gave the same in every measure.
     """
-    return list(unique(found.sentence() for found in _in_order(verdict, table)))[:most]
+    return list(unique(found.sentence() for found in _in_order(verdict, table) if not _is_said(found, verdict.why)))[
+        :most
+    ]
+
+
+def _is_said(found: Difference, why: str) -> bool:
+    """Whether a difference stands in a text, as a sentence or in half of one."""
+    if found.sentence() in why or found.mirrored().sentence() in why:
+        return True
+    names = found.one in why and found.other in why
+    return (
+        found.measure.name == "ms"
+        and names
+        and any(said and said in why for said in (at_what_time(found), at_what_time(found.mirrored())))
+    )
 
 
 def _in_order(verdict: Verdict, table: FrameTable) -> Iterator[Difference]:
@@ -113,7 +125,7 @@ def _in_order(verdict: Verdict, table: FrameTable) -> Iterator[Difference]:
     aimed = [found for found in seen if found.measure.name == verdict.aim]
     yield from aimed[:2]
     rest = [found for found in seen if found.measure.name != verdict.aim]
-    worse = [found for found in rest if found.outcome == "worse"]
+    worse = [found for found in rest if found.outcome == "worse" and not _is_said(found, verdict.why)]
     yield from unique(worse, key=lambda found: found.measure)  # than the highest in rank of those that are better in it
     yield from (found for found in rest if found.outcome == "better" and found.other == others[0])
     yield from (

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import UserError, Variant
 from pipeline.jsonable import jsonable
@@ -19,10 +19,8 @@ from pipeline.paths import STDOUT
 from stages.comparison import best, page, per_frame, svg
 from stages.comparison.estimates import estimates
 from stages.comparison.table import MEASURES, FrameTable
+from stages.comparison.verdict import Verdict
 from stages.merging.shells import Quality
-
-if TYPE_CHECKING:
-    from stages.comparison.verdict import Verdict
 
 
 def check_outputs(**paths: Path | None) -> None:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,11 +23,9 @@ from stages.comparison.page_frames import frames_that_differ
 from stages.comparison.page_style import STYLE
 from stages.comparison.svg import NUM_SERIES
 from stages.comparison.table import MEASURES, FrameTable
+from stages.comparison.verdict import Verdict
 from stages.comparison.words import heading, said
 from stages.merging.shells import Quality
-
-if TYPE_CHECKING:
-    from stages.comparison.verdict import Verdict
 
 _HEAD = """<!doctype html>
 <html lang="en">

@@ -213,7 +213,7 @@ def _spread(heights: Sequence[float]) -> list[float]:
     """Move heights between 0 and 1 as far apart as names need, keeping their order.
 
     >>> [round(height, 3) for height in _spread([0.5, 0.51, 0.1])]
-    [0.472, 0.537, 0.1]
+    [0.473, 0.537, 0.1]
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     groups: list[tuple[float, int]] = []  # centre, members

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.texts import one_line
 from stages.comparison.chosen import sentences, shown_measures
 from stages.comparison.estimates import estimates
 from stages.comparison.table import FrameTable
+from stages.comparison.verdict import Verdict
 from stages.comparison.words import heading, said, short, with_error
 from stages.merging.shells import Quality
-
-if TYPE_CHECKING:
-    from stages.comparison.verdict import Verdict
 
 _WIDTH = 100
 """Columns that do not fit go into a second table below."""
 
 _LONGEST_NAME = 28
 
-_NOTE = "+- is one standard error of the mean; differences are of the same frames, and surer than two means beside each other"
+_NOTE = (
+    "+- is one standard error; variants are compared frame by frame, which tells more than two means beside each other"
+)
 
 
 def text_of(verdict: Verdict, table: FrameTable, merged: Mapping[str, Quality] | None = None) -> str:
