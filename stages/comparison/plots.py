@@ -13,7 +13,7 @@ from stages.comparison.chosen import Against
 from stages.comparison.estimates import course
 from stages.comparison.sentences import scale_of as scale_of_difference
 from stages.comparison.sentences import unit_of as unit_of_difference
-from stages.comparison.svg import BAD, GOOD, INK, LINE, QUIET, drawn, series, stroke
+from stages.comparison.svg import BAD, GOOD, INK, LINE, QUIET, Box, drawn, series, stroke, width_of
 from stages.comparison.table import MEASURES, FrameTable, Measure
 from stages.comparison.words import scale_of, short, unit_of
 from stages.merging.shells import Quality
@@ -23,8 +23,10 @@ Floats = NDArray[np.float64]
 _WIDTH, _HEIGHT = 440.0, 270.0
 """A plot is as wide as a telephone; on a wider screen several stand beside each other."""
 
-_ROW, _ROOM_FOR_AXIS = 22.0, 62.0
+_ROW, _ROOM_FOR_AXIS = 22.0, 50.0
+_MARGIN, _NUMBERS = 12.0, 46.0
 _LONGEST_NAME = 18
+_BOLD = 1.08
 _APART = 0.065
 """Part of the plot's height that names at the ends of lines take."""
 
@@ -61,7 +63,7 @@ def means_over_frames(table: FrameTable, aim: str) -> str:
         _grid(axes, "y")
         _name_ends(axes, ends)
 
-    return drawn(draw, "course", f"{measure.words}, over the frames", _WIDTH, _HEIGHT)
+    return drawn(draw, "course", f"{measure.words}, over the frames", _curves(table.variants))
 
 
 def differences(measure: Measure, rows: Sequence[tuple[str, Against]]) -> str:
@@ -88,7 +90,7 @@ def differences(measure: Measure, rows: Sequence[tuple[str, Against]]) -> str:
         axes.set_xlabel(unit_of_difference(measure))
         _grid(axes, "x")
 
-    return drawn(draw, f"differences-{measure.name}", measure.words, _WIDTH, _ROOM_FOR_AXIS + _ROW * len(rows))
+    return drawn(draw, f"differences-{measure.name}", measure.words, _rows([name for name, _ in rows], _ROW))
 
 
 def times(table: FrameTable, order: Sequence[int]) -> str:
@@ -121,7 +123,7 @@ def times(table: FrameTable, order: Sequence[int]) -> str:
         axes.set_xlabel("ms per frame")
         _grid(axes, "x")
 
-    return drawn(draw, "times", "time per frame", _WIDTH, _ROOM_FOR_AXIS + 1.25 * _ROW * len(known))
+    return drawn(draw, "times", "time per frame", _rows([name for name, *_ in known], 1.25 * _ROW))
 
 
 def angles(table: FrameTable, reference: int) -> str:
@@ -150,7 +152,7 @@ def angles(table: FrameTable, reference: int) -> str:
         _grid(axes, "y")
         _name_ends(axes, ends)
 
-    return drawn(draw, "angles", f"orientations against {table.variants[reference]}", _WIDTH, _HEIGHT)
+    return drawn(draw, "angles", f"orientations against {table.variants[reference]}", _curves(table.variants))
 
 
 def cc_half_by_shell(variants: Sequence[str], merged: Mapping[str, Quality]) -> str:
@@ -176,7 +178,19 @@ def cc_half_by_shell(variants: Sequence[str], merged: Mapping[str, Quality]) -> 
         _grid(axes, "y")
         _name_ends(axes, ends)
 
-    return drawn(draw, "shells", "CC1/2 in shells of resolution", _WIDTH, _HEIGHT)
+    return drawn(draw, "shells", "CC1/2 in shells of resolution", _curves(variants))
+
+
+def _curves(names: Sequence[str]) -> Box:
+    """Room for lines, with names at their ends."""
+    longest = max(width_of(short(name, _LONGEST_NAME)) for name in names)
+    return Box(_WIDTH, _HEIGHT, _NUMBERS, max(longest, width_of("100 %")) * _BOLD + _MARGIN)
+
+
+def _rows(names: Sequence[str], height: float) -> Box:
+    """Room for a row for each name, which stands on the left."""
+    left = max((width_of(short(name, _LONGEST_NAME)) for name in names), default=0.0)
+    return Box(_WIDTH, _ROOM_FOR_AXIS + height * len(names), left + _MARGIN, _MARGIN)
 
 
 def _grid(axes: Any, axis: str) -> None:

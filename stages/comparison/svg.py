@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from pipeline import UserError
@@ -31,6 +31,10 @@ _STROKES = ("-", (0, (4, 2)), (0, (1, 1.5)))
 
 _COLOUR = re.compile("|".join(_VARIABLES))
 _FONT_SIZE = 11
+_LETTER = 0.58
+_PER_INCH = 72.0
+_BELOW, _ABOVE = 38.0, 8.0
+"""Pixels for the numbers of the axis and what it is, and for half a number above."""
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -52,7 +56,21 @@ def check_libraries(what: object) -> None:
         raise UserError(f"{what} has plots, which need matplotlib: pip install 'streamajig[pictures]'") from error
 
 
-def drawn(draw: Callable[[Any], object], name: str, title: str, width: float, height: float) -> str:
+class Box(NamedTuple):
+    """A plot's size, and what its axes leave free on the left and on the right for text, in the page's pixels."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+
+
+def width_of(text: str) -> float:
+    """About how wide a text is in a plot, in pixels; letters are half as wide as high, and a little more."""
+    return _LETTER * _FONT_SIZE * len(text)
+
+
+def drawn(draw: Callable[[Any], object], name: str, title: str, box: Box) -> str:
     """Draw one plot and return it as an SVG element.
 
     Parameters
@@ -63,8 +81,8 @@ def drawn(draw: Callable[[Any], object], name: str, title: str, width: float, he
         Of this plot among those of the page.
     title
         For people who have the page read to them.
-    width, height
-        In the page's pixels, where there is room for them.
+    box
+        How large it is, where there is room for it.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -94,9 +112,11 @@ def drawn(draw: Callable[[Any], object], name: str, title: str, width: float, he
     file = io.BytesIO()
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks: the page is shown in the reader's
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(box.width / _PER_INCH, box.height / _PER_INCH))
         canvas: Any = FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        across = (box.left / box.width, 1 - (box.left + box.right) / box.width)
+        up = (_BELOW / box.height, 1 - (_BELOW + _ABOVE) / box.height)
+        draw(figure.add_axes((across[0], up[0], across[1], up[1])))
         canvas.print_svg(file, metadata={"Date": None})
     return _inline(ElementTree.fromstring(file.getvalue()), name, title)
 
