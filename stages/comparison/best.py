@@ -18,18 +18,18 @@ from stages.comparison.verdict import Verdict
 MARK = "# kept by a verdict of streamajig: "
 """The first line of a file of our own begins so."""
 
-_NOT_BEST = "# It is NOT KNOWN to be the best.\n"
+_NOT_BEST = "it is NOT KNOWN to be the best: "
 
 _WIDTH = 110
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant, why it is the one that is kept, and whether it is known to be best."""
+    """A variant that is kept, the verdict, and, if that does not say that it is the best, why it is kept all the same."""
 
     name: str
-    why: str
-    is_best: bool
+    verdict: str
+    reason: str = ""
 
 
 def choose(verdict: Verdict, names: Sequence[str]) -> Choice | None:
@@ -37,14 +37,14 @@ def choose(verdict: Verdict, names: Sequence[str]) -> Choice | None:
     if not verdict.frames:
         return None
     if verdict.best is not None:
-        return Choice(verdict.best, verdict.why, is_best=True)
+        return Choice(verdict.best, verdict.why)
     left = [name for name in names if name in verdict.leaders]
     reason = "was named first of those that are alike"
     if not left:
         worse = {other for one in names for other in names if _is_better(verdict, one, other)}
         left = [name for name in names if name not in worse] or list(names)
         reason = "was named first of those that are not known to be worse than another"
-    return Choice(left[0], f"{verdict.why}; {left[0]} is kept, which {reason}", is_best=False)
+    return Choice(left[0], verdict.why, f"{left[0]} {reason}")
 
 
 def yaml_of(variants: Sequence[Variant], choice: Choice) -> str:
@@ -59,9 +59,9 @@ def yaml_of(variants: Sequence[Variant], choice: Choice) -> str:
 
 
 def _comment(choice: Choice) -> str:
-    lines = textwrap.wrap(one_line(choice.why), _WIDTH) or [""]
-    known = "" if choice.is_best else _NOT_BEST
-    return "".join([f"{MARK}{one_line(choice.name)}\n", known, *(f"# {line}\n" for line in lines)])
+    said = [choice.verdict, *([_NOT_BEST + choice.reason] if choice.reason else [])]
+    lines = [line for text in said for line in textwrap.wrap(one_line(text), _WIDTH)]
+    return "".join([f"{MARK}{one_line(choice.name)}\n", *(f"# {line}\n" for line in lines)])
 
 
 def _is_better(verdict: Verdict, one: str, other: str) -> bool:

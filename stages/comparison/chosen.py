@@ -19,7 +19,7 @@ from stages.comparison.table import MEASURES, FrameTable, Measure
 from stages.comparison.verdict import Verdict
 
 _ALWAYS = ("hits", "indexed", "ms")
-"""Measures that are shown whatever they are; others only where variants differ in them, or by which variants are judged."""
+"""Measures that are shown first, whatever they are; others only where variants differ in them, or are judged by them."""
 
 _SENSE = {"better": 1, "worse": -1}
 
@@ -83,12 +83,9 @@ def in_rank(verdict: Verdict, table: FrameTable) -> list[int]:
 
 
 def shown_measures(verdict: Verdict, table: FrameTable) -> list[Measure]:
-    """Return the measures that a table has columns for."""
-    return [
-        measure
-        for name, measure in MEASURES.items()
-        if table.has(name) and (name in _ALWAYS or name == verdict.aim or _varies(table, name))
-    ]
+    """Return the measures that a table has columns for, the one that was aimed at among the first."""
+    names = unique([*_ALWAYS[:-1], verdict.aim, _ALWAYS[-1], *(name for name in MEASURES if _varies(table, name))])
+    return [MEASURES[name] for name in names if table.has(name)]
 
 
 def sentences(verdict: Verdict, table: FrameTable, most: int = 6) -> list[str]:

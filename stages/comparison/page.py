@@ -185,7 +185,9 @@ def _winner(also: Also) -> Iterator[str]:
     graph = next((variant.graph for variant in also.variants if variant.name == also.choice.name), None)
     if graph is None:
         return
-    yield f"<h2>Run {safe(also.choice.name)}</h2>\n<p>{_sentence(also.choice.why)}</p>\n"
+    yield f"<h2>Run {safe(also.choice.name)}</h2>\n"
+    if also.choice.reason:
+        yield f"<p>It is not known to be the best: {_sentence(also.choice.reason)}.</p>\n"
     file = "FILE.yaml" if also.kept is None else also.kept
     if also.kept is None:
         yield "<p>Save this as a file, then:</p>\n"

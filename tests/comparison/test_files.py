@@ -140,7 +140,10 @@ def test_a_variant_that_is_known_to_be_worse_is_not_kept_although_it_was_named_f
     assert verdict.best is None
     choice = best.choose(verdict, table.variants)
     assert choice is not None
-    assert (choice.name, choice.is_best) == ("one", False)
+    assert (choice.name, choice.reason) == (
+        "one",
+        "one was named first of those that are not known to be worse than another",
+    )
 
 
 def test_no_reason_ends_the_comment_in_which_it_stands(tmp_path: Path) -> None:
