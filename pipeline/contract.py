@@ -94,16 +94,20 @@ def role_of(cls: type) -> str:
 
 def _opened(cls: type) -> type | None:
     """The class of what ``open`` returns, from its annotation; None if the stage has no ``open``."""
-    opener = cls.__dict__.get("open") or getattr(cls, "open", None)
-    if opener is None:
+    if not hasattr(cls, "open"):
         return None
-    opened = _hints(opener, cls, "open").get("return")
+    opened = opened_by(cls, "open")
     if not isinstance(opened, type):
         raise ContractError(
             f"{cls.__name__}.open must say in its return annotation which class runs, "
             "e.g. 'def open(self, context: Context) -> Running'"
         )
     return opened
+
+
+def opened_by(cls: type, name: str) -> Any:
+    """What a class says that its method `name` returns, as annotated; None if it does not say."""
+    return _hints(cls.__dict__.get(name) or getattr(cls, name), cls, name).get("return")
 
 
 def contract_of(cls: type) -> Contract:
@@ -113,6 +117,11 @@ def contract_of(cls: type) -> Contract:
     if call is None or isinstance(call, types.MethodWrapperType):
         raise ContractError(f"stage {cls.__name__}: {running.__name__} has no __call__")
     where = f"stage {cls.__name__}: __call__" + (f" of {running.__name__}" if running is not cls else "")
+    written = inspect.unwrap(call)
+    if inspect.iscoroutinefunction(written) or inspect.isgeneratorfunction(written):
+        raise ContractError(
+            f"{where} is async or yields: it returns once for each frame, so write a plain 'def' with 'return'"
+        )
     hints = _hints(call, cls, "__call__")
     reads, optional = [], []
     for name in _parameters(call, where):
@@ -166,7 +175,8 @@ def _hints(function: Any, cls: type, what: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except NameError as error:
-        known = [name for name, value in getattr(function, "__globals__", {}).items() if isinstance(value, type)]
+        names = getattr(inspect.unwrap(function), "__globals__", {})
+        known = [name for name, value in names.items() if isinstance(value, type)]
         found = only_if_close(error.name or "", known)
         raise ContractError(
             f"stage {cls.__name__}: an annotation of {what} names {error.name}, which is not there{found}"

@@ -120,7 +120,7 @@ def problems_of_variants(graph: Graph) -> Iterator[str]:
         yield f"{grid} are {number} variants, and each is run on every frame: {MOST_VARIANTS} at most"
     for node in graph.nodes:
         if graph.varied and compares(node) and len(node.after) > 1:
-            yield f"node {node.name!r} compares variants, and comes after {', '.join(node.after)}: name the one that all have"
+            yield f"{node.called} compares variants, and comes after {', '.join(node.after)}: name the one that all have"
     if not graph.circle() and set(graph.names).issuperset(parent for node in graph.nodes for parent in node.after):
         yield from _problems_of_places(graph)
 
@@ -132,12 +132,12 @@ def _problems_of_places(graph: Graph) -> Iterator[str]:
             continue
         if node.role == "source":
             yield (
-                f"node {node.name!r} waits for what the variants of {', '.join(sorted(depends[node.name]))} post, and "
+                f"{node.called} waits for what the variants of {', '.join(sorted(depends[node.name]))} post, and "
                 "there is one source for all"
             )
         for parameter, written in paths.of_stage(node.stage)[1].items():
             if paths.STDOUT in written:
-                yield f"node {node.name!r} ({parameter}): the outputs of several variants do not go to standard output"
+                yield f"{node.called} ({parameter}): the outputs of several variants do not go to standard output"
 
 
 def dependencies(graph: Graph) -> dict[str, frozenset[str]]:
@@ -195,7 +195,7 @@ def _comparing(node: Node, varied: list[str], labels: _Labels, graph: Graph) -> 
     all_ways = list(_products(varied, graph))
     if not varied:
         raise UserError(
-            f"node {node.name!r} compares variants and comes after {parent!r}, which is the same in all of them: let it come "
+            f"{node.called} compares variants and comes after {parent!r}, which is the same in all of them: let it come "
             "after one that follows a varied node"
         )
     taken = set(graph.names)

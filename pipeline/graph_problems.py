@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING
 
 from pipeline import paths, registry
 from pipeline.backends import describe_backend
 from pipeline.contract import Contract, ContractError, contract_of, role_of, tells_of
+from pipeline.ends import missing_of
 from pipeline.errors import UserError
 from pipeline.expansion import problems_of_variants
 from pipeline.frame import Event, Joined, Message
+from pipeline.functions import must_be_given
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
+from pipeline.unread import unread_problems
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -34,6 +38,7 @@ def problems_of(graph: Graph) -> Iterator[str]:
     if not misplaced:
         yield from _contract_problems(graph, graph.in_order())
         yield from _telling_problems(graph)
+        yield from unread_problems(graph)
         yield from paths.clashes(*graph.files())
     yield from _backend_problems(graph)
 
@@ -185,15 +190,21 @@ def _stage_problems(node: Node) -> Iterator[str]:
     """What is wrong with what stands in the place of a stage."""
     given = node.stage
     if isinstance(given, type):
-        yield f"{node.called}: {given.__name__} is the class of a stage: write {given.__name__}(), with its parameters"
+        wanted = ", ".join(f"{name}=..." for name in must_be_given(given)) if is_dataclass(given) else ""
+        yield (
+            f"{node.called}: {given.__name__} is the class of a stage: write {given.__name__}({wanted}), with its "
+            "parameters"
+        )
     elif not hasattr(given, "stage_name"):
         what = f"the function {given.__name__}" if isinstance(given, FunctionType) else repr(given)
-        yield f'{node.called}: {what} is not a stage (declare a class with @stage("kind/which"), and give one of it)'
+        yield f'{node.called}: {what} is not a stage (declare it, or a class, with @stage("kind/which"))'
     else:
         try:
-            role_of(type(given))
-        except ContractError as error:
-            yield f"{node.called} ({given.stage_name}): {error}"
+            registry.keep_built_in(given.stage_name)
+            missing = list(missing_of(type(given)))
+        except UserError as error:
+            missing = [str(error)]
+        yield from (f"{node.called} ({given.stage_name}): {problem}" for problem in missing)
 
 
 def _reads_joined(node: Node) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.contract import role_of
+from pipeline.functions import with_defaults
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Node:
     def called(self) -> str:
         """The beginning of a sentence about what is wrong with the node: its name, and where it was read if it was."""
         return f"{self.place}: node {self.name!r}" if self.place else f"node {self.name!r}"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", with_defaults(self.stage))
 
     @property
     def role(self) -> str:

@@ -126,6 +126,7 @@ class Sink(Protocol):
     """The parameters of a sink, a frozen stage. Field or attribute ``in_order = True`` asks for serial order.
 
     A sink may say in a class attribute ``reads`` which types its encoder needs; the graph is then checked for them. One that
+    says in ``may_read`` which others it takes where they are has said all: results that nobody reads are then refused. One that
     keeps frames whole, joined ones too, says ``keeps_frames = True``. Fields that hold paths are files that it writes, unless
     ``output_files`` names those that are.
     """

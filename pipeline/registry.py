@@ -14,7 +14,8 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,8 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
     """Import a user's module so that its stages can be named: a ``.py`` file or an importable module's name."""
     text = str(path_or_name)
     if not text.endswith(".py"):
-        try:
+        with _declaring(text, f"module {text!r}"):
             importlib.import_module(text)
-        except ImportError as error:
-            raise UserError(f"module {text!r} cannot be imported: {error}") from error
         return
     path = ((relative_to or Path()) / text).resolve()
     if not path.is_file():
@@ -102,29 +101,43 @@ def load_module(path_or_name: str | Path, relative_to: Path | None = None) -> No
         raise UserError(f"{path} cannot be loaded as a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs, so that its classes can be pickled by name
-    try:
+    with _declaring(name, str(path), path):
         spec.loader.exec_module(module)
+    _module_of[content] = name
+
+
+@contextmanager
+def _declaring(name: str, called: str, path: Path | None = None) -> Iterator[None]:
+    """While the user's module `name` is imported: what it raises is theirs to mend, and then it has declared nothing."""
+    try:
+        yield
         for declared in _declared_by(name):
-            _import_built_in(declared)  # refuses the name of a stage that is there already
-            _import_of_packages(declared)
-    except Exception as error:  # whatever the user's module raises is the user's to mend, not a crash of ours
-        del sys.modules[name]
+            keep_built_in(declared)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
         for declared in _declared_by(name):
             del DECLARED[declared]
         if isinstance(error, UserError):
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            raise UserError(f"{called} cannot be imported: {error}") from error
         line = _line_of(error, path)
         raise UserError(
-            f"{path}{f':{line}' if line else ''}: it failed while it was loaded: {type(error).__name__}: {error}{hint(error)}"
+            f"{called}{f':{line}' if line else ''}: it failed while it was loaded: {type(error).__name__}: {error}{hint(error)}"
         ) from error
-    _module_of[content] = name
+
+
+def keep_built_in(name: str) -> None:
+    """Refuse a stage that is declared under the name of a built-in one, or of one of another package; UserError says so."""
+    _import_built_in(name)
+    _import_of_packages(name)
 
 
 def _declared_by(module: str) -> list[str]:
     return [name for name, cls in DECLARED.items() if cls.__module__ == module]
 
 
-def _line_of(error: BaseException, path: Path) -> int | None:
+def _line_of(error: BaseException, path: Path | None) -> int | None:
     """The line of a file in which something was raised last."""
     if isinstance(error, SyntaxError):
         return error.lineno if error.filename == str(path) else None

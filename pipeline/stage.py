@@ -36,12 +36,14 @@ the stage is (:class:`~pipeline.contract.Tells`):
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import threading
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any, TypeVar, dataclass_transform
+from types import FunctionType
+from typing import Any, Protocol, TypeVar, dataclass_transform, overload
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -50,11 +52,21 @@ from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
 from pipeline.contract import Tells
 from pipeline.errors import UserError
+from pipeline.functions import FROM_FUNCTION, class_of
 from pipeline.parameters import in_sentences
 from pipeline.variant import Variant
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
+
+
+class Declares(Protocol):
+    """What ``@stage(name)`` is: it makes a stage of a class, or of a function."""
+
+    @overload
+    def __call__(self, declared: C) -> C: ...
+    @overload
+    def __call__(self, declared: Callable[..., Any]) -> Any: ...
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(pydantic.Field, field))
@@ -66,8 +78,10 @@ def stage(
     uses: tuple[type, ...] = (),
     posts: tuple[type, ...] = (),
     awaits: tuple[type, ...] = (),
-) -> Callable[[C], C]:
+) -> Declares:
     """Register a class as the stage `name` (``kind/which``) and make it a frozen, validated dataclass.
+
+    Of a function it makes such a class first: see :mod:`pipeline.functions`.
 
     The other arguments say what it tells other stages and asks of them: see :class:`Tells`.
 
@@ -81,32 +95,36 @@ def stage(
         raise ValueError(f"a stage is named 'kind/which', e.g. 'graph/join'; found {name!r}")
     tells = Tells(publishes, needs, uses, posts, awaits)
 
-    def decorate(cls: C) -> C:
+    def decorate(cls: Any) -> Any:
+        if isinstance(cls, FunctionType):
+            cls = class_of(cls, name)
         if not isinstance(cls, type):
-            called = getattr(cls, "__name__", "it")
             raise TypeError(
-                f"stage {name!r}: {called} is no class. A stage is a class whose fields are its parameters and whose __call__ "
-                f"does the work: 'class {called.title()}:' with 'def __call__(self, value: ItsType) -> ItsType:'"
+                f"stage {name!r}: {cls!r} is neither a class nor a function. A stage is a class whose fields are its "
+                "parameters and whose __call__ does the work, or a function: 'def mine(value: ItsType) -> ItsType:'"
             )
         earlier = DECLARED.get(name)
         if earlier is not None and not _is_again(earlier, cls):
             raise DuplicateStageError(name, earlier, cls)
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         frozen: Any
+        kw_only = hasattr(cls, FROM_FUNCTION)
         # a subclass of a dataclass is one only once it is made one: its own fields would be lost
         if is_dataclass(cls) and "__dataclass_fields__" in cls.__dict__:
             if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
                 raise TypeError(f"stage {name!r}: its dataclass must be frozen: @dataclass(frozen=True)")
             frozen = cls if pydantic.dataclasses.is_pydantic_dataclass(cls) else pydantic_dataclass(config=config)(cls)
         else:
-            frozen = pydantic_dataclass(frozen=True, config=config)(cls)
+            frozen = pydantic_dataclass(frozen=True, config=config, kw_only=kw_only)(cls)
         frozen = in_sentences(frozen)
+        if hasattr(frozen, FROM_FUNCTION):
+            frozen.__init__ = _with_hint(frozen)
         frozen.stage_name = name
         frozen.tells = tells
         DECLARED[name] = frozen
-        return frozen  # type: ignore[no-any-return]
+        return frozen
 
-    return decorate
+    return decorate  # type: ignore[return-value]  # which of the two it is, it looks itself
 
 
 class DuplicateStageError(UserError):
@@ -125,6 +143,24 @@ def _is_again(earlier: type, cls: type) -> bool:
 
 def _file_of(cls: type) -> str:
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+
+
+def _with_hint(cls: Any) -> Callable[..., None]:
+    """The __init__ of a class made of a function, which says so to whoever calls it as one."""
+    make = cls.__init__
+
+    @functools.wraps(make)
+    def init(self: Any, *arguments: Any, **parameters: Any) -> None:
+        try:
+            make(self, *arguments, **parameters)
+        except pydantic.ValidationError as error:
+            if arguments:
+                error.add_note(
+                    f"{cls.__name__}(...) makes the stage with its parameters, and that is called with values of frames"
+                )
+            raise
+
+    return init
 
 
 DECLARED: dict[str, type] = {}

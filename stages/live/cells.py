@@ -35,7 +35,8 @@ from stages.live._symmetry import conventional
 from stages.merging.tables import percent, text_table
 from stages.records.crystal import Crystals
 from stages.records.displacement import Displacement
-from stages.records.peaklist import FEWEST_TO_INDEX
+from stages.records.geometry import DetGeom
+from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
 from stages.records.told import AgreedCell, GivenLattice
 
 MARK = "; found by streamajig"
@@ -101,6 +102,7 @@ class Cells:
     )
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
+    may_read: ClassVar[tuple[type, ...]] = (Hit, DetGeom, PeakList)
 
     def open(self, context: Context) -> RunningCells:
         """Return what takes the cells out of a frame."""

@@ -47,6 +47,7 @@ class DetectorShift:
     )
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
+    may_read: ClassVar[tuple[type, ...]] = (DetGeom,)
 
     def open(self, context: Context) -> RunningDetectorShift:
         """Return what takes the shifts out of a frame."""

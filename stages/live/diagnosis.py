@@ -23,7 +23,12 @@ from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
 from stages.live._correction import CorrectedFile, moved_by_px, where_it_is
+from stages.records.crystal import Crystals
 from stages.records.displacement import Displacement
+from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.image import Image
+from stages.records.peaklist import Hit, PeakList
 from stages.records.told import DetectorMoved, IndexingStages
 
 _FIRST_LOOKS, _GROWTH = (10, 25), 1.25
@@ -67,6 +72,7 @@ class Diagnosis:
     )
 
     reads: ClassVar[tuple[type, ...]] = ()
+    may_read: ClassVar[tuple[type, ...]] = (Hit, Header, Image, DetGeom, PeakList, Crystals)
 
     def open(self, context: Context) -> RunningDiagnosis:
         """Return what takes out of a frame what it has to say."""

@@ -28,6 +28,7 @@ class IntDiag:
     in_order: bool = Field(default=True, description="In the order of the frames: the same in every run.")
 
     reads: ClassVar[tuple[type, ...]] = (Crystals,)
+    may_read: ClassVar[tuple[type, ...]] = ()
 
     def open(self, context: Context) -> RunningIntDiag:
         """Return what takes the diagnoses out of a frame."""

@@ -90,6 +90,7 @@ class Merge:
     )
 
     reads: ClassVar[tuple[type, ...]] = (Crystals, DetGeom)
+    may_read: ClassVar[tuple[type, ...]] = ()
 
     @pydantic.field_validator("symmetry", "polarisation")
     @classmethod

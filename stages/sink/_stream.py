@@ -12,6 +12,10 @@ from pipeline import Context
 from pipeline.paths import Named, keep_apart
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
+from stages.records.crystal import Crystals
+from stages.records.geometry import DetGeom
+from stages.records.header import Header
+from stages.records.peaklist import Hit, PeakList
 from stages.records.told import IndexingMethods
 from stages.sink._chunk import ChunkEncoder, ChunkOptions
 from stages.sink._output import AppendedFile, head
@@ -40,6 +44,7 @@ class StreamSink:
     in_order: Annotated[bool, Field(description="Write chunks in the order of their serials.")] = False
 
     has_pixels: ClassVar[bool] = True
+    may_read: ClassVar[tuple[type, ...]] = (Hit, Header, DetGeom, PeakList, Crystals)
 
     NEEDS: ClassVar[tuple[type, ...]] = (Detector,)
     USES: ClassVar[tuple[type, ...]] = (TargetCell, IndexingMethods)

@@ -23,7 +23,9 @@ from stages.peaks.hit import HitFinder
 
 def variants_of(table: FrameTable) -> list[Variant]:
     """Graphs that differ in a number, so that one can be told from another."""
-    return [Variant(name, {"hit": name}, Graph.chain(HitFinder(min_peaks=10 + i))) for i, name in enumerate(table.variants)]
+    return [
+        Variant(name, {"hit": name}, Graph.chain(HitFinder(min_peaks=10 + i))) for i, name in enumerate(table.variants)
+    ]
 
 
 # the table of all frames

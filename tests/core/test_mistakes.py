@@ -100,13 +100,13 @@ def test_what_is_no_stage_is_answered_with_what_a_stage_is() -> None:
     def shout(number: Number) -> Number:
         return number
 
-    with pytest.raises(TypeError, match=r"stage 'mistake/shout': shout is no class.*'class Shout:' with 'def __call__"):
-        stage("mistake/shout")(shout)
+    with pytest.raises(TypeError, match=r"stage 'mistake/shout': 3 is neither a class nor a function"):
+        stage("mistake/shout")(3)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r'write the name of the stage: @stage\("kind/which"\) above Number'):
         stage(Number)  # type: ignore[arg-type]
     assert problems_of(Graph.chain(Numbers(), Decode, shout, Keep())) == [
         "node 'decode': Decode is the class of a stage: write Decode(), with its parameters",
-        "node 'function': the function shout is not a stage (declare a class with @stage(\"kind/which\"), and give one of it)",
+        "node 'function': the function shout is not a stage (declare it, or a class, with @stage(\"kind/which\"))",
     ]
 
 
