@@ -60,7 +60,8 @@ class Simulate(Beamline):
 
     Wilson intensities (exponential) times exp(-B / (2 d^2)); Gaussian partiality in the excitation error; log-normal frame
     scales; polarisation; photons drawn one by one around each spot; Poisson background of water rings and air; blanks, and
-    spurious peaks in the lists. Frame n of a seed is always the same and has the event id "sim // n".
+    spurious peaks in the lists. Frame n of a seed is always the same and has the event id "sim // n". Each message says how its
+    crystal lies, too (``true_real_space_angstrom``), by which live/verdict tells right orientations from wrong ones.
 
     Without `geometry` the detector is flat and as large as `size`, the beam in its middle: ``streamajig simulate --files-only
     --write-geometry FILE`` writes the file that the rest of the graph needs; without `cell` the crystals are of lysozyme.
