@@ -93,7 +93,7 @@ class FrameTable:
         self._one, self._other = np.triu_indices(len(variants), 1)
         self._serial = np.zeros(_FIRST_ROOM, np.int64)
         self._values = np.zeros((_FIRST_ROOM, len(MEASURES), len(variants)))
-        self._angles = np.zeros((_FIRST_ROOM, len(self._one)))
+        self._angles = np.zeros((_FIRST_ROOM, len(self._one)), np.float32)  # there are many pairs of many variants
 
     def __len__(self) -> int:
         return len(self.event)

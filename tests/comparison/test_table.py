@@ -11,7 +11,7 @@ def filled(num_frames: int, variants: tuple[str, ...], seed: int) -> tuple[Frame
     num_pairs = len(variants) * (len(variants) - 1) // 2
     values = chance.random((num_frames, len(MEASURES), len(variants)))
     values[:, PLACE["indexed"]] = chance.integers(0, 2, (num_frames, len(variants)))
-    angles = chance.random((num_frames, num_pairs))
+    angles = chance.random((num_frames, num_pairs)).astype(np.float32).astype(np.float64)
     table = FrameTable(variants)
     for n in range(num_frames):
         table.append(10 * n, f"run // {n}", values[n], angles[n])
