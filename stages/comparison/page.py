@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,7 +189,7 @@ def _winner(also: Also) -> Iterator[str]:
     yield f"<h2>Run {safe(also.choice.name)}</h2>\n"
     if also.choice.reason:
         yield f"<p>It is not known to be the best: {_sentence(also.choice.reason)}.</p>\n"
-    file = "FILE.yaml" if also.kept is None else also.kept
+    file = "FILE.yaml" if also.kept is None else shlex.quote(str(also.kept))
     if also.kept is None:
         yield "<p>Save this as a file, then:</p>\n"
     yield f"<p><code>streamajig run {safe(file)}</code></p>\n"

@@ -230,4 +230,4 @@ def test_a_link_and_a_device_are_written_through(tmp_path: Path) -> None:
 def test_the_page_says_which_file_has_the_best_variant(tmp_path: Path) -> None:
     table = equal_table(40)
     write_page(tmp_path / "p.html", judge(table), table, variants_of(table), kept=Path("best & last.yaml"))
-    assert "streamajig run best &amp; last.yaml" in (tmp_path / "p.html").read_text()
+    assert "streamajig run &#x27;best &amp; last.yaml&#x27;" in (tmp_path / "p.html").read_text()
