@@ -44,6 +44,13 @@ _TOP = ("extends", "run", "modules", "nodes", "variants")
 _RESERVED = ("stage", "after")
 
 
+_CHANGES = (
+    {"title": "parameters of a node that is extended", "type": "object", "not": {"required": ["stage"]}},
+    {"title": "a node of the graph that is extended, taken out", "type": "null"},
+)
+"""JSON schema of what a node may be in a graph that extends another."""
+
+
 class Spec(NamedTuple):
     """What the YAML of a graph says."""
 
@@ -139,16 +146,17 @@ def schema(names: Sequence[str]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "streamajig graph",
         "type": "object",
-        "required": ["nodes"],
+        "anyOf": [{"required": ["nodes"]}, {"required": ["extends"]}],
         "additionalProperties": False,
         "properties": {
+            "extends": {"type": "string", "description": "a graph in YAML, of which this one says what is different"},
             "run": pydantic.TypeAdapter(RunOptions).json_schema(),
             "modules": {
                 "type": "array",
                 "items": {"type": "string"},
                 "description": "the user's own modules with stages",
             },
-            "nodes": {"type": "object", "additionalProperties": {"oneOf": variants}},
+            "nodes": {"type": "object", "additionalProperties": {"oneOf": [*variants, *_CHANGES]}},
             "variants": {
                 "type": "object",
                 "description": "nodes, or node.parameter, and the ways of doing their work that are compared",

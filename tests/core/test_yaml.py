@@ -99,3 +99,10 @@ def test_the_schema_describes_each_stage_with_its_parameters() -> None:
     first = described["properties"]["nodes"]["additionalProperties"]["oneOf"][0]
     assert first["properties"]["by"]["type"] == "integer"
     assert first["properties"]["stage"] == {"const": "double/toy"}
+
+
+def test_the_schema_knows_graphs_that_extend_another() -> None:
+    described = schema(["double/toy"])
+    assert described["anyOf"] == [{"required": ["nodes"]}, {"required": ["extends"]}]
+    changes = described["properties"]["nodes"]["additionalProperties"]["oneOf"][1:]
+    assert [change["type"] for change in changes] == ["object", "null"]
