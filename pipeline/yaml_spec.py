@@ -10,7 +10,9 @@
       longest: {stage: words/longest, n: 30, after: decode}
 
 A node comes after the one that stands before it in the file unless ``after`` says otherwise (a name, or a list of names
-for ``graph/join``). Parameters that are not given have the stage's defaults; only those that differ are written.
+for ``graph/join``). Parameters that are not given have the stage's defaults; only those that differ are written. With
+``extends`` a graph says what is different from another (:mod:`pipeline.yaml_extends`). Files that are read are named as seen
+from the folder of the YAML file (decision 29).
 """
 
 from __future__ import annotations
