@@ -133,6 +133,12 @@ def keep_built_in(name: str) -> None:
     _import_of_packages(name)
 
 
+def declared_in(path: str | Path) -> list[Any]:
+    """Return the stage classes of a user's file that has been loaded, in the order in which they stand there."""
+    name = _module_of.get(Path(path).read_bytes(), "")
+    return [DECLARED[stage] for stage in _declared_by(name)]
+
+
 def _declared_by(module: str) -> list[str]:
     return [name for name, cls in DECLARED.items() if cls.__module__ == module]
 
