@@ -63,7 +63,8 @@ def place_for(stage: Any, others: Sequence[Any] = ()) -> Place:
     `others` are stages that may come between, if they make what else it reads.
     """
     wanted, needed = _wanted(stage)
-    lengths = range(1, len(_usual()) + 1)
+    is_last = type(stage).stage_name.startswith("integrate/")  # it may work on the reflections of another one
+    lengths = range(len(_usual()) if is_last else 1, len(_usual()) + 1)
     for length in lengths:
         makes, told = _makes(length)
         if wanted <= makes and needed <= told:

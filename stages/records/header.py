@@ -18,6 +18,10 @@ import numpy as np
 from pipeline import RejectFrame
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True, eq=False)
 class Header(Mapping[str, Any]):
     """The map of one frame, without its pixels.
@@ -38,7 +42,7 @@ class Header(Mapping[str, Any]):
     """
 
     raw: Mapping[str, Any]
-    decode: Callable[[Any], Any] = field(default=lambda value: value)
+    decode: Callable[[Any], Any] = field(default=_as_it_is)
     images: frozenset[str] = frozenset()
     _seen: dict[str, Any] = field(default_factory=dict, repr=False)
 

@@ -1,0 +1,1 @@
+"""``streamajig new-stage``: a file to begin with, and its test."""
