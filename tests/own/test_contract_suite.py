@@ -159,8 +159,8 @@ def test_what_breaks_one_promise_fails_at_that_one(promise: str, text: str, tmp_
 
 
 REQUIRED = {"path": Path("output.stream"), "symmetry": "4/mmm"}
-NOT_ON_THEIR_OWN = {"index", "live", "integrate"}
-"""Kinds whose stages take seconds to open: these are tried with the slow tests."""
+SLOW_KINDS = {"source", "peaks", "index", "live", "integrate"}
+"""Kinds whose stages take seconds: these are tried with the slow tests."""
 
 
 def shipped() -> list[object]:
@@ -170,7 +170,7 @@ def shipped() -> list[object]:
         cls = load(name)
         is_ours = cls.__module__.startswith("stages.")
         if is_ours and all(parameter in REQUIRED for parameter in must_be_given(cls)):
-            slow = pytest.mark.slow if name.partition("/")[0] in NOT_ON_THEIR_OWN else ()
+            slow = pytest.mark.slow if name.partition("/")[0] in SLOW_KINDS else ()
             found.append(pytest.param(name, id=name, marks=slow))
     return found
 
