@@ -148,6 +148,13 @@ class Collector:
         with self._lock:
             return self.received, self.finished, sum(self.drop_reasons.values())
 
+    def so_far(self) -> tuple[int, dict[str, LeafTally], Counter[str], dict[tuple[str, str], RejectionTally]]:
+        """What was received, the leaves' tallies, why frames were dropped and rejected: copies, all of one moment."""
+        with self._lock:
+            tallies = {name: replace(tally, counts=Counter(tally.counts)) for name, tally in self.leaves.items()}
+            rejections = {key: replace(tally) for key, tally in self.rejections.items()}
+            return self.received, tallies, Counter(self.drop_reasons), rejections
+
     def counts(self) -> Counter[str]:
         """The totals of the first leaf so far."""
         with self._lock:

@@ -67,7 +67,7 @@ def run_watched(
     graph: Graph, command_line: str, ending: signals.Ending, last_words: Callable[[Report], object]
 ) -> Report:
     """Run a graph with a progress line, as long as signals do not end it; `last_words` are said if they must do so by force."""
-    from pipeline.job import run
+    from pipeline.job import Job, run
 
     with crashes_leave_a_word(), ProgressLine() as progress:
 
@@ -75,10 +75,10 @@ def run_watched(
             ending.opened()
             progress(what)
 
-        def on_start(report_now: Callable[[], Report]) -> None:
+        def on_start(job: Job) -> None:
             def say_it() -> None:
                 progress.leave()
-                last_words(report_now())
+                last_words(job.report_now())
 
             ending.last_words = say_it
 

@@ -12,10 +12,11 @@ are keyed by their domain type, so a frame holds at most one of each type:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pipeline.errors import UserError
 from pipeline.texts import LONGEST_NAME, LONGEST_TEXT, LONGEST_WORD, one_line
 
 T = TypeVar("T")
@@ -44,6 +45,12 @@ class Message:
     received_ns: int
     parts: tuple[Buffer, ...]
     keep_alive: object = field(default=None, compare=False, repr=False)
+
+    def detached(self) -> None:
+        """Nothing is left of a message without its memory."""
+
+    def __repr__(self) -> str:
+        return f"Message({sum(memoryview(part).nbytes for part in self.parts)} bytes)"
 
 
 LONGEST_EVENT = 1024
@@ -116,6 +123,57 @@ class Frame:
         """Return a frame that no longer holds values of these types (to let go of pixels, say)."""
         return replace(self, values={k: v for k, v in self.values.items() if k not in kinds})
 
+    def detached(self) -> Frame:
+        """Return a frame that keeps nothing alive of the message in which it came, and so no pixels.
+
+        The message is let go of. A value that holds memory of it has a method ``detached()``, which returns the value without
+        that, or None where nothing would be left.
+        """
+        held = self.values.items()
+        kept = {kind: value.detached() if hasattr(value, "detached") else value for kind, value in held}
+        return replace(self, values={kind: value for kind, value in kept.items() if value is not None})
+
+    def plot(self) -> Any:
+        """Draw the frame, with all that is known of it, as a matplotlib ``Figure``; a notebook shows it.
+
+        The package that knows what frames show has set how (:func:`draw_frames_with`).
+        """
+        return _drawing()(self)
+
+    def __repr__(self) -> str:
+        return f"Frame({_who(self)}: {_what_it_holds(self)})"
+
+
+_draw: list[Callable[[Frame], Any]] = []
+
+
+def draw_frames_with(draw: Callable[[Frame], Any]) -> None:
+    """Say what draws frames for :meth:`Frame.plot`; the last word counts."""
+    _draw[:] = [draw]
+
+
+def _drawing() -> Callable[[Frame], Any]:
+    if not _draw:
+        raise UserError("nothing that is loaded can draw a frame: import stages")
+    return _draw[0]
+
+
+def _who(frame: Frame | Rejected) -> str:
+    return str(frame.serial) + (f", {frame.event!r}" if frame.event else "")
+
+
+def _what_it_holds(frame: Frame) -> str:
+    return ", ".join(_in_short(kind, value) for kind, value in frame.values.items()) or "nothing yet"
+
+
+def _in_short(kind: type, value: object) -> str:
+    """The name of a value's type, and how many it has."""
+    return (
+        f"{kind.__name__}[{len(value)}]"
+        if isinstance(value, Sized) and not isinstance(value, str | bytes)
+        else kind.__name__
+    )
+
 
 def _check_is_type(kind: object) -> bool:
     """False; TypeError for what is no type, by which nothing can be found in a frame."""
@@ -140,6 +198,13 @@ class Rejected:
     reason: str
     detail: str
     frame: Frame
+
+    def detached(self) -> Rejected:
+        """Return the rejection of a frame that keeps nothing alive of its message: see :meth:`Frame.detached`."""
+        return replace(self, frame=self.frame.detached())
+
+    def __repr__(self) -> str:
+        return f"Rejected({_who(self)}, at {self.node}: {self.reason}: {self.detail})"
 
     def __post_init__(self) -> None:
         for name, most in _LONGEST.items():
@@ -178,5 +243,9 @@ class Joined(Mapping[str, Outcome]):
     def __len__(self) -> int:
         return len(self._outcomes)
 
+    def detached(self) -> Joined:
+        """Return the outcomes without what keeps their message alive."""
+        return Joined({branch: outcome.detached() for branch, outcome in self._outcomes.items()})
+
     def __repr__(self) -> str:
-        return f"Joined({self._outcomes!r})"
+        return f"Joined({', '.join(f'{branch}: {outcome!r}' for branch, outcome in self._outcomes.items())})"

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolz import concat
 
@@ -29,6 +30,15 @@ from pipeline.parameters import changed
 from pipeline.settings import with_parameters
 from pipeline.variant import Variant
 from pipeline.varied import Varied, ways_of
+
+if TYPE_CHECKING:
+    from pipeline.frames import Frames
+    from pipeline.handle import Handle
+
+
+def _at_run_time(module: str) -> Any:
+    """A module of those that run graphs, and import this one; found by its name, as backends are."""
+    return importlib.import_module(f"pipeline.{module}")
 
 
 class GraphError(UserError):
@@ -240,6 +250,38 @@ class Graph:
         problems = list(problems_of(self))
         if problems:
             raise GraphError(problems)
+
+    def start(self, *, after: str | None = None, command_line: str = "") -> Handle:
+        """Run the graph in a thread of its own, and return the handle with which the run is looked at and stopped.
+
+        Returns when everything is open. What is wrong with the graph, and what cannot be opened, is raised here, as
+        :func:`pipeline.run` does.
+
+        Parameters
+        ----------
+        after
+            The node behind which :meth:`Handle.latest` and :meth:`Handle.stream` see frames; by default that before the first
+            sink.
+        command_line
+            Goes into the headers of output files.
+        """
+        handle: Handle = _at_run_time("handle").start(self, after=after, command_line=command_line)
+        return handle
+
+    def frames(self, *, after: str | None = None, keep_image: bool = False) -> Frames:
+        """Run the graph, and iterate over its finished frames in order; the graph needs no sink, and those it has are served.
+
+        No frame is lost to the loop: while it takes its time no more is received. Leaving the loop stops the run.
+
+        Parameters
+        ----------
+        after
+            The node behind which frames are taken; by default that before the first sink, or the last one.
+        keep_image
+            Keep the pixels and the raw messages too; mind the memory when frames are collected.
+        """
+        frames: Frames = _at_run_time("frames").Frames(self, after, keep_image)
+        return frames
 
     def files(self) -> tuple[list[paths.Named], list[paths.Named]]:
         """Return what the graph's stages and modules read, and what the stages write."""

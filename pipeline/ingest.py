@@ -45,11 +45,16 @@ class Inbox:
     ----------
     held_back
         Tells how many are held back; asked whenever a frame is finished.
+    backlog
+        Tells how many finished frames wait for a program that iterates over them; so many fewer may be asked for.
     """
 
-    def __init__(self, limit: int, held_back: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, limit: int, held_back: Callable[[], int] = lambda: 0, backlog: Callable[[], int] = lambda: 0
+    ) -> None:
         self._limit = limit
         self._held_back = held_back
+        self._backlog = backlog
         self._waiting: deque[Frame] = deque()
         self._in_replicas = 0
         self._closed = False
@@ -76,6 +81,11 @@ class Inbox:
             self._in_replicas -= 1
             self._changed.notify_all()
 
+    def look_again(self) -> None:
+        """Say that the backlog has become less."""
+        with self._changed:
+            self._changed.notify_all()
+
     def pop_oldest(self) -> Frame | None:
         """Take back the oldest frame that no replica has started, to drop it."""
         with self._changed:
@@ -93,7 +103,8 @@ class Inbox:
 
     def _room(self) -> int:
         unfinished = len(self._waiting) + self._in_replicas
-        return max(0, min(self._limit - unfinished, HELD_BACK * self._limit - self._held_back() - unfinished))
+        free = self._limit - unfinished - self._backlog()
+        return max(0, min(free, HELD_BACK * self._limit - self._held_back() - unfinished))
 
     def __len__(self) -> int:
         with self._changed:

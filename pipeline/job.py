@@ -23,6 +23,7 @@ from pipeline.counts import Count
 from pipeline.dead_letters import DeadLetters
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.graph import Graph
+from pipeline.hand_over import Receiver
 from pipeline.ingest import Inbox, Ingest
 from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import Findings, Writer
@@ -64,6 +65,7 @@ class Job:
     started_s: float = 0.0
     patience: threading.Timer = field(init=False)
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
+    _receivers: list[Receiver] = field(default_factory=list)
     _ingest: Ingest | None = None
     _receiving: Place = field(default_factory=lambda: [None])
     _opening: Place = field(default_factory=lambda: [None])
@@ -97,12 +99,15 @@ class Job:
     def start(self, in_flight: int) -> None:
         """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
         options = self.graph.options
-        self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back)
+        self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back, self._backlog)
         # the last ones first: an analysis that refuses its file does so before the stream is written over
         for leaf in reversed(self.graph.leaves):
             with opening(leaf.name):
                 self.writers[leaf.name] = leaf.stage.open_writer(self.setup.context_of(leaf, 0))
         self.writers = {leaf.name: self.writers[leaf.name] for leaf in self.graph.leaves}
+        self._receivers = [writer for writer in self.writers.values() if isinstance(writer, Receiver)]
+        for receiver in self._receivers:
+            receiver.on_taken = self.inbox.look_again
         in_order = frozenset(leaf.name for leaf in self.graph.leaves if getattr(leaf.stage, "in_order", False))
         letters = DeadLetters(options.dead_letters, options.max_dead_letters, options.dead_letter_bytes)
         self.collector = Collector(self.writers, in_order, letters, self.fail, options.serial_offset, self.end)
@@ -132,6 +137,10 @@ class Job:
             return False
         finally:
             self._receiving[0] = None
+
+    def _backlog(self) -> int:
+        """How many finished frames wait for the program that takes them."""
+        return max((receiver.backlog() for receiver in self._receivers), default=0)
 
     def _places(self) -> list[Place]:
         """Where everything that may hang is just now."""
@@ -235,6 +244,10 @@ class Job:
                 except BaseException as error:  # what kept the run from starting is the error to be said
                     log.error("%s could not be closed: %s", leaf, describe(error))
 
+    def what_hangs(self) -> str:
+        """Where the run is, for whoever has waited too long for it."""
+        return ", ".join(at[0] for place in self._places() if (at := place[0]) is not None) or "it is closing"
+
     def stop_watching(self) -> None:
         """Nothing can hang any more."""
         if self._watchdog is not None:
@@ -283,6 +296,27 @@ class Job:
             shown=self._shown,
         )
 
+    def report_so_far(self) -> Report:
+        """What was counted until now, while the run goes on; frames on their way are counted as such. From any thread."""
+        if not hasattr(self, "collector"):
+            return nothing_received(self.graph)
+        received, leaves, drop_reasons, rejections = self.collector.so_far()
+        return Report(
+            received=received,
+            leaves=leaves,
+            drop_reasons=drop_reasons,
+            rejections=rejections,
+            nodes=merge_metrics(
+                copy.deepcopy([*self._left_behind, *(replica.metrics for replica in list(self.replicas))])
+            ),
+            latency=copy.deepcopy(self.collector.latency),
+            elapsed_s=time.monotonic() - self.started_s if self.started_s else 0.0,
+            why_ended="it has not ended",
+            failure=self.failure,
+            shown=self._shown,
+            in_flight={name: received - t.delivered - t.rejected - t.dropped for name, t in leaves.items()},
+        )
+
     def _why_ended(self) -> str:
         assert self._ingest is not None
         if self.abandoned:
@@ -300,7 +334,7 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     stopping: threading.Event | None = None,
     abandon: threading.Event | None = None,
-    on_start: Callable[[Callable[[], Report]], None] | None = None,
+    on_start: Callable[[Job], None] | None = None,
 ) -> Report:
     """Run a graph until its stream ends, and return the report.
 
@@ -317,8 +351,8 @@ def run(
     abandon
         Set it to end at once: frames in flight are counted as dropped.
     on_start
-        Called before anything is opened, with a function that another thread may call to end a run that is stuck: it
-        returns what was counted (:meth:`Job.report_now`).
+        Called before anything is opened, with the job. Another thread may ask it for :meth:`Job.report_so_far`, and one that
+        ends a run that is stuck for :meth:`Job.report_now`.
 
     Raises
     ------
@@ -340,7 +374,7 @@ def run(
     setup = Setup(graph, context, graph.options.keep_messages)
     job = Job(graph, setup, stopping, abandon or threading.Event(), on_progress)
     if on_start is not None:
-        on_start(job.report_now)
+        on_start(job)
     try:
         job.patience.start()
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]

@@ -74,6 +74,8 @@ class Report:
         Rejected frames that went beyond the limits of dead letters.
     lost_letters
         How many dead letters could not be written, and why; empty if all were.
+    in_flight
+        Leaf name -> frames that are on their way there, in a report that was asked for while the run goes on.
     """
 
     received: int
@@ -91,6 +93,7 @@ class Report:
     shown: Mapping[str, tuple[Count, ...]] = field(default_factory=dict)
     letters_not_kept: int = 0
     lost_letters: str = ""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -99,8 +102,11 @@ class Report:
 
     @property
     def is_conserved(self) -> bool:
-        """Whether received = delivered + rejected + dropped at every leaf."""
-        return all(t.delivered + t.rejected + t.dropped == self.received for t in self.leaves.values())
+        """Whether received = delivered + rejected + dropped at every leaf, and what is in flight while the run goes on."""
+        return all(
+            t.delivered + t.rejected + t.dropped + self.in_flight.get(name, 0) == self.received
+            for name, t in self.leaves.items()
+        )
 
     def law_lines(self) -> list[str]:
         """The conservation law, a line for each leaf; leaves that have counted the same share one.
@@ -109,7 +115,7 @@ class Report:
         """
         return [
             f"{before}received {self.received} = delivered {tally.delivered} + rejected {tally.rejected} "
-            f"+ dropped {tally.dropped}"
+            f"+ dropped {tally.dropped}{self._on_their_way(tally)}"
             for before, tally, _ in self._tallies()
         ]
 
@@ -205,6 +211,10 @@ class Report:
             (f"{', '.join(names)}: " if several else "", tally, in_place(mapcat(self._shown_at, names)))
             for names, tally in groups
         ]
+
+    def _on_their_way(self, tally: LeafTally) -> str:
+        missing = self.received - tally.delivered - tally.rejected - tally.dropped
+        return f" + in flight {missing}" if missing and self.in_flight else ""
 
     def _shown_at(self, leaf: str) -> tuple[Count, ...]:
         return self.shown.get(leaf, ())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline import RejectFrame
@@ -63,6 +64,10 @@ class Header(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.raw)
 
+    def detached(self) -> Header:
+        """Return a header that keeps nothing alive of the message, whose buffer holds the pixels too."""
+        return Header({key: _own(value) for key, value in self.raw.items()}, self.decode)
+
     def required(self, key: str) -> Any:
         """Return the value of `key`, or reject the frame naming the key and the keys that there are."""
         if key not in self.raw:
@@ -91,6 +96,12 @@ class Header(Mapping[str, Any]):
         if positive and number <= 0:
             raise RejectFrame("not_positive", f"key {key!r} should hold a number above 0, and holds {in_short(value)}")
         return number
+
+
+def _own(value: object) -> object:
+    if isinstance(value, msgspec.Raw):
+        return value.copy()
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -52,6 +52,13 @@ class Image:
                 "missing_key", f"the message has no image under key {key!r}; its images are: {have}"
             ) from None
 
+    def detached(self) -> None:
+        """Nothing is left of an image without the message's memory."""
+
+    def __repr__(self) -> str:
+        shapes = [f"{key}: {'x'.join(map(str, a.shape))} {a.dtype}" for key, a in self.arrays.items()]
+        return f"Image({', '.join([*shapes, *(f'{key}: broken' for key in self.broken)]) or 'no arrays'})"
+
     @staticmethod
     def of(**arrays: Any) -> Image:
         """Make an image from arrays by key: ``Image.of(detector_data=pixels)``."""

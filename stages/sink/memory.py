@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import msgspec
 from pydantic import Field
 
-from pipeline import Context, Frame, Message, Outcome, Rejected, stage
-from stages.records.header import Header
-from stages.records.image import Image
+from pipeline import Context, Outcome, stage
 
 
 class RunningMemory:
@@ -20,14 +17,7 @@ class RunningMemory:
 
     def __call__(self, outcome: Outcome) -> Outcome:
         """Return the frame or rejection, as a rule without what holds pixels."""
-        if self._keep_image:
-            return outcome
-        if isinstance(outcome, Rejected):
-            bare = _without_pixels(outcome.frame)
-            return Rejected(
-                outcome.serial, outcome.event, outcome.received_ns, outcome.node, outcome.reason, outcome.detail, bare
-            )
-        return _without_pixels(outcome)
+        return outcome if self._keep_image else outcome.detached()
 
 
 class MemoryWriter:
@@ -63,20 +53,3 @@ class Memory:
     def open_writer(self, context: Context) -> MemoryWriter:
         """Return the list's owner."""
         return MemoryWriter()
-
-
-def _without_pixels(frame: Frame) -> Frame:
-    """Drop image and message, and cut the header loose from the message's buffer, which would keep the pixels alive."""
-    bare = frame.without(Image, Message)
-    header = bare.get(Header)
-    return (
-        bare
-        if header is None
-        else bare.with_values(Header({key: _own(value) for key, value in header.raw.items()}, header.decode))
-    )
-
-
-def _own(value: object) -> object:
-    if isinstance(value, msgspec.Raw):
-        return value.copy()
-    return bytes(value) if isinstance(value, memoryview) else value
