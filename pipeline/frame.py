@@ -12,11 +12,10 @@ are keyed by their domain type, so a frame holds at most one of each type:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from pipeline.errors import UserError
 from pipeline.texts import LONGEST_NAME, LONGEST_TEXT, LONGEST_WORD, one_line
 
 T = TypeVar("T")
@@ -134,28 +133,13 @@ class Frame:
         return replace(self, values={kind: value for kind, value in kept.items() if value is not None})
 
     def plot(self) -> Any:
-        """Draw the frame, with all that is known of it, as a matplotlib ``Figure``; a notebook shows it.
+        """Draw the frame, with all that is known of it, as a matplotlib ``Figure``, which a notebook shows."""
+        from pipeline.drawing import plot
 
-        The package that knows what frames show has set how (:func:`draw_frames_with`).
-        """
-        return _drawing()(self)
+        return plot(self)
 
     def __repr__(self) -> str:
         return f"Frame({_who(self)}: {_what_it_holds(self)})"
-
-
-_draw: list[Callable[[Frame], Any]] = []
-
-
-def draw_frames_with(draw: Callable[[Frame], Any]) -> None:
-    """Say what draws frames for :meth:`Frame.plot`; the last word counts."""
-    _draw[:] = [draw]
-
-
-def _drawing() -> Callable[[Frame], Any]:
-    if not _draw:
-        raise UserError("nothing that is loaded can draw a frame: import stages")
-    return _draw[0]
 
 
 def _who(frame: Frame | Rejected) -> str:

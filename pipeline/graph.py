@@ -376,6 +376,17 @@ class Graph:
         lines += [f"    {ids[parent]} --> {ids[node.name]}" for node in self.nodes for parent in node.after]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        modules = f", modules {', '.join(self.modules)}" if self.modules else ""
+        return f"Graph of {len(self.nodes)} nodes, {self.options.backend}{modules}\n{self.arrows()}"
+
+    def _repr_mimebundle_(self, **_asked: Any) -> dict[str, str]:
+        """What a notebook shows: SVG, which needs no network; Mermaid for programs that draw it by themselves."""
+        if self.circle() or any(parent not in self.names for node in self.nodes for parent in node.after):
+            return {"text/plain": repr(self)}
+        drawn: str = _at_run_time("diagram").svg(self)
+        return {"text/plain": repr(self), "image/svg+xml": drawn, "text/vnd.mermaid": self.to_mermaid()}
+
     def _free_name(self, stage: Any) -> str:
         """``words/find`` is called words; ``words/sort`` behind it sort; a third of the kind words_2."""
         kind, _, which = str(getattr(stage, "stage_name", type(stage).__name__)).partition("/")

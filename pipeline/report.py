@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from toolz import mapcat
@@ -150,6 +151,12 @@ class Report:
         if profile:
             lines.append(self._profile())
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Report: {'; '.join(self.law_lines())}; ended: {self.why_ended}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.text())}</pre>"
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines: plain dicts, lists, numbers and strings."""

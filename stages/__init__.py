@@ -15,3 +15,6 @@ KINDS = (
 
 VERDICT = "live/verdict"
 """The stage that compares variants, where a graph has them and does not say which."""
+
+DRAWS_FRAMES = "stages.drawing.frame:plot"
+"""What ``frame.plot()`` calls."""

@@ -187,7 +187,7 @@ def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, 
 def draw_best(path: Path, apparatus: Apparatus, stream: Stream, truths: dict[str, Truth]) -> bool:
     """Draw the indexed pattern with most peaks; False, and a line that says why, if there is none to draw."""
     from pipeline import UserError
-    from stages.commands.picture import draw_chunk
+    from stages.drawing.pattern import draw_chunk
 
     indexed = [chunk for chunk in stream.chunks if chunk.crystals and chunk.event in truths]
     if not indexed:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.counts import Count
 from stages.lattices.cell import Lattice, UnitCell
+from stages.records.columns import data_frame, structured
 from stages.records.diagnosis import Diagnosis
 from stages.records.limits import CellLimits
 
@@ -57,6 +58,22 @@ class Reflections:
 
     def __len__(self) -> int:
         return len(self.hkl)
+
+    def to_numpy(self) -> NDArray[np.void]:
+        """Return the reflections as a structured array, (n,): h, k, l and a field for each array besides."""
+        return structured(self._columns())
+
+    def to_pandas(self) -> Any:
+        """Return the reflections as a pandas DataFrame, a row each."""
+        return data_frame(self._columns())
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hkl"}
+        indices = dict(zip("hkl", self.hkl.T, strict=True))
+        return {**indices, **{name: a for name, a in arrays.items() if isinstance(a, np.ndarray)}}
+
+    def __repr__(self) -> str:
+        return f"Reflections({len(self)} reflections)"
 
     def select(self, which: NDArray[Any]) -> Reflections:
         """Return the reflections of a boolean mask or an index array, in that order; counts and diagnoses stay."""
@@ -105,6 +122,15 @@ class Crystal:
     def is_within_limits(self) -> bool:
         """Whether its cell is that with which it was found, as far as that is asked."""
         return self.limits is None or self.limits.allow(self.real_space_angstrom)
+
+    @property
+    def cell(self) -> UnitCell:
+        """The unit cell."""
+        return UnitCell.from_vectors(self.real_space_angstrom, self.lattice)
+
+    def __repr__(self) -> str:
+        listed = "" if self.reflections is None else f", {len(self.reflections)} reflections"
+        return f"Crystal({self.cell}, by {self.indexed_by}{listed})"
 
     @property
     def reciprocal_per_angstrom(self) -> NDArray[np.float64]:
@@ -156,6 +182,46 @@ class Crystals:
 
     def __getitem__(self, number: int) -> Crystal:
         return self.found[number]
+
+    def to_numpy(self) -> NDArray[np.void]:
+        """Return the crystals as a structured array, (n,).
+
+        Cell in Angstrom and degrees; ``real_space_angstrom`` (3, 3); shift of the detector in metres; 1/d of the resolution
+        limit and profile radius in 1/Angstrom; the residuals of refinement; how many reflections there are.
+        """
+        return structured(self._columns())
+
+    def to_pandas(self) -> Any:
+        """Return the crystals as a pandas DataFrame, a row each: what :meth:`to_numpy` has, the vectors as ax, ay ... cz."""
+        columns = self._columns()
+        vectors = columns.pop("real_space_angstrom").reshape(-1, 9)
+        names = [f"{vector}{axis}" for vector in "abc" for axis in "xyz"]
+        return data_frame({**columns, **dict(zip(names, vectors.T, strict=True))})
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        cells = [crystal.cell for crystal in self]
+        numbers = [
+            "profile_radius_per_angstrom",
+            "resolution_limit_per_angstrom",
+            "initial_residual",
+            "final_residual",
+        ]
+        sizes = [0 if crystal.reflections is None else len(crystal.reflections) for crystal in self]
+        return {
+            **{name: np.array([getattr(cell, name) for cell in cells], float) for name in ("a", "b", "c")},
+            **{name: np.degrees([getattr(cell, name) for cell in cells]) for name in ("alpha", "beta", "gamma")},
+            "lattice_type": np.array([crystal.lattice.lattice_type for crystal in self], str),
+            "centering": np.array([crystal.lattice.centering for crystal in self], str),
+            "indexed_by": np.array([crystal.indexed_by for crystal in self], str),
+            **{name: np.array([getattr(crystal, name) for crystal in self], float) for name in numbers},
+            "det_shift_x_m": np.array([crystal.det_shift_m[0] for crystal in self], float),
+            "det_shift_y_m": np.array([crystal.det_shift_m[1] for crystal in self], float),
+            "num_reflections": np.array(sizes, np.int64),
+            "real_space_angstrom": np.array([crystal.real_space_angstrom for crystal in self], float).reshape(-1, 3, 3),
+        }
+
+    def __repr__(self) -> str:
+        return f"Crystals({', '.join(map(repr, self.found)) or 'none'})"
 
     shown: ClassVar[tuple[Count, ...]] = (
         Count("indexed", share_of="hits", place=1),

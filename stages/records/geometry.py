@@ -178,6 +178,11 @@ class DetGeom:
     displacement: Displacement = field(default=NOT_DISPLACED, repr=False)
     base: DetGeom | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"DetGeom({len(self.panels)} panels, {self.photon_energy_ev:.0f} eV, at {1000 * self.mean_clen_m:.1f} mm)"
+        )
+
     @property
     def wavelength_angstrom(self) -> float:
         """hc / E."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.counts import FRAMES, Count
+from stages.records.columns import data_frame, structured
 
 FEWEST_TO_INDEX = 6
 """With fewer peaks a frame is never indexed: nearly any lattice, somehow oriented, explains five."""
@@ -104,6 +105,20 @@ class PeakList:
             known(num_pixels, np.int32, 0),
             num_dropped,
         )
+
+    def to_numpy(self) -> NDArray[np.void]:
+        """Return the peaks as a structured array, (n,): a field for each array of this list."""
+        return structured(self._columns())
+
+    def to_pandas(self) -> Any:
+        """Return the peaks as a pandas DataFrame, a row each."""
+        return data_frame(self._columns())
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("num_dropped", "num_on_rings")}
+
+    def __repr__(self) -> str:
+        return f"PeakList({len(self)} peaks)"
 
     def select(self, which: NDArray[Any]) -> PeakList:
         """Return the peaks of a boolean mask or an index array, in that order."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pipeline.cli import run as command_line
 from pipeline.graph import Graph
 from pipeline.job import run as run_graph
-from stages.commands.picture import Marks, assemble, draw, plane
 from stages.commands.score import score
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
+from stages.drawing.pattern import Marks, assemble, draw, plane
 from stages.files.cell import read_cell
 from stages.files.stream import Chunk, StreamCrystal, read_stream
 from stages.geometry_map.map_panels import MapPanels

@@ -107,17 +107,27 @@ def draw(
     title: str,
     caption: str,
 ) -> None:
-    """Draw a pattern and an enlarged part of it to a PNG file: peaks as circles, predicted reflections as squares."""
+    """Draw a pattern to a PNG file, as :func:`figure_of` does."""
+    figure = figure_of(geom, arrays, marks, title, caption)
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise UserError(f"cannot write the picture {path}: {error.strerror}") from error
+
+
+def figure_of(geom: DetGeom, arrays: Mapping[str, NDArray[Any]], marks: Marks, title: str, caption: str) -> Any:
+    """Draw a pattern and an enlarged part of it as a figure: peaks as circles, predicted reflections as squares."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.colors import LinearSegmentedColormap
-        from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
+
+        from stages.drawing._figure import Picture
     except ImportError as error:
         raise UserError("pictures need matplotlib; install it with: pip install 'streamajig[pictures]'") from error
 
     picture, extent = assemble(geom, arrays)
-    figure = Figure(figsize=(15.0, 9.0), dpi=110, facecolor="white")
+    figure = Picture(figsize=(15.0, 9.0), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     left = figure.add_axes((0.012, 0.03, 0.555, 0.885), anchor="NW")
     right = figure.add_axes((0.56, 0.19, 0.43, 0.725), anchor="NW")
@@ -153,10 +163,7 @@ def draw(
     figure.text(0.012, 0.933, caption, fontsize=11.5, color=_QUIET, va="center")
     figure.text(0.56, 0.933, "enlarged", fontsize=11.5, color=_QUIET, va="center")
     _legend(figure, len(marks.found), len(marks.predicted))
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise UserError(f"cannot write the picture {path}: {error.strerror}") from error
+    return figure
 
 
 def _shades(picture: NDArray[np.float32]) -> NDArray[np.float32]:

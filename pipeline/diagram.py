@@ -1,0 +1,90 @@
+"""A graph as a picture for notebooks: SVG that needs neither network nor program; each node right of those before it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
+    from pipeline.node import Node
+
+_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 40, 28, 14, 4
+_LETTER, _LEAST_WIDTH = 6.4, 60
+"""Width of a letter at 11 px, and of a box at least, px."""
+
+_FILL = {"source": "#dcecf7", "stage": "#ffffff", "join": "#f4efe0", "sink": "#e3f1e1"}
+
+
+def svg(graph: Graph) -> str:
+    """Draw a graph: a column for each step from the source, a row for each branch.
+
+    >>> from pipeline.graph import Graph
+    >>> from pipeline.join import Join
+    >>> text = svg(Graph.chain(Join(), Join()))
+    >>> text.count("<rect"), text.count("<path d"), text.startswith("<svg ")
+    (2, 2, True)
+    """
+    places = _places(graph)
+    columns = 1 + max((column for column, _ in places.values()), default=-1)
+    widths = [max(_width(node) for node in graph.nodes if places[node.name][0] == n) for n in range(columns)]
+    lefts = [_MARGIN + sum(widths[:n]) + n * _GAP_X for n in range(columns)]
+    right = lefts[-1] + widths[-1] if columns else 0
+    bottom = _MARGIN + (1 + max((row for _, row in places.values()), default=0)) * (_HEIGHT + _GAP_Y)
+
+    drawn = []
+    for node in graph.nodes:
+        column, row = places[node.name]
+        x, y, width = lefts[column], _MARGIN + row * (_HEIGHT + _GAP_Y), widths[column]
+        for parent in node.after:
+            if parent in places:
+                from_column, from_row = places[parent]
+                start = lefts[from_column] + widths[from_column]
+                drawn.append(_arrow(start, _middle(from_row), x, _middle(row)))
+        drawn.append(
+            f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{_HEIGHT}" rx="6" fill="{_FILL[node.role]}" '
+            'stroke="#46525f"/>'
+            f'<text x="{x + width / 2:.0f}" y="{y + 17}" font-weight="bold">{escape(node.name)}</text>'
+            f'<text x="{x + width / 2:.0f}" y="{y + 32}" fill="#46525f">{escape(node.stage.stage_name)}</text>'
+        )
+    size = f'width="{right + _MARGIN:.0f}" height="{bottom}"'
+    tip = (
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 L8 4 L0 8 z" fill="#46525f"/></marker></defs>'
+    )
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11" text-anchor="middle">'
+    )
+    return f"{head}{tip}{''.join(drawn)}</svg>"
+
+
+def _places(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Column and row of each node: a column behind the last of those before it, the first row from theirs on that is free."""
+    places: dict[str, tuple[int, int]] = {}
+    taken: set[tuple[int, int]] = set()
+    for node in graph.in_order():
+        before = [places[parent] for parent in node.after]
+        column = 1 + max((column for column, _ in before), default=-1)
+        row = min((row for _, row in before), default=0)
+        while (column, row) in taken:
+            row += 1
+        places[node.name] = (column, row)
+        taken.add((column, row))
+    return places
+
+
+def _width(node: Node) -> float:
+    return max(_LEAST_WIDTH, 16 + _LETTER * max(len(node.name), len(node.stage.stage_name)))
+
+
+def _middle(row: int) -> float:
+    return _MARGIN + row * (_HEIGHT + _GAP_Y) + _HEIGHT / 2
+
+
+def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
+    half = to_x - _GAP_X / 2
+    curve = (
+        f"M{x:.0f} {y:.0f} H{half - 8:.0f} Q{half:.0f} {y:.0f} {half:.0f} {(y + to_y) / 2:.0f} T{to_x:.0f} {to_y:.0f}"
+    )
+    straight = f"M{x:.0f} {y:.0f} H{to_x:.0f}"
+    return f'<path d="{straight if y == to_y else curve}" fill="none" stroke="#46525f" marker-end="url(#tip)"/>'
