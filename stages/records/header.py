@@ -68,6 +68,11 @@ class Header(Mapping[str, Any]):
         """Return a header that keeps nothing alive of the message, whose buffer holds the pixels too."""
         return Header({key: _own(value) for key, value in self.raw.items()}, self.decode)
 
+    def __repr__(self) -> str:
+        more = len(self.raw) - _MOST_KEYS
+        keys = [in_short(key).strip("'") for key in list(self.raw)[:_MOST_KEYS]]
+        return f"Header({', '.join(keys)}{f' and {more} more' if more > 0 else ''})"
+
     def required(self, key: str) -> Any:
         """Return the value of `key`, or reject the frame naming the key and the keys that there are."""
         if key not in self.raw:
@@ -103,6 +108,9 @@ def _own(value: object) -> object:
         return value.copy()
     return bytes(value) if isinstance(value, memoryview) else value
 
+
+_MOST_KEYS = 6
+"""So many keys are named where a header is shown."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """Numbers as text, in digits; Python's own ``float`` also takes ``1_0`` and other alphabets."""

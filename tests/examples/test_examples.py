@@ -33,6 +33,7 @@ TESTED = {
     "brightest.py",
     "compare_peak_finders.yaml",
     "in_python.py",
+    "notebook.ipynb",
     "request.yaml",
     "stop_when_enough.yaml",
     "stream_to_solutions.py",
