@@ -29,7 +29,7 @@ log = logging.getLogger("streamajig.run")
 T = TypeVar("T")
 
 ABANDON_S = 5.0
-"""When a run that is left, or whose interpreter ends, has not finished what it received within this time, it is abandoned."""
+"""A run that an exception has left, or whose interpreter ends, has so long to finish what it received."""
 
 _LAST_S = 5.0
 """An abandoned run has so long to close its outputs."""
@@ -158,34 +158,35 @@ class Handle:
 
         Raises what kept the run from going on if that is no report's matter: a fault of streamajig's own.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while self.is_running:
-            left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
-            if left <= 0:
-                break
-            self._ended.wait(left)
+        self._has_ended_by(None if timeout_s is None else time.monotonic() + timeout_s)
         self._raise_error()
         return self.report
 
-    def close(self) -> None:
-        """Stop, and wait until everything is closed; what is not finished within some seconds is abandoned, and counted."""
+    def close(self, patience_s: float | None = None) -> None:
+        """Stop, finish what was received, and wait until everything is closed.
+
+        What is not finished within `patience_s` is abandoned, and counted; so it is at once when Ctrl-C comes meanwhile.
+        """
         self._stopping.set()
-        for wait_s in (ABANDON_S + self._graph.options.drain_s, _LAST_S):
-            if self._ended.wait(wait_s):
+        deadline = None if patience_s is None else time.monotonic() + patience_s
+        try:
+            if self._has_ended_by(deadline):
                 return
+        except BaseException:
             self._abandon.set()
-        log.error("the run does not end: %s", self._job.what_hangs() if self._job is not None else "it is being opened")
+            self._ended.wait(_LAST_S)
+            raise
+        self._abandon.set()
+        if not self._ended.wait(_LAST_S):
+            log.error(
+                "the run does not end: %s", self._job.what_hangs() if self._job is not None else "it is being opened"
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            self.close()
-        except BaseException:  # Ctrl-C once more
-            self._abandon.set()
-            self._ended.wait(_LAST_S)
-            raise
+        self.close(None if error is None else self._patience_s)
         if error is None:
             self._raise_error()
 
@@ -195,6 +196,19 @@ class Handle:
         if self._report is not None:
             return f"<Handle: {state}, {self._report.law_lines()[0]}>"
         return f"<Handle: {state}, {progress.received if progress is not None else 0} frames received>"
+
+    @property
+    def _patience_s(self) -> float:
+        return ABANDON_S + self._graph.options.drain_s
+
+    def _has_ended_by(self, deadline: float | None) -> bool:
+        """Wait until the run has ended, or it is that late."""
+        while self.is_running:
+            left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            self._ended.wait(left)
+        return True
 
     def _run(self) -> None:
         try:
@@ -209,7 +223,8 @@ class Handle:
             self._report = without_leaf(report, self._leaf)
         except BaseException as error:  # it is raised to whoever started the run
             self._error = error
-            self._report = nothing_received(self._graph) if self._job is None else self._job.report_now()
+            counted = nothing_received(self._graph) if self._job is None else self._job.report_now()
+            self._report = without_leaf(counted, self._leaf)
         finally:
             self._receiver.close()
             self._ended.set()
@@ -246,4 +261,4 @@ def _close_all() -> None:
     for handle in running:
         handle._stopping.set()
     for handle in running:
-        handle.close()
+        handle.close(handle._patience_s)

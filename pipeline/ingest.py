@@ -172,6 +172,7 @@ class Ingest:
             return self._drain(timeout_s)
         credit = self._credit()
         if credit == 0:
+            self._last_data = time.monotonic()  # nothing is asked for, so the silence is not the sender's
             self._inbox.wait_for_room(timeout_s)
             return True
         try:
