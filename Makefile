@@ -10,7 +10,7 @@ help:
 	@echo "make demo   simulate frames, index them, and leave a stream and a picture in demo-output/"
 	@echo "make test   all checks and tests (make check: without tests; make slow: the long tests)"
 	@echo "make bench  measure every stage on this machine"
-	@echo "make docs   write the generated reference page of the options anew"
+	@echo "make docs   write the generated pages anew, and build the site in docs/_build/html"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -43,7 +43,12 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m stages.commands.index.reference > docs/reference-options.md
+	$(BIN)/python -m stages.commands.index.beside_crystfel > docs/reference-indexamajig.md
+	$(BIN)/python docs/site/list_of_pages.py
+	$(BIN)/python docs/site/sources.py docs/_build/source
+	$(BIN)/sphinx-build -q -W --keep-going -c docs/site docs/_build/source docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build docs/_build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

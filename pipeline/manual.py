@@ -55,7 +55,9 @@ def manual(name: str) -> str:
         ]
     else:
         lines.append(f"It is a {role}.")
-    parameters = sorted(_parameters(cls), key=lambda parameter: bool(parameter.default))  # those without default first
+    parameters = sorted(
+        parameters_of(cls), key=lambda parameter: bool(parameter.default)
+    )  # those without default first
     lines += ["", "parameters" if parameters else "no parameters"]
     for parameter in parameters:
         default = f" = {parameter.default}" if parameter.default else "  (must be given)"
@@ -89,7 +91,8 @@ def limits(schema: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
-def _parameters(cls: Any) -> Iterator[Parameter]:
+def parameters_of(cls: Any) -> Iterator[Parameter]:
+    """All parameters of a stage, in the order of its fields."""
     from pydantic import TypeAdapter
     from pydantic.fields import FieldInfo
 
