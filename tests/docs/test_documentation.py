@@ -46,6 +46,7 @@ def test_what_is_not_run_is_named_here() -> None:
         ("coming-from-crystfel.md", ["indexamajig", "--zmq-input=tcp://127.0.0.1:5002"]),
         ("howto-follow-the-detector.md", [";", "corrected"]),
         ("reference-geometry.md", ["x", "="]),
+        ("tutorial-which-is-better.md", ["verdict:", "it"]),
         ("tutorial.md", ["process_hkl", "-i"]),
     ]
 
