@@ -60,4 +60,4 @@ def _outside_code(line: str) -> str:
 
 def _escape(text: str) -> str:
     """Escape bars, and stars that begin no emphasis."""
-    return re.sub(r"(?<=\b\w)\*(?![\w*])|\*(?=\.)", r"\\*", text.replace("|", "\\|"))
+    return re.sub(r"(?<=(?<![\w'])\w)\*(?![\w*])|\*(?=\.)", r"\\*", text.replace("|", "\\|"))

@@ -71,9 +71,15 @@ def test_diagrams_are_drawn_into_files_with_their_words_beside_them(tmp_path: Pa
 
 
 def test_bars_and_stars_of_docstrings_are_no_markup_and_code_is_left_alone() -> None:
-    given = ["|q| along a*, **bold**, *all* and `x|y`::", "", "    |q| a*", "", ">>> 1 | 2"]
+    given = ["|q| along a*, **bold**, the *panel's* and `x|y`::", "", "    |q| a*", "", ">>> 1 | 2"]
 
-    assert escaped(given) == ["\\|q\\| along a\\*, **bold**, *all* and `x|y`::", "", "    |q| a*", "", ">>> 1 | 2"]
+    assert escaped(given) == [
+        "\\|q\\| along a\\*, **bold**, the *panel's* and `x|y`::",
+        "",
+        "    |q| a*",
+        "",
+        ">>> 1 | 2",
+    ]
 
 
 def test_examples_below_parameters_are_no_parameters() -> None:
