@@ -105,7 +105,11 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         Replay(files=(tmp_path,)).open(Context())
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(5000))[:-9], b"\x1f\x8b\x08" + bytes(30)])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(bytes(5000))[:-9], b"\x1f\x8b\x08" + bytes(30)],
+    ids=["other", "cut", "empty"],
+)
 def test_a_file_that_cannot_be_read_is_one_rejected_frame(recorded: Path, content: bytes) -> None:
     (recorded / "bb.msgpack.gz").write_bytes(content)
     messages = everything(Replay(files=(recorded,)))
