@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# As many processes as there are cores, up to what is worth collecting the tests for.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist worksteal
 READY := $(VENV)/.ready-test
 
 .PHONY: help demo test check slow bench docs clean
@@ -33,7 +35,7 @@ check: $(READY)
 
 test: check
 	$(BIN)/streamajig warm-up
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore tests/house
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1200 --hypothesis-profile=default

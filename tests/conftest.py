@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +91,31 @@ def mar_image(shared_data: Path) -> tuple[Any, Any]:
         image = Image.of(detector_data=arrays["pixels"])
     search = Peakfinder8(threshold=300, min_snr=6, min_pix_count=3, local_bg_radius=5).open(Context())
     return search(image, geom), geom
+
+
+LOWEST_PORT, NUM_PORTS, PORTS_APART = 20000, 12000, 149
+"""Below the ports that the system gives to clients: one of those may be taken before it is used, or connect to itself."""
+
+
+@pytest.fixture(scope="session")
+def next_port() -> Callable[[], int]:
+    """A function that returns a port that is free and is not given out twice; each process of tests looks in other places."""
+    first = os.getpid() * PORTS_APART
+    ports = (LOWEST_PORT + (first + n) % NUM_PORTS for n in range(NUM_PORTS))
+
+    def look() -> int:
+        for port in ports:
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
+        raise AssertionError("no free port")
+
+    return look
+
+
+@pytest.fixture
+def free_port(next_port: Callable[[], int]) -> int:
+    """A port of 127.0.0.1 at which nobody listens."""
+    return next_port()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 from markdown_blocks import Block, BrokenPageError, Command, blocks_of, commands_of
 
-PATIENCE_S = 150  # the first command of a fresh clone compiles
+PATIENCE_S = 300  # the first command of a fresh clone compiles
 PORT_IN_PAGES = "tcp://127.0.0.1:5002"
 FOLDER_IN_PAGES = "/home/you/frames"  # the folder in which the commands run
 _ELLIPSIS = re.compile(r"(?m)^\s*\.\.\.\s*$\n?")
@@ -42,13 +41,15 @@ class PageRun:
         Empty; all commands run there.
     project
         Its ``examples`` are copied there, since the pages speak of them.
+    address
+        Where servers listen, in place of the one in the pages.
     """
 
-    def __init__(self, folder: Path, project: Path) -> None:
+    def __init__(self, folder: Path, project: Path, address: str) -> None:
         self.folder = folder
         self.not_run: list[str] = []
         self.printed: dict[int, str] = {}
-        self._address = _free_address()
+        self._address = address
         self._background: tuple[Block, subprocess.Popen[str], Path] | None = None
         commands = folder.parent / f"{folder.name}-bin"
         commands.mkdir()
@@ -288,8 +289,8 @@ def _today(printed: Printed) -> str:
 
 
 @contextlib.contextmanager
-def page_run(folder: Path, project: Path) -> Iterator[PageRun]:
-    run = PageRun(folder, project)
+def page_run(folder: Path, project: Path, address: str = PORT_IN_PAGES) -> Iterator[PageRun]:
+    run = PageRun(folder, project, address)
     try:
         yield run
     except BaseException:
@@ -311,12 +312,6 @@ def _check_geometry(block: Block) -> None:
     from stages.files.geom.detector import Detector
 
     assert Detector.parse(block.text).panels, block.place
-
-
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def rewrite(page: Path, project: Path) -> None:

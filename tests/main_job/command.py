@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 90
+PATIENCE_S = 240  # of that, a test needs ten seconds where nothing else runs
 
 
 def streamajig(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
 import subprocess
@@ -115,10 +113,9 @@ def test_a_full_disk_ends_the_run_with_whole_chunks_and_a_clear_word(served: Fra
         shutil.rmtree(disk)
 
 
-def test_where_nobody_listens_this_is_said_and_tried_on(tmp_path: Path) -> None:
+def test_where_nobody_listens_this_is_said_and_tried_on(tmp_path: Path, free_port: int) -> None:
     (tmp_path / "flat.geom").write_text(FLAT_GEOM)
-    # below the range of ports that the system gives to clients: there a client could connect to itself
-    address = f"tcp://127.0.0.1:{random.Random(os.getpid()).randint(20000, 32000)}"
+    address = f"tcp://127.0.0.1:{free_port}"
     words = [
         "index",
         f"--zmq-input={address}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,6 @@ from stages.lattices.cell import misorientation
 from stages.simulation.truth import read_truth
 
 FRAMES = 40
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def simulator(folder: Path, address: str, *options: str) -> tuple[str, ...]:
@@ -71,9 +64,9 @@ def right_and_wrong(folder: Path, stream: Path) -> tuple[int, int, int]:
     "peaks", [("--peaks=msgpack",), ("--peaks=peakfinder8", "--threshold=10"), ("--peaks=msgpack", "--no-image-data")]
 )
 def test_the_seeds_command_indexes_the_simulators_frames(
-    tmp_path: Path, served: tuple[str, ...], options: tuple[str, ...], peaks: tuple[str, ...]
+    tmp_path: Path, free_port: int, served: tuple[str, ...], options: tuple[str, ...], peaks: tuple[str, ...]
 ) -> None:
-    address = free_address()
+    address = f"tcp://127.0.0.1:{free_port}"
     with started(*simulator(tmp_path, address, *served)):
         wait_until((tmp_path / "lys.cell").exists, "the simulator has written its files")
         finished = streamajig(

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -415,11 +414,3 @@ def test_lysozyme_is_what_is_in_the_beam_without_a_cell_file(tmp_path: Path) -> 
     (tmp_path / "lysozyme.cell").write_text(apparatus.cell_text)
     cell, _ = read_cell(tmp_path / "lysozyme.cell")
     assert cell == LYSOZYME
-
-
-@pytest.fixture
-def free_port() -> int:
-    with zmq.Context() as context, context.socket(zmq.REP) as probe:
-        port = probe.bind_to_random_port("tcp://127.0.0.1")
-    time.sleep(0.05)
-    return int(port)

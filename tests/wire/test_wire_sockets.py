@@ -549,16 +549,6 @@ BOTH = [
 ]
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port that is free now, below those that the system gives to clients: TCP can connect one of those to itself."""
-    for port in range(20011, 30000, 7):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError("no free port")
-
-
 def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> None:
     with socket.create_server(("127.0.0.1", 0)) as web:
         web.setblocking(False)
