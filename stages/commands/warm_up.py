@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,9 @@ _VARIANTS: tuple[dict[str, Any], ...] = (
     {"no_image_data": True},
 )
 
+_SHARED = "integrate/"
+"""All of these stages sum with the kernels of ``integrate/rings``; two processes at once would both compile them."""
+
 
 def warm_up(
     graphs: Annotated[
@@ -41,12 +44,14 @@ def warm_up(
 
     begin = time.perf_counter()
     names = [name for name in registry.names() if hasattr(registry.load(name), "warm_up")]
+    tasks = apart(names)
     # spawned, so that no process inherits the threads of this one
     with ProcessPoolExecutor(
-        min(jobs or os.cpu_count() or 1, len(names)), mp_context=multiprocessing.get_context("spawn")
+        min(jobs or os.cpu_count() or 1, len(tasks)), mp_context=multiprocessing.get_context("spawn")
     ) as pool:
-        for name, seconds in zip(names, pool.map(_warm_up_stage, names), strict=True):
-            _say(name, seconds)
+        for took in pool.map(_warm_up_stages, tasks):
+            for name, seconds in took.items():
+                _say(name, seconds)
     with tempfile.TemporaryDirectory() as folder:
         for title, graph in default_graphs(Path(folder)):
             _timed(title, lambda graph=graph: _open(graph))
@@ -55,13 +60,26 @@ def warm_up(
     print(f"ready after {time.perf_counter() - begin:.1f} s")  # noqa: T201
 
 
-def _warm_up_stage(name: str) -> float:
-    """Compile what this stage needs; return the seconds it took. Runs in a process of its own."""
+def apart(names: Sequence[str]) -> list[list[str]]:
+    """Share stages out to processes: those with the same kernels to one, which begins first, since it takes longest.
+
+    >>> apart(["integrate/prof2d", "integrate/rings", "live/merge", "peaks/zaef"])
+    [['integrate/prof2d', 'integrate/rings'], ['live/merge'], ['peaks/zaef']]
+    """
+    together = [name for name in names if name.startswith(_SHARED)]
+    return [together, *([name] for name in names if name not in together)]
+
+
+def _warm_up_stages(names: Sequence[str]) -> dict[str, float]:
+    """Compile what these stages need; return the seconds that each took. Runs in a process of its own."""
     from pipeline import registry
 
-    begin = time.perf_counter()
-    registry.load(name).warm_up()
-    return time.perf_counter() - begin
+    took: dict[str, float] = {}
+    for name in names:
+        begin = time.perf_counter()
+        registry.load(name).warm_up()
+        took[name] = time.perf_counter() - begin
+    return took
 
 
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
