@@ -53,7 +53,7 @@ _BEST_RV = 8.0
 _FURTHEST = 0.9
 """No bet is made on numbers with a mean nearer than this to the largest difference seen, since a larger one may come."""
 
-_HALVINGS = 50
+_HALVINGS = 30
 _DOUBLINGS = 40
 
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 _ALL_SIGNS = 14
 """Up to so many differences all their signs are tried (16,384 sums); above, the saddlepoint is right to a per cent."""
 
-_HALVINGS = 60
+_HALVINGS = 40
 """Of an interval in a search by bisection."""
 
 _NORMAL = NormalDist()

@@ -27,6 +27,7 @@ _SAYINGS = {
     "ms": ("takes {} more time", "takes {} less time"),
     "right": ("has {} more orientations right", "has {} fewer orientations right"),
     "wrong": ("indexes {} more frames wrongly", "indexes {} fewer frames wrongly"),
+    "cc_half": ("has a CC1/2 {} higher", "has a CC1/2 {} lower"),
     "rejected": ("rejects {} more frames", "rejects {} fewer frames"),
 }
 """What the variant with more and the one with less does, by measure; others have more or less of what the measure is
@@ -34,6 +35,9 @@ called."""
 
 _PARTS = ("explained",)
 """Measures that are a part of something without being a rate, and are said in per cent, too."""
+
+_FINER = 5
+"""An interval is said to a digit more than a mean, so that it can be seen on which side of 0 it ends."""
 
 
 def sentence_of(d: Difference, time: Difference | None = None) -> str:
@@ -51,7 +55,8 @@ def sentence_of(d: Difference, time: Difference | None = None) -> str:
         return f"no difference larger than {size} after {frames} ({what})"
     if d.frames_needed is not None and d.frames_needed > d.frames:
         return f"too few frames ({d.frames:,}): a difference of {size} would need some {round_number(d.frames_needed)} ({what})"
-    low, high = (number(scale_of(d.measure) * end, scale_of(d.measure) * d.error) for end in (d.low, d.high))
+    scale = scale_of(d.measure)
+    low, high = (number(scale * end, scale * d.error / _FINER) for end in (d.low, d.high))
     unit = unit_of(d.measure)
     between = f"between {low} and {high}{' ' + unit if unit else ''}"
     return f"undecided after {frames}: the difference is {between} ({d.one} less {d.other}, {d.measure.words})"
