@@ -96,11 +96,10 @@ def _values(text: str) -> Iterator[Any]:
     >>> list(_values("10,2.5,true,abc,[1, 2]"))
     [10, 2.5, True, 'abc', [1, 2]]
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from pipeline.yaml_text import value_of
 
     try:
-        found = YAML(typ="safe", pure=True).load(f"[{text}]")
-    except YAMLError:
+        found = value_of(f"[{text}]")
+    except UserError:
         found = text.split(",")
     yield from found

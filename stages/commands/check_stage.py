@@ -46,7 +46,7 @@ def check_stage(
         if missing:
             example = " ".join(f"--set {name}=VALUE" for name in missing)
             raise UserError(f"{cls.stage_name} has parameters that must be given: {example}")
-        stages.append(_made(cls, parameters))
+        stages.append(cls(**parameters))
     broken = 0
     for stage in stages:
         found = examine(stage, stages)
@@ -59,10 +59,8 @@ def check_stage(
 
 def _parameters(words: list[str]) -> dict[str, Any]:
     """Parameters by name; values are read as YAML."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     from pipeline.errors import UserError
+    from pipeline.yaml_text import value_of
 
     given = {}
     for word in words:
@@ -70,19 +68,7 @@ def _parameters(words: list[str]) -> dict[str, Any]:
         if not (name and equals):
             raise UserError(f"--set {word}: write NAME=VALUE")
         try:
-            given[name] = YAML(typ="safe").load(text)
-        except YAMLError as error:
-            raise UserError(f"--set {word}: {text!r} is no value as in YAML") from error
+            given[name] = value_of(text)
+        except UserError as error:
+            raise UserError(f"--set {word}: {error}") from error
     return given
-
-
-def _made(cls: Any, parameters: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
-
-    from pipeline.errors import UserError
-    from pipeline.yaml_spec import describe_problem
-
-    try:
-        return cls(**parameters)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{cls.stage_name}: {describe_problem(each)}" for each in error.errors())) from None
