@@ -28,6 +28,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # an attribute's name, of which there are several, is linked to one of them
 
 html_theme = "furo"
 html_title = "streamajig"
