@@ -67,6 +67,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     from pipeline.commands_execute import execute
     from pipeline.errors import UserError
     from pipeline.parameters import describe_problem
+    from pipeline.settings import with_settings
     from pipeline.variant_options import with_variants, with_wishes
 
     changes = {
@@ -77,7 +78,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     }
 
     def load() -> Graph:
-        graph = with_variants(_load(file, module, settings), variant or ())
+        graph = with_settings(with_variants(_load(file, module, None), variant or ()), settings or ())
         graph = with_wishes(graph, verdict=verdict or (), keep_best=keep_best, aim=aim, until_decided=until_decided)
         try:
             return graph.with_options(**{name: value for name, value in changes.items() if value is not None})

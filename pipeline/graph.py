@@ -309,16 +309,19 @@ class Graph:
 
         What it writes is named as before: YAML names that as seen from where it is run.
         """
-        nodes = (
-            dataclasses.replace(node, stage=paths.to_lie_in(node.stage, folder))
-            if dataclasses.is_dataclass(node.stage)
-            else node
-            for node in self.nodes
-        )
+
+        def named(has_stage: Any) -> Any:
+            """A node, or a way of doing its work, whose stage names files so."""
+            stage = has_stage.stage
+            there = paths.to_lie_in(stage, folder) if dataclasses.is_dataclass(stage) else stage
+            return dataclasses.replace(has_stage, stage=there)
+
+        nodes = map(named, self.nodes)
+        varied = (dataclasses.replace(each, ways=tuple(map(named, each.ways))) for each in self.varied)
         modules = (
             str(paths.named_in(folder, Path(module))) if module.endswith(".py") else module for module in self.modules
         )
-        return dataclasses.replace(self, nodes=tuple(nodes), modules=tuple(modules))
+        return dataclasses.replace(self, nodes=tuple(nodes), modules=tuple(modules), varied=tuple(varied))
 
     def save(self, path: str | Path) -> None:
         """Write the graph as a YAML file, which ``Graph.load`` reads; files that lie in its folder are named from there."""

@@ -7,12 +7,14 @@ options of the run. A parameter that is a map has parameters of its own: ``merge
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.expansion import VERDICT, with_verdict
 from pipeline.hints import did_you_mean
 from pipeline.parameters import changed, names_of, nested
+from pipeline.varied import Varied, Way, named
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -62,6 +64,8 @@ def with_parameters(graph: Graph, where: str, changes: Mapping[str, Any]) -> Gra
     from pipeline.yaml_spec import Unloaded
 
     name, *keys = where.split(".")
+    if name == VERDICT and graph.varied:
+        graph = with_verdict(graph)
     if name == RUN and RUN not in graph.names:
         what, old = RUN, graph.options
     elif name in graph.names:
@@ -74,7 +78,23 @@ def with_parameters(graph: Graph, where: str, changes: Mapping[str, Any]) -> Gra
     if keys:
         changes = {keys[0]: _within(old, what, keys, changes)}
     new = changed(old, what, changes)
-    return dataclasses.replace(graph, options=new) if old is graph.options else graph.replace(name, new)
+    if old is graph.options:
+        return dataclasses.replace(graph, options=new)
+    return dataclasses.replace(graph.replace(name, new), varied=tuple(_varied(graph, name, changes)))
+
+
+def _varied(graph: Graph, name: str, changes: Mapping[str, Any]) -> Iterator[Varied]:
+    """What is varied, the ways of this node changed as it is, where their stages have the parameters."""
+    for varied in graph.varied:
+        if varied.node != name:
+            yield varied
+            continue
+        ways = []
+        for way, usual in zip(varied.ways, named([Way("", way.stage) for way in varied.ways]), strict=True):
+            known = {parameter: value for parameter, value in changes.items() if parameter in names_of(way.stage)}
+            own_name = "" if way.name == usual.name else way.name
+            ways.append(Way(own_name, changed(way.stage, f"{way.name}, a way of node {name!r}", known)))
+        yield dataclasses.replace(varied, ways=named(ways))
 
 
 def _within(old: Any, what: str, keys: Sequence[str], changes: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import UserError, Variant
 from pipeline.texts import one_line
@@ -47,15 +48,15 @@ def choose(verdict: Verdict, names: Sequence[str]) -> Choice | None:
     return Choice(left[0], verdict.why, f"{left[0]} {reason}")
 
 
-def yaml_of(variants: Sequence[Variant], choice: Choice) -> str:
-    """Return the chosen variant's graph as YAML, the reason before it."""
+def yaml_of(variants: Sequence[Variant], choice: Choice, folder: Path | None = None) -> str:
+    """Return the chosen variant's graph as YAML that may lie in this folder (or anywhere), the reason before it."""
     graph = next((variant.graph for variant in variants if variant.name == choice.name), None)
     if graph is None:
         raise UserError(
             f"the variant {choice.name} cannot be kept: it has no graph of its own (variants of a graph have one: "
             "write `variants:` instead of branches)"
         )
-    return f"{_comment(choice)}{graph.to_yaml()}"
+    return f"{_comment(choice)}{graph.portable(folder).to_yaml()}"
 
 
 def _comment(choice: Choice) -> str:

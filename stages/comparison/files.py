@@ -86,7 +86,7 @@ def write_best(path: Path, variants: Sequence[Variant], verdict: Verdict) -> Non
     choice = best.choose(verdict, [variant.name for variant in variants])
     if choice is None:
         return
-    text = best.yaml_of(variants, choice)
+    text = best.yaml_of(variants, choice, path.parent)
     with _in_place(path, "keep_best") as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -300,3 +300,35 @@ def test_outputs_are_named_after_the_variant(tmp_path: Path):
 def test_the_short_form_is_shown(tmp_path: Path):
     graph = Graph.from_yaml(textwrap.dedent(YAML))
     assert "by=1<br/>by=2<br/>nine" in graph.to_mermaid()
+
+
+def test_a_parameter_that_is_set_is_set_in_all_ways_that_have_it():
+    graph = toy_graph(1).vary("refuse", [{"n": 3, "name": "mine"}, {"n": 4}]).vary("double", ["toy", "toy_other"])
+    assert [way.stage.by for way in graph.set("double", by=8).varied[1].ways] == [8, 8]
+    assert graph.set("double", by=8).variants[0].name == "mine+toy"
+    with pytest.raises(UserError, match="two ways are the same"):
+        graph.set("refuse", n=5)
+
+
+def test_ways_name_their_files_so_that_the_yaml_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("graphs").mkdir()
+    Path("graphs/g.yaml").write_text(
+        "nodes: {source: source/toy, decode: decode/toy, index: reads/toy_file, sink: sink/toy}\n"
+        "variants: {index: [{file: a.cell}, {file: b.cell}]}"
+    )
+    graph = Graph.load("graphs/g.yaml")
+    assert [way.stage.file for way in graph.varied[0].ways] == [Path("graphs/a.cell"), Path("graphs/b.cell")]
+    graph.save("graphs/again.yaml")
+    assert "- a.cell" in Path("graphs/again.yaml").read_text()
+    assert Graph.load("graphs/again.yaml").variants == graph.variants
+
+
+@stage("reads/toy_file")
+class ReadsFile:
+    """Reads a file."""
+
+    file: Path = Path("some.cell")
+
+    def __call__(self, number: Number) -> Doubled:
+        return Doubled(number)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.expansion import VERDICT
 from pipeline.graph import Graph
 from pipeline.variant_options import with_variants, with_wishes
 from pipeline.varied import Way
@@ -19,6 +20,11 @@ COMPARING = ("variant", "verdict", "keep_best", "aim", "until_decided")
 """Options of variants."""
 
 
+def is_of_verdict(setting: str) -> bool:
+    """Whether a --set concerns the node that compares the variants, which is there once they are."""
+    return setting.startswith(f"{VERDICT}.")
+
+
 def compared(graph: Graph, options: Mapping[str, Any], graph_of: Callable[[Mapping[str, Any]], Graph]) -> Graph:
     """Return the graph with the variants that the options ask for; `graph_of` makes the graph of other options."""
 
@@ -26,7 +32,9 @@ def compared(graph: Graph, options: Mapping[str, Any], graph_of: Callable[[Mappi
         option = _OPTION_OF.get(node)
         if option is None or "/" in word:
             return None
-        other = graph_of({**{name: value for name, value in options.items() if name not in COMPARING}, option: word})
+        others = {name: value for name, value in options.items() if name not in COMPARING}
+        settings = [text for text in options.get("set") or () if not is_of_verdict(text)]
+        other = graph_of({**others, "set": settings, option: word})
         left_out = [name for name in other.names if name not in graph.names]
         if left_out:
             log.warning(

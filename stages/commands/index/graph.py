@@ -53,7 +53,7 @@ from pipeline.hints import did_you_mean
 from pipeline.options import RunOptions
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from pipeline.settings import with_settings
-from stages.commands.index.comparing import COMPARING, compared
+from stages.commands.index.comparing import COMPARING, compared, is_of_verdict
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
@@ -149,13 +149,14 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     graph = Graph((), _run_options(parameters["run"], origins), modules)
     for role, stage_name in stages.items():
         graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
-    graph = with_settings(graph, given.take("set") or ())
+    settings = given.take("set") or ()
+    graph = with_settings(graph, [text for text in settings if not is_of_verdict(text)])
     _say_what_has_no_effect(given, rows, stages)
     _keep_files_apart(graph, given)
     if any(name in given for name in COMPARING):
         given.effective.update(COMPARING)
-        return compared(graph, values, graph_from_options)
-    return graph
+        graph = compared(graph, values, graph_from_options)
+    return with_settings(graph, [text for text in settings if is_of_verdict(text)])
 
 
 def _keep_files_apart(graph: Graph, given: Given) -> None:
