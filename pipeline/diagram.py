@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from pipeline.graph import Graph
     from pipeline.node import Node
 
-_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 40, 28, 14, 4
+_NAME, _LINE, _GAP_X, _GAP_Y, _MARGIN = 25, 15, 28, 14, 4
+"""Heights of a node's name and of a line below it, and what is left free, px."""
+
+_MOST_WAYS = 8
+"""Of a varied node so many ways are named."""
+
 _LETTER, _LEAST_WIDTH = 6.4, 60
 """Width of a letter at 11 px, and of a box at least, px."""
 
@@ -27,25 +32,36 @@ def svg(graph: Graph) -> str:
     """
     places = _places(graph)
     columns = 1 + max((column for column, _ in places.values()), default=-1)
-    widths = [max(_width(node) for node in graph.nodes if places[node.name][0] == n) for n in range(columns)]
+    said = {node.name: _below(graph, node) for node in graph.nodes}
+    widths = [
+        max(_width(node, said[node.name]) for node in graph.nodes if places[node.name][0] == n) for n in range(columns)
+    ]
     lefts = [_MARGIN + sum(widths[:n]) + n * _GAP_X for n in range(columns)]
     right = lefts[-1] + widths[-1] if columns else 0
-    bottom = _MARGIN + (1 + max((row for _, row in places.values()), default=0)) * (_HEIGHT + _GAP_Y)
+    rows = 1 + max((row for _, row in places.values()), default=0)
+    lines = [max((len(said[name]) for name, place in places.items() if place[1] == n), default=1) for n in range(rows)]
+    heights = [_NAME + _LINE * number for number in lines]
+    tops = [_MARGIN + sum(heights[:n]) + n * _GAP_Y for n in range(rows)]
+    middles = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
+    bottom = tops[-1] + heights[-1] + _GAP_Y
 
     drawn = []
     for node in graph.nodes:
         column, row = places[node.name]
-        x, y, width = lefts[column], _MARGIN + row * (_HEIGHT + _GAP_Y), widths[column]
+        x, y, width, height = lefts[column], tops[row], widths[column], heights[row]
         for parent in node.after:
             if parent in places:
                 from_column, from_row = places[parent]
                 start = lefts[from_column] + widths[from_column]
-                drawn.append(_arrow(start, _middle(from_row), x, _middle(row)))
+                drawn.append(_arrow(start, middles[from_row], x, middles[row]))
         drawn.append(
-            f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{_HEIGHT}" rx="6" fill="{_FILL[node.role]}" '
+            f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{height}" rx="6" fill="{_FILL[node.role]}" '
             'stroke="#46525f"/>'
             f'<text x="{x + width / 2:.0f}" y="{y + 17}" font-weight="bold">{escape(node.name)}</text>'
-            f'<text x="{x + width / 2:.0f}" y="{y + 32}" fill="#46525f">{escape(node.stage.stage_name)}</text>'
+            + "".join(
+                f'<text x="{x + width / 2:.0f}" y="{y + 32 + _LINE * n}" fill="#46525f">{escape(text)}</text>'
+                for n, text in enumerate(said[node.name])
+            )
         )
     size = f'width="{right + _MARGIN:.0f}" height="{bottom}"'
     tip = (
@@ -73,12 +89,18 @@ def _places(graph: Graph) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _width(node: Node) -> float:
-    return max(_LEAST_WIDTH, 16 + _LETTER * max(len(node.name), len(node.stage.stage_name)))
+def _below(graph: Graph, node: Node) -> list[str]:
+    """What stands below a node's name: its stage, or the ways in which its work is done."""
+    for varied in graph.varied:
+        if varied.node == node.name:
+            names = [way.name for way in varied.ways[:_MOST_WAYS]]
+            more = len(varied.ways) - len(names)
+            return [*names, *([f"and {more} more"] if more else [])]
+    return [node.stage.stage_name]
 
 
-def _middle(row: int) -> float:
-    return _MARGIN + row * (_HEIGHT + _GAP_Y) + _HEIGHT / 2
+def _width(node: Node, below: list[str]) -> float:
+    return max(_LEAST_WIDTH, 16 + _LETTER * max(map(len, (node.name, *below))))
 
 
 def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:

@@ -6,7 +6,7 @@ Besides edges there is the noticeboard: a stage that waits for what a repeated s
 repeated, too, so that no variant sees what another has found (``docs/decisions/0030-variants-are-expanded.md``).
 
 Outputs get the variant's name: ``out.txt`` becomes ``out.longest.txt``. A sink that compares variants
-(``compares_variants``) is there once, behind a join of all of them.
+(``compares_variants``), or says ``stands_once``, is there once, behind a join of all of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def expand(graph: Graph) -> Graph:
     labels = _Labels(graph)
     nodes: list[Node] = []
     for node in graph.in_order():
-        if compares(node):
+        if stands_once(node) and depends[node.after[0]]:
             nodes += _comparing(node, [name for name in order if name in depends[node.after[0]]], labels, graph)
             continue
         for ways in _products([name for name in order if name in depends[node.name]], graph):
@@ -76,7 +76,7 @@ def variants_of(graph: Graph) -> tuple[Variant, ...]:
         for node, way in ways:
             stage = next(w.stage for v in graph.varied if v.node == node for w in v.ways if w.name == way)
             alone = alone.replace(node, stage)
-        alone = dataclasses.replace(alone, nodes=tuple(node for node in alone.nodes if not compares(node)))
+        alone = dataclasses.replace(alone, nodes=tuple(node for node in alone.nodes if not stands_once(node)))
         found.append(Variant(labels.of(ways), dict(ways), alone))
     return tuple(found)
 
@@ -84,6 +84,11 @@ def variants_of(graph: Graph) -> tuple[Variant, ...]:
 def compares(node: Node) -> bool:
     """Whether a node's stage is a sink that compares variants."""
     return bool(getattr(type(node.stage), "compares_variants", False))
+
+
+def stands_once(node: Node) -> bool:
+    """Whether a node is a sink that is there once for all variants, behind a join of them."""
+    return compares(node) or bool(getattr(type(node.stage), "stands_once", False))
 
 
 def with_verdict(graph: Graph, **parameters: Any) -> Graph:
@@ -119,8 +124,8 @@ def problems_of_variants(graph: Graph) -> Iterator[str]:
         grid = " x ".join(f"{len(varied.ways)} of {varied.node}" for varied in graph.varied)
         yield f"{grid} are {number} variants, and each is run on every frame: {MOST_VARIANTS} at most"
     for node in graph.nodes:
-        if graph.varied and compares(node) and len(node.after) > 1:
-            yield f"{node.called} compares variants, and comes after {', '.join(node.after)}: name the one that all have"
+        if graph.varied and stands_once(node) and len(node.after) > 1:
+            yield f"{node.called} brings variants together, and comes after {', '.join(node.after)}: name the one that all have"
     if not graph.circle() and set(graph.names).issuperset(parent for node in graph.nodes for parent in node.after):
         yield from _problems_of_places(graph)
 
@@ -128,7 +133,7 @@ def problems_of_variants(graph: Graph) -> Iterator[str]:
 def _problems_of_places(graph: Graph) -> Iterator[str]:
     depends = dependencies(graph)
     for node in graph.nodes:
-        if not depends[node.name] or compares(node):
+        if not depends[node.name] or stands_once(node):
             continue
         if node.role == "source":
             yield (
@@ -193,11 +198,6 @@ def _comparing(node: Node, varied: list[str], labels: _Labels, graph: Graph) -> 
     """The join of all variants, and the sink behind it."""
     (parent,) = node.after
     all_ways = list(_products(varied, graph))
-    if not varied:
-        raise UserError(
-            f"{node.called} compares variants and comes after {parent!r}, which is the same in all of them: let it come "
-            "after one that follows a varied node"
-        )
     taken = set(graph.names)
     join = JOIN if node.name == VERDICT and JOIN not in taken else f"{node.name}_{JOIN}"
     after = tuple(labels.node(parent, ways) for ways in all_ways)

@@ -381,7 +381,9 @@ class Graph:
 
     def __repr__(self) -> str:
         modules = f", modules {', '.join(self.modules)}" if self.modules else ""
-        return f"Graph of {len(self.nodes)} nodes, {self.options.backend}{modules}\n{self.arrows()}"
+        ways = ", ".join(f"{varied.node} in {len(varied.ways)} ways" for varied in self.varied)
+        varied = f", {ways}" if ways else ""
+        return f"Graph of {len(self.nodes)} nodes, {self.options.backend}{modules}{varied}\n{self.arrows()}"
 
     def _repr_mimebundle_(self, **_asked: Any) -> dict[str, str]:
         """What a notebook shows: SVG, which needs no network; Mermaid for programs that draw it by themselves."""

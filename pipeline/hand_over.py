@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.errors import UserError
 from pipeline.frame import Outcome
+from pipeline.stage import Context
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
     from pipeline.report import Report
-    from pipeline.stage import Context
 
 
 def _nothing() -> None:
@@ -71,6 +71,7 @@ class HandOver:
 
     stage_name: ClassVar[str] = "graph/hand_over"
     keeps_frames: ClassVar[bool] = True
+    stands_once: ClassVar[bool] = True
 
     receiver: Receiver = field(repr=False)
     keep_image: bool = False

@@ -20,6 +20,7 @@ from toolz import concat, merge_with
 from pipeline.board import BoardOfVariant, Noticeboard
 from pipeline.by_type import ByType
 from pipeline.contract import Contract, contract_of, tells_of
+from pipeline.expansion import compares
 from pipeline.faults import STAGE, fault, is_users_interrupt, named, opening, refusal
 from pipeline.frame import Frame, Message, Outcome, Rejected, Spent
 from pipeline.graph import Graph
@@ -290,7 +291,7 @@ class Replica:
         self._entry = Stream()
         self._streams: dict[str, Stream] = {}
         self._leaves: list[Leaf] = []
-        compared = [leaf for leaf in setup.graph.leaves if getattr(type(leaf.stage), "compares_variants", False)]
+        compared = [leaf for leaf in setup.graph.leaves if compares(leaf)]
         self._timed = {node.name for leaf in compared for node in setup.graph.upstream(leaf.name)}
         try:
             for node in setup.graph.in_order():

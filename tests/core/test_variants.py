@@ -21,7 +21,7 @@ from toy_stages import (
     keep,
 )
 
-from pipeline import Context, Frame, Graph, Outcome, RunOptions, Spent, UserError, run, stage
+from pipeline import Context, Frame, Graph, Joined, Outcome, RunOptions, Spent, UserError, run, stage
 from pipeline.expansion import dependencies
 
 
@@ -332,3 +332,13 @@ class ReadsFile:
 
     def __call__(self, number: Number) -> Doubled:
         return Doubled(number)
+
+
+def test_frames_of_a_graph_with_variants_have_what_each_of_them_made():
+    graph = Graph.chain(Numbers(numbers=(1, 2)), Decode(), Double(), options=SERIAL).add(ToyVerdict())
+    frames = list(graph.vary("double", by=[2, 3]).frames())
+    assert [{name: int(one[Doubled]) for name, one in frame[Joined].items()} for frame in frames] == [
+        {"by=2": 2, "by=3": 3},
+        {"by=2": 4, "by=3": 6},
+    ]
+    assert all(Joined not in frame for frame in graph.vary("double", by=[2, 3]).frames(after="decode"))

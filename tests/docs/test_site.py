@@ -46,12 +46,12 @@ def test_a_page_that_belongs_to_no_part_is_found(tmp_path: Path, monkeypatch: py
 def test_links_to_files_and_folders_lead_to_pages_of_the_site(tmp_path: Path) -> None:
     layout = sources.Layout(tmp_path)
 
-    text = layout.page("docs/howto-compare-peak-searches.md")
+    text = layout.page("docs/howto-stop-when-enough.md")
     readme = layout.page("README.md")
 
-    assert "](../examples/compare_peak_finders.yaml.md)" in text
+    assert "](../examples/stop_when_enough.yaml.md)" in text
     assert "](docs/decisions/index.md)" in readme
-    assert {"examples/compare_peak_finders.yaml"} <= layout.shown
+    assert {"examples/stop_when_enough.yaml"} <= layout.shown
 
 
 def test_links_in_code_stay_as_they_are(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Report
+from stages import source
 from stages.files.geom.detector import Detector
 from stages.files.stream import read_stream
 from stages.index.file import FromFile
@@ -34,10 +35,12 @@ TESTED = {
     "compare_peak_finders.yaml",
     "in_python.py",
     "notebook.ipynb",
+    "own_against_built_in.py",
     "request.yaml",
     "stop_when_enough.yaml",
     "stream_to_solutions.py",
     "subscribe.yaml",
+    "which_is_better.ipynb",
 }
 
 
@@ -141,15 +144,42 @@ def test_a_run_ends_when_the_data_suffice(folder: Path) -> None:
     assert all(tally.delivered == report.received for tally in report.leaves.values())
 
 
-def test_both_branches_of_a_comparison_deliver_every_frame_and_see_the_same_crystals(
+def run_python(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run an example as a script."""
+    python_path = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": python_path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_all_variants_of_a_comparison_deliver_every_frame_and_see_the_same_crystals(
     folder: Path, bodies: list[bytes], hits: set[str]
 ) -> None:
     report = run_example("compare_peak_finders.yaml", bodies, "rep")
-    assert list(report.leaves) == ["listed_sink", "searched_sink"]
-    listed, searched = indexed_events(folder / "listed.stream"), indexed_events(folder / "searched.stream")
-    assert listed <= hits
-    assert searched <= hits
-    assert len(listed & searched) >= 0.7 * len(hits)
+    names = ["msgpack", "peakfinder8-threshold=10", "peakfinder8-threshold=20"]
+    assert list(report.leaves) == [*(f"sink@{name}" for name in names), "verdict"]
+    found = [indexed_events(folder / f"found.{name}.stream") for name in names]
+    assert all(events <= hits for events in found)
+    assert len(found[0] & found[1]) >= 0.7 * len(hits)
+    variants = report.findings["verdict"].figures["variants"]
+    assert [round(variants[name]["indexed"]["mean"] * FRAMES) for name in names] == [len(events) for events in found]
+
+
+def test_a_stage_of_ones_own_is_compared_with_a_built_in_one_in_fifteen_lines(folder: Path) -> None:
+    lines = (EXAMPLES / "own_against_built_in.py").read_text()
+    assert lines.count("\n", lines.index("@stage")) - lines.count("\n\n", lines.index("@stage")) <= 22
+    files = source.Simulate(seed=4, size="512x512", distance_mm=45).set_up()
+    (folder / "Eiger.geom").write_text(files.geometry_text)
+    (folder / "lysozyme.cell").write_text(files.cell_text)
+    done = run_python(EXAMPLES / "own_against_built_in.py")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^. summits-height=20 .*%|^. +summits-height=20 ", done.stdout, re.M)
+    assert "peakfinder8 explains" in done.stdout
 
 
 def test_the_graph_in_python_writes_a_stream_and_prints_the_report(
@@ -157,15 +187,7 @@ def test_the_graph_in_python_writes_a_stream_and_prints_the_report(
 ) -> None:
     with served(bodies, "rep") as address:
         words = [EXAMPLES / "in_python.py", address, "Eiger.geom", "lysozyme.cell", "output.stream", str(FRAMES)]
-        python_path = os.pathsep.join(filter(None, [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))
-        done = subprocess.run(
-            [sys.executable, "-W", "error", *words],
-            env={**os.environ, "PYTHONPATH": python_path},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        done = run_python(*words)
     assert done.returncode == 0, done.stderr
     assert f"received {FRAMES} = delivered {FRAMES} + rejected 0 + dropped 0" in done.stdout
     yaml = done.stdout.partition("received ")[0]
