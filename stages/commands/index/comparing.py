@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pipeline import registry
+from pipeline.errors import UserError
 from pipeline.expansion import VERDICT
 from pipeline.graph import Graph
 from pipeline.variant_options import with_variants, with_wishes
@@ -18,6 +21,15 @@ _OPTION_OF = {"peaks": "peaks", "index": "indexing", "integrate": "integration"}
 
 COMPARING = ("variant", "verdict", "keep_best", "aim", "until_decided")
 """Options of variants."""
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 def is_of_verdict(setting: str) -> bool:
@@ -34,7 +46,14 @@ def compared(graph: Graph, options: Mapping[str, Any], graph_of: Callable[[Mappi
             return None
         others = {name: value for name, value in options.items() if name not in COMPARING}
         settings = [text for text in options.get("set") or () if not is_of_verdict(text)]
-        other = graph_of({**others, "set": settings, option: word})
+        try:
+            with _silent():  # what it would say has been said of the graph as it is
+                other = graph_of({**others, "set": settings, option: word})
+        except UserError:
+            kind = graph.node(node).stage.stage_name.partition("/")[0]
+            if registry.exists(f"{kind}/{word}"):
+                return None  # a stage that no option names, such as one of the user's own
+            raise
         left_out = [name for name in other.names if name not in graph.names]
         if left_out:
             log.warning(
