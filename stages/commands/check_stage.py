@@ -25,9 +25,12 @@ def check_stage(
 
     Exit status: 0 all held; 1 something did not; 2 the file cannot be loaded, or declares no stage.
     """
+    from pydantic import ValidationError
+
     from pipeline.errors import UserError
     from pipeline.functions import must_be_given
     from pipeline.hints import did_you_mean
+    from pipeline.parameters import ParameterError, names_of
     from pipeline.registry import declared_in, load_module
     from stages.contract_suite import examine
 
@@ -46,7 +49,10 @@ def check_stage(
         if missing:
             example = " ".join(f"--set {name}=VALUE" for name in missing)
             raise UserError(f"{cls.stage_name} has parameters that must be given: {example}")
-        stages.append(cls(**parameters))
+        try:
+            stages.append(cls(**parameters))
+        except ValidationError as error:
+            raise ParameterError.of(cls.stage_name, error, names_of(cls)) from None
     broken = 0
     for stage in stages:
         found = examine(stage, stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_stages import Decode, Number, Numbers
@@ -37,10 +38,10 @@ class Text:
     path: Path
     folder: Path | None = None
 
-    def open(self, context: Context) -> object:
+    def open(self, context: Context) -> Any:
         return repr
 
-    def open_writer(self, context: Context) -> object:
+    def open_writer(self, context: Context) -> Any:
         raise NotImplementedError
 
 
