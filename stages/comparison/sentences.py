@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stages.comparison.table import Measure
+from stages.comparison.words import with_error
 
 if TYPE_CHECKING:
     from stages.comparison.paired import Difference
@@ -105,15 +106,6 @@ def bare(measure: Measure, size: float) -> str:
     """A size without an error: ``1 %``."""
     unit = unit_of(measure)
     return f"{scale_of(measure) * size:.6g}{' ' + unit if unit else ''}"
-
-
-def with_error(value: float, error: float) -> str:
-    """A number to the digits that its error leaves, one of the error, or two if the first of them is a 1.
-
-    >>> with_error(4.13, 0.78), with_error(4.13, 0.132), with_error(1234.0, 56.0)
-    ('4.1 +- 0.8', '4.13 +- 0.13', '1234 +- 56')
-    """
-    return f"{number(value, error)} +- {number(error, error)}"
 
 
 def number(value: float, error: float) -> str:

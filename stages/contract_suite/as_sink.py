@@ -15,6 +15,7 @@ from pipeline import Findings, Frame, Outcome, Rejected
 from pipeline.paths import of_stage
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
 from stages.contract_suite.fingerprint import fingerprint
+from stages.contract_suite.inputs import Inputs
 from stages.contract_suite.place import NODE, Place, place_for
 
 
@@ -45,7 +46,7 @@ class TriedSink:
     def __init__(self, stage: Any, place: Place) -> None:
         self._stage = stage
         self._place = place
-        self._before = [{kind: fingerprint(value) for kind, value in frame.values.items()} for frame in place.frames]
+        self._inputs = Inputs(place.frames)
 
     def takes_frames(self) -> str:
         """Every frame can be encoded."""
@@ -59,13 +60,7 @@ class TriedSink:
 
     def leaves_inputs(self) -> str:
         """What is in the frames stays as it was: other sinks read it too."""
-        for frame, before in zip(self._place.frames, self._before, strict=True):
-            for kind, was in before.items():
-                if fingerprint(frame.values[kind]) != was:
-                    name = frame.event or f"frame {frame.serial}"
-                    raise BrokenError(
-                        f"it has changed the {kind.__name__} of {name}, which others read too: make a new one"
-                    )
+        self._inputs.must_be_as_they_were()
         return ""
 
     def same_again(self) -> str:

@@ -15,6 +15,7 @@ from pipeline.metrics import NodeMetrics
 from pipeline.wiring import guard
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
 from stages.contract_suite.fingerprint import fingerprint
+from stages.contract_suite.inputs import Inputs
 from stages.contract_suite.place import NODE, SIZE, Place, place_for
 
 FAILED = "stage_failed"
@@ -38,7 +39,7 @@ class Tried:
     def __init__(self, stage: Any, place: Place) -> None:
         self._stage = stage
         self._place = place
-        self._before = [{kind: fingerprint(value) for kind, value in frame.values.items()} for frame in place.frames]
+        self._inputs = Inputs(place.frames)
         self._writes = contract_of(type(stage)).writes
 
     def takes_frames(self) -> str:
@@ -55,13 +56,7 @@ class Tried:
 
     def leaves_inputs(self) -> str:
         """What was in the frames before is there as it was."""
-        for frame, before in zip(self._place.frames, self._before, strict=True):
-            for kind, was in before.items():
-                if fingerprint(frame.values[kind]) != was:
-                    name = frame.event or f"frame {frame.serial}"
-                    raise BrokenError(
-                        f"it has changed the {kind.__name__} of {name}, which others read too: make a new one"
-                    )
+        self._inputs.must_be_as_they_were()
         return ""
 
     def same_again(self) -> str:
