@@ -360,7 +360,13 @@ def test_stages_lists_every_stage_with_its_first_line(capsys: pytest.CaptureFixt
 
     lines = {line.split()[0]: line.split(maxsplit=1)[1:] for line in capsys.readouterr().out.splitlines()}
     assert set(lines) >= set(registry.names())
-    assert all(first and first[0].strip() for first in lines.values())
+    ours = [
+        name for name in registry.names() if registry.load(name).__module__.partition(".")[0] in ("pipeline", "stages")
+    ]
+    assert len(ours) > 30
+    assert all(lines[name] and lines[name][0].strip() for name in ours), (
+        "other tests may have declared what has no docstring"
+    )
 
 
 @pytest.mark.parametrize("name", registry.names())
