@@ -73,6 +73,17 @@ class Reader:
         return RunningReader(context)
 
 
+@stage("double/toy_other")
+class Other:
+    """Another way to double: not at all."""
+
+    by: int = 2
+    shift: float = 0.5
+
+    def __call__(self, number: Number) -> Doubled:
+        return Doubled(number)
+
+
 SERIAL = RunOptions(backend="serial")
 
 
@@ -144,6 +155,8 @@ def test_no_time_is_kept_where_nobody_compares():
 
     @stage("sink/toy_looks_for_time")
     class Looks:
+        """Says whether the time was kept."""
+
         def open(self, context: Context) -> Callable[[Outcome], Any]:
             return lambda outcome: Spent in outcome if isinstance(outcome, Frame) else None
 
@@ -165,14 +178,6 @@ def test_no_variant_sees_what_another_has_posted():
 
 
 def test_ways_are_named_by_what_tells_them_apart():
-    @stage("double/toy_other")
-    class Other:
-        by: int = 2
-        shift: float = 0.5
-
-        def __call__(self, number: Number) -> Doubled:
-            return Doubled(number)
-
     def names(*specs: Any) -> list[str]:
         return [variant.name for variant in toy_graph(1).vary("double", list(specs)).variants]
 
