@@ -25,6 +25,9 @@ from pipeline.texts import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+STAGE_FAILED = "stage_failed"
+"""The reason of a frame for which a stage raised something else than RejectFrame."""
+
 STAGE = "stage "
 """How the name of a function that guards a stage begins; the node's name follows."""
 
@@ -64,7 +67,7 @@ def refusal(outcome: Outcome, node: str, error: BaseException) -> Rejected:
             return rejected(outcome, node, text_of(error.reason), text_of(error.detail))
         except BaseException as another:  # a subclass whose reason is a property, say
             error = another
-    return rejected(outcome, node, "stage_failed", describe(error))
+    return rejected(outcome, node, STAGE_FAILED, describe(error))
 
 
 def rejected(outcome: Outcome, node: str, reason: str, detail: str) -> Rejected:

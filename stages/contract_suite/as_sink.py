@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pickle
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from pipeline import Findings, Frame, Outcome, Rejected
 from pipeline.paths import of_stage
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
+from stages.contract_suite.cost import ms_a_frame
 from stages.contract_suite.fingerprint import fingerprint
 from stages.contract_suite.inputs import Inputs
 from stages.contract_suite.place import NODE, Place, place_for
@@ -106,12 +105,7 @@ class TriedSink:
 
     def cost(self) -> str:
         """Say how long encoding a frame takes."""
-        spent = []
-        for frame in self._place.frames * 3:
-            started = time.perf_counter_ns()
-            self._encoder(frame)
-            spent.append((time.perf_counter_ns() - started) / 1e6)
-        return f"{statistics.median(spent):.3g} ms a frame (median), {statistics.quantiles(spent, n=10)[-1]:.3g} ms in 9 of 10"
+        return ms_a_frame(self._encoder, self._place.frames)
 
     @staticmethod
     def _say(writer: Any) -> None:
@@ -122,9 +116,7 @@ class TriedSink:
 
     @functools.cached_property
     def _encoder(self) -> Callable[[Outcome], Any]:
-        if not hasattr(self._stage, "open"):
-            return self._stage  # type: ignore[no-any-return]
-        return self._stage.open(self._place.context(self._stage))  # type: ignore[no-any-return]
+        return self._place.opened(self._stage)  # type: ignore[no-any-return]
 
     @property
     def _rejected(self) -> list[Rejected]:

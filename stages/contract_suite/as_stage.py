@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 import pickle
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline import Frame, Message, Outcome, Rejected
 from pipeline.contract import contract_of
+from pipeline.faults import STAGE_FAILED
 from pipeline.metrics import NodeMetrics
 from pipeline.wiring import guard
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
+from stages.contract_suite.cost import ms_a_frame
 from stages.contract_suite.fingerprint import fingerprint
 from stages.contract_suite.inputs import Inputs
 from stages.contract_suite.place import NODE, SIZE, Place, place_for
-
-FAILED = "stage_failed"
-"""The reason with which the engine rejects a frame for which a stage raised something else than RejectFrame."""
 
 
 def promises(stage: Any, others: Sequence[Any]) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -47,7 +44,7 @@ class Tried:
         outcomes = self._first
         rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
         for outcome in rejected:
-            if outcome.reason == FAILED:
+            if outcome.reason == STAGE_FAILED:
                 raise BrokenError(f"{outcome.event or f'frame {outcome.serial}'}: {outcome.detail}")
         if not outcomes or len(rejected) == len(outcomes):
             why = f": {rejected[0].reason}: {rejected[0].detail}" if rejected else ""
@@ -95,12 +92,7 @@ class Tried:
             frame.without(Message) if Message not in contract_of(type(self._stage)).reads else frame
             for frame in self._place.frames
         ]
-        spent = []
-        for frame in frames * 3:
-            started = time.perf_counter_ns()
-            self._step(frame)
-            spent.append((time.perf_counter_ns() - started) / 1e6)
-        return f"{statistics.median(spent):.3g} ms a frame (median), {statistics.quantiles(spent, n=10)[-1]:.3g} ms in 9 of 10"
+        return ms_a_frame(self._step, frames)
 
     @functools.cached_property
     def _step(self) -> Callable[[Outcome], Outcome]:
@@ -111,7 +103,7 @@ class Tried:
         return [self._step(frame) for frame in self._place.frames]
 
     def _open(self) -> Any:
-        return self._stage.open(self._place.context(self._stage)) if hasattr(self._stage, "open") else self._stage
+        return self._place.opened(self._stage)
 
     def _guarded(self, running: Any) -> Callable[[Outcome], Outcome]:
         return guard(NODE, contract_of(type(self._stage)), running, NodeMetrics(), [None])

@@ -56,6 +56,10 @@ class Place:
         graph = self.graph.add(stage, name=NODE)
         return Setup(graph, published=dict(self.published)).context_of(graph.node(NODE), 0)
 
+    def opened(self, stage: Any) -> Any:
+        """What works on frames: what a stage opens here, or itself if it opens nothing."""
+        return stage.open(self.context(stage)) if hasattr(stage, "open") else stage
+
 
 def place_for(stage: Any, others: Sequence[Any] = ()) -> Place:
     """Return the place behind the shortest part of the usual graph that makes what a stage reads; UserError if none does.
@@ -170,9 +174,7 @@ def _copy(place: Place) -> Place:
 
 def _with(place: Place, maker: Any) -> Place:
     """The place behind one node more."""
-    context = place.context(maker)
-    running = maker.open(context) if hasattr(maker, "open") else maker
-    step = guard(NODE, contract_of(type(maker)), running, NodeMetrics(), [None])
+    step = guard(NODE, contract_of(type(maker)), place.opened(maker), NodeMetrics(), [None])
     frames = [outcome for outcome in map(step, place.frames) if isinstance(outcome, Frame)]
     return Place(place.graph.add(maker), place.published, tuple(frames))
 
