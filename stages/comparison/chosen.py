@@ -172,7 +172,7 @@ def differing(table: FrameTable, reference: int, most: int) -> Differing:
 def is_turned(table: FrameTable, reference: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """bool (n, v), whether a variant found another orientation than the reference."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.degrees(table.agreement[:, reference, :]) > APART_DEG)
+        return np.asarray(np.degrees(table.angles_to(reference)) > APART_DEG)
 
 
 def _varies(table: FrameTable, name: str) -> bool:

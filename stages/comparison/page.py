@@ -217,8 +217,7 @@ def _figure(title: str, caption: str, svg: str) -> str:
 
 
 def _widest_angle(table: FrameTable, reference: int) -> float:
-    angles = table.agreement[:, reference]
-    angles = np.delete(angles, reference, axis=1)
+    angles = np.delete(table.angles_to(reference), reference, axis=1)
     return float(angles[np.isfinite(angles)].max(initial=-math.inf))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline import UserError
 from stages.comparison.table import MEASURES, FrameTable
+from stages.records.columns import the_pandas
 
 if TYPE_CHECKING:
     import pandas
@@ -38,13 +39,9 @@ def data_frame(table: FrameTable) -> pandas.DataFrame:
     ``data_frame(table).groupby("variant").indexed.mean()`` are the rates; for pairs:
     ``data_frame(table).pivot(index="serial", columns="variant", values="indexed")``.
     """
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError("a DataFrame needs pandas; install it with: pip install 'streamajig[tables]'") from error
-
+    pd = the_pandas()
     n, v = len(table), len(table.variants)
-    names = pandas.Categorical.from_codes(np.tile(np.arange(v), n), categories=list(table.variants), ordered=False)
+    names = pd.Categorical.from_codes(np.tile(np.arange(v), n), categories=list(table.variants), ordered=False)
     columns: dict[str, Any] = {
         "serial": np.repeat(table.serial, v),
         "event": np.repeat(np.array(table.event, dtype=object), v),
@@ -52,7 +49,8 @@ def data_frame(table: FrameTable) -> pandas.DataFrame:
     }
     columns |= {name: table.column(name).ravel() for name in MEASURES}
     columns[ANGLE] = _angles(table).ravel()
-    return pandas.DataFrame(columns)
+    frame: pandas.DataFrame = pd.DataFrame(columns)
+    return frame
 
 
 def write_csv(file: TextIO, table: FrameTable) -> None:
@@ -97,7 +95,7 @@ def _rows(table: FrameTable, names: list[str], start: int, end: int) -> Iterator
 
 
 def _angles(table: FrameTable, start: int = 0, end: int | None = None) -> np.ndarray[Any, np.dtype[np.float64]]:
-    angles: np.ndarray[Any, np.dtype[np.float64]] = np.degrees(table.agreement[start:end, 0])
+    angles: np.ndarray[Any, np.dtype[np.float64]] = np.degrees(table.angles_to(0, slice(start, end)))
     return angles
 
 

@@ -131,9 +131,9 @@ def angles(table: FrameTable, reference: int) -> str:
 
     def draw(axes: Any) -> None:
         ends = []
+        apart = np.degrees(table.angles_to(reference))
         for i, name in enumerate(table.variants):
-            found = np.degrees(table.agreement[:, reference, i])
-            found = np.sort(found[np.isfinite(found)])
+            found = np.sort(apart[np.isfinite(apart[:, i]), i])
             if i == reference or not len(found):
                 continue
             part = 100 * np.arange(1, len(found) + 1) / len(found)

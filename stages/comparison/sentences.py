@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stages.comparison import words
 from stages.comparison.table import Measure
-from stages.comparison.words import with_error
 
 if TYPE_CHECKING:
     from stages.comparison.paired import Difference
@@ -33,9 +33,6 @@ _SAYINGS = {
 }
 """What the variant with more and the one with less does, by measure; others have more or less of what the measure is
 called."""
-
-_PARTS = ("explained",)
-"""Measures that are a part of something without being a rate, and are said in per cent, too."""
 
 _FINER = 5
 """An interval is said to a digit more than a mean, so that it can be seen on which side of 0 it ends."""
@@ -85,16 +82,16 @@ def phrase(d: Difference) -> str:
     value, error = d.difference, d.error
     if d.measure.relative and value < 2:  # from a part of the mean of both to one of the other's: (2 + R) / (2 - R)
         value, error = 2 * value / (2 - value), 4 * error / (2 - value) ** 2
-    amount = with_error(scale_of(d.measure) * abs(value), scale_of(d.measure) * error)
+    amount = words.with_error(scale_of(d.measure) * abs(value), scale_of(d.measure) * error)
     unit = unit_of(d.measure)
-    words = d.measure.words
-    more, less = _SAYINGS.get(d.measure.name, ("has {} more " + words, "has {} less " + words))
+    what = d.measure.words
+    more, less = _SAYINGS.get(d.measure.name, (f"has {{}} more {what}", f"has {{}} less {what}"))
     return (more if value > 0 else less).format(f"{amount} {unit}" if unit else amount)
 
 
 def scale_of(measure: Measure) -> float:
     """By what a difference is multiplied before it is said: 100 for what is said in per cent."""
-    return 100.0 if measure.is_rate or measure.relative or measure.name in _PARTS else 1.0
+    return 100.0 if measure.relative else words.scale_of(measure)
 
 
 def unit_of(measure: Measure) -> str:
@@ -112,9 +109,7 @@ def number(value: float, error: float) -> str:
     """A number to the digits that its error leaves."""
     if not (math.isfinite(value) and error > 0):
         return f"{value:.3g}"
-    exponent = math.floor(math.log10(error))
-    digits = 2 if error / 10.0**exponent < 1.95 else 1
-    return f"{value:.{max(0, digits - 1 - exponent)}f}"
+    return f"{value:.{max(0, words.decimals_of_error(error))}f}"
 
 
 def round_number(frames: int) -> str:

@@ -137,15 +137,20 @@ class FrameTable:
         """Whether any frame has such a number."""
         return bool(np.isfinite(self.column(measure)).any())
 
+    def angles_to(self, variant: int, rows: slice = slice(None)) -> Floats:
+        """float64 (n, v): the angles of :attr:`agreement` between one variant, by its number, and all of them."""
+        angles = self._angles[: len(self)][rows]
+        found = np.full((len(angles), len(self.variants)), np.nan)
+        for pair, (one, other) in enumerate(zip(self._one, self._other, strict=True)):
+            if variant in (one, other):
+                found[:, other if variant == one else one] = angles[:, pair]
+        found[:, variant] = np.where(self.column("indexed")[rows, variant] == 1.0, 0.0, np.nan)
+        return found
+
     @property
     def agreement(self) -> Floats:
         """float64 (n, v, v): the angle in radians, up to symmetry, between the nearest crystals of two variants.
 
         0 on the diagonal where the variant has a crystal; NaN where one of the two has none.
         """
-        n, v = len(self), len(self.variants)
-        found = np.full((n, v, v), np.nan)
-        found[:, self._one, self._other] = found[:, self._other, self._one] = self._angles[:n]
-        where = range(v)
-        found[:, where, where] = np.where(self.column("indexed") == 1.0, 0.0, np.nan)
-        return found
+        return np.stack([self.angles_to(variant) for variant in range(len(self.variants))], axis=1)

@@ -54,7 +54,7 @@ def with_error(value: float, error: float, between: str = " +- ", sign: str = ""
         return "-"
     if not math.isfinite(error):
         return f"{value:{sign}.{_decimals(value, _FEW_DIGITS)}f}"
-    places = _decimals_of_error(error)
+    places = decimals_of_error(error)
     if places < 0:
         value, error, places = round(value, places), round(error, places), 0
     return f"{value:{sign}.{places}f}{between}{error:.{places}f}"
@@ -73,7 +73,8 @@ def short(name: str, most: int) -> str:
     return f"{name[: most - 1 - tail]}…{name[-tail:]}"
 
 
-def _decimals_of_error(error: float) -> int:
+def decimals_of_error(error: float) -> int:
+    """How many decimals an error of one digit has, or of two if the first of them is a 1; less than 0 for tens, hundreds ..."""
     if error <= 0:
         return 0
     exponent = math.floor(math.log10(error))

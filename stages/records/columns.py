@@ -26,8 +26,13 @@ def structured(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.void]:
 
 def data_frame(columns: Mapping[str, NDArray[Any]]) -> Any:
     """Return a pandas DataFrame; UserError says what to install where there is no pandas."""
+    return the_pandas().DataFrame(dict(columns))
+
+
+def the_pandas() -> Any:
+    """Return the module pandas; UserError says what to install where there is none."""
     try:
-        import pandas as pd
+        import pandas
     except ImportError as error:
         raise UserError("tables need pandas; install it with: pip install 'streamajig[tables]'") from error
-    return pd.DataFrame(dict(columns))
+    return pandas
