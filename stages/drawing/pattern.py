@@ -236,23 +236,14 @@ def _legend(figure: Any, found: int, predicted: int) -> None:
         Line2D(
             [],
             [],
-            marker="o",
             linestyle="",
-            markersize=13,
             markerfacecolor="none",
-            markeredgecolor=_PEAK,
-            markeredgewidth=1.7,
-        ),
-        Line2D(
-            [],
-            [],
-            marker="s",
-            linestyle="",
-            markersize=10,
-            markerfacecolor="none",
-            markeredgecolor=_PREDICTED,
-            markeredgewidth=1.4,
-        ),
+            marker=m,
+            markersize=size,
+            markeredgecolor=c,
+            markeredgewidth=line,
+        )
+        for m, size, c, line in (("o", 13, _PEAK, 1.7), ("s", 10, _PREDICTED, 1.4))
     ]
     labels = [f"{found} peaks found", f"{predicted} reflections predicted from the indexed lattice"]
     figure.legend(
