@@ -67,8 +67,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     from pipeline.commands_execute import execute
     from pipeline.errors import UserError
     from pipeline.parameters import describe_problem
-    from pipeline.settings import with_settings
-    from pipeline.variant_options import with_variants, with_wishes
+    from pipeline.variant_options import with_wishes
 
     changes = {
         "backend": backend,
@@ -78,7 +77,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     }
 
     def load() -> Graph:
-        graph = with_settings(with_variants(_load(file, module, None), variant or ()), settings or ())
+        graph = _load(file, module, settings, variant)
         graph = with_wishes(graph, verdict=verdict or (), keep_best=keep_best, aim=aim, until_decided=until_decided)
         try:
             return graph.with_options(**{name: value for name, value in changes.items() if value is not None})
@@ -163,11 +162,19 @@ def _name_modules(graph: Graph) -> None:
         print(f"streamajig: not loaded, since that runs them: {names} (--trust loads them)", file=sys.stderr)  # noqa: T201
 
 
-def _load(file: Path, modules: list[str] | None, settings: list[str] | None, *, trust: bool = True) -> Graph:
+def _load(
+    file: Path,
+    modules: list[str] | None,
+    settings: list[str] | None,
+    variants: list[str] | None = None,
+    *,
+    trust: bool = True,
+) -> Graph:
     from pipeline import registry
     from pipeline.graph import Graph
     from pipeline.settings import with_settings
+    from pipeline.variant_options import with_variants
 
     for module in modules or ():
         registry.load_module(module)
-    return with_settings(Graph.load(file, trust=trust), settings or ())
+    return with_settings(with_variants(Graph.load(file, trust=trust), variants or ()), settings or ())

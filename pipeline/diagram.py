@@ -1,4 +1,8 @@
-"""A graph as a picture for notebooks: SVG that needs neither network nor program; each node right of those before it."""
+"""A graph as a line of text and as a picture.
+
+The picture is Mermaid for programs that draw it, and for notebooks SVG that needs neither network nor program; in it each node
+stands right of those before it.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,41 @@ _LETTER, _LEAST_WIDTH = 6.4, 60
 _FILL = {"source": "#dcecf7", "stage": "#ffffff", "join": "#f4efe0", "sink": "#e3f1e1"}
 
 
+def arrows(graph: Graph) -> str:
+    """Say in one line where frames go; see :meth:`Graph.arrows`."""
+    drawn: set[str] = set()
+    ways, todo = [], [[node.name] for node in graph.nodes if not node.after]
+    while todo:
+        way = todo.pop(0)
+        branches: list[list[str]] = []
+        while way[-1] not in drawn and (children := graph.children(way[-1])):
+            drawn.add(way[-1])
+            first, *others = [child.name for child in children]
+            branches = [[way[-1], other] for other in others] + branches
+            way.append(first)
+        todo = branches + todo
+        ways.append(" -> ".join(way))
+    return "; ".join(ways)
+
+
+_MERMAID = {"source": ('(["', '"])'), "sink": ('[("', '")]'), "join": ('("', '")'), "stage": ('["', '"]')}
+"""What stands before and behind a node's text, by its role."""
+
+_RESERVED = frozenset({"graph", "end", "subgraph", "style", "class"})
+"""Words that Mermaid takes for its own."""
+
+
+def mermaid(graph: Graph) -> str:
+    """Draw a graph as a Mermaid flowchart."""
+    ids = {name: f"{name}_" if name in _RESERVED else name for name in graph.names}
+    lines = ["flowchart LR"]
+    for node in graph.nodes:
+        before, behind = _MERMAID[node.role]
+        lines.append(f"    {ids[node.name]}{before}{'<br/>'.join([node.name, *_below(graph, node)])}{behind}")
+    lines += [f"    {ids[parent]} --> {ids[node.name]}" for node in graph.nodes for parent in node.after]
+    return "\n".join(lines)
+
+
 def svg(graph: Graph) -> str:
     """Draw a graph: a column for each step from the source, a row for each branch.
 
@@ -32,7 +71,7 @@ def svg(graph: Graph) -> str:
     """
     places = _places(graph)
     columns = 1 + max((column for column, _ in places.values()), default=-1)
-    said = {node.name: _below(graph, node) for node in graph.nodes}
+    said = {node.name: _shortened(_below(graph, node)) for node in graph.nodes}
     widths = [
         max(_width(node, said[node.name]) for node in graph.nodes if places[node.name][0] == n) for n in range(columns)
     ]
@@ -91,12 +130,13 @@ def _places(graph: Graph) -> dict[str, tuple[int, int]]:
 
 def _below(graph: Graph, node: Node) -> list[str]:
     """What stands below a node's name: its stage, or the ways in which its work is done."""
-    for varied in graph.varied:
-        if varied.node == node.name:
-            names = [way.name for way in varied.ways[:_MOST_WAYS]]
-            more = len(varied.ways) - len(names)
-            return [*names, *([f"and {more} more"] if more else [])]
-    return [node.stage.stage_name]
+    ways = [way.name for varied in graph.varied if varied.node == node.name for way in varied.ways]
+    return ways or [node.stage.stage_name]
+
+
+def _shortened(ways: list[str]) -> list[str]:
+    more = len(ways) - _MOST_WAYS
+    return [*ways[:_MOST_WAYS], f"and {more} more"] if more > 0 else ways
 
 
 def _width(node: Node, below: list[str]) -> float:

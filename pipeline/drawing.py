@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pipeline.own_packages import built_in
+
 if TYPE_CHECKING:
     from pipeline.frame import Frame
-
-_BUILT_IN_PACKAGE = "stages"
 
 
 def plot(frame: Frame) -> Any:
     """Draw a frame as a matplotlib ``Figure``."""
-    module, _, name = importlib.import_module(_BUILT_IN_PACKAGE).DRAWS_FRAMES.partition(":")
+    module, _, name = built_in("DRAWS_FRAMES").partition(":")
     return getattr(importlib.import_module(module), name)(frame)

@@ -12,7 +12,6 @@ Outputs get the variant's name: ``out.txt`` becomes ``out.longest.txt``. A sink 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from pipeline.contract import tells_of
 from pipeline.errors import UserError
 from pipeline.join import Join
 from pipeline.node import Node
+from pipeline.own_packages import built_in
 from pipeline.variant import Variant
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def expand(graph: Graph) -> Graph:
     graph = with_verdict(graph)
     depends = dependencies(graph)
     order = [varied.node for varied in graph.varied]
-    stages = {(varied.node, way.name): way.stage for varied in graph.varied for way in varied.ways}
+    stages = _stages(graph)
     labels = _Labels(graph)
     nodes: list[Node] = []
     for node in graph.in_order():
@@ -57,7 +57,7 @@ def expand(graph: Graph) -> Graph:
             nodes += _comparing(node, [name for name in order if name in depends[node.after[0]]], labels, graph)
             continue
         for ways in _products([name for name in order if name in depends[node.name]], graph):
-            stage = stages.get((node.name, dict(ways).get(node.name, "")), node.stage)
+            stage = next((stages[pair] for pair in ways if pair[0] == node.name), node.stage)
             after = tuple(labels.node(parent, _of(ways, depends[parent])) for parent in node.after)
             if ways:
                 stage = _with_own_files(stage, labels.of(ways))
@@ -69,13 +69,12 @@ def variants_of(graph: Graph) -> tuple[Variant, ...]:
     """Return the variants in the order of the grid, the last varied node's ways fastest; none of a graph without."""
     if not graph.varied:
         return ()
-    labels = _Labels(graph)
+    labels, stages = _Labels(graph), _stages(graph)
     found = []
     for ways in _products([varied.node for varied in graph.varied], graph):
         alone = dataclasses.replace(graph, varied=())
-        for node, way in ways:
-            stage = next(w.stage for v in graph.varied if v.node == node for w in v.ways if w.name == way)
-            alone = alone.replace(node, stage)
+        for pair in ways:
+            alone = alone.replace(pair[0], stages[pair])
         alone = dataclasses.replace(alone, nodes=tuple(node for node in alone.nodes if not stands_once(node)))
         found.append(Variant(labels.of(ways), dict(ways), alone))
     return tuple(found)
@@ -103,7 +102,7 @@ def with_verdict(graph: Graph, **parameters: Any) -> Graph:
         return graph.replace(there.name, changed(there.stage, there.called, parameters)) if parameters else graph
     if not graph.leaves:
         return graph
-    stage = registry.load(importlib.import_module("stages").VERDICT)
+    stage = registry.load(built_in("VERDICT"))
     return graph.add(changed(stage(), stage.stage_name, parameters), name=VERDICT, after=graph.leaves[0].after)
 
 
@@ -182,6 +181,11 @@ class _Labels:
     def node(self, name: str, ways: Ways) -> str:
         """``sink@longest``."""
         return f"{name}@{self.of(ways)}" if ways else name
+
+
+def _stages(graph: Graph) -> dict[tuple[str, str], Any]:
+    """The stage of each varied node and way."""
+    return {(varied.node, way.name): way.stage for varied in graph.varied for way in varied.ways}
 
 
 def _products(varied: list[str], graph: Graph) -> Iterator[Ways]:

@@ -19,7 +19,7 @@ import inspect
 from types import FunctionType
 from typing import Any
 
-from pydantic.fields import FieldInfo
+from pipeline.parameters import default_of
 
 FROM_FUNCTION = "made_of_function"
 """The attribute of a stage's class that says it was written as a function."""
@@ -82,10 +82,4 @@ def with_defaults(given: Any) -> Any:
 
 def must_be_given(cls: Any) -> list[str]:
     """The parameters of a stage's class that have no default."""
-
-    def is_required(field: dataclasses.Field[Any]) -> bool:
-        if isinstance(field.default, FieldInfo):
-            return field.default.is_required()
-        return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-    return [field.name for field in dataclasses.fields(cls) if is_required(field)]
+    return [field.name for field in dataclasses.fields(cls) if default_of(field) is dataclasses.MISSING]

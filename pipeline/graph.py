@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from toolz import concat
 
 from pipeline import paths
-from pipeline.contract import contract_of
 from pipeline.counts import Count, in_place
 from pipeline.errors import UserError
 from pipeline.graph_edits import with_node, without_node
@@ -29,7 +28,8 @@ from pipeline.options import RunOptions
 from pipeline.parameters import changed
 from pipeline.settings import with_parameters
 from pipeline.variant import Variant
-from pipeline.varied import Varied, ways_of
+from pipeline.varied import Varied, ways_of, with_values
+from pipeline.written import written_at
 
 if TYPE_CHECKING:
     from pipeline.frames import Frames
@@ -105,13 +105,11 @@ class Graph:
             Several values of a parameter: ``graph.vary("words", n=[10, 20])``. Of a node that is varied already all
             its ways that have the parameter are done with each value.
         """
-        from pipeline.varied import varied_again
-
         own = self.node(name).stage
         before = next((varied.ways for varied in self.varied if varied.node == name), ())
         found = ways_of(own, ways) if ways is not None else before
         if parameters:
-            found = varied_again(found, parameters) if found else ways_of(own, parameters)
+            found = with_values(own, found, parameters)
         if not found:
             raise UserError(
                 f"node {name!r}: say in which ways it is done: stages, their names, or values of parameters"
@@ -231,19 +229,7 @@ class Graph:
         >>> split.add(Join(), name="both", after=("graph_2", "b")).arrows()
         'graph -> join -> graph_2 -> both; join -> b -> both'
         """
-        drawn: set[str] = set()
-        ways, todo = [], [[node.name] for node in self.nodes if not node.after]
-        while todo:
-            way = todo.pop(0)
-            branches: list[list[str]] = []
-            while way[-1] not in drawn and (children := self.children(way[-1])):
-                drawn.add(way[-1])
-                first, *others = [child.name for child in children]
-                branches = [[way[-1], other] for other in others] + branches
-                way.append(first)
-            todo = branches + todo
-            ways.append(" -> ".join(way))
-        return "; ".join(ways)
+        return str(_at_run_time("diagram").arrows(self))
 
     def check(self) -> None:
         """Find everything that is wrong before any socket opens; raises GraphError with one text for each thing."""
@@ -366,18 +352,7 @@ class Graph:
         flowchart LR
             graph_("graph<br/>graph/join")
         """
-        shapes = {"source": ('(["', '"])'), "sink": ('[("', '")]'), "join": ('("', '")'), "stage": ('["', '"]')}
-        ids = {
-            name: f"{name}_" if name in {"graph", "end", "subgraph", "style", "class"} else name for name in self.names
-        }
-        lines = ["flowchart LR"]
-        ways = {varied.node: [way.name for way in varied.ways] for varied in self.varied}
-        for node in self.nodes:
-            before, behind = shapes[node.role]
-            does = "<br/>".join(ways.get(node.name, [node.stage.stage_name]))
-            lines.append(f"    {ids[node.name]}{before}{node.name}<br/>{does}{behind}")
-        lines += [f"    {ids[parent]} --> {ids[node.name]}" for node in self.nodes for parent in node.after]
-        return "\n".join(lines)
+        return str(_at_run_time("diagram").mermaid(self))
 
     def __repr__(self) -> str:
         modules = f", modules {', '.join(self.modules)}" if self.modules else ""
@@ -389,7 +364,7 @@ class Graph:
         """What a notebook shows: SVG, which needs no network; Mermaid for programs that draw it by themselves."""
         if self.circle() or any(parent not in self.names for node in self.nodes for parent in node.after):
             return {"text/plain": repr(self)}
-        drawn: str = _at_run_time("diagram").svg(self)
+        drawn = str(_at_run_time("diagram").svg(self))
         return {"text/plain": repr(self), "image/svg+xml": drawn, "text/vnd.mermaid": self.to_mermaid()}
 
     def _free_name(self, stage: Any) -> str:
@@ -422,12 +397,4 @@ class Graph:
 
         Behind a join there are the values that all branches have from the same node.
         """
-        written: dict[str, dict[type, str]] = {}
-        for node in self.in_order():
-            first, *others = [written[parent] for parent in node.after] or [{}]
-            here = {kind: by for kind, by in first.items() if all(other.get(kind) == by for other in others)}
-            if node.role == "stage":
-                here |= dict.fromkeys(contract_of(type(node.stage)).writes, node.name)
-            written[node.name] = here
-        kinds = written[leaf]
-        return in_place(concat(getattr(kind, "shown", ()) for kind in kinds))
+        return in_place(concat(getattr(kind, "shown", ()) for kind in written_at(self)[leaf]))

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from pipeline import paths, registry
 from pipeline.backends import describe_backend
-from pipeline.contract import Contract, ContractError, contract_of, role_of, tells_of
+from pipeline.contract import ContractError, contract_of, role_of, tells_of
 from pipeline.ends import missing_of
 from pipeline.errors import UserError
 from pipeline.expansion import problems_of_variants
-from pipeline.frame import Event, Joined, Message
+from pipeline.frame import Joined
 from pipeline.functions import must_be_given
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.unread import unread_problems
+from pipeline.written import arriving_at, written_at
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -36,7 +37,7 @@ def problems_of(graph: Graph) -> Iterator[str]:
         return
     yield from misplaced
     if not misplaced:
-        yield from _contract_problems(graph, graph.in_order())
+        yield from _contract_problems(graph)
         yield from _telling_problems(graph)
         yield from unread_problems(graph)
         yield from paths.clashes(*graph.files())
@@ -113,20 +114,11 @@ def _placement_problems(graph: Graph, node: Node) -> Iterator[str]:
         yield f"{where} is a sink, and {graph.children(node.name)[0].name!r} comes after it: nothing leaves a sink"
 
 
-def _contract_problems(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[str]:
-    """Follow what is written where, and by whom: type -> name of the node that wrote it last."""
-    written: dict[str, dict[type, str]] = {}
-    for node in nodes:
-        parents = [written[parent] for parent in node.after]
-        here: dict[type, str] = {}
-        if node.role == "source":
-            here = {Message: node.name, Event: node.name}
-        elif node.role == "join":
-            first, *others = parents
-            here = {kind: by for kind, by in first.items() if all(other.get(kind) == by for other in others)}
-            here[Joined] = node.name
-        else:
-            here = dict(parents[0])
+def _contract_problems(graph: Graph) -> Iterator[str]:
+    """Say which stages read what nothing before them writes, and which joins bring together what nobody reads."""
+    written = written_at(graph)
+    for node in graph.in_order():
+        here = arriving_at(node, written)
         if node.role == "join" and not any(map(_reads_joined, graph.downstream(node.name))):
             yield (
                 f"{node.called} ({node.stage.stage_name}): nothing behind it reads Joined, so all that its branches "
@@ -138,16 +130,14 @@ def _contract_problems(graph: Graph, nodes: tuple[Node, ...]) -> Iterator[str]:
                 contract = contract_of(type(node.stage))
             except ContractError as error:
                 yield f"{node.called} ({node.stage.stage_name}): {error}"
-                contract = Contract((), (), ())
+                continue
             for kind in contract.reads:
                 if kind not in here and kind not in contract.optional:
                     yield _missing(graph, node, kind)
-            here.update(dict.fromkeys(contract.writes, node.name))
         elif node.role == "sink":
             for kind in getattr(node.stage, "reads", ()):
                 if kind not in here:
                     yield _missing(graph, node, kind)
-        written[node.name] = here
 
 
 def _telling_problems(graph: Graph) -> Iterator[str]:

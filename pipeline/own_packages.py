@@ -6,13 +6,23 @@ PYTHONPATH that file is found first. (For ``pipeline`` the module ``streamajig``
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError
 
-_HAS = {"stages": "records"}
+BUILT_IN = "stages"
+"""The package of the built-in stages."""
+
+_HAS = {BUILT_IN: "records"}
 """What a package has that nobody else's has, as a rule."""
+
+
+def built_in(name: str) -> Any:
+    """What the package of the built-in stages says under this name: its kinds, which stage compares variants, who draws."""
+    return getattr(importlib.import_module(BUILT_IN), name)
 
 
 def check_is_ours(name: str) -> None:

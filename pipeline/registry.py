@@ -21,11 +21,10 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.hints import did_you_mean, hint
-from pipeline.own_packages import check_is_ours
+from pipeline.own_packages import BUILT_IN, built_in, check_is_ours
 from pipeline.stage import DECLARED
 
 ENTRY_POINTS = "streamajig.stages"
-_BUILT_IN_PACKAGE = "stages"
 
 
 class UnknownStageError(UserError):
@@ -67,7 +66,7 @@ _module_of: dict[bytes, str] = {}
 def names() -> list[str]:
     """Return the names of all stages that can be loaded, sorted. Imports every module in which a stage may lie."""
     for kind, which in _built_in_modules():
-        importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}.{which}")
+        importlib.import_module(f"{BUILT_IN}.{kind}.{which}")
     importlib.import_module("pipeline.join")
     return sorted({*DECLARED, *(point.name for point in _entry_points())})
 
@@ -157,7 +156,7 @@ def _import_built_in(name: str) -> bool:
     kind, _, which = name.partition("/")
     is_built_in = (kind, which) in _built_in_modules()
     if is_built_in:
-        importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}.{which}")
+        importlib.import_module(f"{BUILT_IN}.{kind}.{which}")
     return is_built_in
 
 
@@ -174,10 +173,10 @@ def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 
 @functools.lru_cache(maxsize=1)
 def _built_in_modules() -> frozenset[tuple[str, str]]:
-    check_is_ours(_BUILT_IN_PACKAGE)
+    check_is_ours(BUILT_IN)
     return frozenset(
         (kind, module.name)
-        for kind in importlib.import_module(_BUILT_IN_PACKAGE).KINDS
-        for module in pkgutil.iter_modules(importlib.import_module(f"{_BUILT_IN_PACKAGE}.{kind}").__path__)
+        for kind in built_in("KINDS")
+        for module in pkgutil.iter_modules(importlib.import_module(f"{BUILT_IN}.{kind}").__path__)
         if not module.name.startswith("_")
     )

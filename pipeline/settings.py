@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.expansion import VERDICT, with_verdict
 from pipeline.hints import did_you_mean
 from pipeline.parameters import changed, names_of, nested
-from pipeline.varied import Varied, Way, named
+from pipeline.varied import Varied, Way, given_names, named
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -90,10 +90,9 @@ def _varied(graph: Graph, name: str, changes: Mapping[str, Any]) -> Iterator[Var
             yield varied
             continue
         ways = []
-        for way, usual in zip(varied.ways, named([Way("", way.stage) for way in varied.ways]), strict=True):
+        for way, given_name in zip(varied.ways, given_names(varied.ways), strict=True):
             known = {parameter: value for parameter, value in changes.items() if parameter in names_of(way.stage)}
-            own_name = "" if way.name == usual.name else way.name
-            ways.append(Way(own_name, changed(way.stage, f"{way.name}, a way of node {name!r}", known)))
+            ways.append(Way(given_name, changed(way.stage, f"{way.name}, a way of node {name!r}", known)))
         yield dataclasses.replace(varied, ways=named(ways))
 
 

@@ -80,8 +80,15 @@ def ways_of(own: Any, specs: Any, folder: Path | None = None) -> tuple[Way, ...]
     return named(found)
 
 
-def varied_again(ways: Sequence[Way], parameters: Mapping[str, Any], folder: Path | None = None) -> tuple[Way, ...]:
-    """Return the ways with each of several values of a parameter; those whose stages do not have it stay as they are."""
+def with_values(
+    own: Any, ways: Sequence[Way], parameters: Mapping[str, Any], folder: Path | None = None
+) -> tuple[Way, ...]:
+    """Return the ways with each of several values of a parameter; those whose stages do not have it stay as they are.
+
+    Of a node that is not varied yet, which has no `ways`, its `own` stage has each of the values.
+    """
+    if not ways:
+        return ways_of(own, parameters, folder)
     for name in parameters:
         if not any(name in names_of(way.stage) for way in ways):
             known = sorted({known for way in ways for known in names_of(way.stage)})
@@ -104,9 +111,9 @@ def named(ways: Sequence[Way]) -> tuple[Way, ...]:
             raise UserError(f"two ways are the same ({what}): what they find would be, too; leave one of them out")
         alike = [other.stage for other in ways if type(other.stage) is type(way.stage)]
         differing = [
-            field.name
-            for field in dataclasses.fields(way.stage)
-            if any(getattr(other, field.name) != getattr(way.stage, field.name) for other in alike)
+            name
+            for name in names_of(way.stage)
+            if any(getattr(other, name) != getattr(way.stage, name) for other in alike)
         ]
         which = way.stage.stage_name.partition("/")[2]
         words = [which] if len(stages) > 1 or not differing else []
@@ -118,21 +125,27 @@ def named(ways: Sequence[Way]) -> tuple[Way, ...]:
     )
 
 
+def given_names(ways: Sequence[Way]) -> list[str]:
+    """Return the names that ways were given, ``""`` for those that are called by what tells them apart."""
+    usual = named([Way("", way.stage) for way in ways])
+    return ["" if way.name == other.name else way.name for way, other in zip(ways, usual, strict=True)]
+
+
 def dumped(varied: Varied, own: Any, parameters_of: Any) -> list[dict[str, Any]]:
     """Return what YAML says of the ways; those that differ in one parameter alone share an entry.
 
     `parameters_of` gives a stage's parameters that are not at their defaults, as plain values.
     """
     entries: list[dict[str, Any]] = []
-    unnamed = named([Way("", way.stage) for way in varied.ways])
-    for way, usual in zip(varied.ways, unnamed, strict=True):
-        entry: dict[str, Any] = {"stage": way.stage.stage_name, **parameters_of(way.stage)}
-        for name in parameters_of(own):  # it would be kept from the node
-            if name not in entry and name in {field.name for field in dataclasses.fields(way.stage)}:
-                plain = pydantic.TypeAdapter(type(way.stage)).dump_python(way.stage, mode="json")
-                entry[name] = plain[name]
-        if way.name != usual.name:
-            entry["name"] = way.name
+    of_node = parameters_of(own)
+    for way, name in zip(varied.ways, given_names(varied.ways), strict=True):
+        plain = pydantic.TypeAdapter(type(way.stage)).dump_python(way.stage, mode="json")
+        at_default = {
+            parameter: plain[parameter] for parameter in of_node if parameter in plain
+        }  # else the node's is kept
+        entry: dict[str, Any] = {"stage": way.stage.stage_name, **parameters_of(way.stage), **at_default}
+        if name:
+            entry["name"] = name
         if not (entries and _folded(entries[-1], entry, type(way.stage))):
             entries.append(entry)
     return entries
@@ -189,7 +202,7 @@ def _other_stage(own: Any, name: str, parameters: Mapping[str, Any]) -> Any:
     cls = registry.load(name if "/" in name else f"{kind}/{name}")
     if cls is type(own):
         return own
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = set(names_of(cls))
     kept = {
         field.name: getattr(own, field.name)
         for field in dataclasses.fields(own)

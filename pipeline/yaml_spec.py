@@ -34,7 +34,7 @@ from pipeline.graph_edits import without_node
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
 from pipeline.options import RunOptions
-from pipeline.parameters import default_of, describe_problem
+from pipeline.parameters import default_of, describe_problem, names_of
 from pipeline.paths import read_from
 from pipeline.texts import LONGEST_NAME, one_line
 from pipeline.varied import Varied, dumped
@@ -294,7 +294,7 @@ class _Reader:
         if not isinstance(entry, CommentedMap):
             self._wrong(parent, key, f"{what} should be a map of parameters, and is {_kind(entry)}")
             return None
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = names_of(cls)
         parameters = {}
         before = len(self.places)
         for name in entry:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.hints import did_you_mean
 from pipeline.node import Node
-from pipeline.varied import Varied, varied_again, ways_of
+from pipeline.varied import Varied, ways_of, with_values
 
 Wrong = Callable[[Any, str], None]
 """Takes a key of the map and what is wrong there."""
@@ -47,7 +47,7 @@ def varied_of(variants: Mapping[str, Any], nodes: Sequence[Node], wrong: Wrong, 
             before = found[node].ways if node in found else ()
             if parameter:
                 values = {parameter: given if isinstance(given, list) else [given]}
-                ways = varied_again(before, values, folder) if before else ways_of(stages[node], values, folder)
+                ways = with_values(stages[node], before, values, folder)
             elif before:
                 raise UserError(f"say all ways of {node!r} in one place, before their parameters ({node}.…)")
             else:

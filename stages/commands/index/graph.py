@@ -36,7 +36,6 @@ The rules by which options exclude or need each other stand here together, for w
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,9 +47,11 @@ from toolz import valfilter
 
 from pipeline import registry
 from pipeline.errors import UserError, in_words
+from pipeline.functions import must_be_given
 from pipeline.graph import Graph
 from pipeline.hints import did_you_mean
 from pipeline.options import RunOptions
+from pipeline.parameters import names_of
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from pipeline.settings import with_settings
 from stages.commands.index.comparing import COMPARING, compared, is_of_verdict
@@ -488,12 +489,11 @@ def _places(rows: list[Option], stages: Mapping[str, str]) -> Iterator[tuple[Opt
 
 def _needs(stage_name: str, parameter: str) -> bool:
     """Whether a stage cannot do without a parameter."""
-    field = registry.load(stage_name).__pydantic_fields__.get(parameter)
-    return field is not None and bool(field.is_required())
+    return parameter in must_be_given(registry.load(stage_name))
 
 
 def _has_parameter(stage_name: str, parameter: str) -> bool:
-    return any(field.name == parameter for field in dataclasses.fields(registry.load(stage_name)))
+    return parameter in names_of(registry.load(stage_name))
 
 
 def _lacks(row: Option, stage_name: str, given: Given) -> bool:
