@@ -45,6 +45,13 @@ def test_a_variant_agrees_with_itself_where_it_has_a_crystal() -> None:
     assert np.isnan(own[~indexed]).all()
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(100, 300), slice(250, 400), slice(300, None)])
+def test_the_angles_to_one_variant_are_those_of_the_agreement(rows: slice) -> None:
+    table, _, _ = filled(300, ("a", "b", "c", "d"), seed=6)
+    for variant in range(4):
+        np.testing.assert_array_equal(table.angles_to(variant, rows), table.agreement[rows, variant])
+
+
 def test_a_frame_and_variant_takes_about_a_hundred_bytes() -> None:
     table, _, _ = filled(256, ("a", "b", "c"), seed=5)
     held = table._values.nbytes + table._angles.nbytes + table._serial.nbytes
