@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline import registry
 from pipeline.errors import UserError
-from pipeline.expansion import VERDICT
 from pipeline.graph import Graph
 from pipeline.variant_options import with_variants, with_wishes
 from pipeline.varied import Way
@@ -32,11 +31,6 @@ def _silent() -> Iterator[None]:
         log.disabled = False
 
 
-def is_of_verdict(setting: str) -> bool:
-    """Whether a --set concerns the node that compares the variants, which is there once they are."""
-    return setting.startswith(f"{VERDICT}.")
-
-
 def compared(graph: Graph, options: Mapping[str, Any], graph_of: Callable[[Mapping[str, Any]], Graph]) -> Graph:
     """Return the graph with the variants that the options ask for; `graph_of` makes the graph of other options."""
 
@@ -44,11 +38,10 @@ def compared(graph: Graph, options: Mapping[str, Any], graph_of: Callable[[Mappi
         option = _OPTION_OF.get(node)
         if option is None or "/" in word:
             return None
-        others = {name: value for name, value in options.items() if name not in COMPARING}
-        settings = [text for text in options.get("set") or () if not is_of_verdict(text)]
+        others = {name: value for name, value in options.items() if name not in (*COMPARING, "set")}
         try:
             with _silent():  # what it would say has been said of the graph as it is
-                other = graph_of({**others, "set": settings, option: word})
+                other = graph_of({**others, option: word})
         except UserError:
             kind = graph.node(node).stage.stage_name.partition("/")[0]
             if registry.exists(f"{kind}/{word}"):

@@ -54,7 +54,7 @@ from pipeline.options import RunOptions
 from pipeline.parameters import names_of
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from pipeline.settings import with_settings
-from stages.commands.index.comparing import COMPARING, compared, is_of_verdict
+from stages.commands.index.comparing import COMPARING, compared
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
@@ -150,14 +150,12 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     graph = Graph((), _run_options(parameters["run"], origins), modules)
     for role, stage_name in stages.items():
         graph = graph.add(_make(stage_name, role, parameters[role], origins), name=role, after=_after(role, stages))
-    settings = given.take("set") or ()
-    graph = with_settings(graph, [text for text in settings if not is_of_verdict(text)])
+    if any(name in given for name in COMPARING):
+        graph = compared(graph, values, graph_from_options)
+    graph = with_settings(graph, given.take("set") or ())
     _say_what_has_no_effect(given, rows, stages)
     _keep_files_apart(graph, given)
-    if any(name in given for name in COMPARING):
-        given.effective.update(COMPARING)
-        graph = compared(graph, values, graph_from_options)
-    return with_settings(graph, [text for text in settings if is_of_verdict(text)])
+    return graph
 
 
 def _keep_files_apart(graph: Graph, given: Given) -> None:
