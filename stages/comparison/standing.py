@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from stages.comparison.pair_sums import PairSums
 from stages.comparison.table import MEASURES, FrameTable
 from stages.comparison.words import scale_of, short, unit_of, with_error
 
@@ -39,20 +40,16 @@ class Standing:
         self._table = table
         self._measure = MEASURES[aim]
         self._seen = 0
-        v = len(table.variants)
-        # of the frames in which both variants of a pair have a number; the diagonal has each variant's own
-        self._count = np.zeros((v, v))
-        self._sum = np.zeros((v, v))
-        self._difference = np.zeros((v, v))
-        self._square = np.zeros((v, v))
+        self._count, self._sum = np.zeros((2, len(table.variants)))
+        self._pairs = PairSums(self._measure, len(table.variants))
 
     def words(self) -> str:
         """Say how the variants stand now; empty before the first frame."""
         self._catch_up()
         names, measure, scale = self._table.variants, self._measure, scale_of(self._measure)
-        count = np.diag(self._count)
+        count = self._count
         with np.errstate(all="ignore"):
-            mean = np.diag(self._sum) / count
+            mean = self._sum / count
         known = [i for i in range(len(names)) if count[i]]
         if not known:
             return ""
@@ -69,11 +66,13 @@ class Standing:
         if not others:
             return []
         one, other = (first, others[0]) if len(self._table.variants) > 2 else (1, 0)
-        n = self._count[one, other]
+        pairs = self._pairs
+        k = int(np.flatnonzero((pairs.first == min(one, other)) & (pairs.second == max(one, other)))[0])
+        n = pairs.frames[k]
         if n < 2:
             return []
-        mean = self._difference[one, other] / n
-        error = math.sqrt(max(0.0, self._square[one, other] / n - mean**2) / (n - 1))
+        mean = (pairs.d[k] if one < other else -pairs.d[k]) / n
+        error = math.sqrt(max(0.0, pairs.dd[k] / n - mean**2) / (n - 1))
         unit, scale = unit_of(self._measure), scale_of(self._measure)
         if error == 0.0:
             return ["the same on every frame"] if mean == 0.0 else []
@@ -87,15 +86,9 @@ class Standing:
         if not len(rows):
             return
         known = np.isfinite(rows)
-        value = np.where(known, rows, 0.0)
-        has = known.astype(np.float64)
-        both = has.T @ has
-        own = value.T @ has
-        squares = (value**2).T @ has
-        self._count += both
-        self._sum += own
-        self._difference += own - own.T
-        self._square += squares + squares.T - 2 * value.T @ value
+        self._count += known.sum(axis=0)
+        self._sum += np.where(known, rows, 0.0).sum(axis=0)
+        self._pairs.add(rows)
 
 
 def _short_number(value: float, unit: str) -> str:
