@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.contract import tells_of
@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Ways = tuple[tuple[str, str], ...]
+"""Varied nodes, each with its way; empty where nothing is varied."""
+
+OnPost = Callable[[Ways, object], None]
+"""Is told what was posted, and on the board of which variants."""
+
 
 class Noticeboard:
     """The latest value of each type; any thread may post and read.
+
+    `on_post` is called for everything that is posted here and on the boards of variants, so that it reaches replicas
+    in other processes.
 
     A value is kept as a copy made by pickling, so that it can cross to another process, and no one can change it afterwards for
     the one who posted it. Readers share the copy and must not change it. Until something new is posted they are given the
@@ -36,10 +45,12 @@ class Noticeboard:
     (4, True)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_post: OnPost | None = None, ways: Ways = ()) -> None:
         self._lock = threading.Lock()
         self._notices: dict[type, object] = {}
-        self._of_ways: dict[tuple[tuple[str, str], ...], Noticeboard] = {}
+        self._of_ways: dict[Ways, Noticeboard] = {}
+        self._on_post = on_post
+        self._ways = ways
 
     def post(self, value: object) -> None:
         """Put a value up in the place of the last one of its type. TypeError if it cannot be pickled."""
@@ -47,17 +58,23 @@ class Noticeboard:
             copy = pickle.loads(pickle.dumps(value))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise TypeError(f"what is posted as {type(value).__name__} must be picklable: {error}") from error
+        self.put(copy)
+        if self._on_post is not None:
+            self._on_post(self._ways, copy)
+
+    def put(self, copy: object) -> None:
+        """Put up what nobody changes any more, and what was posted on the board of another process."""
         with self._lock:
-            self._notices[type(value)] = copy
+            self._notices[type(copy)] = copy
 
     def get(self, kind: type[T]) -> T | None:
         """Return the latest value of this type, None as long as nothing has been posted. Cheap enough for each frame."""
         return self._notices.get(kind)  # type: ignore[return-value]  # one look-up, which needs no lock
 
-    def of(self, ways: tuple[tuple[str, str], ...]) -> Noticeboard:
+    def of(self, ways: Ways) -> Noticeboard:
         """Return the board of those variants that have these ways; this one for no ways."""
         with self._lock:
-            return self._of_ways.setdefault(ways, Noticeboard()) if ways else self
+            return self._of_ways.setdefault(ways, Noticeboard(self._on_post, ways)) if ways else self
 
     def __getitem__(self, kind: type[T]) -> T:
         value = self.get(kind)
@@ -79,7 +96,7 @@ class BoardOfVariant(Noticeboard):
         Varied nodes and ways of the variant.
     """
 
-    def __init__(self, board: Noticeboard, nodes: Iterable[Node], ways: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, board: Noticeboard, nodes: Iterable[Node], ways: Ways) -> None:
         self._board = board
         self._depends = {kind: dict(node.ways).keys() for node in nodes for kind in tells_of(type(node.stage)).posts}
         self._ways = ways

@@ -60,10 +60,15 @@ def _backend_problems(graph: Graph) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    if graph.options.stage_timeout_s is not None and backend.name != "threads":
+    if graph.options.stage_timeout_s is not None and backend.name == "serial":
         yield (
-            f"stage_timeout_s goes with threads:N, and the backend is {graph.options.backend}: there all runs in one "
-            "thread, and a stage that hangs cannot be left behind"
+            f"stage_timeout_s goes with threads:N and processes:N, and the backend is {graph.options.backend}: there all runs "
+            "in one thread, and a stage that hangs cannot be left behind"
+        )
+    if graph.options.max_worker_memory is not None and backend.name in ("serial", "threads"):
+        yield (
+            f"max_worker_memory goes with processes:N, and the backend is {graph.options.backend}: there all runs in one "
+            "process, which cannot be replaced"
         )
 
 

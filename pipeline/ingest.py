@@ -81,6 +81,13 @@ class Inbox:
             self._in_replicas -= 1
             self._changed.notify_all()
 
+    def put_back(self, frame: Frame) -> None:
+        """Return a frame that was taken and not begun, because whoever took it is gone; it is the next to be taken."""
+        with self._changed:
+            self._in_replicas -= 1
+            self._waiting.appendleft(frame)
+            self._changed.notify_all()
+
     def look_again(self) -> None:
         """Say that the backlog has become less."""
         with self._changed:

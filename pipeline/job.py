@@ -26,7 +26,7 @@ from pipeline.graph import Graph
 from pipeline.hand_over import Receiver
 from pipeline.ingest import Inbox, Ingest
 from pipeline.metrics import NodeMetrics, merge_metrics
-from pipeline.protocols import Findings, Writer
+from pipeline.protocols import Findings, RunningSource, Writer
 from pipeline.report import Progress, Report, nothing_received
 from pipeline.stage import Context
 from pipeline.watchdog import SLOW_S, Watchdog
@@ -96,8 +96,12 @@ class Job:
         self.replicas.remove(replica)
         self._left_behind.append(copy.deepcopy(replica.metrics))
 
-    def start(self, in_flight: int) -> None:
-        """Open the outputs, then the source; `in_flight` is the backend's default for frames in flight."""
+    def start(self, in_flight: int, source: RunningSource | None = None) -> None:
+        """Open the outputs, then the source.
+
+        `in_flight` is the backend's default for frames in flight; `source` is the running source where the backend has opened
+        one itself, in another process.
+        """
         options = self.graph.options
         self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back, self._backlog)
         # the last ones first: an analysis that refuses its file does so before the stream is written over
@@ -113,7 +117,7 @@ class Job:
         self.collector = Collector(self.writers, in_order, letters, self.fail, options.serial_offset, self.end)
         stage = self.graph.source.stage
         with opening(self.graph.source.name):
-            self._source = stage.open(self.setup.context_of(self.graph.source, 0))
+            self._source = source or stage.open(self.setup.context_of(self.graph.source, 0))
         when_full = getattr(stage, "when_full", "block")
         self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
         self.patience.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pydantic
-from pydantic import Field
+from pydantic import ByteSize, Field
 from pydantic.dataclasses import dataclass
 
 from pipeline.parameters import in_sentences
@@ -20,7 +20,7 @@ class RunOptions:
     backend: Annotated[
         str,
         Field(
-            description="where replicas of the graph run: serial, or threads:N",
+            description="where replicas of the graph run: serial, threads:N or processes:N",
             pattern=r"^[a-z]+(:[A-Za-z0-9_.:/-]+)?$",
         ),
     ] = "threads:1"
@@ -38,7 +38,18 @@ class RunOptions:
     ] = 1.0
     stage_timeout_s: Annotated[
         float | None,
-        Field(gt=0, description="reject a frame in which one stage takes longer than this; only with threads"),
+        Field(
+            gt=0,
+            description="reject a frame in which one stage takes longer than this; by default never in threads, and after 30 s "
+            "where a replica has a process of its own",
+        ),
+    ] = None
+    max_worker_memory: Annotated[
+        ByteSize | None,
+        Field(
+            gt=0,
+            description="replace a worker process that has more private memory than this (2GB, say), and reject its frame",
+        ),
     ] = None
     dead_letters: Annotated[Path | None, Field(description="folder for the reasons of rejected frames")] = None
     max_dead_letters: Annotated[int, Field(ge=1, description="rejected frames beyond are counted and not kept")] = (

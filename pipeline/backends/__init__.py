@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import UserError
 
-KNOWN = {"serial": "serial, or serial:debug", "threads": "threads:N"}
+KNOWN = {"serial": "serial, or serial:debug", "threads": "threads:N", "processes": "processes:N"}
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ def describe_backend(text: str) -> BackendSpec:
     BackendSpec(name='threads', replicas=4, debug=False)
     >>> describe_backend("treads:4")
     Traceback (most recent call last):
-    pipeline.errors.UserError: there is no backend 'treads:4'; there are: serial, or serial:debug; threads:N
+    pipeline.errors.UserError: there is no backend 'treads:4'; there are: serial, or serial:debug; threads:N; processes:N
     """
     name, _, argument = text.partition(":")
     if name == "serial" and argument in ("", "debug"):
         return BackendSpec("serial", 1, argument == "debug")
-    if name == "threads" and (argument == "" or (argument.isdecimal() and int(argument) > 0)):
-        return BackendSpec("threads", int(argument or 1))
+    if name in ("threads", "processes") and (argument == "" or (argument.isdecimal() and int(argument) > 0)):
+        return BackendSpec(name, int(argument or 1))
     raise UserError(f"there is no backend {text!r}; there are: {'; '.join(KNOWN.values())}")
 
 
