@@ -49,7 +49,7 @@ class Noticeboard:
         self._lock = threading.Lock()
         self._notices: dict[type, object] = {}
         self._of_ways: dict[Ways, Noticeboard] = {}
-        self._on_post = on_post
+        self.on_post = on_post
         self._ways = ways
 
     def post(self, value: object) -> None:
@@ -59,8 +59,11 @@ class Noticeboard:
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise TypeError(f"what is posted as {type(value).__name__} must be picklable: {error}") from error
         self.put(copy)
-        if self._on_post is not None:
-            self._on_post(self._ways, copy)
+        self._tell(self._ways, copy)
+
+    def _tell(self, ways: Ways, copy: object) -> None:
+        if self.on_post is not None:
+            self.on_post(ways, copy)
 
     def put(self, copy: object) -> None:
         """Put up what nobody changes any more, and what was posted on the board of another process."""
@@ -74,7 +77,7 @@ class Noticeboard:
     def of(self, ways: Ways) -> Noticeboard:
         """Return the board of those variants that have these ways; this one for no ways."""
         with self._lock:
-            return self._of_ways.setdefault(ways, Noticeboard(self._on_post, ways)) if ways else self
+            return self._of_ways.setdefault(ways, Noticeboard(self._tell, ways)) if ways else self
 
     def __getitem__(self, kind: type[T]) -> T:
         value = self.get(kind)

@@ -126,7 +126,7 @@ def without_leaf(report: Report, name: str) -> Report:
 
 
 def _receiver(number: int) -> Receiver:
-    return _receivers[number]
+    return _receivers.get(number) or Receiver()  # in another process, where nobody receives
 
 
 def _as_it_is(outcome: Outcome) -> Outcome:

@@ -57,6 +57,7 @@ class Inbox:
         self._backlog = backlog
         self._waiting: deque[Frame] = deque()
         self._in_replicas = 0
+        self._takers = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -69,11 +70,21 @@ class Inbox:
     def take(self, timeout_s: float | None = None) -> Frame | None:
         """Take the oldest frame; None when there is none within the time, or never again (closed and empty)."""
         with self._changed:
+            self._takers += 1
             self._changed.wait_for(lambda: self._waiting or self._closed, timeout_s)
-            if not self._waiting:
-                return None
-            self._in_replicas += 1
-            return self._waiting.popleft()
+            self._takers -= 1
+            return self._take()
+
+    def take_ahead(self) -> Frame | None:
+        """Take the oldest frame for somebody who still has one to work on: None if all are for those who have none."""
+        with self._changed:
+            return self._take() if len(self._waiting) > self._takers else None
+
+    def _take(self) -> Frame | None:
+        if not self._waiting:
+            return None
+        self._in_replicas += 1
+        return self._waiting.popleft()
 
     def done(self) -> None:
         """Say that a frame that was taken is finished."""

@@ -6,6 +6,7 @@ before everything is ready to take it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import itertools
@@ -30,7 +31,7 @@ from pipeline.protocols import Findings, RunningSource, Writer
 from pipeline.report import Progress, Report, nothing_received
 from pipeline.stage import Context
 from pipeline.watchdog import SLOW_S, Watchdog
-from pipeline.wiring import Arrived, Place, Replica, Setup
+from pipeline.wiring import Arrived, Place, Replica, ReplicaSomewhere, Setup
 
 log = logging.getLogger("streamajig.run")
 
@@ -56,7 +57,7 @@ class Job:
     on_progress: Callable[[Progress], None] | None
     inbox: Inbox = field(init=False)
     collector: Collector = field(init=False)
-    replicas: list[Replica] = field(default_factory=list)
+    replicas: list[ReplicaSomewhere] = field(default_factory=list)
     failure: Exception | None = None
     problems: list[Exception] = field(default_factory=list)
     abandoned: int = 0
@@ -64,6 +65,8 @@ class Job:
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
     patience: threading.Timer = field(init=False)
+    afterwards: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What a backend has to end when everything is closed."""
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _receivers: list[Receiver] = field(default_factory=list)
     _ingest: Ingest | None = None
@@ -96,11 +99,11 @@ class Job:
         self.replicas.remove(replica)
         self._left_behind.append(copy.deepcopy(replica.metrics))
 
-    def start(self, in_flight: int, source: RunningSource | None = None) -> None:
+    def start(self, in_flight: int, open_source: Callable[[], RunningSource] | None = None) -> None:
         """Open the outputs, then the source.
 
-        `in_flight` is the backend's default for frames in flight; `source` is the running source where the backend has opened
-        one itself, in another process.
+        `in_flight` is the backend's default for frames in flight; `open_source` opens the source where the backend has it
+        elsewhere, in another process say.
         """
         options = self.graph.options
         self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back, self._backlog)
@@ -117,7 +120,7 @@ class Job:
         self.collector = Collector(self.writers, in_order, letters, self.fail, options.serial_offset, self.end)
         stage = self.graph.source.stage
         with opening(self.graph.source.name):
-            self._source = source or stage.open(self.setup.context_of(self.graph.source, 0))
+            self._source = open_source() if open_source else stage.open(self.setup.context_of(self.graph.source, 0))
         when_full = getattr(stage, "when_full", "block")
         self._ingest = Ingest(self._source, self.inbox, self.collector, options, self.stopping, when_full)
         self.patience.cancel()
@@ -151,7 +154,7 @@ class Job:
         return [
             *(replica.place for replica in list(self.replicas)),
             self.collector.place,
-            self._receiving,
+            getattr(self._source, "place", self._receiving),
             self._opening,
         ]
 
@@ -384,10 +387,11 @@ def run(
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
     finally:
         job.patience.cancel()
-        try:
-            job.close()
-        finally:
-            job.stop_watching()
+        with job.afterwards:
+            try:
+                job.close()
+            finally:
+                job.stop_watching()
     report = job.report()
     if not report.is_conserved:
         raise AssertionError("frames were lost: " + "; ".join(report.law_lines()))

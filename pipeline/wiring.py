@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from streamz import Stream
 from toolz import concat, merge_with
@@ -278,15 +278,34 @@ def push(stream: Stream, outcome: Outcome) -> Any:
     return result
 
 
+class ReplicaSomewhere(Protocol):
+    """A replica as the run knows it, wherever it is."""
+
+    @property
+    def metrics(self) -> dict[str, NodeMetrics]:
+        """What each node has counted."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        ...
+
+    def close(self) -> list[Exception]:
+        """Close every stage; return what went wrong with that."""
+        ...
+
+
 class Replica:
     """One replica of a graph: stages opened, streamz wired, ready to process whole frames.
 
-    A replica belongs to one thread. ``process`` never raises because of a frame.
+    A replica belongs to one thread. ``process`` never raises because of a frame. `place` is where it says where it is, if that
+    is to be seen elsewhere.
     """
 
-    def __init__(self, setup: Setup, number: int = 0) -> None:
+    def __init__(self, setup: Setup, number: int = 0, place: Place | None = None) -> None:
         self.metrics: dict[str, NodeMetrics] = {}
-        self.place: Place = [None]
+        self.place: Place = [None] if place is None else place
         self._running: list[tuple[str, Any]] = []
         self._entry = Stream()
         self._streams: dict[str, Stream] = {}

@@ -17,6 +17,8 @@ import cloudpickle
 
 from pipeline import registry
 from pipeline.board import Noticeboard, OnPost
+from pipeline.errors import UserError
+from pipeline.faults import describe
 from pipeline.graph import Graph
 from pipeline.stage import Context
 from pipeline.variant import Variant
@@ -81,6 +83,17 @@ def to_supervisor(value: Any) -> bytes:
             return cloudpickle.dumps(value)  # type: ignore[no-any-return]
         except Exception as error:
             raise TypeError(f"it cannot be handed to another process: {error}") from error
+
+
+def crossable(error: BaseException) -> Exception:
+    """The error as another process can raise it: itself if users are meant to read it, else a sentence that says it."""
+    if isinstance(error, (UserError, OSError)):
+        try:
+            if type(pickle.loads(pickle.dumps(error))) is type(error):
+                return error
+        except Exception:
+            return UserError(str(error))
+    return UserError(describe(error))
 
 
 Published = Mapping[str, Mapping[type, object]]

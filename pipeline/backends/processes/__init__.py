@@ -1,0 +1,173 @@
+"""One process receives, n processes own a replica each, and this one, the supervisor, counts and writes.
+
+Messages lie in shared memory (``slots.py``), and only what was made of them goes through a pipe. What ends a worker ends no
+more than that: its frame is rejected, and another takes its place (``keeper.py``). All are children of a fork server
+(``fork_server.py``), and the kernel kills them when it, or the supervisor, is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pipeline.backends import BackendSpec
+from pipeline.backends.crossing import with_published
+from pipeline.backends.processes.fork_server import INGEST, ForkServer
+from pipeline.backends.processes.ingest_process import RemoteSource
+from pipeline.backends.processes.keeper import HANGS, TOO_LARGE, Keeper
+from pipeline.backends.processes.page import Page, make_pages
+from pipeline.backends.processes.slots import Leases, Reader, make_memory
+from pipeline.backends.processes.worker import places_of
+from pipeline.board import Ways
+from pipeline.faults import is_users_interrupt
+from pipeline.wiring import At
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+
+log = logging.getLogger("streamajig.processes")
+
+STAGE_TIMEOUT_S = 30.0
+"""A stage that takes longer hangs, unless the run says otherwise."""
+
+_LOOK_S = 0.1
+_MEMORY_EVERY_S = 0.5
+_SPARE_SLOTS = 8
+"""Beyond those for frames in flight: for what comes unasked while the oldest is being dropped."""
+
+
+def drive(job: Job, spec: BackendSpec) -> None:
+    """Run the job with ``spec.replicas`` workers; the caller's thread receives, and looks after the others."""
+    in_flight = job.graph.options.in_flight or 4 + 4 * spec.replicas
+    slots = in_flight + _SPARE_SLOTS
+    messages, pages = make_memory(slots), make_pages(1 + spec.replicas)
+    for fd in (messages, pages):
+        job.afterwards.callback(os.close, fd)
+    server = ForkServer(job.setup, messages, pages)
+    job.afterwards.callback(server.close)
+    names = job.graph.names
+    workers = range(1, 1 + spec.replicas)
+    keepers = [Keeper(job, server, child, _page(job, pages, child, places_of(names))) for child in workers]
+    job.replicas.extend(keepers)
+    for keeper in keepers:
+        keeper.opened()
+        with_published(job.setup, keeper.published)
+    name = job.graph.source.name
+    page = _page(job, pages, INGEST, [name, f"{name}, close"])
+    reader = Reader(messages)
+    job.afterwards.callback(reader.close)
+    source = RemoteSource(server, INGEST, page, reader, Leases(slots))
+    board = job.setup.context.board
+    board.on_post = lambda ways, value: _post(keepers, ways, value)
+    job.start(in_flight, source.open)
+    crew = Crew(job, keepers, page)
+    try:
+        crew.start()
+        while job.feed():
+            crew.look_after()
+        job.inbox.close()
+        crew.finish()
+    except BaseException as error:
+        if is_users_interrupt(error):
+            raise
+        job.fail_by_fault("the run broke off", error)
+    finally:
+        job.inbox.close()
+    crew.finish()
+    if job.abandon.is_set() or len(job.inbox):
+        job.give_up()
+
+
+def _page(job: Job, pages: int, child: int, names: list[str]) -> Page:
+    page = Page(pages, child, names)
+    job.afterwards.callback(page.close)
+    return page
+
+
+def _post(keepers: list[Keeper], ways: Ways, value: object) -> None:
+    for keeper in keepers:
+        keeper.post(ways, value)
+
+
+class Crew:
+    """The keepers of a run; it belongs to the thread that receives."""
+
+    def __init__(self, job: Job, keepers: list[Keeper], receiving: Page) -> None:
+        self._job = job
+        self._keepers = keepers
+        self._receiving = receiving
+        options = job.graph.options
+        self._timeout_s = STAGE_TIMEOUT_S if options.stage_timeout_s is None else options.stage_timeout_s
+        self._most_bytes = options.max_worker_memory or math.inf
+        self._seen: dict[str, At | None] = {}
+        self._weighed_s = 0.0
+        self._told_to_stop = False
+        self._dead: set[str] = set()
+
+    def start(self) -> None:
+        """Start the threads."""
+        for keeper in self._keepers:
+            keeper.start()
+
+    def finish(self) -> None:
+        """Wait until all frames are finished, or the run is abandoned."""
+        while any(keeper.is_alive() for keeper in self._keepers) and not self._job.abandon.is_set():
+            for keeper in self._keepers:
+                if keeper.is_alive():
+                    keeper.join(_LOOK_S)
+                    break
+            self.look_after()
+            self._job.show_progress()
+        self.look_after()
+
+    def look_after(self) -> None:
+        """End the run if a keeper has died; kill workers that hang or have grown too large."""
+        if self._job.stopping.is_set() and not self._told_to_stop:
+            self._told_to_stop = True
+            for page in (self._receiving, *(keeper.page for keeper in self._keepers)):
+                page.stop()
+        for keeper in self._keepers:
+            if keeper.error is not None and keeper.name not in self._dead:
+                self._dead.add(keeper.name)
+                if not self._job.abandon.is_set():
+                    self._job.fail_by_fault(f"{keeper.name} could not be replaced", keeper.error)
+            self._look_for_hanging(keeper)
+        if self._most_bytes < math.inf and time.monotonic() - self._weighed_s > _MEMORY_EVERY_S:
+            self._weighed_s = time.monotonic()
+            for keeper in self._keepers:
+                self._weigh(keeper)
+
+    def _look_for_hanging(self, keeper: Keeper) -> None:
+        at, before = keeper.place[0], self._seen.get(keeper.name)
+        self._seen[keeper.name] = at
+        # seen twice: what is on the page may have been half written
+        if at is None or at != before or at[1] is None:
+            return
+        if time.perf_counter_ns() - at[2] > self._timeout_s * 1e9:
+            detail = f"the stage had not returned after {self._timeout_s:g} s, and its process was killed"
+            keeper.kill(HANGS, detail, at[1].serial)
+            self._seen[keeper.name] = None
+
+    def _weigh(self, keeper: Keeper) -> None:
+        size = private_bytes(keeper.pid)
+        if size > self._most_bytes:
+            detail = (
+                f"the process that worked on it had {size / 1e6:.0f} MB (max_worker_memory = {self._most_bytes:.0f})"
+            )
+            log.warning("%s has grown to %.0f MB: it is replaced", keeper.name, size / 1e6)
+            keeper.kill(TOO_LARGE, detail)
+
+
+def private_bytes(pid: int | None) -> int:
+    """Memory of a process that is in no file and not shared by name: ``RssAnon``; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("RssAnon:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,154 @@
+"""Where each child process is, on a page of shared memory that its parent can read after whatever has ended the child."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+from pipeline.wiring import At
+
+_SIZE = mmap.PAGESIZE
+_AT = struct.Struct("<qqq")  # since when, which frame, which node: written in this order, the node last
+_BEGUN = struct.Struct("<q")
+_STOPPING = struct.Struct("<q")
+_BEGUN_AT, _STOPPING_AT = 64, 128
+
+_NOWHERE = -1
+_OUTSIDE = -2
+"""A place that is no node, such as the end of a stage."""
+
+_LOOK_S = 0.05
+
+
+def make_pages(children: int) -> int:
+    """Return the file descriptor of so many pages."""
+    fd = os.memfd_create("streamajig-places", os.MFD_CLOEXEC)
+    os.ftruncate(fd, children * _SIZE)
+    return fd
+
+
+@dataclass(frozen=True)
+class Work:
+    """A frame that another process works on: all that is known of it here is its number."""
+
+    serial: int
+
+
+class Page:
+    """The page of one child; both sides have it.
+
+    >>> fd = make_pages(1)
+    >>> here, there = Page(fd, 0, ("decode", "count")), Page(fd, 0, ("decode", "count"))
+    >>> there.begin(7)
+    >>> there.place[0] = ("count", Work(7), 1000)
+    >>> here.at(), here.begun
+    (('count', Work(serial=7), 1000), 7)
+    >>> there.place[0] = None
+    >>> here.at(), here.begun
+    (None, 7)
+    >>> os.close(fd)
+    """
+
+    def __init__(self, fd: int, number: int, names: Sequence[str]) -> None:
+        self._memory = mmap.mmap(fd, _SIZE, offset=number * _SIZE)
+        self._names = tuple(names)
+        self._last: At | None = None
+        self.place = SharedPlace(self._memory, self._names)
+
+    def clear(self) -> None:
+        """Forget where a child was; its successor has the same page."""
+        self.place[0] = None
+        _BEGUN.pack_into(self._memory, _BEGUN_AT, _NOWHERE)
+
+    def begin(self, serial: int) -> None:
+        """Say that the child begins with a frame."""
+        _BEGUN.pack_into(self._memory, _BEGUN_AT, serial)
+
+    @property
+    def begun(self) -> int:
+        """The serial of the frame with which the child has begun last; -1 before the first."""
+        return int(_BEGUN.unpack_from(self._memory, _BEGUN_AT)[0])
+
+    def at(self) -> At | None:
+        """Where the child is; the same object as long as it is the same place."""
+        try:
+            since, serial, node = _AT.unpack_from(self._memory)
+        except ValueError:  # it is closed, and somebody who watches looks once more
+            return None
+        if node == _NOWHERE:
+            return None
+        name = self._names[node] if 0 <= node < len(self._names) else "the end of a stage"
+        at = (name, Work(serial) if serial >= 0 else None, since)
+        if at != self._last:
+            self._last = at
+        return self._last
+
+    def close(self) -> None:
+        """Give up the memory."""
+        self._memory.close()
+
+    def stop(self) -> None:
+        """Let the child know that the run is to end."""
+        _STOPPING.pack_into(self._memory, _STOPPING_AT, 1)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is to end."""
+        return bool(_STOPPING.unpack_from(self._memory, _STOPPING_AT)[0])
+
+
+class SharedPlace(list[At | None]):
+    """A replica's place (:data:`pipeline.wiring.Place`) that writes on the page whatever is put into it."""
+
+    def __init__(self, memory: mmap.mmap, names: Sequence[str]) -> None:
+        super().__init__([None])
+        self._memory = memory
+        self._number = {name: n for n, name in enumerate(names)}
+
+    def __setitem__(self, index: SupportsIndex | slice, at: Any) -> None:
+        super().__setitem__(index, at)
+        if at is None:
+            _BEGUN.pack_into(self._memory, _AT.size - _BEGUN.size, _NOWHERE)
+        else:
+            node, work, since = at
+            number = self._number.get(node, _OUTSIDE)
+            _AT.pack_into(self._memory, 0, since, getattr(work, "serial", -1), number)
+
+
+class SeenPlace(list[At | None]):
+    """The same place as the parent sees it."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__([None])
+        self._page = page
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._page.at()
+
+
+class SharedEvent(threading.Event):
+    """The end of the run as a child's stages see it: set by the parent, on the page."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self._page = page
+
+    def is_set(self) -> bool:
+        """Whether the run is to end."""
+        return super().is_set() or self._page.is_stopping
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is, or for so long."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = _LOOK_S if until is None else min(_LOOK_S, until - time.monotonic())
+            if left <= 0:
+                break
+            super().wait(left)
+        return self.is_set()

@@ -1,0 +1,162 @@
+"""A worker: one replica of the graph in a process of its own, forked from the fork server."""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import gc
+import logging
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from pipeline.backends.crossing import crossable, to_supervisor, unpacked
+from pipeline.backends.processes.link import Link, link_of_child, log_over
+from pipeline.backends.processes.page import Page, SharedEvent
+from pipeline.backends.processes.slots import Reader, Written
+from pipeline.board import Noticeboard, Ways
+from pipeline.faults import STAGE_FAILED, rejected
+from pipeline.frame import Frame, Message, Rejected
+from pipeline.wiring import Arrived, Replica, Setup
+
+if TYPE_CHECKING:
+    from pipeline.backends.processes.fork_server import Inherited
+
+log = logging.getLogger("streamajig.processes")
+
+_METRICS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A frame to be processed; `refused`: node, reason and detail of one that is rejected, and goes to the leaves alone."""
+
+    serial: int
+    event: str
+    received_ns: int
+    written: Written
+    refused: tuple[str, str, str] | None = None
+
+
+def places_of(names: tuple[str, ...]) -> list[str]:
+    """What a worker's page can say of where it is, for the names of a graph's nodes."""
+    return [*names, *(f"{name}, close" for name in names)]
+
+
+def serve(child: int, connection: Connection, inherited: Inherited) -> int:
+    """Be a worker; returns its exit status."""
+    faulthandler.enable(sys.stderr)
+    link = link_of_child(connection)
+    log_over(link, inherited.log_level)
+    try:
+        worker = Worker(child, link, inherited)
+    except BaseException as error:
+        log.debug("a worker could not be opened", exc_info=True)
+        link.send("failed", crossable(error))
+        return 1
+    link.send("opened", worker.published)
+    worker.work()
+    return 0
+
+
+class Worker:
+    """The replica, and what it has of messages."""
+
+    def __init__(self, child: int, link: Link, inherited: Inherited) -> None:
+        self._link = link
+        setup = inherited.setup or unpacked(inherited.packed)
+        self._page = Page(inherited.pages, child, places_of(setup.graph.names))
+        self._board = Noticeboard(on_post=self._tell)
+        context = dataclasses.replace(setup.context, board=self._board, stopping=SharedEvent(self._page))
+        # the message itself stays in its slot, where the supervisor has it, too
+        setup = Setup(setup.graph, context, keep_messages=False, tables=setup.tables)
+        self._replica = Replica(setup, child - 1, place=self._page.place)
+        self.published = setup.published
+        self._reader = Reader(inherited.messages)
+        self._held: list[tuple[int, list[memoryview]]] = []
+        self._copies = False
+        self._told_s = time.monotonic()
+
+    def work(self) -> None:
+        """Process what comes until the supervisor wants no more."""
+        while True:
+            what, *values = self._link.receive()
+            if what == "task":
+                self._process(values[0])
+            elif what == "notice":
+                self._board.of(values[0]).put(values[1])
+            elif what == "close":
+                problems = self._replica.close()
+                self._link.send("closed", [crossable(problem) for problem in problems], self._replica.metrics)
+                return
+
+    def _process(self, task: Task) -> None:
+        self._page.begin(task.serial)
+        parts = self._reader.parts(task.written)
+        views = [part for part in parts if isinstance(part, memoryview)]
+        seen = tuple(bytes(part) for part in parts) if self._copies and views else parts
+        message = Message(task.written.topic, task.written.received_ns, seen)
+        frame: Frame | Rejected = Frame(task.serial, task.event, task.received_ns, {Message: message})
+        if task.refused is not None:
+            node, reason, detail = task.refused
+            frame = rejected(frame, node, reason, detail)
+            self._replica.metrics[node].rejected += 1
+        arrived = self._replica.process(frame)
+        pickled = [self._pickled(one) for one in arrived]
+        del message, frame, arrived, seen, parts
+        kept = self._let_go(task.written.slot, views)
+        self._link.send("arrived", task.serial, pickled, kept, self._freed())
+        self._tell_metrics()
+
+    def _pickled(self, arrived: Arrived) -> bytes:
+        try:
+            return to_supervisor(arrived)
+        except TypeError as error:  # what a sink's encoder made cannot leave this process
+            log.debug("%s: %s", arrived.leaf, error)
+            self._replica.metrics[arrived.leaf].rejected += 1
+            frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
+            refused = arrived.rejected or rejected(frame, arrived.leaf, STAGE_FAILED, str(error))
+            return to_supervisor(dataclasses.replace(arrived, encoded=None, rejected=refused))
+
+    def _let_go(self, slot: int, views: list[memoryview]) -> bool:
+        """Let go of the message; whether somebody still looks at it, so that its slot must not be written."""
+        if _released(views):
+            return False
+        gc.collect()  # a traceback in a circle, perhaps
+        if _released(views):
+            return False
+        if not self._copies:
+            log.info("a stage keeps the pixels of a frame that is finished: from now on messages are copied for it")
+        self._copies = True
+        self._held.append((slot, views))
+        return True
+
+    def _freed(self) -> list[int]:
+        """Slots at which nobody looks any more."""
+        freed = [slot for slot, views in self._held if _released(views)]
+        self._held = [(slot, views) for slot, views in self._held if slot not in freed]
+        return freed
+
+    def _tell(self, ways: Ways, value: object) -> None:
+        self._link.send("notice", ways, value)
+
+    def _tell_metrics(self) -> None:
+        now = time.monotonic()
+        if now - self._told_s > _METRICS_EVERY_S:
+            self._told_s = now
+            self._link.send("metrics", self._replica.metrics)
+
+
+def _released(views: list[memoryview]) -> bool:
+    """Release views; False, and those are left in the list, if arrays still lie on them."""
+    left: deque[memoryview] = deque()
+    for view in views:
+        try:
+            view.release()
+        except BufferError:
+            left.append(view)
+    views[:] = left
+    return not left

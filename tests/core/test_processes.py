@@ -1,0 +1,163 @@
+"""Replicas in processes of their own: what ends one of them ends no more than its frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dangerous_stages import Danger, FailsToOpen, KeepPixels
+from toy_stages import Decode, Double, Keep, Numbers, Slow
+
+from pipeline import UserError
+from pipeline.graph import Graph
+from pipeline.job import run
+from pipeline.report import Report
+
+HERE = Path(__file__).parent
+
+
+def graph_with(danger: Danger, **options: object) -> Graph:
+    graph = Graph.chain(Numbers(tuple(range(40, 70))), Decode(), danger, Double(), Keep(in_order=True))
+    return graph.with_options(**{"backend": "processes:2", **options})
+
+
+def assert_one_was_rejected(report: Report, reason: str, says: str) -> None:
+    assert report.law_lines() == ["received 30 = delivered 29 + rejected 1 + dropped 0"]
+    (kept,) = report.rejections.values()
+    assert report.rejections.keys() == {("danger", reason)}, report.text()
+    assert says in kept.example
+    assert [serial for serial, _, _ in report.outputs["sink"]] == list(range(1, 31)), "all are written, in their order"
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("exit", "left with exit status 3 in danger"),
+        ("crash", "was killed by SIGSEGV in danger"),
+        ("kill", "was killed by SIGKILL in danger"),
+    ],
+)
+def test_a_worker_that_dies_is_replaced_and_its_frame_is_rejected(how: str, says: str) -> None:
+    assert_one_was_rejected(run(graph_with(Danger(at=50, how=how))), "worker_died", says)
+
+
+def test_a_worker_that_hangs_is_killed_after_the_stage_timeout() -> None:
+    report = run(graph_with(Danger(at=50, how="hang"), stage_timeout_s=0.5))
+    assert_one_was_rejected(report, "stage_timeout", "had not returned after 0.5 s")
+
+
+def test_a_worker_that_grows_beyond_its_limit_is_replaced() -> None:
+    report = run(graph_with(Danger(at=50, how="grow"), max_worker_memory="400MB"))
+    assert_one_was_rejected(report, "worker_memory", "max_worker_memory = 400000000")
+
+
+def test_the_message_of_a_frame_that_killed_its_worker_is_kept_if_that_is_asked_for(tmp_path: Path) -> None:
+    run(graph_with(Danger(at=50, how="kill"), dead_letters=tmp_path, keep_messages=True))
+    (letter,) = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert letter["reason"] == "worker_died"
+    assert (tmp_path / letter["message"][0]).read_bytes() == b"50"
+
+
+def test_pixels_that_a_stage_keeps_beyond_its_frame_stay_what_they_were() -> None:
+    graph = Graph.chain(Numbers(tuple(range(100, 400))), Decode(), KeepPixels(), Keep())
+    report = run(graph.with_options(backend="processes:1"))
+    assert report.law_lines() == ["received 300 = delivered 300 + rejected 0 + dropped 0"], report.text()
+
+
+def test_nothing_is_left_when_a_run_has_ended() -> None:
+    before, shared, files = descendants(os.getpid()), set(os.listdir("/dev/shm")), len(os.listdir("/proc/self/fd"))
+    run(graph_with(Danger(at=0)))
+    assert descendants(os.getpid()) == before
+    assert set(os.listdir("/dev/shm")) == shared
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+PROGRAM = """
+import sys
+from toy_stages import Decode, Keep, Numbers, Slow
+from pipeline.graph import Graph
+from pipeline.job import run
+graph = Graph.chain(Numbers(tuple(range(20, 10000))), Decode(), Slow(0.05), Keep()).with_options(backend="processes:2")
+run(graph, on_start=lambda job: None, on_progress=lambda progress: print(progress.received, flush=True))
+"""
+
+
+def test_no_process_outlives_the_one_that_started_it_even_if_that_is_killed() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
+        text=True,
+    )
+    assert program.stdout is not None
+    program.stdout.readline()
+    below = descendants(program.pid)
+    assert len(below) == 4, "the fork server, the process that receives, two workers"
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    program.stdout.close()
+    until = time.monotonic() + 20
+    while any(is_alive(pid) for pid in below) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [pid for pid in below if is_alive(pid)]
+
+
+def descendants(pid: int) -> set[int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            child, _, rest = stat.read_text().rpartition(")")
+            parents[int(child.split()[0])] = int(rest.split()[1])
+    below, before = {pid}, 0
+    while len(below) != before:
+        before = len(below)
+        below |= {child for child, parent in parents.items() if parent in below}
+    return {one for one in below if one != pid and is_alive(one)}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_stage_of_a_script_reaches_the_workers(tmp_path: Path) -> None:
+    """What is defined in ``__main__`` stands in no module that a worker could import."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from toy_stages import Decode, Doubled, Keep, Number, Numbers\n"
+        "from pipeline import stage\nfrom pipeline.graph import Graph\nfrom pipeline.job import run\n"
+        "class Trebled(int):\n    def counts(self):\n        return {'trebled': 1}\n"
+        "@stage('treble/toy')\nclass Treble:\n    def __call__(self, number: Number) -> Trebled:\n"
+        "        return Trebled(3 * number)\n"
+        "print(run(Graph.chain(Numbers((1, 2)), Decode(), Treble(), Keep()).with_options(backend='processes:1')).text())\n"
+    )
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert "received 2 = delivered 2 + rejected 0 + dropped 0" in done.stdout, done.stderr
+    assert "trebled 2" in done.stdout
+
+
+def test_opening_that_fails_in_a_worker_is_the_error_of_the_run() -> None:
+    graph = Graph.chain(Numbers((1, 2)), Decode(), FailsToOpen(), Keep()).with_options(backend="processes:2")
+    with pytest.raises(UserError, match="no such file"):
+        run(graph)
+
+
+def test_slow_frames_do_not_hold_up_frames_that_wait_for_nobody() -> None:
+    graph = Graph.chain(Numbers(tuple(range(20, 40))), Decode(), Slow(0.01), Keep()).with_options(backend="processes:3")
+    assert run(graph).law_lines() == ["received 20 = delivered 20 + rejected 0 + dropped 0"]
