@@ -47,6 +47,9 @@ def run(  # noqa: PLR0913 - a parameter for each option
     stage_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Reject a frame in which one stage takes longer than this.")
     ] = None,
+    max_worker_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Replace a worker process that has more memory than this (2GB).")
+    ] = None,
     variant: Annotated[list[str] | None, typer.Option("--variant", metavar="NODE=WAYS", help=VARIANT_HELP)] = None,
     verdict: Annotated[list[Path] | None, typer.Option("--verdict", metavar="FILE", help=VERDICT_HELP)] = None,
     keep_best: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help=KEEP_BEST_HELP)] = None,
@@ -74,6 +77,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
         "max_frames": max_frames,
         "no_data_timeout_s": no_data_timeout,
         "stage_timeout_s": stage_timeout,
+        "max_worker_memory": max_worker_memory,
     }
 
     def load() -> Graph:

@@ -20,7 +20,7 @@ class RunOptions:
     backend: Annotated[
         str,
         Field(
-            description="where replicas of the graph run: serial, threads:N or processes:N",
+            description="where replicas of the graph run: serial, threads:N, processes:N",
             pattern=r"^[a-z]+(:[A-Za-z0-9_.:/-]+)?$",
         ),
     ] = "threads:1"

@@ -112,6 +112,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "max_frames": ({}, 200, 200),
     "no_data_timeout": ({}, 30.0, 30.0),
     "stage_timeout": ({}, 20.0, 20.0),
+    "max_worker_memory": ({"backend": "processes:2"}, "2GB", 2_000_000_000),
     "in_flight": ({}, 12, 12),
     "dead_letters": ({}, Path("dead"), Path("dead")),
     "max_dead_letters": ({}, 30, 30),

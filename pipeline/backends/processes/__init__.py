@@ -18,6 +18,7 @@ from pipeline.backends.crossing import with_published
 from pipeline.backends.processes.fork_server import INGEST, ForkServer
 from pipeline.backends.processes.ingest_process import RemoteSource
 from pipeline.backends.processes.keeper import HANGS, TOO_LARGE, Keeper
+from pipeline.backends.processes.link import LogsOfWorkers
 from pipeline.backends.processes.page import Page, make_pages
 from pipeline.backends.processes.slots import Leases, Reader, make_memory
 from pipeline.backends.processes.worker import places_of
@@ -46,11 +47,13 @@ def drive(job: Job, spec: BackendSpec) -> None:
     messages, pages = make_memory(slots), make_pages(1 + spec.replicas)
     for fd in (messages, pages):
         job.afterwards.callback(os.close, fd)
+    job.setup.opening = "worker processes"
     server = ForkServer(job.setup, messages, pages)
     job.afterwards.callback(server.close)
     names = job.graph.names
     workers = range(1, 1 + spec.replicas)
-    keepers = [Keeper(job, server, child, _page(job, pages, child, places_of(names))) for child in workers]
+    logs = LogsOfWorkers()
+    keepers = [Keeper(job, server, child, _page(job, pages, child, places_of(names)), logs) for child in workers]
     job.replicas.extend(keepers)
     for keeper in keepers:
         keeper.opened()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backends.crossing import Published, to_worker
 from pipeline.backends.processes.children import how_it_ended
-from pipeline.backends.processes.link import Link, log_here, pair
+from pipeline.backends.processes.link import Link, LogsOfWorkers, pair
 from pipeline.backends.processes.page import Page, SeenPlace
 from pipeline.backends.processes.slots import Lease, Written
 from pipeline.backends.processes.worker import Task
@@ -67,11 +67,12 @@ class Keeper(threading.Thread):
         What has ended this thread, if it was not the end of the run.
     """
 
-    def __init__(self, job: Job, server: ForkServer, child: int, page: Page) -> None:
+    def __init__(self, job: Job, server: ForkServer, child: int, page: Page, logs: LogsOfWorkers) -> None:
         super().__init__(name=f"worker-{child}", daemon=True)
         self._job = job
         self._server = server
         self._child = child
+        self._logs = logs
         self.page = page
         self.place = SeenPlace(page)
         self.published: Published = {}
@@ -205,7 +206,7 @@ class Keeper(threading.Thread):
     def _hear(self, what: str, values: list[Any]) -> None:
         match what:
             case "log":
-                log_here(values[0])
+                self._logs.log(self.name, values[0])
             case "metrics":
                 (self._metrics,) = values
             case "notice":

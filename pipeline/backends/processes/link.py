@@ -8,11 +8,14 @@ import logging
 import pickle
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.backends.crossing import to_supervisor
+
+_MOST_REMEMBERED = 10_000
 
 
 def pair() -> tuple[Connection, socket.socket]:
@@ -87,6 +90,28 @@ def log_over(link: Link, level: int) -> None:
     root.addHandler(LogOverLink(link))
     root.setLevel(level)
     # what a library of the parent has set for itself is not known here: the supervisor's own levels decide once more
+
+
+class LogsOfWorkers:
+    """In the supervisor: logs what workers have logged. What each of them says once is said once, not once for each."""
+
+    def __init__(self) -> None:
+        self._said: Counter[tuple[str, int, str]] = Counter()
+        self._by_worker: Counter[tuple[str, str, int, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def log(self, worker: str, record: logging.LogRecord) -> None:
+        """Log a record, unless another worker has said the same as often."""
+        what = (record.name, record.levelno, str(record.msg))
+        with self._lock:
+            if len(self._by_worker) >= _MOST_REMEMBERED:
+                self._said.clear()
+                self._by_worker.clear()
+            self._by_worker[worker, *what] += 1
+            is_news = self._by_worker[worker, *what] > self._said[what]
+            self._said[what] += is_news
+        if is_news:
+            log_here(record)
 
 
 def log_here(record: logging.LogRecord) -> None:
