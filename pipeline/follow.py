@@ -11,10 +11,9 @@ import logging
 import threading
 from collections import deque
 
-from streamz import Stream
-
 from pipeline.faults import describe
 from pipeline.frame import Frame
+from pipeline.streams import Stream
 
 log = logging.getLogger("streamajig.follow")
 

@@ -20,9 +20,8 @@ from pipeline.job import Job, run
 from pipeline.report import Progress, Report, nothing_received
 
 if TYPE_CHECKING:
-    from streamz import Stream
-
     from pipeline.graph import Graph
+    from pipeline.streams import Stream
 
 log = logging.getLogger("streamajig.run")
 

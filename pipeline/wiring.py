@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from streamz import Stream
 from toolz import concat, merge_with
 
 from pipeline.board import BoardOfVariant, Noticeboard
@@ -29,6 +28,7 @@ from pipeline.metrics import NodeMetrics
 from pipeline.node import Node
 from pipeline.protocols import Encoder
 from pipeline.stage import Context, SharedTables
+from pipeline.streams import Stream
 
 log = logging.getLogger("streamajig.wiring")
 

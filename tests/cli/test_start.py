@@ -50,3 +50,11 @@ def test_a_module_of_ones_own_that_is_in_the_way_is_named_and_not_run(
     package = name.partition(".")[0].partition("/")[0]
     assert f"{file} is found in the place of streamajig's own package '{package}': rename it" in said
     assert not (tmp_path / "it_was_run").exists()
+
+
+def test_dask_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
+    """streamz would import it, and every program would begin a second later."""
+    code = (
+        "import sys, pipeline.wiring; print('dask' in sys.modules); import streamz.dask; print('dask' in sys.modules)"
+    )
+    assert start(tmp_path, "-c", code).stdout.split() == ["False", "True"]

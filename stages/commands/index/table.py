@@ -266,8 +266,8 @@ _COMPARING = (
 
 _RUNNING = (
     Option(("-j",), RUNNING, "Process this many frames at once.", int, "N", "1", sets=("run.backend",), value=threads),
-    own("--backend", panel=RUNNING, help="Where frames are processed: serial, threads:N or processes:N.", kind=str, metavar="NAME:N",
-        sets=("run.backend",)),
+    own("--backend", panel=RUNNING, help="Where frames are processed: serial, threads:N or processes:N.", kind=str,
+        metavar="NAME:N", sets=("run.backend",)),
     own("--max-frames", panel=RUNNING, help="End after this many frames.", kind=int, metavar="N", sets=("run.max_frames",)),
     Option(("--no-data-timeout",), RUNNING, "End when nothing has arrived for this long.", float, "SECONDS",
         "never (indexamajig: 60 s, for ASAP::O only)", sets=("run.no_data_timeout_s",)),
