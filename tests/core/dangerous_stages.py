@@ -8,17 +8,16 @@ import signal
 import time
 
 import numpy as np
-from toy_stages import Number
+from toy_stages import ListWriter, Number, keep
 
-from pipeline import Message, UserError, stage
+from pipeline import Context, Message, Outcome, UserError, stage
 
 
 @stage("danger/toy")
 class Danger:
-    """Does something to its process at one number."""
+    """Does something to its process at some numbers."""
 
-    at: int = 5
-    how: str = "exit"
+    at: dict[int, str]
 
     def open(self, context: object) -> RunningDanger:
         return RunningDanger(self)
@@ -30,8 +29,9 @@ class RunningDanger:
         self._kept: list[object] = []
 
     def __call__(self, number: Number) -> None:
-        if number == self._parameters.at:
-            getattr(self, self._parameters.how)()
+        how = self._parameters.at.get(int(number))
+        if how is not None:
+            getattr(self, how)()
 
     def exit(self) -> None:
         os._exit(3)
@@ -81,3 +81,31 @@ class FailsToOpen:
 
     def open(self, context: object) -> FailsToOpen:
         raise UserError("no such file: pixels.h5")
+
+
+class Stubborn:
+    def __reduce__(self) -> object:
+        time.sleep(60)
+        return (Stubborn, ())
+
+
+@stage("keep_stubbornly/toy")
+class KeepStubbornly:
+    """Makes of one number what cannot be packed in any time."""
+
+    at: int = 0
+
+    def open(self, context: Context) -> EncodeStubbornly:
+        return EncodeStubbornly(self.at)
+
+    def open_writer(self, context: Context) -> ListWriter:
+        return ListWriter(None)
+
+
+class EncodeStubbornly:
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def __call__(self, outcome: Outcome) -> object:
+        kept = keep(outcome)
+        return Stubborn() if kept[2] == self._at else kept

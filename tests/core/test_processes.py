@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from dangerous_stages import Danger, FailsToOpen, KeepPixels
-from toy_stages import Decode, Double, Keep, Numbers, Slow
+from dangerous_stages import Danger, FailsToOpen, KeepPixels, KeepStubbornly
+from toy_stages import Decode, Double, Keep, Numbers
 
 from pipeline import UserError
 from pipeline.graph import Graph
 from pipeline.job import run
-from pipeline.report import Report
 
 HERE = Path(__file__).parent
 
@@ -28,41 +27,27 @@ def graph_with(danger: Danger, **options: object) -> Graph:
     return graph.with_options(**{"backend": "processes:2", **options})
 
 
-def assert_one_was_rejected(report: Report, reason: str, says: str) -> None:
-    assert report.law_lines() == ["received 30 = delivered 29 + rejected 1 + dropped 0"]
-    (kept,) = report.rejections.values()
-    assert report.rejections.keys() == {("danger", reason)}, report.text()
-    assert says in kept.example
+DANGERS = {
+    45: ("exit", "worker_died", "the process that worked on it left with exit status 3 in danger"),
+    50: ("crash", "worker_died", "the process that worked on it was killed by SIGSEGV in danger"),
+    55: ("kill", "worker_died", "the process that worked on it was killed by SIGKILL in danger"),
+    60: ("hang", "stage_timeout", "the stage had not returned after 1 s, and was killed"),
+    65: ("grow", "worker_memory", "(max_worker_memory = 400000000)"),
+}
+
+
+def test_whatever_ends_a_worker_rejects_its_frame_and_no_other(tmp_path: Path) -> None:
+    danger = Danger({number: how for number, (how, _, _) in DANGERS.items()})
+    limits = {"stage_timeout_s": 1.0, "max_worker_memory": "400MB"}
+    report = run(graph_with(danger, dead_letters=tmp_path, keep_messages=True, **limits))
+    assert report.law_lines() == ["received 30 = delivered 25 + rejected 5 + dropped 0"]
     assert [serial for serial, _, _ in report.outputs["sink"]] == list(range(1, 31)), "all are written, in their order"
-
-
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        ("exit", "left with exit status 3 in danger"),
-        ("crash", "was killed by SIGSEGV in danger"),
-        ("kill", "was killed by SIGKILL in danger"),
-    ],
-)
-def test_a_worker_that_dies_is_replaced_and_its_frame_is_rejected(how: str, says: str) -> None:
-    assert_one_was_rejected(run(graph_with(Danger(at=50, how=how))), "worker_died", says)
-
-
-def test_a_worker_that_hangs_is_killed_after_the_stage_timeout() -> None:
-    report = run(graph_with(Danger(at=50, how="hang"), stage_timeout_s=0.5))
-    assert_one_was_rejected(report, "stage_timeout", "had not returned after 0.5 s")
-
-
-def test_a_worker_that_grows_beyond_its_limit_is_replaced() -> None:
-    report = run(graph_with(Danger(at=50, how="grow"), max_worker_memory="400MB"))
-    assert_one_was_rejected(report, "worker_memory", "max_worker_memory = 400000000")
-
-
-def test_the_message_of_a_frame_that_killed_its_worker_is_kept_if_that_is_asked_for(tmp_path: Path) -> None:
-    run(graph_with(Danger(at=50, how="kill"), dead_letters=tmp_path, keep_messages=True))
-    (letter,) = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
-    assert letter["reason"] == "worker_died"
-    assert (tmp_path / letter["message"][0]).read_bytes() == b"50"
+    letters = [json.loads(line) for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
+    told = {int((tmp_path / letter["message"][0]).read_bytes()): letter for letter in letters}
+    assert told.keys() == DANGERS.keys()
+    for number, (_, reason, says) in DANGERS.items():
+        assert (told[number]["node"], told[number]["reason"]) == ("danger", reason)
+        assert says in told[number]["detail"]
 
 
 def test_pixels_that_a_stage_keeps_beyond_its_frame_stay_what_they_were() -> None:
@@ -73,7 +58,7 @@ def test_pixels_that_a_stage_keeps_beyond_its_frame_stay_what_they_were() -> Non
 
 def test_nothing_is_left_when_a_run_has_ended() -> None:
     before, shared, files = descendants(os.getpid()), set(os.listdir("/dev/shm")), len(os.listdir("/proc/self/fd"))
-    run(graph_with(Danger(at=0)))
+    run(graph_with(Danger({})))
     assert descendants(os.getpid()) == before
     assert set(os.listdir("/dev/shm")) == shared
     assert len(os.listdir("/proc/self/fd")) == files
@@ -81,7 +66,7 @@ def test_nothing_is_left_when_a_run_has_ended() -> None:
 
 PROGRAM = """
 import sys
-from toy_stages import Decode, Keep, Numbers, Slow
+from toy_stages import Decode, Keep, Numbers
 from pipeline.graph import Graph
 from pipeline.job import run
 graph = Graph.chain(Numbers(tuple(range(20, 10000))), Decode(), Slow(0.05), Keep()).with_options(backend="processes:2")
@@ -158,6 +143,9 @@ def test_opening_that_fails_in_a_worker_is_the_error_of_the_run() -> None:
         run(graph)
 
 
-def test_slow_frames_do_not_hold_up_frames_that_wait_for_nobody() -> None:
-    graph = Graph.chain(Numbers(tuple(range(20, 40))), Decode(), Slow(0.01), Keep()).with_options(backend="processes:3")
-    assert run(graph).law_lines() == ["received 20 = delivered 20 + rejected 0 + dropped 0"]
+def test_a_worker_that_does_not_come_to_an_answer_is_replaced() -> None:
+    graph = Graph.chain(Numbers(tuple(range(40, 70))), Decode(), Double(), KeepStubbornly(at=100))
+    report = run(graph.with_options(backend="processes:2", stage_timeout_s=1.0))
+    assert report.law_lines() == ["received 30 = delivered 29 + rejected 1 + dropped 0"]
+    (kept,) = report.rejections.values()
+    assert "its process had not answered after 1 s" in kept.example

@@ -105,7 +105,7 @@ class Crew:
         options = job.graph.options
         self._timeout_s = STAGE_TIMEOUT_S if options.stage_timeout_s is None else options.stage_timeout_s
         self._most_bytes = options.max_worker_memory or math.inf
-        self._seen: dict[str, At | None] = {}
+        self._seen: dict[str, tuple[tuple[At | None, int] | None, int]] = {}
         self._weighed_s = 0.0
         self._told_to_stop = False
         self._dead: set[str] = set()
@@ -144,15 +144,19 @@ class Crew:
                 self._weigh(keeper)
 
     def _look_for_hanging(self, keeper: Keeper) -> None:
-        at, before = keeper.place[0], self._seen.get(keeper.name)
-        self._seen[keeper.name] = at
-        # seen twice: what is on the page may have been half written
-        if at is None or at != before or at[1] is None:
-            return
-        if time.perf_counter_ns() - at[2] > self._timeout_s * 1e9:
-            detail = f"the stage had not returned after {self._timeout_s:g} s, and its process was killed"
-            keeper.kill(HANGS, detail, at[1].serial)
-            self._seen[keeper.name] = None
+        now = time.perf_counter_ns()
+        seen = (keeper.place[0], keeper.answers)
+        before, since = self._seen.get(keeper.name, (None, now))
+        if seen != before or not keeper.is_busy:
+            self._seen[keeper.name] = (seen, now)
+            return  # what is seen once may have been half written
+        at = seen[0]
+        since = min(since, at[2]) if at is not None else since
+        if now - since > self._timeout_s * 1e9:
+            what = "the stage had not returned" if at is not None else "its process had not answered"
+            serial = at[1].serial if at is not None and at[1] is not None else None
+            keeper.kill(HANGS, f"{what} after {self._timeout_s:g} s, and was killed", serial)
+            del self._seen[keeper.name]
 
     def _weigh(self, keeper: Keeper) -> None:
         size = private_bytes(keeper.pid)

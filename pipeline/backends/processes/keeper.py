@@ -63,6 +63,8 @@ class Keeper(threading.Thread):
         Where the worker says where it is.
     published
         What the worker's stages have published when they opened.
+    answers
+        How many answers have come: while that does not change, the worker works on one and the same frame, or has none.
     error
         What has ended this thread, if it was not the end of the run.
     """
@@ -76,6 +78,7 @@ class Keeper(threading.Thread):
         self.page = page
         self.place = SeenPlace(page)
         self.published: Published = {}
+        self.answers = 0
         self.error: BaseException | None = None
         self.has_ended = False
         self._metrics: dict[str, NodeMetrics] = {}
@@ -115,6 +118,11 @@ class Keeper(threading.Thread):
     def pid(self) -> int | None:
         """The worker's process; None if it has ended."""
         return self._server.pid(self._launch)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the worker has a frame."""
+        return bool(self._sent)
 
     @property
     def metrics(self) -> dict[str, NodeMetrics]:
@@ -192,6 +200,7 @@ class Keeper(threading.Thread):
                 break
             self._hear(what, values)
         serial, pickled, keeps, freed = values
+        self.answers += 1
         self._deaths = 0
         at = next(n for n, frame in enumerate(self._sent) if frame.serial == serial)
         frame = self._sent[at]
