@@ -66,7 +66,7 @@ def test_nothing_is_left_when_a_run_has_ended() -> None:
 
 PROGRAM = """
 import sys
-from toy_stages import Decode, Keep, Numbers
+from toy_stages import Decode, Keep, Numbers, Slow
 from pipeline.graph import Graph
 from pipeline.job import run
 graph = Graph.chain(Numbers(tuple(range(20, 10000))), Decode(), Slow(0.05), Keep()).with_options(backend="processes:2")

@@ -81,6 +81,7 @@ class Keeper(threading.Thread):
         self.answers = 0
         self.error: BaseException | None = None
         self.has_ended = False
+        self._leaves = [node.name for node in job.graph.in_order() if node.role == "sink"]
         self._metrics: dict[str, NodeMetrics] = {}
         self._before: list[dict[str, NodeMetrics]] = []
         self._sent: deque[Frame] = deque()
@@ -205,8 +206,7 @@ class Keeper(threading.Thread):
         at = next(n for n, frame in enumerate(self._sent) if frame.serial == serial)
         frame = self._sent[at]
         del self._sent[at]
-        leaves = self._job.graph.leaves
-        self._finish(frame, [_loaded(data, leaf.name, frame) for data, leaf in zip(pickled, leaves, strict=True)])
+        self._finish(frame, [_loaded(data, leaf, frame) for data, leaf in zip(pickled, self._leaves, strict=True)])
         if keeps:
             self._held[frame[Message].keep_alive.slot] = frame  # type: ignore[attr-defined]
         for slot in freed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -14,14 +13,14 @@ from typing import Any, SupportsIndex
 from pipeline.wiring import At
 
 _SIZE = mmap.PAGESIZE
-_AT = struct.Struct("<qqq")  # since when, which frame, which node: written in this order, the node last
-_BEGUN = struct.Struct("<q")
-_STOPPING = struct.Struct("<q")
-_BEGUN_AT, _STOPPING_AT = 64, 128
+_SINCE, _SERIAL, _NODE, _BEGUN, _STOPPING = range(5)
+"""Cells of 64 bits on the page. One is written at a time, whole: what is half written is seen as being nowhere."""
 
-_NOWHERE = -1
-_OUTSIDE = -2
-"""A place that is no node, such as the end of a stage."""
+_NOWHERE = 0
+_OUTSIDE = 1
+"""A place that is no node, such as the end of a stage; nodes have the numbers that follow."""
+
+_FIRST_NODE = 2
 
 _LOOK_S = 0.05
 
@@ -57,33 +56,34 @@ class Page:
 
     def __init__(self, fd: int, number: int, names: Sequence[str]) -> None:
         self._memory = mmap.mmap(fd, _SIZE, offset=number * _SIZE)
+        self._cells = memoryview(self._memory).cast("q")
         self._names = tuple(names)
         self._last: At | None = None
-        self.place = SharedPlace(self._memory, self._names)
+        self.place = SharedPlace(self._cells, self._names)
 
     def clear(self) -> None:
         """Forget where a child was; its successor has the same page."""
         self.place[0] = None
-        _BEGUN.pack_into(self._memory, _BEGUN_AT, _NOWHERE)
+        self.begin(-1)
 
     def begin(self, serial: int) -> None:
         """Say that the child begins with a frame."""
-        _BEGUN.pack_into(self._memory, _BEGUN_AT, serial)
+        self._cells[_BEGUN] = serial
 
     @property
     def begun(self) -> int:
         """The serial of the frame with which the child has begun last; -1 before the first."""
-        return int(_BEGUN.unpack_from(self._memory, _BEGUN_AT)[0])
+        return self._cells[_BEGUN]
 
     def at(self) -> At | None:
         """Where the child is; the same object as long as it is the same place."""
         try:
-            since, serial, node = _AT.unpack_from(self._memory)
+            node, since, serial = (self._cells[cell] for cell in (_NODE, _SINCE, _SERIAL))
         except ValueError:  # it is closed, and somebody who watches looks once more
             return None
         if node == _NOWHERE:
             return None
-        name = self._names[node] if 0 <= node < len(self._names) else "the end of a stage"
+        name = self._names[node - _FIRST_NODE] if node >= _FIRST_NODE else "the end of a stage"
         at = (name, Work(serial) if serial >= 0 else None, since)
         if at != self._last:
             self._last = at
@@ -91,34 +91,36 @@ class Page:
 
     def close(self) -> None:
         """Give up the memory."""
+        self._cells.release()
         self._memory.close()
 
     def stop(self) -> None:
         """Let the child know that the run is to end."""
-        _STOPPING.pack_into(self._memory, _STOPPING_AT, 1)
+        self._cells[_STOPPING] = 1
 
     @property
     def is_stopping(self) -> bool:
         """Whether the run is to end."""
-        return bool(_STOPPING.unpack_from(self._memory, _STOPPING_AT)[0])
+        return bool(self._cells[_STOPPING])
 
 
 class SharedPlace(list[At | None]):
     """A replica's place (:data:`pipeline.wiring.Place`) that writes on the page whatever is put into it."""
 
-    def __init__(self, memory: mmap.mmap, names: Sequence[str]) -> None:
+    def __init__(self, cells: memoryview, names: Sequence[str]) -> None:
         super().__init__([None])
-        self._memory = memory
-        self._number = {name: n for n, name in enumerate(names)}
+        self._cells = cells
+        self._number = {name: n for n, name in enumerate(names, start=_FIRST_NODE)}
 
     def __setitem__(self, index: SupportsIndex | slice, at: Any) -> None:
         super().__setitem__(index, at)
-        if at is None:
-            _BEGUN.pack_into(self._memory, _AT.size - _BEGUN.size, _NOWHERE)
-        else:
+        cells = self._cells
+        cells[_NODE] = _NOWHERE
+        if at is not None:
             node, work, since = at
-            number = self._number.get(node, _OUTSIDE)
-            _AT.pack_into(self._memory, 0, since, getattr(work, "serial", -1), number)
+            cells[_SINCE] = since
+            cells[_SERIAL] = getattr(work, "serial", -1)
+            cells[_NODE] = self._number.get(node, _OUTSIDE)
 
 
 class SeenPlace(list[At | None]):
