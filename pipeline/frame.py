@@ -48,6 +48,11 @@ class Message:
     def detached(self) -> None:
         """Nothing is left of a message without its memory."""
 
+    def __reduce__(self) -> Any:
+        # in another process it has memory of its own; what is `bytes` already stays what it is, a stand-in too
+        parts = tuple(part if isinstance(part, bytes) else bytes(part) for part in self.parts)
+        return Message, (self.topic, self.received_ns, parts)
+
     def __repr__(self) -> str:
         return f"Message({sum(memoryview(part).nbytes for part in self.parts)} bytes)"
 

@@ -68,6 +68,10 @@ class Header(Mapping[str, Any]):
         """Return a header that keeps nothing alive of the message, whose buffer holds the pixels too."""
         return Header({key: _own(value) for key, value in self.raw.items()}, self.decode)
 
+    def __reduce__(self) -> Any:
+        # memory of the message does not cross to another process
+        return Header, ({key: _own(value) for key, value in self.raw.items()}, self.decode, self.images)
+
     def __repr__(self) -> str:
         more = len(self.raw) - _MOST_KEYS
         keys = [in_short(key).strip("'") for key in list(self.raw)[:_MOST_KEYS]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -190,12 +189,3 @@ class ToyVerdict:
 
     def open_writer(self, context: Context) -> ComparisonWriter:
         return ComparisonWriter(tuple(variant.name for variant in context.variants))
-
-
-def stop_after(seconds: float) -> threading.Event:
-    """An event that sets itself."""
-    event = threading.Event()
-    timer = threading.Timer(seconds, event.set)
-    timer.daemon = True
-    timer.start()
-    return event
