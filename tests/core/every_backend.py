@@ -37,7 +37,13 @@ class Backend:
         return self.text
 
 
-BACKENDS = (Backend("serial"), Backend("serial:debug"), Backend("threads:1"), Backend("threads:4", 4))
+BACKENDS = (
+    Backend("serial"),
+    Backend("serial:debug"),
+    Backend("threads:1"),
+    Backend("threads:4", 4),
+    Backend("processes:2", 2, elsewhere=True),
+)
 
 
 def body(number: int, **more: object) -> bytes:

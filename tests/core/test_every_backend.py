@@ -178,7 +178,8 @@ def test_maps_of_one_message_are_frames_that_come_in_order_although_one_takes_lo
         report = run(graph.with_options(backend=backend.text, max_frames=70))
     assert_conserved(report)
     assert report.received == 72
-    assert report.drop_reasons == {"beyond max_frames": 2}
+    assert set(report.drop_reasons) <= {"beyond max_frames", "waited when the run ended"}
+    assert report.drop_reasons.total() == 2
     kept = report.outputs["sink"]
     assert [serial for serial, *_ in kept] == list(range(1, 71))
     numbers = [int(event.rpartition(" ")[2]) for _, event, _ in kept]

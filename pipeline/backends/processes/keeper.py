@@ -208,7 +208,7 @@ class Keeper(threading.Thread):
         del self._sent[at]
         self._finish(frame, [_loaded(data, leaf, frame) for data, leaf in zip(pickled, self._leaves, strict=True)])
         if keeps:
-            self._held[frame[Message].keep_alive.slot] = frame  # type: ignore[attr-defined]
+            self._held[frame[Message].keep_alive.written.slot] = frame  # type: ignore[attr-defined]
         for slot in freed:
             self._held.pop(slot, None)
 

@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.errors import UserError
 from pipeline.frame import Buffer, Message
 
@@ -102,7 +104,10 @@ class Reader:
         self._maps: dict[int, mmap.mmap] = {}
 
     def parts(self, written: Written) -> tuple[Buffer, ...]:
-        """The parts of a message; they are what they are until the slot is written again."""
+        """The parts of a message; they are what they are until the slot is written again.
+
+        Their ``obj`` is an array of this message alone, which lives as long as anything that was made of its parts.
+        """
         if written.carried:
             return written.carried
         length = max((end for _, end in written.spans), default=0)
@@ -113,7 +118,7 @@ class Reader:
             size = -(-length // _GRAIN) * _GRAIN
             mapped = mmap.mmap(self._fd, size, mmap.MAP_SHARED, mmap.PROT_READ, offset=written.slot * STRIDE)
             self._maps[written.slot] = mapped  # the one before lives as long as somebody looks at it
-        whole = memoryview(mapped)
+        whole = memoryview(np.frombuffer(mapped, np.uint8))
         return tuple(whole[begin:end] for begin, end in written.spans)
 
     def close(self) -> None:

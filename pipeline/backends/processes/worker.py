@@ -8,10 +8,11 @@ import gc
 import logging
 import sys
 import time
-from collections import deque
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.backends.crossing import crossable, to_supervisor, unpacked
 from pipeline.backends.processes.link import Link, link_of_child, log_over
@@ -19,7 +20,7 @@ from pipeline.backends.processes.page import Page, SharedEvent
 from pipeline.backends.processes.slots import Reader, Written
 from pipeline.board import Noticeboard, Ways
 from pipeline.faults import STAGE_FAILED, rejected
-from pipeline.frame import Frame, Message, Rejected
+from pipeline.frame import Buffer, Frame, Message, Rejected
 from pipeline.wiring import Arrived, Replica, Setup
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Worker:
         self._replica = Replica(setup, child - 1, place=self._page.place)
         self.published = setup.published
         self._reader = Reader(inherited.messages)
-        self._held: list[tuple[int, list[memoryview]]] = []
+        self._held: list[tuple[int, Memory]] = []
         self._copies = False
         self._told_s = time.monotonic()
 
@@ -96,8 +97,8 @@ class Worker:
     def _process(self, task: Task) -> None:
         self._page.begin(task.serial)
         parts = self._reader.parts(task.written)
-        views = [part for part in parts if isinstance(part, memoryview)]
-        seen = tuple(bytes(part) for part in parts) if self._copies and views else parts
+        memory = _memory_of(parts)
+        seen = tuple(bytes(part) for part in parts) if self._copies and memory else parts
         message = Message(task.written.topic, task.written.received_ns, seen)
         frame: Frame | Rejected = Frame(task.serial, task.event, task.received_ns, {Message: message})
         if task.refused is not None:
@@ -107,7 +108,7 @@ class Worker:
         arrived = self._replica.process(frame)
         pickled = [self._pickled(one) for one in arrived]
         del message, frame, arrived, seen, parts
-        kept = self._let_go(task.written.slot, views)
+        kept = memory is not None and self._is_kept(task.written.slot, memory)
         self._link.send("arrived", task.serial, pickled, kept, self._freed())
         self._tell_metrics()
 
@@ -121,23 +122,23 @@ class Worker:
             refused = arrived.rejected or rejected(frame, arrived.leaf, STAGE_FAILED, str(error))
             return to_supervisor(dataclasses.replace(arrived, encoded=None, rejected=refused))
 
-    def _let_go(self, slot: int, views: list[memoryview]) -> bool:
-        """Let go of the message; whether somebody still looks at it, so that its slot must not be written."""
-        if _released(views):
+    def _is_kept(self, slot: int, memory: Memory) -> bool:
+        """Whether somebody still looks at the message, so that its slot must not be written."""
+        if memory() is None:
             return False
         gc.collect()  # a traceback in a circle, perhaps
-        if _released(views):
+        if memory() is None:
             return False
         if not self._copies:
             log.info("a stage keeps the pixels of a frame that is finished: from now on messages are copied for it")
         self._copies = True
-        self._held.append((slot, views))
+        self._held.append((slot, memory))
         return True
 
     def _freed(self) -> list[int]:
         """Slots at which nobody looks any more."""
-        freed = [slot for slot, views in self._held if _released(views)]
-        self._held = [(slot, views) for slot, views in self._held if slot not in freed]
+        freed = [slot for slot, memory in self._held if memory() is None]
+        self._held = [(slot, memory) for slot, memory in self._held if slot not in freed]
         return freed
 
     def _tell(self, ways: Ways, value: object) -> None:
@@ -150,13 +151,11 @@ class Worker:
             self._link.send("metrics", self._replica.metrics)
 
 
-def _released(views: list[memoryview]) -> bool:
-    """Release views; False, and those are left in the list, if arrays still lie on them."""
-    left: deque[memoryview] = deque()
-    for view in views:
-        try:
-            view.release()
-        except BufferError:
-            left.append(view)
-    views[:] = left
-    return not left
+Memory = weakref.ref[Any]
+"""The array behind all that was made of a message's parts: a view of a view, or an array on one, keeps it alive."""
+
+
+def _memory_of(parts: Sequence[Buffer]) -> Memory | None:
+    """The memory in shared memory on which these parts lie; None where they are plain bytes."""
+    shared = [part.obj for part in parts if isinstance(part, memoryview) and not isinstance(part.obj, bytes)]
+    return weakref.ref(shared[0]) if shared else None
