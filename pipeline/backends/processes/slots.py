@@ -118,7 +118,7 @@ class Reader:
             size = -(-length // _GRAIN) * _GRAIN
             mapped = mmap.mmap(self._fd, size, mmap.MAP_SHARED, mmap.PROT_READ, offset=written.slot * STRIDE)
             self._maps[written.slot] = mapped  # the one before lives as long as somebody looks at it
-        whole = memoryview(np.frombuffer(mapped, np.uint8))
+        whole = np.frombuffer(mapped, np.uint8).data
         return tuple(whole[begin:end] for begin, end in written.spans)
 
     def close(self) -> None:
