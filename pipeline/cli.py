@@ -211,7 +211,7 @@ def _load_own(where: str) -> Callable[..., None]:
 def _as_command(function: Any, name: str) -> Any:
     """Make click's command of a typer-compatible function, or of a Typer."""
     if isinstance(function, typer.Typer):
-        return typer.main.get_command(function)
+        return _as_group(function)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     text = _in_paragraphs(inspect.getdoc(function) or "")
     single.command(name, cls=_Command, help=text, context_settings={"help_option_names": ["--help", "-h"]})(function)
@@ -219,6 +219,16 @@ def _as_command(function: Any, name: str) -> Any:
     command.old_options = getattr(function, "old_options", ())
     command.params.append(_log_level_of_commands())
     return command
+
+
+def _as_group(group: typer.Typer) -> Any:
+    """Make click's group of a Typer; of its commands those that are plain functions become as all others are."""
+    made: Any = typer.main.get_command(group)
+    for info in group.registered_commands:
+        if info.callback is not None and info.cls is TyperCommand:
+            name = info.name or typer.main.get_command_name(info.callback.__name__)
+            made.commands[name] = _as_command(info.callback, name)
+    return made
 
 
 def _in_paragraphs(text: str) -> str:
@@ -235,7 +245,7 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _first_lines(point: importlib.metadata.EntryPoint) -> str:
-    """The docstring of an entry point's function, read from its source without importing it."""
+    """The docstring of an entry point's function, or else of its module, read from the source without importing it."""
     try:
         found = importlib.util.find_spec(point.module)
     except ImportError:
@@ -246,7 +256,7 @@ def _first_lines(point: importlib.metadata.EntryPoint) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == point.attr:
             return (ast.get_docstring(node) or "").partition("\n\n")[0]
-    return f"({point.value})"
+    return (ast.get_docstring(tree) or f"({point.value})").partition("\n\n")[0]
 
 
 if __name__ == "__main__":

@@ -182,6 +182,7 @@ class Collector:
                     self.findings[leaf] = self._call(leaf, "findings", said_nothing)
             for leaf in self._writers:
                 self._call(leaf, "close", None)
+            self.dead_letters.close()
 
     def abandon_now(self) -> tuple[int, dict[str, LeafTally], int]:
         """Let nothing more be written, if that is possible at once; count what has not arrived at a leaf as dropped there.

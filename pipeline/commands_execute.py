@@ -44,10 +44,18 @@ NOTHING_RECEIVED = 4
 ABANDONED = signals.ENDED
 
 
-def execute(load: Callable[[], Graph], command_line: str, *, profile: bool = False, as_json: bool = False) -> int:
+def execute(
+    load: Callable[[], Graph],
+    command_line: str,
+    *,
+    profile: bool = False,
+    as_json: bool = False,
+    afterwards: Callable[[Report], None] = lambda _report: None,
+) -> int:
     """Make the graph and run it, print the report on stdout, and return the exit status.
 
-    The graph is made here because that takes a while, in which signals end the process as well.
+    The graph is made here because that takes a while, in which signals end the process as well. `afterwards` is called when
+    the report has been printed.
     """
     from pipeline.report import nothing_received
 
@@ -60,6 +68,7 @@ def execute(load: Callable[[], Graph], command_line: str, *, profile: bool = Fal
         ending.status = status_of(report, ending.came_early)
         if not say(report):
             ending.status = ending.status or FAILED
+        afterwards(report)
         return ending.status
 
 

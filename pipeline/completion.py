@@ -1,10 +1,12 @@
-"""What the shell offers when one presses TAB: names of stages, and the nodes and parameters of the graph that is named.
+"""What the shell offers when one presses TAB: names of stages, the nodes and parameters of the graph that is named, and what is
+in the folder of dead letters.
 
 Nothing is run for it: of a graph's own modules none is loaded, and what cannot be read completes to nothing.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipeline.graph import Graph
+    from pipeline.kept_letters import KeptRun
 
 
 def stages_and_kinds(incomplete: str) -> list[str]:
@@ -33,6 +36,31 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     try:
         file, *_ = words or [""]
         return _beginning(_settings_of(Graph.load(file, trust=False)), incomplete)
+    except UserError:
+        return []
+
+
+def runs_of_dead_letters(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs that have kept dead letters."""
+    return _beginning([run.name for run in _kept(ctx)], incomplete)
+
+
+def nodes_of_dead_letters(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Nodes that have rejected these."""
+    return _beginning(sorted({node for run in _kept(ctx) for node, _ in run.counts}), incomplete)
+
+
+def reasons_of_dead_letters(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Reasons of these."""
+    return _beginning(sorted({reason for run in _kept(ctx) for _, reason in run.counts}), incomplete)
+
+
+def _kept(ctx: typer.Context) -> list[KeptRun]:
+    from pipeline.errors import UserError
+    from pipeline.kept_letters import FOLDER, read_folder
+
+    try:
+        return read_folder(Path(ctx.params.get("folder") or FOLDER))
     except UserError:
         return []
 

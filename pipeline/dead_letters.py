@@ -1,9 +1,16 @@
-"""Frames that were rejected, kept for whoever looks into it: their reasons, and their messages if that is asked for."""
+"""Frames that were rejected, kept for whoever looks into it: their reasons, and their messages if that is asked for.
+
+A run writes a file of its own, and holds a shared lock on it as long as it lives (the system takes that back however the
+process ends). So who clears the folder knows which files still grow: see :mod:`pipeline.kept_letters`, which reads what is
+written here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import itertools
 import json
 import logging
 import os
@@ -33,14 +40,14 @@ class DeadLetters:
         self._trouble = ""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._name = f"{stamp}-{os.getpid()}"
+        self._file = -1
+        self._is_locked = False
 
     def add(self, arrived: Arrived) -> None:
         """Write down one rejected frame."""
         rejected = arrived.rejected
         if self._folder is None or rejected is None:
             return
-        suffixes = [f".{n}" if len(arrived.message) > 1 else "" for n in range(len(arrived.message))]
-        names = [f"{self._name}-{arrived.serial:07d}{suffix}.msgpack" for suffix in suffixes]
         letter = {
             "serial": rejected.serial,
             "event": rejected.event,
@@ -48,16 +55,17 @@ class DeadLetters:
             "reason": rejected.reason,
             "detail": rejected.detail,
             "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
-            "message": names,
         }
-        line = json.dumps(letter).encode()
-        if not self._has_room(len(line) + sum(map(len, arrived.message))):
+        if not self._has_room(len(json.dumps(letter)) + sum(map(len, arrived.message))):
             return
+        names: list[str] = []
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._opened(self._folder)
+            suffixes = [f".{n}" if len(arrived.message) > 1 else "" for n in range(len(arrived.message))]
+            names = [f"{self._name}-{arrived.serial:07d}{suffix}.msgpack" for suffix in suffixes]
             for name, part in zip(names, arrived.message, strict=True):
                 (self._folder / name).write_bytes(part)
-            _append_line(self._folder / f"{self._name}.jsonl", line)
+            _append_line(file, json.dumps({**letter, "message": names}).encode())
         except OSError as error:
             for name in names:  # no half of a message
                 with contextlib.suppress(OSError):
@@ -66,6 +74,26 @@ class DeadLetters:
             if not self._trouble:
                 self._trouble = error.strerror or str(error)
                 log.error("cannot write dead letters to %s: %s; the run goes on", self._folder, self._trouble)
+
+    def close(self) -> None:
+        """The run adds no more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _opened(self, folder: Path) -> int:
+        """The run's file, with its lock; made, under a name that no other run has, where it is not there (any more)."""
+        if self._file >= 0 and not _is_at(folder / f"{self._name}.jsonl", self._file):
+            self.close()  # somebody has removed the folder
+        if self._file < 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._name, self._file = _made(folder, self._name)
+            self._is_locked = False
+        if not self._is_locked:  # who looks at the folder has it for a moment; some file systems have no locks
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._is_locked = True
+        return self._file
 
     def lost(self) -> str:
         """How many could not be written, and why; empty if all were."""
@@ -87,10 +115,25 @@ class DeadLetters:
         return False
 
 
-def _append_line(path: Path, line: bytes) -> None:
+def _made(folder: Path, name: str) -> tuple[str, int]:
+    """Make a file of this name, or of one that begins so where another run of this process has it; return name and file."""
+    for number in itertools.count(1):
+        tried = name if number == 1 else f"{name}_{number}"
+        with contextlib.suppress(FileExistsError):
+            return tried, os.open(folder / f"{tried}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+    raise AssertionError
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except OSError:
+        return False
+
+
+def _append_line(file: int, line: bytes) -> None:
     """Append a line, or nothing of it."""
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        if file.write(line + b"\n") <= len(line):
-            file.truncate(before)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    before = os.fstat(file).st_size
+    if os.write(file, line + b"\n") <= len(line):
+        os.ftruncate(file, before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stages.wire.recorded import expand, read_messages
-from stages.wire.serving import FrameServer
+from stages.wire.serving import Body, FrameServer
+
+Bind = Annotated[str, typer.Option("--bind", metavar="ADDR", help="Endpoint to serve at.")]
+Pub = Annotated[
+    bool, typer.Option("--pub/--rep", help="Publish to subscribers, or answer requests, as OM's two sockets do.")
+]
+Topic = Annotated[str, typer.Option("--topic", metavar="TAG", help="Tag sent before each message (--pub).")]
+Request = Annotated[str, typer.Option("--request", metavar="STR", help="Request to answer (--rep).")]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="HZ", help="Messages a second, at most; default: as fast as taken."),
+]
+BIND, TOPIC, REQUEST = "tcp://127.0.0.1:5002", "ondaframedata", "next"
 
 
 def replay(
@@ -19,18 +31,11 @@ def replay(
             help="Recorded messages (*.msgpack, *.bin, also .gz), or folders of them, such as dead_letters/."
         ),
     ],
-    bind: Annotated[str, typer.Option("--bind", metavar="ADDR", help="Endpoint to serve at.")] = "tcp://127.0.0.1:5002",
-    pub: Annotated[
-        bool, typer.Option("--pub/--rep", help="Publish to subscribers, or answer requests, as OM's two sockets do.")
-    ] = False,
-    topic: Annotated[
-        str, typer.Option("--topic", metavar="TAG", help="Tag sent before each message (--pub).")
-    ] = "ondaframedata",
-    request: Annotated[str, typer.Option("--request", metavar="STR", help="Request to answer (--rep).")] = "next",
-    rate: Annotated[
-        float | None,
-        typer.Option("--rate", metavar="HZ", help="Messages a second, at most; default: as fast as taken."),
-    ] = None,
+    bind: Bind = BIND,
+    pub: Pub = False,
+    topic: Topic = TOPIC,
+    request: Request = REQUEST,
+    rate: Rate = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Go through the files N times.")] = 1,
 ) -> None:
     """Send recorded messages over a socket, byte for byte.
@@ -38,20 +43,30 @@ def replay(
     Takes captured messages, and the raw messages that a run keeps of rejected frames (``dead_letters/*.msgpack``). In another
     terminal: ``streamajig index --zmq-input=tcp://127.0.0.1:5002 --zmq-request=next ...``.
     """
-    found = expand(files)
-    server = FrameServer(
+    todo = expand(files) * repeat
+    read: list[Path] = []
+    with server_of(bind, pub, topic, request, rate) as server:
+        serve(server, _bodies(todo, read), f"messages of {len(todo)} files")
+        typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
+
+
+def server_of(bind: str, pub: bool, topic: str, request: str, rate: float | None) -> FrameServer:
+    """Make the server that the options ask for."""
+    return FrameServer(
         bind, socket="pub" if pub else "rep", topic=topic.encode() or None, request=request.encode(), rate_hz=rate
     )
-    with server:
-        how = f"to subscribers of {topic!r}" if pub else f"to whoever asks with {request!r}"
-        todo = found * repeat
-        read: list[Path] = []
-        try:
-            typer.echo(f"messages of {len(todo)} files from {server.address} {how}; Ctrl-C ends", err=True)
-            server.serve(_bodies(todo, read))
-        except KeyboardInterrupt:
-            server.close(linger_s=0.5)
-        typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
+
+
+def serve(server: FrameServer, bodies: Iterable[Body], what: str) -> None:
+    """Say what is served where, and send all of it, or what is sent by Ctrl-C."""
+    to_whom = f"to whoever asks with {server.request.decode()!r}"
+    if server.kind == "pub":
+        to_whom = f"to subscribers of {(server.topic or b'').decode()!r}"
+    try:
+        typer.echo(f"{what} from {server.address} {to_whom}; Ctrl-C ends", err=True)
+        server.serve(bodies)
+    except KeyboardInterrupt:
+        server.close(linger_s=0.5)
 
 
 def _bodies(files: list[Path], read: list[Path]) -> Iterator[memoryview]:

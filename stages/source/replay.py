@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, UserError, stage
 from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
-from stages.wire.recorded import expand, read_messages
+from stages.wire.recorded import expand, parts_together, read_messages, read_whole
 
 
 @stage("source/replay")
@@ -21,12 +21,15 @@ class Replay:
 
     A file holds the body of one message, or of several one behind the other: ``.msgpack`` or ``.bin``, either also compressed
     (``.gz``); of a folder all such files are taken. A message that holds an array of maps becomes one frame per map. A file
-    that cannot be read is a rejected frame.
+    that cannot be read is a rejected frame. Dead letters are sent as they came with ``whole``.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
     repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    whole: bool = Field(
+        default=False, description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts."
+    )
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     def input_files(self) -> list[Path]:
@@ -76,7 +79,11 @@ class RunningReplay:
 
     def _messages(self, files: list[Path]) -> Iterator[list[Message]]:
         for _ in range(self._parameters.repeat):
-            for file in files:
+            for parts in parts_together(files) if self._parameters.whole else ():
+                self._read += len(parts)
+                bodies = tuple(body for file in parts for body in self._bodies(file))
+                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies)]
+            for file in files if not self._parameters.whole else ():
                 topic = topic_of(file)
                 self._read += 1
                 for body in self._bodies(file):
@@ -88,7 +95,10 @@ class RunningReplay:
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:
-            yield from read_messages(file, self._parameters.max_message_bytes)
+            if self._parameters.whole:
+                yield read_whole(file, self._parameters.max_message_bytes)
+            else:
+                yield from read_messages(file, self._parameters.max_message_bytes)
         except UserError as trouble:
             yield memoryview(stand_in("unreadable_file", str(trouble)))
 

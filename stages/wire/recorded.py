@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO, cast
 
 from pipeline import UserError
 from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, length_of_first
@@ -45,7 +46,7 @@ def read_messages(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Ite
     """
     buffer, start, is_all = b"", 0, False
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as opened:
+        with _opened(file) as opened:
             while True:
                 rest = memoryview(buffer)[start:]
                 length = length_of_first(rest)
@@ -62,3 +63,40 @@ def read_messages(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Ite
                 buffer, start, is_all = bytes(rest) + piece, 0, not piece
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
+
+
+def read_whole(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> memoryview:
+    """Return all of a file, for whoever knows that it is one part of one message; UserError as for `read_messages`."""
+    try:
+        with _opened(file) as opened:
+            content = opened.read(max_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{file}: cannot be read: {error}") from None
+    if len(content) > max_bytes:
+        raise UserError(f"{file}: holds more than {max_bytes} bytes, and max_message_bytes allows no more")
+    return memoryview(content)
+
+
+def parts_together(files: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Put files that follow each other and are the parts of one message together, as runs name the parts of dead letters.
+
+    >>> [len(parts) for parts in parts_together(map(Path, ["a.msgpack", "b.0.msgpack", "b.1.msgpack", "c.0.msgpack"]))]
+    [1, 2, 1]
+    """
+    together: list[tuple[Path, ...]] = []
+    for file in files:
+        whole, _, number = file.name.removesuffix(".msgpack").rpartition(".")
+        if (
+            number.isdecimal()
+            and number != "0"
+            and together
+            and together[-1][0] == file.with_name(f"{whole}.0.msgpack")
+        ):
+            together[-1] += (file,)
+        else:
+            together.append((file,))
+    return together
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")

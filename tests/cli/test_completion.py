@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,6 +56,14 @@ def test_commands_options_and_stages_are_completed(folder: Path) -> None:
     assert completed(folder, "streamajig index --min-pea") == ["--min-peaks", "--min-peak-over-neighbour"]
     assert completed(folder, "streamajig stages peaks/peak") == ["peaks/peakfinder8", "peaks/peakfinder9"]
     assert completed(folder, "streamajig stages pea")[:2] == ["peaks", "peaks/bin"]
+
+
+def test_what_is_in_the_folder_of_dead_letters_is_completed(folder: Path) -> None:
+    (folder / "dead_letters").mkdir()
+    letter = {"serial": 1, "event": "", "node": "decode", "reason": "odd", "detail": "", "received": "", "message": []}
+    (folder / "dead_letters" / "20260101T000000-1.jsonl").write_text(json.dumps(letter) + "\n")
+    assert completed(folder, "streamajig dead-letters sh") == ["show"]
+    assert completed(folder, "streamajig dead-letters list --folder dead_letters --node de") == ["decode"]
 
 
 def test_nodes_and_parameters_of_the_graph_are_completed_and_none_of_its_modules_is_run(folder: Path) -> None:

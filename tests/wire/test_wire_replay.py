@@ -177,3 +177,18 @@ def test_control_c_ends_the_command_cleanly(recorded: Path) -> None:
     _, text = process.communicate(timeout=20)
     assert process.returncode == 0
     assert text == "sent 0 messages, all of 0 of 4 files\n"
+
+
+def test_dead_letters_come_as_they_came_with_all_their_parts(tmp_path: Path) -> None:
+    several = numbered(1) + numbered(2)
+    (tmp_path / "a.msgpack").write_bytes(several)
+    for part in (0, 1):
+        (tmp_path / f"b.{part}.msgpack").write_bytes(numbered(part))
+    (tmp_path / "c.msgpack").write_bytes(bytes(50))
+    assert [
+        message.parts for message in everything(Replay(files=(tmp_path,), whole=True, max_message_bytes=20))[:2]
+    ] == [
+        (several,),
+        (numbered(0), numbered(1)),
+    ]
+    assert len(everything(Replay(files=(tmp_path,), whole=True, max_message_bytes=20))) == 3
