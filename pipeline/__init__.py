@@ -13,7 +13,9 @@ from pipeline.by_type import ByType
 from pipeline.counts import FRAMES, Count
 from pipeline.errors import RejectFrame, UserError
 from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected, Spent
+from pipeline.lost import Delivery
 from pipeline.protocols import EndOfStream, Findings
+from pipeline.sender_numbers import SenderNumber
 from pipeline.stage import Context, stage
 from pipeline.variant import Variant
 
@@ -27,6 +29,7 @@ __all__ = [
     "ByType",
     "Context",
     "Count",
+    "Delivery",
     "EndOfStream",
     "Event",
     "Findings",
@@ -39,6 +42,7 @@ __all__ = [
     "RejectFrame",
     "Rejected",
     "RunOptions",
+    "SenderNumber",
     "Spent",
     "UserError",
     "Variant",

@@ -20,6 +20,7 @@ from pipeline.frame import Frame
 from pipeline.metrics import Durations
 from pipeline.order import Order
 from pipeline.protocols import Findings, Writer
+from pipeline.sender_numbers import SenderNumbers
 from pipeline.wiring import Arrived, Place
 
 log = logging.getLogger("streamajig.collect")
@@ -75,6 +76,12 @@ class Collector:
 
     Attributes
     ----------
+    latency
+        Time from the receipt of a message until the first leaf's writer has written what was made of it: with a stream until
+        the operating system has it, so that any program that reads the file sees it. Where nothing is written of a frame
+        nothing is added.
+    numbers
+        The numbers that the sender has given the messages.
     problems
         What went wrong and did not end the run: an analysis that cannot say how it goes, an output that cannot be closed.
     place
@@ -96,8 +103,11 @@ class Collector:
         self.drop_reasons: Counter[str] = Counter()
         self.rejections: dict[tuple[str, str], RejectionTally] = {}
         self.latency = Durations()
+        self.numbers = SenderNumbers(first_serial)
         self._writers = writers
         self._orders = {name: Order(first_serial) for name in in_order}
+        self._held_bytes = 0
+        self._first_leaf = next(iter(writers), "")
         self.dead_letters = dead_letters or DeadLetters(None)
         self._on_failure = on_failure
         self._on_enough = on_enough
@@ -112,9 +122,9 @@ class Collector:
         self.place: Place = [None]
 
     @property
-    def held_back(self) -> int:
-        """How many frames are finished and wait until it is their turn to be written."""
-        return max(map(len, self._orders.values()), default=0)
+    def held_back(self) -> tuple[int, int]:
+        """How many frames are finished and wait until it is their turn to be written, and how many bytes of chunks they are."""
+        return max(map(len, self._orders.values()), default=0), self._held_bytes
 
     def count_received(self, n: int = 1) -> None:
         """Count frames that came in."""
@@ -132,11 +142,10 @@ class Collector:
                     self._write(at_leaf)
                     continue
                 # its message goes to the dead letters at once, and is not held back
-                for ready in order.push(at_leaf.serial, replace(at_leaf, message=()) if at_leaf.message else at_leaf):
-                    self._write(ready)
+                self._take_turns(order, at_leaf.serial, replace(at_leaf, message=()) if at_leaf.message else at_leaf)
             self._note_rejections(arrived)
+            self.numbers.take(arrived[0].serial, arrived[0].number)
             self.finished += 1
-            self.latency.add(max(0, time.time_ns() - arrived[0].received_ns))
 
     def drop(self, serial: int, reason: str) -> None:
         """Count a frame that was received and will arrive nowhere, with the reason."""
@@ -154,6 +163,11 @@ class Collector:
             tallies = {name: replace(tally, counts=Counter(tally.counts)) for name, tally in self.leaves.items()}
             rejections = {key: replace(tally) for key, tally in self.rejections.items()}
             return self.received, tallies, Counter(self.drop_reasons), rejections
+
+    def receipt_to_disk_ms(self) -> tuple[float, float]:
+        """In how many milliseconds half of all frames, and 99 of 100, were written after they came; NaN before the first."""
+        with self._lock:
+            return self.latency.quantile_ns(0.5) / 1e6, self.latency.quantile_ns(0.99) / 1e6
 
     def counts(self) -> Counter[str]:
         """The totals of the first leaf so far."""
@@ -175,6 +189,7 @@ class Collector:
             missing = self.received - self.finished
             for _ in range(missing):
                 self._drop(None, "abandoned")
+            self.numbers.end()
             self._closed = True
             for leaf, writer in self._writers.items():
                 if hasattr(writer, "findings"):
@@ -199,6 +214,14 @@ class Collector:
             dropped = max(dropped, missing)
         return received, tallies, dropped
 
+    def _take_turns(self, order: Order, serial: int, arrived: Arrived | None) -> None:
+        """Let an arrival (None: of a frame that will never come) wait for its turn; write those whose turn it is."""
+        if arrived is not None:
+            self._held_bytes += _bytes_of(arrived)
+        for ready in order.push(serial, arrived):
+            self._held_bytes -= _bytes_of(ready)
+            self._write(ready)
+
     def _write(self, arrived: Arrived) -> None:
         tally = self.leaves[arrived.leaf]
         if arrived.leaf in self._failed:
@@ -222,6 +245,8 @@ class Collector:
                 return
             finally:
                 self.place[0] = None
+            if arrived.leaf == self._first_leaf:
+                self.latency.add(max(0, time.time_ns() - arrived.received_ns))
             self._ask(arrived.leaf)
         if arrived.rejected is None:
             tally.delivered += 1
@@ -283,15 +308,21 @@ class Collector:
         for tally in self.leaves.values():
             tally.dropped += 1
         if serial is not None:
+            self.numbers.take(serial, None)
             for order in self._orders.values():
-                for ready in order.push(serial, None):
-                    self._write(ready)
+                self._take_turns(order, serial, None)
 
     def _fail(self, leaf: str, error: Exception) -> None:
         if leaf not in self._failed:
             self._failed.add(leaf)
             log.error("%s: %s", leaf, text_of(error))
             self._on_failure(error)
+
+
+def _bytes_of(arrived: Arrived) -> int:
+    """The bytes of what is to be written; of what is no text or bytes they are not known, and taken to be few."""
+    encoded = arrived.encoded
+    return memoryview(encoded).nbytes if isinstance(encoded, (bytes, bytearray, memoryview)) else 0
 
 
 def _writing(leaf: str, writer: Writer) -> Callable[[Any], None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -36,35 +37,50 @@ of 4 + 4 n in flight gives r = 128 and more; beyond that the others wait, since 
 
 
 class Inbox:
-    """Frames received and not yet finished: some wait here, some are in a replica; together at most `limit`.
+    """Frames received and not yet finished: some wait here, some are in a replica; bounded in number and in bytes.
 
-    The limit holds for what is asked for; what came anyway (a message with several maps) waits here too. Together with
+    The limits hold for what is asked for; what came anyway (a message with several maps) waits here too. Together with
     frames that are finished and held back until it is their turn to be written they are ``HELD_BACK`` times as many at most.
+    How large the next frame is is not known: each is taken to be as large as the largest that has come, so messages that grow
+    all at once exceed the bytes once. One frame is always asked for where none is in flight, however large it is.
 
     Parameters
     ----------
+    limit
+        So many frames may be unfinished.
     held_back
-        Tells how many are held back; asked whenever a frame is finished.
+        Tells how many are held back, and how many bytes they hold; asked whenever a frame is finished.
     backlog
         Tells how many finished frames wait for a program that iterates over them; so many fewer may be asked for.
+    limit_bytes
+        Messages that are unfinished, and what is held back, may have so many bytes together.
     """
 
     def __init__(
-        self, limit: int, held_back: Callable[[], int] = lambda: 0, backlog: Callable[[], int] = lambda: 0
+        self,
+        limit: int,
+        held_back: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        backlog: Callable[[], int] = lambda: 0,
+        limit_bytes: int = sys.maxsize,
     ) -> None:
-        self._limit = limit
+        self._limit, self._limit_bytes = limit, limit_bytes
         self._held_back = held_back
         self._backlog = backlog
         self._waiting: deque[Frame] = deque()
-        self._in_replicas = 0
+        self._in_replicas: dict[int, int] = {}
+        self._bytes = 0
+        self._largest = 1
         self._takers = 0
         self._closed = False
         self._changed = threading.Condition()
 
     def put(self, frame: Frame) -> None:
         """Add a frame."""
+        size = _size_of(frame)
         with self._changed:
             self._waiting.append(frame)
+            self._bytes += size
+            self._largest = max(self._largest, size)
             self._changed.notify()
 
     def take(self, timeout_s: float | None = None) -> Frame | None:
@@ -83,19 +99,20 @@ class Inbox:
     def _take(self) -> Frame | None:
         if not self._waiting:
             return None
-        self._in_replicas += 1
-        return self._waiting.popleft()
+        frame = self._waiting.popleft()
+        self._in_replicas[frame.serial] = _size_of(frame)
+        return frame
 
-    def done(self) -> None:
+    def done(self, serial: int) -> None:
         """Say that a frame that was taken is finished."""
         with self._changed:
-            self._in_replicas -= 1
+            self._bytes -= self._in_replicas.pop(serial)
             self._changed.notify_all()
 
     def put_back(self, frame: Frame) -> None:
         """Return a frame that was taken and not begun, because whoever took it is gone; it is the next to be taken."""
         with self._changed:
-            self._in_replicas -= 1
+            del self._in_replicas[frame.serial]
             self._waiting.appendleft(frame)
             self._changed.notify_all()
 
@@ -107,7 +124,11 @@ class Inbox:
     def pop_oldest(self) -> Frame | None:
         """Take back the oldest frame that no replica has started, to drop it."""
         with self._changed:
-            return self._waiting.popleft() if self._waiting else None
+            if not self._waiting:
+                return None
+            frame = self._waiting.popleft()
+            self._bytes -= _size_of(frame)
+            return frame
 
     def free(self) -> int:
         """How many more frames may be asked for."""
@@ -120,13 +141,18 @@ class Inbox:
             self._changed.wait_for(lambda: self._room() > 0, timeout_s)
 
     def _room(self) -> int:
-        unfinished = len(self._waiting) + self._in_replicas
-        free = self._limit - unfinished - self._backlog()
-        return max(0, min(free, HELD_BACK * self._limit - self._held_back() - unfinished))
+        unfinished = len(self._waiting) + len(self._in_replicas)
+        backlog = self._backlog()
+        held_back, held_back_bytes = self._held_back()
+        free = min(self._limit - unfinished - backlog, HELD_BACK * self._limit - held_back - unfinished)
+        fitting = (self._limit_bytes - self._bytes - held_back_bytes) // self._largest - backlog
+        if not unfinished and not backlog:
+            fitting = max(1, fitting)
+        return max(0, min(free, fitting))
 
     def __len__(self) -> int:
         with self._changed:
-            return len(self._waiting) + self._in_replicas
+            return len(self._waiting) + len(self._in_replicas)
 
     def close(self) -> None:
         """No further frame will come; whoever takes gets what is left, then None."""
@@ -137,11 +163,17 @@ class Inbox:
     def abandon(self) -> int:
         """Forget the frames that wait; return how many frames were in flight."""
         with self._changed:
-            in_flight = len(self._waiting) + self._in_replicas
+            in_flight = len(self._waiting) + len(self._in_replicas)
             self._waiting.clear()
             self._closed = True
             self._changed.notify_all()
             return in_flight
+
+
+def _size_of(frame: Frame) -> int:
+    """The bytes of a frame's message."""
+    message = frame.get(Message)
+    return sum(memoryview(part).nbytes for part in message.parts) if message is not None else 0
 
 
 class Ingest:

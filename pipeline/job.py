@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import importlib.metadata
 import itertools
 import logging
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import backends, registry
+from pipeline import backends, lost, registry
 from pipeline.collect import Collector
 from pipeline.counts import Count
 from pipeline.dead_letters import DeadLetters
@@ -26,6 +27,8 @@ from pipeline.faults import describe, fault, is_users_interrupt, opening, text_o
 from pipeline.graph import Graph
 from pipeline.hand_over import Receiver
 from pipeline.ingest import Inbox, Ingest
+from pipeline.lost import Delivery
+from pipeline.memory import in_flight_bytes
 from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import Findings, RunningSource, Writer
 from pipeline.report import Progress, Report, nothing_received
@@ -68,6 +71,7 @@ class Job:
     afterwards: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What a backend has to end when everything is closed."""
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
+    _delivery: Delivery = field(init=False)
     _receivers: list[Receiver] = field(default_factory=list)
     _ingest: Ingest | None = None
     _receiving: Place = field(default_factory=lambda: [None])
@@ -82,6 +86,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.patience = threading.Timer(_PATIENCE_S, _say_why_it_takes_long, (self.setup,))
+        self._delivery = getattr(self.graph.source.stage, "delivery", Delivery.READ)
         self._shown = {leaf.name: self.graph.counts_at(leaf.name) for leaf in self.graph.leaves}
 
     def open_replica(self) -> Replica:
@@ -106,7 +111,12 @@ class Job:
         elsewhere, in another process say.
         """
         options = self.graph.options
-        self.inbox = Inbox(options.in_flight or in_flight, lambda: self.collector.held_back, self._backlog)
+        self.inbox = Inbox(
+            options.in_flight or in_flight,
+            lambda: self.collector.held_back,
+            self._backlog,
+            options.in_flight_bytes or in_flight_bytes(),
+        )
         # the last ones first: an analysis that refuses its file does so before the stream is written over
         for leaf in reversed(self.graph.leaves):
             with opening(leaf.name):
@@ -161,7 +171,7 @@ class Job:
     def finish_frame(self, arrived: list[Arrived]) -> None:
         """Take what arrived at the leaves for one frame that was taken from the inbox."""
         self.collector.collect(arrived)
-        self.inbox.done()
+        self.inbox.done(arrived[0].serial)
 
     def fail(self, error: Exception) -> None:
         """End the run because of this error (the first one counts)."""
@@ -195,6 +205,7 @@ class Job:
         self._recent.append((now, finished))
         (then, before) = self._recent[0]
         rate = (finished - before) / (now - then) if now > then else 0.0
+        half_ms, nearly_all_ms = self.collector.receipt_to_disk_ms()
         self.on_progress(
             Progress(
                 received=received,
@@ -203,10 +214,12 @@ class Job:
                 dropped=dropped,
                 counts=self.collector.counts(),
                 frames_per_s=rate,
-                latency_ms=self.collector.latency.quantile_ns(0.5) / 1e6 if finished > dropped else float("nan"),
+                latency_ms=half_ms,
+                latency_99_ms=nearly_all_ms,
                 elapsed_s=now - self.started_s,
                 status=", ".join(said for said in (self._slow_call(), self._status_of_source()) if said),
                 live=self.collector.status(),
+                lost=lost.lost(self.collector.numbers.tally, self._delivery),
                 shown=self._shown[self.graph.leaves[0].name],
             )
         )
@@ -279,6 +292,8 @@ class Job:
             findings={**self._source_findings, **self.collector.findings},
             letters_not_kept=self.collector.dead_letters.not_kept,
             shown=self._shown,
+            sender=dataclasses.replace(self.collector.numbers.tally),
+            delivery=self._delivery,
         )
 
     def report_now(self) -> Report:
@@ -301,6 +316,8 @@ class Job:
             abandoned=abandoned,
             failure=self.failure,
             shown=self._shown,
+            sender=dataclasses.replace(self.collector.numbers.tally),
+            delivery=self._delivery,
         )
 
     def report_so_far(self) -> Report:
@@ -321,6 +338,8 @@ class Job:
             why_ended="it has not ended",
             failure=self.failure,
             shown=self._shown,
+            sender=dataclasses.replace(self.collector.numbers.tally),
+            delivery=self._delivery,
             in_flight={name: received - t.delivered - t.rejected - t.dropped for name, t in leaves.items()},
         )
 

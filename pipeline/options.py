@@ -33,6 +33,14 @@ class RunOptions:
         int | None,
         Field(ge=1, description="frames received and not yet finished, at most; by default 4 and 4 for each replica"),
     ] = None
+    in_flight_bytes: Annotated[
+        ByteSize | None,
+        Field(
+            gt=0,
+            description="bytes of messages received and not yet finished, and of chunks that wait for their turn, at most "
+            "(4GB, say); one frame is always taken. By default a quarter of the memory",
+        ),
+    ] = None
     drain_s: Annotated[
         float, Field(ge=0, description="when stopping, wait this long for answers to requests already sent")
     ] = 1.0

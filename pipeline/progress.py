@@ -3,19 +3,20 @@
 >>> from pipeline.counts import FRAMES, Count
 >>> from pipeline.report import Progress
 >>> now = Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"words": 120}, shown=(Count("words", FRAMES),),
-...                frames_per_s=41.5, latency_ms=23.4, elapsed_s=5.0, status="nobody listens", live="cell 79 79 38")
+...                frames_per_s=41.5, latency_ms=23.4, latency_99_ms=51.0, elapsed_s=5.0,
+...                status="nobody listens", live="cell 79")
 >>> line(now)
-'200 frames, words 61.2 %, 2 rejected, 41.5 frames/s, latency 23 ms, 4 in flight, cell 79 79 38, nobody listens'
->>> print(fitted(now, width=70))
+'200 frames, words 61.2 %, 2 rejected, 41.5 frames/s, receipt to disk 23 ms (99 %: 51 ms), 4 in flight, cell 79, nobody listens'
+>>> print(fitted(now, width=86))
 200 frames, words 61.2 %, 2 rejected
-41.5 frames/s, latency 23 ms, 4 in flight, nobody listens
-cell 79 79 38
->>> print(fitted(now, width=30))
-200 frames, words 61.2 %
-2 rejected
-41.5 frames/s, latency 23 ms
+41.5 frames/s, receipt to disk 23 ms (99 %: 51 ms), 4 in flight, nobody listens
+cell 79
+>>> print(fitted(now, width=45))
+200 frames, words 61.2 %, 2 rejected
+41.5 frames/s
+receipt to disk 23 ms (99 %: 51 ms)
 4 in flight, nobody listens
-cell 79 79 38
+cell 79
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def fitted(progress: Progress, width: int, height: int = 24) -> str:
 def _what(progress: Progress) -> list[str]:
     """What has come, and what became of it."""
     finished = progress.received - progress.in_flight - progress.dropped
-    lost = ((progress.rejected, "rejected"), (progress.dropped, "dropped"))
+    lost = ((progress.rejected, "rejected"), (progress.dropped, "dropped"), (progress.lost, "lost before receipt"))
     return [
         f"{progress.received} frames",
         *progress_parts(progress.shown, progress.counts, frames=finished),
@@ -73,7 +74,9 @@ def _what(progress: Progress) -> list[str]:
 def _how_fast(progress: Progress) -> list[str]:
     return [
         f"{progress.frames_per_s:.1f} frames/s",
-        "latency -" if math.isnan(progress.latency_ms) else f"latency {progress.latency_ms:.0f} ms",
+        "receipt to disk -"
+        if math.isnan(progress.latency_ms)
+        else f"receipt to disk {progress.latency_ms:.0f} ms (99 %: {progress.latency_99_ms:.0f} ms)",
         *([f"{progress.in_flight} in flight"] if progress.in_flight else []),
     ]
 

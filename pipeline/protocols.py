@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from pipeline.frame import Message, Outcome
 
 if TYPE_CHECKING:
+    from pipeline.sender_numbers import SenderNumber
     from pipeline.stage import Context
 
 
@@ -22,6 +23,15 @@ class HasCounts(Protocol):
     def counts(self) -> Mapping[str, int]:
         """Return what this value adds to the totals of the run."""
         ...
+
+
+class HasNumber(Protocol):
+    """A value that says which number its sender has given the message, as a header does; so gaps are noticed.
+
+    A plain attribute: it is read of each frame that arrives at a leaf.
+    """
+
+    sender_number: SenderNumber | None
 
 
 class EndOfStream(Exception):
@@ -66,7 +76,11 @@ class Reporting(Protocol):
 
 
 class Source(Protocol):
-    """The parameters of a source, a frozen stage. Where data come unasked, field ``when_full`` says what overflow does."""
+    """The parameters of a source, a frozen stage.
+
+    Where data come unasked, field ``when_full`` says what overflow does. A class attribute ``delivery`` says which messages
+    of a sender come here (:class:`~pipeline.lost.Delivery`), by which it is known what a gap in their numbers means.
+    """
 
     stage_name: ClassVar[str]
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from toolz import mapcat
 
+from pipeline import lost
 from pipeline.collect import LeafTally, RejectionTally
 from pipeline.counts import Count, in_place, report_line
 from pipeline.faults import text_of
 from pipeline.jsonable import jsonable
+from pipeline.lost import Delivery
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.protocols import Findings
+from pipeline.sender_numbers import Tally
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -36,12 +39,15 @@ class Progress:
         How they are said.
     frames_per_s
         Frames finished per second, over the last seconds.
-    latency_ms
-        Median time from a frame's arrival to its end, over the whole run; NaN before the first.
+    latency_ms, latency_99_ms
+        Time from the receipt of a message to the disk, over the whole run: of half the frames, and of 99 in 100; NaN before the
+        first. See :class:`~pipeline.collect.Collector`.
     status
         What the source says of itself.
     live
         What the running analyses say.
+    lost
+        Messages that are known to be lost before they came here.
     """
 
     received: int
@@ -51,9 +57,11 @@ class Progress:
     counts: Mapping[str, int]
     frames_per_s: float
     latency_ms: float
+    latency_99_ms: float
     elapsed_s: float
     status: str
     live: str = ""
+    lost: int = 0
     shown: tuple[Count, ...] = ()
 
 
@@ -63,6 +71,8 @@ class Report:
 
     Attributes
     ----------
+    latency
+        Time from the receipt of a message to the disk; see :class:`~pipeline.collect.Collector`.
     leaves
         Leaf name -> delivered, rejected, dropped and the totals of what was delivered there.
     outputs
@@ -77,6 +87,8 @@ class Report:
         How many dead letters could not be written, and why; empty if all were.
     in_flight
         Leaf name -> frames that are on their way there, in a report that was asked for while the run goes on.
+    sender, delivery
+        What the numbers of the sender's messages have told, and which of them should have come.
     """
 
     received: int
@@ -95,6 +107,8 @@ class Report:
     letters_not_kept: int = 0
     lost_letters: str = ""
     in_flight: Mapping[str, int] = field(default_factory=dict)
+    sender: Tally = field(default_factory=Tally)
+    delivery: Delivery = Delivery.READ
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -128,7 +142,7 @@ class Report:
             lines += [before + totals] if totals else []
         per_s = self.received / self.elapsed_s if self.elapsed_s > 0 else 0.0
         lines.append(
-            f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; latency {_ms(self.latency.quantile_ns(0.5))} median, "
+            f"{self.elapsed_s:.1f} s, {per_s:.1f} frames/s; receipt to disk {_ms(self.latency.quantile_ns(0.5))} median, "
             f"{_ms(self.latency.quantile_ns(0.99))} in 99 of 100; ended: {self.why_ended}"
         )
         if self.failure is not None and (failure := text_of(self.failure)) != self.why_ended:
@@ -143,6 +157,7 @@ class Report:
             )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         lines += [f"dead letters: {self.lost_letters}"] if self.lost_letters else []
+        lines += [line] if (line := lost.said(self.sender, self.delivery, self.received)) else []
         for name, found in self.findings.items():
             if not found.text:
                 continue
@@ -183,9 +198,10 @@ class Report:
                 for (node, reason), tally in self.rejections.items()
             ],
             "dropped": dict(self.drop_reasons),
+            "before_receipt": lost.figures(self.sender, self.delivery),
             "dead_letters_not_kept": self.letters_not_kept,
             "elapsed_s": self.elapsed_s,
-            "latency_ms": {str(q): _finite(self.latency.quantile_ns(q) / 1e6) for q in (0.5, 0.9, 0.99)},
+            "receipt_to_disk_ms": {str(q): _finite(self.latency.quantile_ns(q) / 1e6) for q in (0.5, 0.9, 0.99)},
             "nodes": {
                 name: {
                     "frames": m.durations.count,

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from toolz import concat, merge_with
 
@@ -27,6 +27,7 @@ from pipeline.join import join
 from pipeline.metrics import NodeMetrics
 from pipeline.node import Node
 from pipeline.protocols import Encoder
+from pipeline.sender_numbers import SenderNumber
 from pipeline.stage import Context, SharedTables
 from pipeline.streams import Stream
 
@@ -47,6 +48,8 @@ class Arrived:
         What the frame's values add to the run's totals.
     message
         The raw message's parts as bytes, for dead letters that ask for it; empty otherwise.
+    number
+        The message's number in its sender's count, if a value of the frame has one.
     """
 
     leaf: str
@@ -57,6 +60,16 @@ class Arrived:
     rejected: Rejected | None
     counts: Mapping[str, int]
     message: tuple[bytes, ...] = ()
+    number: SenderNumber | None = None
+
+
+class Encoded(NamedTuple):
+    """What a leaf's encoder has made of an outcome, and what the report counts of it."""
+
+    outcome: Outcome
+    encoded: Any
+    counts: Mapping[str, int]
+    number: SenderNumber | None
 
 
 @dataclass
@@ -148,21 +161,21 @@ def guard(
     return named(f"{STAGE}{node}", step)
 
 
-def guard_encoder(
-    leaf: str, encoder: Encoder, metrics: NodeMetrics, place: Place
-) -> Callable[[Outcome], tuple[Outcome, Any, Mapping[str, int]]]:
-    """Wrap a sink's encoder: return the outcome, what is to be written, and what its values count.
+def guard_encoder(leaf: str, encoder: Encoder, metrics: NodeMetrics, place: Place) -> Callable[[Outcome], Encoded]:
+    """Wrap a sink's encoder: return the outcome, what is to be written, what its values count, and its sender's number.
 
     A frame that cannot be encoded or counted is rejected here, and nothing is written of it. One that comes rejected here,
     because encoding it took too long, is not tried again.
     """
 
-    def step(outcome: Outcome) -> tuple[Outcome, Any, Mapping[str, int]]:
+    def step(outcome: Outcome) -> Encoded:
         started = time.perf_counter_ns()
         place[0] = (leaf, outcome, started)
         encoded: Any = None
         counts: Mapping[str, int] = {}
+        number: SenderNumber | None = None
         try:
+            number = _number_of(outcome)
             counts = _counts(outcome)
             if not (isinstance(outcome, Rejected) and outcome.node == leaf):
                 encoded = encoder(outcome)
@@ -173,7 +186,7 @@ def guard_encoder(
         finally:
             place[0] = None
             metrics.durations.add(time.perf_counter_ns() - started)
-        return outcome, encoded, counts
+        return Encoded(outcome, encoded, counts, number)
 
     return named(f"{STAGE}{leaf}", step)
 
@@ -186,6 +199,16 @@ def _counts(outcome: Outcome) -> Mapping[str, int]:
     if not all(type(name) is str for name in counts):
         raise TypeError(f"counts() should name what it counts, and one of the names is {list(counts)!r}")
     return counts
+
+
+def _number_of(outcome: Outcome) -> SenderNumber | None:
+    """The message's number in its sender's count, of the value that has one (:class:`~pipeline.protocols.HasNumber`)."""
+    frame = outcome.frame if isinstance(outcome, Rejected) else outcome
+    for value in frame.values.values():
+        number = getattr(value, "sender_number", None)
+        if isinstance(number, SenderNumber):
+            return number
+    return None
 
 
 def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
@@ -243,7 +266,7 @@ class Leaf(Stream):  # type: ignore[misc]
         self,
         upstream: Stream,
         name: str,
-        encode: Callable[[Outcome], tuple[Outcome, Any, Mapping[str, int]]],
+        encode: Callable[[Outcome], Encoded],
         keep_messages: bool,
     ) -> None:
         super().__init__(upstream=upstream)
@@ -254,12 +277,12 @@ class Leaf(Stream):  # type: ignore[misc]
 
     def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
         """Encode one outcome and keep what arrived."""
-        outcome, encoded, counts = self._encode(x)
-        self.arrived.append(_arrived(self._leaf, outcome, encoded, counts, self._keep_messages))
+        self.arrived.append(_arrived(self._leaf, self._encode(x), self._keep_messages))
         return []
 
 
-def _arrived(leaf: str, outcome: Outcome, encoded: Any, counts: Mapping[str, int], keep_messages: bool) -> Arrived:
+def _arrived(leaf: str, made: Encoded, keep_messages: bool) -> Arrived:
+    outcome, encoded, counts, number = made
     rejected = outcome if isinstance(outcome, Rejected) else None
     message: tuple[bytes, ...] = ()
     if rejected is not None:
@@ -268,7 +291,7 @@ def _arrived(leaf: str, outcome: Outcome, encoded: Any, counts: Mapping[str, int
             message = tuple(bytes(part) for part in raw.parts)
         bare = Frame(rejected.serial, rejected.event, rejected.received_ns)
         rejected = replace(rejected, frame=bare)
-    return Arrived(leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message)
+    return Arrived(leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message, number)
 
 
 def push(stream: Stream, outcome: Outcome) -> Any:

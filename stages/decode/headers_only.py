@@ -36,4 +36,4 @@ class RunningHeadersOnly:
         header = header_of(
             values, frozenset(key for key, array in arrays.items() if array is not None and array.is_image)
         )
-        return self._parameters.event_of(header), header
+        return self._parameters.named(header)

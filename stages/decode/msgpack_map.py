@@ -53,4 +53,5 @@ class RunningMsgpackMap:
                 except RejectFrame as trouble:
                     broken[key] = RejectFrame(trouble.reason, f"key {key!r}: {trouble.detail}")
         header = header_of(values, frozenset((*arrays, *broken)))
-        return self._parameters.event_of(header), header, Image(arrays, broken, others)
+        event, header = self._parameters.named(header)
+        return event, header, Image(arrays, broken, others)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline import RejectFrame
+from pipeline import RejectFrame, SenderNumber
 
 
 def _as_it_is(value: Any) -> Any:
@@ -36,6 +36,8 @@ class Header(Mapping[str, Any]):
         raises :class:`~pipeline.RejectFrame` when the value is broken. A value is decoded when it is first asked for.
     images
         Keys of the message's map under which there are images; they are no header values.
+    sender_number
+        The number that the sender has given the message, if it has one.
 
     >>> header = Header({"beam_energy": 9500, "clen": "130.5", "note": None})
     >>> header.number("beam_energy"), header.number("clen")
@@ -45,6 +47,7 @@ class Header(Mapping[str, Any]):
     raw: Mapping[str, Any]
     decode: Callable[[Any], Any] = field(default=_as_it_is)
     images: frozenset[str] = frozenset()
+    sender_number: SenderNumber | None = None
     _seen: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: str) -> Any:
@@ -66,7 +69,8 @@ class Header(Mapping[str, Any]):
 
     def detached(self) -> Header:
         """Return a header that keeps nothing alive of the message, whose buffer holds the pixels too."""
-        return Header({key: _own(value) for key, value in self.raw.items()}, self.decode)
+        own = {key: _own(value) for key, value in self.raw.items()}
+        return Header(own, self.decode, sender_number=self.sender_number)
 
     def __reduce__(self) -> Any:
         # memory of the message does not cross to another process

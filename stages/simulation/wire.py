@@ -7,7 +7,7 @@
     writes them.
 
 Both carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
-that whoever compares ways of finding that out needs no file.
+that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class WireFormat:
             "beam_energy": energy_ev,
             "detector_distance": self.distance_mm,
             "event_id": frame.truth.event,
+            "sequence_number": frame.number,
             TRUTH_KEY: None if frame.truth.real_space_angstrom is None else frame.truth.real_space_angstrom.tolist(),
             "timestamp": time.time() if timestamp_s is None else timestamp_s,
             "source": "streamajig simulate",

@@ -6,11 +6,12 @@ import logging
 import math
 import time
 from collections import deque
+from typing import ClassVar
 
 import zmq
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Findings, Message, stage
+from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from stages.source._connection import Connection, Endpoint
 from stages.source._losses import Losses
 from stages.source._messages import HARD_CEILING, Reader, messages_of, refused
@@ -44,6 +45,8 @@ class ZmqReq:
     The requests are sent as REQ sockets send them, an empty part first, from DEALER sockets, which can have several on their
     way: https://rfc.zeromq.org/spec/28/
     """
+
+    delivery: ClassVar[Delivery] = Delivery.SHARED
 
     address: Endpoint
     request: str = Field(default="next", min_length=1, description="What to ask with; OM's word is next.")

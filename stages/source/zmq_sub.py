@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import zmq
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Findings, Message, stage
+from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from stages.source._connection import Connection, Endpoint
 from stages.source._losses import Losses
 from stages.source._messages import HARD_CEILING, Reader, messages_of, refused, size_of
@@ -35,6 +35,8 @@ class ZmqSub:
     A message may be a body alone or a tag and a body, with or without empty parts between them. A message that holds an array
     of maps becomes one frame per map.
     """
+
+    delivery: ClassVar[Delivery] = Delivery.PUBLISHED
 
     address: Endpoint
     subscribe: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
@@ -131,13 +133,8 @@ class RunningZmqSub:
         return f"connected to {address}"
 
     def findings(self) -> Findings:
-        """Say when the sender was lost, and what cannot be known."""
-        lines = [
-            self._losses.text(),
-            "what the sender dropped before it came here is unknown: a PUB socket does not say",
-        ]
-        figures = {**self._losses.figures(), "dropped_by_sender": None}
-        return Findings("\n".join(line for line in lines if line), figures)
+        """Say when the sender was lost."""
+        return Findings(self._losses.text(), self._losses.figures())
 
     def close(self) -> None:
         """Disconnect, and forget what waits; may be called twice."""

@@ -40,6 +40,7 @@ def progress(
         counts={"hits": hits, "indexed": indexed},
         frames_per_s=20.0,
         latency_ms=latency_ms,
+        latency_99_ms=2.5 * latency_ms,
         elapsed_s=5.0,
         status=status,
         live=live,
@@ -47,8 +48,11 @@ def progress(
     )
 
 
-def test_it_says_frames_rates_speed_and_latency() -> None:
-    assert line(progress()) == "100 frames, hits 50.0 %, indexed 50.0 % of hits, 20.0 frames/s, latency 10 ms"
+def test_it_says_frames_rates_speed_and_the_time_from_receipt_to_disk() -> None:
+    assert (
+        line(progress())
+        == "100 frames, hits 50.0 %, indexed 50.0 % of hits, 20.0 frames/s, receipt to disk 10 ms (99 %: 25 ms)"
+    )
 
 
 def test_it_says_what_went_wrong_and_where_the_source_stands() -> None:
@@ -58,10 +62,14 @@ def test_it_says_what_went_wrong_and_where_the_source_stands() -> None:
     assert said.endswith(", 3 in flight, nobody listens on tcp://127.0.0.1:1; trying on")
 
 
+def test_what_is_lost_on_the_way_here_is_said_as_it_happens() -> None:
+    assert ", 4 rejected, 12 lost before receipt, 20.0" in line(replace(progress(rejected=4), lost=12))
+
+
 def test_before_the_first_frame_there_are_no_rates() -> None:
     said = line(progress(received=0, hits=0, indexed=0, latency_ms=math.nan))
 
-    assert said == "0 frames, hits -, indexed - of hits, 20.0 frames/s, latency -"
+    assert said == "0 frames, hits -, indexed - of hits, 20.0 frames/s, receipt to disk -"
 
 
 LONG = progress(
@@ -94,7 +102,7 @@ def test_at_80_columns_what_matters_is_in_the_first_lines() -> None:
     first, second, third, *_ = fitted(LONG, 80).splitlines()
 
     assert first == "1234567 frames, hits 0.0 %, indexed 50.0 % of hits, 321 rejected, 7 dropped"
-    assert second == "20.0 frames/s, latency 10 ms, 12 in flight"
+    assert second == "20.0 frames/s, receipt to disk 10 ms (99 %: 25 ms), 12 in flight"
     assert third.startswith("connected to tcp://exflonc12.desy.de:5002; 9 requests unanswered")
 
 

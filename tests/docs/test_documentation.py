@@ -155,7 +155,9 @@ def test_a_block_that_does_not_hold_fails(tmp_path: Path, language: str, text: s
 
 
 def test_times_may_be_any_and_counts_nearly_the_same() -> None:
-    assert difference("5.0 s, 2 frames/s; latency 3 ms\n", "7.1 s, 9.4 frames/s; latency 8 ms\n") is None
+    assert (
+        difference("5.0 s, 2 frames/s; receipt to disk 3 ms\n", "7.1 s, 9.4 frames/s; receipt to disk 8 ms\n") is None
+    )
     assert difference("indexed 30 of hits\n", "indexed 31 of hits\n") is None
     assert difference("indexed 30 of hits\n", "indexed 36 of hits\n") == "'30' is '36' now"
     assert difference("rejected 0\n", "rejected 1\n") == "'0' is '1' now"

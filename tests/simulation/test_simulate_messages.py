@@ -93,8 +93,9 @@ def test_oms_format_is_one_map_whose_image_has_binary_keys() -> None:
     message = msgpack.unpackb(apparatus.wire.body(frame), strict_map_key=False)
     assert set(message) == {
         *("peak_list", "beam_energy", "detector_distance", "event_id", "timestamp", "source", "configuration_file"),
-        *("detector_data", "true_real_space_angstrom"),
+        *("detector_data", "true_real_space_angstrom", "sequence_number"),
     }
+    assert message["sequence_number"] == frame.number
     assert set(message["detector_data"]) == {b"nd", b"type", b"kind", b"shape", b"data"}
     assert set(message["peak_list"]) == {
         "num_peaks",

@@ -64,6 +64,9 @@ _INPUT = (
     own("--request-timeout", panel=INPUT,
         help="Ask again on a new socket when a request has not been answered for this long (with --zmq-request).",
         kind=float, metavar="SECONDS", sets=("source.timeout_s",)),
+    own("--sequence-key", panel=INPUT, help="The number under this key goes up by one with each message of the sender; what is "
+        "missing is counted as lost. Can be given several times: the first that is there counts.", kind=str, metavar="KEY",
+        default="sequence_number, else the number in event ids", repeatable=True, sets=("decode.sequence_keys",)),
     own("--when-full", panel=INPUT,
         help="What becomes of frames that come faster than they are processed (with --zmq-subscribe): block, "
         "drop_newest or drop_oldest; what is dropped is counted.", kind=str, metavar="HOW", sets=("source.when_full",)),
@@ -278,6 +281,9 @@ _RUNNING = (
         "its frame.", kind=str, metavar="SIZE", default="no limit", sets=("run.max_worker_memory",)),
     own("--in-flight", panel=RUNNING, help="Frames received and not yet finished, at most.", kind=int, metavar="N",
         sets=("run.in_flight",)),
+    own("--in-flight-bytes", panel=RUNNING, help="Bytes of their messages, and of chunks that wait for their turn, at most "
+        "(4GB, say); one frame is always taken.", kind=str, metavar="SIZE", default="a quarter of the memory",
+        sets=("run.in_flight_bytes",)),
     own("--dead-letters", panel=RUNNING, help="Folder for the reasons of rejected frames.", kind=Path, metavar="FOLDER",
         sets=("run.dead_letters",)),
     own("--max-dead-letters", panel=RUNNING, help="Keep so many of them; those beyond are counted.", kind=int, metavar="N",
