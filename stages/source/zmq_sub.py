@@ -11,11 +11,11 @@ import zmq
 from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
-from stages.source._connection import Connection, Endpoint
-from stages.source._losses import Losses
-from stages.source._messages import HARD_CEILING, Reader, messages_of, refused, size_of
-from stages.source._peer import PUBLISHING
+from stages.wire.connection import Connection, Endpoint
+from stages.wire.losses import Losses
 from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed
+from stages.wire.multipart import HARD_CEILING, Reader, messages_of, refused, size_of
+from stages.wire.peer import PUBLISHING
 
 BATCH = 64
 """Messages that are taken at a time."""

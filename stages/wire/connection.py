@@ -21,8 +21,8 @@ from pydantic import AfterValidator, Field
 from zmq.utils.monitor import recv_monitor_message
 
 from pipeline import UserError
-from stages.source._losses import Losses
-from stages.source._peer import ask
+from stages.wire.losses import Losses
+from stages.wire.peer import ask
 
 log = logging.getLogger("streamajig.source")
 
