@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, UserError, stage
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed, split_maps, stand_in
+from stages.wire.message import is_well_formed, split_maps, stand_in
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recorded import expand, parts_together, read_messages, read_whole
 
 

@@ -12,10 +12,11 @@ import zmq
 from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
+from stages.source._messages import messages_of, refused
 from stages.wire.connection import Connection, Endpoint
 from stages.wire.losses import Losses
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, is_well_formed, stand_in
-from stages.wire.multipart import HARD_CEILING, Reader, messages_of, refused
+from stages.wire.message import is_map_or_array, is_well_formed, stand_in
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING, Reader
 from stages.wire.peer import ANSWERING
 
 log = logging.getLogger("streamajig.source")

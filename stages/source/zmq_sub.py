@@ -10,9 +10,10 @@ import zmq
 from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
+from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoint
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_well_formed
-from stages.wire.multipart import messages_of, refused
+from stages.wire.message import is_well_formed
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.subscription import Subscription
 
 BATCH = 64

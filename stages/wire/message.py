@@ -15,12 +15,10 @@ import numpy as np
 from pipeline import Message, RejectFrame
 from stages.wire._kernels import msgpack as kernel
 from stages.wire.encoded import declared_length, is_array, is_map, key_text, kind_of, octets
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 DEFAULT_MAX_NESTING = 32
 """Levels of maps and arrays within a message; OM uses three."""
-
-DEFAULT_MAX_MESSAGE_BYTES = 1 << 30
-"""Larger messages are rejected; a 16 Mpixel frame of float64 has an eighth of this."""
 
 MAX_KEYS = 4096
 """Entries of a map in which keys are looked up."""

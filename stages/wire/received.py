@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 from pipeline import Event, Message, RejectFrame, SenderNumber
 from stages.records.header import Header
 from stages.wire.encoded import decode_value
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_NESTING, body_of, read_map
+from stages.wire.message import DEFAULT_MAX_NESTING, body_of, read_map
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 SMALL_BYTES = 65536
 """A header value up to this size is copied out of the message, so that it does not keep the pixels in memory."""

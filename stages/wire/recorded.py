@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from pipeline import UserError
-from stages.wire.message import DEFAULT_MAX_MESSAGE_BYTES, is_map_or_array, length_of_first
+from stages.wire.message import is_map_or_array, length_of_first
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
 

@@ -30,7 +30,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Literal, Self
@@ -38,6 +37,8 @@ from typing import Literal, Self
 import zmq
 
 from pipeline import UserError
+from stages.wire.askers import Askers
+from stages.wire.binding import bind as bind_to
 
 Body = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]
 """What is sent as one message: a buffer, or several, which become the parts of one multi-part message."""
@@ -74,9 +75,8 @@ class FrameServer:
     ----------
     address
         The endpoint that clients connect to.
-    sent, requests, unknown_requests, forgotten_requests, most_parked
-        Counts for reports and tests: bodies sent; requests for a body; other requests; requests that fell out of the
-        queue; the highest number of requests parked at once.
+    sent
+        Bodies sent.
     """
 
     def __init__(
@@ -101,25 +101,19 @@ class FrameServer:
         self.rate_hz = rate_hz
         self.wait_for_subscriber_s = wait_for_subscriber_s
         self.linger_s = linger_s
-        self.sent = self.requests = self.unknown_requests = self.forgotten_requests = self.most_parked = 0
-        self._parked: deque[bytes] = deque()
-        self._parked_limit = parked
+        self.sent = 0
         self._subscriptions: list[bytes] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB if socket == "pub" else zmq.ROUTER)
         if socket == "pub":
             self._socket.setsockopt(zmq.XPUB_NODROP, int(nodrop))
-        else:
-            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._askers = Askers(self._socket, request, parked) if socket == "rep" else None
         try:
-            self._socket.bind(bind)
-        except zmq.ZMQError as error:
+            self.address = bind_to(self._socket, bind)
+        except BaseException:
             self._socket.close(0)
             self._context.term()
-            raise UserError(
-                f"cannot serve at {bind}: {error.strerror}; give a free endpoint, or tcp://127.0.0.1:*, which takes a free port"
-            ) from None
-        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +122,21 @@ class FrameServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(self.linger_s if kind is None else 0.0)
+
+    @property
+    def requests(self) -> int:
+        """Requests for a body."""
+        return 0 if self._askers is None else self._askers.requests
+
+    @property
+    def unknown_requests(self) -> int:
+        """Other requests."""
+        return 0 if self._askers is None else self._askers.unknown
+
+    @property
+    def forgotten_requests(self) -> int:
+        """Requests that fell out of the queue."""
+        return 0 if self._askers is None else self._askers.forgotten
 
     def close(self, linger_s: float | None = None) -> None:
         """Deliver what is under way, for at most `linger_s`, and let go of the port. May be called twice."""
@@ -161,7 +170,7 @@ class FrameServer:
     def wait_for_requests(self, number: int, timeout_s: float) -> bool:
         """Listen until `number` requests are parked at once; tell whether that came about in time (rep only)."""
         deadline = time.monotonic() + timeout_s
-        while len(self._parked) < number:
+        while self._askers is None or len(self._askers) < number:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return False
@@ -172,42 +181,18 @@ class FrameServer:
         """Take in subscriptions or requests for up to one tick."""
         if not self._socket.poll(min(int(1000 * wait_s) + 1, _TICK_MS)):
             return
+        if self._askers is not None:
+            self._askers.take()
+            return
         while True:
             try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                event = self._socket.recv_multipart(zmq.NOBLOCK)[0]
             except zmq.Again:
                 return
-            if self.kind == "rep":
-                self._take_request(parts)
-            elif parts[0][:1] == b"\x01":
-                self._subscriptions.append(parts[0][1:])
-            elif parts[0][1:] in self._subscriptions:
-                self._subscriptions.remove(parts[0][1:])
-
-    def _take_request(self, parts: list[bytes]) -> None:
-        if parts[1:] == [b"", self.request]:
-            self.requests += 1
-            self._parked.append(parts[0])
-            if len(self._parked) > self._parked_limit:
-                self._parked.popleft()
-                self.forgotten_requests += 1
-            self.most_parked = max(self.most_parked, len(self._parked))
-        else:
-            self.unknown_requests += 1
-            with contextlib.suppress(_AskerGone):
-                self._send([*parts[:-1], b"What?"])
-
-    def _send(self, parts: Sequence[bytes | bytearray | memoryview]) -> bool:
-        """Send without waiting; False where the socket takes nothing now."""
-        try:
-            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=not all(isinstance(part, bytes) for part in parts))
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
-                raise _AskerGone from None
-            raise
-        return True
+            if event[:1] == b"\x01":
+                self._subscriptions.append(event[1:])
+            elif event[1:] in self._subscriptions:
+                self._subscriptions.remove(event[1:])
 
     def _wait_for_subscriber(self, stopping: threading.Event) -> bool:
         """Wait until somebody subscribes to the topic; False where the stop came first."""
@@ -228,29 +213,21 @@ class FrameServer:
             parts.insert(0, self.topic)
         while not stopping.is_set():
             self._listen(0)
-            if self._send(parts):
+            with contextlib.suppress(zmq.Again):
+                self._socket.send_multipart(parts, zmq.NOBLOCK, copy=not all(isinstance(part, bytes) for part in parts))
                 return True
             time.sleep(0.001)
         return False
 
     def _answer(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
+        assert self._askers is not None
         while not stopping.is_set():
-            self._listen(0.0 if self._parked else 1.0)
-            if not self._parked:
-                continue
-            asker = self._parked.popleft()
-            try:
-                if self._send([asker, b"", *parts]):
-                    return True
-            except _AskerGone:
-                continue
-            self._parked.appendleft(asker)
-            time.sleep(0.001)
+            self._listen(0.0 if len(self._askers) else 1.0)
+            if self._askers.answer(parts):
+                return True
+            if len(self._askers):
+                time.sleep(0.001)
         return False
-
-
-class _AskerGone(Exception):
-    """Whoever asked is no longer connected."""
 
 
 def _until(stopping: threading.Event, bodies: Iterable[Body]) -> Iterable[Body]:
