@@ -148,3 +148,4 @@ class Connected:
     def close(self) -> None:
         """Watch no more."""
         self._socket.disable_monitor()
+        self._monitor.close(0)

@@ -1,0 +1,104 @@
+"""What a relay has counted, while it goes on and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.metrics import Durations
+
+LEFT_OVER = "waited when the relay ended"
+ABANDONED = "abandoned"
+"""Why messages that still wait at the end are dropped."""
+
+
+@dataclass(frozen=True)
+class RelayReport:
+    """The counts of a relay.
+
+    Attributes
+    ----------
+    received, sent, waiting
+        Messages that came; that were handed to somebody who had asked and was connected; that wait to be asked for.
+    sent_bytes, waiting_bytes
+        What these have.
+    drop_reasons
+        How many messages were dropped, by the reason.
+    waited
+        How long the messages that were sent have waited here.
+    askers
+        Programs that are connected to ask.
+    requests, unknown_requests, unanswered
+        Requests for a message; requests with another word, answered ``What?``; requests that wait for a message.
+    sender
+        How it is with the sender now.
+    losses
+        When the sender was lost, "" if it never was.
+    why_ended
+        "" as long as it goes on.
+    """
+
+    received: int
+    sent: int
+    sent_bytes: int
+    waiting: int
+    waiting_bytes: int
+    drop_reasons: Mapping[str, int]
+    waited: Durations
+    askers: int
+    requests: int
+    unknown_requests: int
+    unanswered: int
+    elapsed_s: float
+    sender: str
+    losses: str
+    why_ended: str
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped, for whatever reason."""
+        return sum(self.drop_reasons.values())
+
+    @property
+    def abandoned(self) -> int:
+        """Messages that waited when it was ended by force."""
+        return self.drop_reasons.get(ABANDONED, 0)
+
+    @property
+    def is_conserved(self) -> bool:
+        """Whether received = sent + dropped, and what waits."""
+        return self.received == self.sent + self.dropped + self.waiting
+
+    def law(self) -> str:
+        """The conservation law."""
+        waiting = f" + waiting {self.waiting}" if self.waiting else ""
+        return f"received {self.received} = sent {self.sent} + dropped {self.dropped}{waiting}"
+
+    def text(self) -> str:
+        """The report for people; the law is its last line."""
+        per_s = 1 / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        median, most = (f"{self.waited.quantile_ns(share) / 1e6:.1f} ms" for share in (0.5, 0.99))
+        waited = f"; they waited {median} (median), {most} (99 of 100)" if self.sent else ""
+        lines = [
+            f"{self.elapsed_s:.1f} s, {self.sent * per_s:.1f} frames/s, {size(self.sent_bytes * per_s)}/s{waited}; "
+            f"ended: {self.why_ended}",
+            f"requests {self.requests}, of which {self.unanswered} were not answered",
+        ]
+        if self.unknown_requests:
+            lines.append(f"{self.unknown_requests} requests with another word, answered 'What?'")
+        lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
+        lines += [f"sender: {self.losses}"] if self.losses else []
+        return "\n".join([*lines, self.law()])
+
+
+def size(count: float) -> str:
+    """Bytes in words, decimal: memory and network are both spoken of so.
+
+    >>> size(999), size(18_000_000), size(2.4e9)
+    ('999 B', '18.0 MB', '2.4 GB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
