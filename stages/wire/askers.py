@@ -20,6 +20,8 @@ Part = bytes | bytearray | memoryview | zmq.Frame
 _MOST_AT_ONCE = 1000
 """Requests that are taken in before somebody else gets a turn."""
 
+_FIRST_PART, _MORE = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.SNDMORE)
+
 _REQUEST_BYTES = 65536
 """A part of a request that is longer costs its connection."""
 
@@ -101,7 +103,7 @@ class Askers:
     def _send(self, asker: bytes, parts: Sequence[Part]) -> bool:
         """Send all parts, or none: False where the asker's queue is full."""
         try:
-            self._socket.send(asker, zmq.NOBLOCK | zmq.SNDMORE)
+            self._socket.send(asker, _FIRST_PART)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -109,7 +111,7 @@ class Askers:
                 raise _AskerGoneError from None
             raise
         for part in parts[:-1]:  # once the first is taken libzmq takes the others without a wait
-            self._send_part(part, zmq.SNDMORE)
+            self._send_part(part, _MORE)
         self._send_part(parts[-1], 0)
         return True
 

@@ -29,7 +29,8 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise UserError(f"cannot serve at {endpoint}: {error.strerror}; {_FREE}") from None
+        why = str(error.strerror).partition(" (")[0]  # some versions of libzmq's words have the address, too
+        raise UserError(f"cannot serve at {endpoint}: {why}; {_FREE}") from None
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

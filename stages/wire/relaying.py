@@ -145,6 +145,7 @@ class RunningRelay:
         self._largest = 1
         self._hwm = IN_ZEROMQ
         self._why_ended = ""
+        self._linger_s = LINGER_S
         self._askers_now = 0
         self._sender_now = ""
         self._started_s = self._last_data_s = self._told_s = time.monotonic()
@@ -179,7 +180,7 @@ class RunningRelay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(LINGER_S if kind is None else 0.0)
+        self.close(self._linger_s if kind is None else 0.0)
 
     def run(
         self,
@@ -386,6 +387,8 @@ class RunningRelay:
             if self._waiting:
                 self._socket.poll(math.ceil(1000 * (STUCK_S if len(self._askers) else TICK_S)))
             self._tell(on_progress)
+        if abandon.is_set():
+            self._linger_s = 0.0
         while self._waiting:
             self._forget_oldest(ABANDONED if abandon.is_set() else LEFT_OVER)
 
