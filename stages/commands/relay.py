@@ -75,7 +75,10 @@ def relay(  # noqa: PLR0913 - one parameter for each option of the command line
     drain: Annotated[
         float,
         typer.Option(
-            "--drain", metavar="SECONDS", help="At the end hand out the frames that wait, for no longer than this."
+            "--drain",
+            metavar="SECONDS",
+            help="Hand out the frames that wait for so long after a signal, and at any other end until nobody has been "
+            "connected for so long.",
         ),
     ] = 5.0,
 ) -> int:

@@ -29,7 +29,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        why = str(error.strerror).partition(" (")[0]  # some versions of libzmq's words have the address, too
+        why = str(error.strerror).partition(" (")[0]  # pyzmq puts the address behind it
         raise UserError(f"cannot serve at {endpoint}: {why}; {_FREE}") from None
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

@@ -110,8 +110,8 @@ class Relay:
         float,
         Field(
             ge=0,
-            description="Messages that wait at the end are handed out as long as one is taken within so many seconds, and "
-            "for so many seconds altogether where it was stopped.",
+            description="Messages that wait at the end are handed out until nobody has been connected for so many seconds, "
+            "and for so many seconds altogether where it was stopped.",
         ),
     ] = 5.0
 
@@ -375,17 +375,16 @@ class RunningRelay:
     def _drain(
         self, stopping: threading.Event, abandon: threading.Event, on_progress: Callable[[RelayReport], None]
     ) -> None:
-        """Hand out what waits, as long as it is taken and nobody is in a hurry; drop the others."""
+        """Hand out what waits, as long as somebody is there and nobody in a hurry; drop the others."""
         until_s = time.monotonic() + self._parameters.drain_s
         was_stopped = stopping.is_set()
         while self._waiting and not abandon.is_set() and time.monotonic() < until_s:
-            sent = self._sent
             self._hand_out()
-            if stopping.is_set() != was_stopped or (self._sent > sent and not was_stopped):
-                was_stopped = stopping.is_set()
-                until_s = time.monotonic() + self._parameters.drain_s
             if self._waiting:
                 self._socket.poll(math.ceil(1000 * (STUCK_S if len(self._askers) else TICK_S)))
+            if stopping.is_set() != was_stopped or (not was_stopped and self._connected.count()):
+                was_stopped = stopping.is_set()
+                until_s = time.monotonic() + self._parameters.drain_s
             self._tell(on_progress)
         if abandon.is_set():
             self._linger_s = 0.0

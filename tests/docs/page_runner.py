@@ -21,6 +21,7 @@ from markdown_blocks import Block, BrokenPageError, Command, blocks_of, commands
 
 PATIENCE_S = 300  # the first command of a fresh clone compiles
 PORT_IN_PAGES = "tcp://127.0.0.1:5002"
+PORT_OF_RELAYS = "tcp://127.0.0.1:5003"
 FOLDER_IN_PAGES = "/home/you/frames"  # the folder in which the commands run
 _ELLIPSIS = re.compile(r"(?m)^\s*\.\.\.\s*$\n?")
 
@@ -43,13 +44,15 @@ class PageRun:
         Its ``examples`` are copied there, since the pages speak of them.
     address
         Where servers listen, in place of the one in the pages.
+    relay
+        Where relays listen.
     """
 
-    def __init__(self, folder: Path, project: Path, address: str) -> None:
+    def __init__(self, folder: Path, project: Path, address: str, relay: str = PORT_OF_RELAYS) -> None:
         self.folder = folder
         self.not_run: list[str] = []
         self.printed: dict[int, str] = {}
-        self._address = address
+        self._address, self._relay = address, relay
         self._background: tuple[Block, subprocess.Popen[str], Path] | None = None
         commands = folder.parent / f"{folder.name}-bin"
         commands.mkdir()
@@ -126,7 +129,8 @@ class PageRun:
         assert status in (0, -signal.SIGINT, 130), f"{block.place}: ended with {status}: {log.read_text()}"
 
     def _here(self, text: str) -> str:
-        return text.replace(PORT_IN_PAGES, self._address).replace(FOLDER_IN_PAGES, str(self.folder.resolve()))
+        here = text.replace(PORT_IN_PAGES, self._address).replace(PORT_OF_RELAYS, self._relay)
+        return here.replace(FOLDER_IN_PAGES, str(self.folder.resolve()))
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.value
@@ -293,8 +297,10 @@ def _today(printed: Printed) -> str:
 
 
 @contextlib.contextmanager
-def page_run(folder: Path, project: Path, address: str = PORT_IN_PAGES) -> Iterator[PageRun]:
-    run = PageRun(folder, project, address)
+def page_run(
+    folder: Path, project: Path, address: str = PORT_IN_PAGES, relay: str = PORT_OF_RELAYS
+) -> Iterator[PageRun]:
+    run = PageRun(folder, project, address, relay)
     try:
         yield run
     except BaseException:

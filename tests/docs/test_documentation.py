@@ -21,11 +21,11 @@ NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
 @pytest.mark.timeout(900)  # a page may run twenty programs, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_all_that_a_page_shows_runs_and_prints_what_the_page_says(
-    page: Path, tmp_path: Path, free_port: int, record_property: Callable[[str, object], None]
+    page: Path, tmp_path: Path, next_port: Callable[[], int], record_property: Callable[[str, object], None]
 ) -> None:
     folder = tmp_path / "page"
     folder.mkdir()
-    with page_run(folder, PROJECT, f"tcp://127.0.0.1:{free_port}") as run:
+    with page_run(folder, PROJECT, *(f"tcp://127.0.0.1:{next_port()}" for _ in range(2))) as run:
         for block in blocks_of(page):
             run.run(block)
     for line in run.not_run:

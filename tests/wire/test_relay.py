@@ -338,41 +338,34 @@ def test_messages_that_are_too_large_are_dropped_and_counted_and_the_next_one_co
     assert report.law() == "received 4 = sent 2 + dropped 2"
 
 
-def test_what_waits_at_the_end_is_handed_out_while_it_is_taken_and_dropped_then(
+def test_after_a_first_signal_what_waits_is_handed_out_and_after_a_second_dropped(
     sender: Sender, relayed: Callable, context: zmq.Context
 ) -> None:
-    relay = relayed(drain_s=0.5)
-    sender.send(*range(6))
-    relay.until(lambda report: report.received == 6)
-    relay.stopping.set()
-    assert Asker(context, relay.address, requests=4).take(4) == [0, 1, 2, 3]
-    report = relay.end()
-    assert report.why_ended == "stopped"
-    assert report.drop_reasons == {"waited when the relay ended": 2}
-    assert report.text().splitlines()[-1] == "received 6 = sent 4 + dropped 2"
-
-
-def test_a_second_signal_drops_what_waits_at_once(sender: Sender, relayed: Callable) -> None:
     relay = relayed(drain_s=1000.0)
     sender.send(*range(6))
     relay.until(lambda report: report.received == 6)
     relay.stopping.set()
+    assert Asker(context, relay.address, requests=4).take(4) == [0, 1, 2, 3]
     relay.abandon.set()
     report = relay.end()
-    assert report.drop_reasons == {"abandoned": 6}
-    assert report.abandoned == 6
+    assert report.why_ended == "stopped"
+    assert (report.drop_reasons, report.abandoned) == ({"abandoned": 2}, 2)
+    assert report.text().splitlines()[-1] == "received 6 = sent 4 + dropped 2"
 
 
-def test_it_ends_when_nothing_comes_and_hands_out_what_waits(
-    sender: Sender, relayed: Callable, context: zmq.Context
-) -> None:
-    relay = relayed(no_data_timeout_s=0.2)
-    sender.send(0, 1)
+def test_at_the_end_it_waits_for_those_who_are_there(sender: Sender, relayed: Callable, context: zmq.Context) -> None:
+    relay = relayed(max_frames=3, drain_s=0.1)
+    there = Asker(context, relay.address)
+    relay.until(lambda report: report.askers == 1)
+    sender.send(0, 1, 2)
     relay.until(lambda report: report.why_ended)
-    assert Asker(context, relay.address, requests=2).take(2) == [0, 1]
+    time.sleep(0.3)  # it works on the frame before
+    for n in (0, 1):
+        there.ask()
+        assert there.take() == [n]
+    there.socket.close(0)
     report = relay.end(stop=False)
-    assert report.why_ended == "no data for 0.2 s"
-    assert report.law() == "received 2 = sent 2 + dropped 0"
+    assert report.law() == "received 3 = sent 2 + dropped 1"
 
 
 def test_the_oldest_request_is_forgotten_where_there_are_too_many(context: zmq.Context) -> None:
@@ -447,8 +440,12 @@ def test_wrong_options_are_named(options: list[str], said: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("published", "requests", "status"),
-    [(0, 0, 4), (3, 0, 3), (3, 3, 0)],
+    ("published", "requests", "options", "status", "why"),
+    [
+        (0, 0, ["--no-data-timeout=0.3"], 4, "no data for 0.3 s"),
+        (3, 0, ["--max-frames=3", "--drain=0"], 3, "3 frames, as asked for"),
+        (3, 3, ["--max-frames=3", f"--drain={WAIT_S}"], 0, "3 frames, as asked for"),
+    ],
     ids=["nothing came", "none sent", "all sent"],
 )
 def test_the_exit_status_says_whether_anything_came_and_was_sent(
@@ -458,22 +455,27 @@ def test_the_exit_status_says_whether_anything_came_and_was_sent(
     free_port: int,
     published: int,
     requests: int,
+    options: list[str],
     status: int,
+    why: str,
 ) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
     Asker(context, address, requests)
 
     def publish() -> None:
-        sender.wait()
-        sender.send(*range(published))
+        if published:
+            sender.wait()
+            sender.send(*range(published))
 
     thread = threading.Thread(target=publish)
     thread.start()
-    options = [f"--bind={address}", "--no-data-timeout=0.6", "--drain=0"]
-    assert cli.run(["relay", f"--zmq-input={sender.address}", "--zmq-subscribe=tag", *options]) == status
+    command = ["relay", f"--zmq-input={sender.address}", "--zmq-subscribe=tag", f"--bind={address}"]
+    assert cli.run([*command, *options]) == status
     thread.join()
-    law = capsys.readouterr().out.splitlines()[-1]
-    assert law == f"received {published} = sent {requests} + dropped {published - requests}"
+    out = capsys.readouterr().out
+    assert f"ended: {why}\n" in out
+    assert ("dropped: 3 x waited when the relay ended\n" in out) is (published > requests)
+    assert out.splitlines()[-1] == f"received {published} = sent {requests} + dropped {published - requests}"
 
 
 def test_the_command_ends_in_good_order_at_ctrl_c_and_an_asker_that_is_killed_swallows_nothing(
