@@ -62,14 +62,19 @@ def _backend_problems(graph: Graph) -> Iterator[str]:
         return
     if graph.options.stage_timeout_s is not None and backend.name == "serial":
         yield (
-            f"stage_timeout_s goes with threads:N and processes:N, and the backend is {graph.options.backend}: there all runs "
-            "in one thread, and a stage that hangs cannot be left behind"
+            f"stage_timeout_s goes with threads:N, processes:N and dask, and the backend is {graph.options.backend}: there all "
+            "runs in one thread, and a stage that hangs cannot be left behind"
         )
     if graph.options.max_worker_memory is not None and backend.name in ("serial", "threads"):
         yield (
-            f"max_worker_memory goes with processes:N, and the backend is {graph.options.backend}: there all runs in one "
-            "process, which cannot be replaced"
+            f"max_worker_memory goes with processes:N and dask, and the backend is {graph.options.backend}: there all runs in "
+            "one process, which cannot be replaced"
         )
+    if backend.name == "dask":
+        for node in graph.nodes:
+            if hasattr(node.stage, "alone"):
+                what = f"{node.name} ({node.stage.stage_name})"
+                yield f"{what} does not go with the backend {graph.options.backend}: {node.stage.alone}"
 
 
 def _structure_problems(graph: Graph) -> Iterator[str]:

@@ -20,7 +20,7 @@ class RunOptions:
     backend: Annotated[
         str,
         Field(
-            description="where replicas of the graph run: serial, threads:N, processes:N",
+            description="where replicas of the graph run: serial, threads:N, processes:N, dask:N or dask:tcp://scheduler:8786",
             pattern=r"^[a-z]+(:[A-Za-z0-9_.:/-]+)?$",
         ),
     ] = "threads:1"
@@ -57,6 +57,13 @@ class RunOptions:
         Field(
             gt=0,
             description="replace a worker process that has more private memory than this (2GB, say), and reject its frame",
+        ),
+    ] = None
+    listen: Annotated[
+        str | None,
+        Field(
+            description="with dask: the address, or address:port, of this machine to which Dask workers connect; by default "
+            "that on the way to the scheduler, and any port"
         ),
     ] = None
     dead_letters: Annotated[Path | None, Field(description="folder for the reasons of rejected frames")] = None

@@ -52,6 +52,11 @@ class ZmqSub:
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
+    alone: ClassVar[str] = (
+        "every subscriber receives every frame, so many of them would process each many times: let 'streamajig relay' "
+        "subscribe once, and ask it for frames with source/zmq_req (--zmq-input=tcp://RELAY:5003 --zmq-request=next)"
+    )
+
     def open(self, context: Context) -> RunningZmqSub:
         """Connect and subscribe."""
         is_well_formed(memoryview(b"\x80"))  # compiles the kernel
