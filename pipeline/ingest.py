@@ -116,6 +116,12 @@ class Inbox:
             self._waiting.appendleft(frame)
             self._changed.notify_all()
 
+    def widen(self, limit: int) -> None:
+        """Let more frames be in flight, because there are more replicas."""
+        with self._changed:
+            self._limit = max(self._limit, limit)
+            self._changed.notify_all()
+
     def look_again(self) -> None:
         """Say that the backlog has become less."""
         with self._changed:

@@ -1,10 +1,7 @@
-"""Who works where: a replica's outpost on each Dask worker, those that are lost, and what becomes of the frames they had.
+"""The outposts of a run: who is met, what they say, and what becomes of those that are lost.
 
-All of it happens in the thread that drives the run. The threads of the links hand in what is finished, and leave here what has
-happened to them.
-
-Each machine opens one outpost first: while it compiles kernels and writes them to the machine's cache, the others wait, and
-read them there.
+What concerns the whole run happens in the thread that drives it. The threads of the links hand in what is finished, and leave
+here what has happened to them.
 """
 
 from __future__ import annotations
@@ -14,24 +11,25 @@ import pickle
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Self, cast
 
 from pipeline.backends import crossing
 from pipeline.backends.dask import modules, outpost, spoken
 from pipeline.backends.dask.cluster import Cluster
 from pipeline.backends.dask.connections import Listener
-from pipeline.backends.dask.feeder import Feeder, portable
+from pipeline.backends.dask.feeder import Feeder
 from pipeline.backends.dask.link import Link, elsewhere
+from pipeline.backends.dask.orphans import Orphans
+from pipeline.backends.dask.placing import Placement, Placing
 from pipeline.backends.dask.source import Sources
 from pipeline.backends.dask.versions import differences, versions
+from pipeline.backends.processes.link import LogsOfWorkers
 from pipeline.board import Noticeboard, Ways
 from pipeline.errors import UserError
-from pipeline.faults import rejected, text_of
-from pipeline.frame import Frame, Message, Outcome, Rejected
+from pipeline.frame import Frame
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -39,131 +37,82 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("streamajig.dask")
 
-WORKER_DIED = "worker_died"
-"""The reason of frames that a worker took along; where no replica is left they are dropped with it."""
-
 STAGE_TIMEOUT_S = 30.0
 """Without a limit that the user has set: a process of its own can be ended, so that a run does not hang for ever."""
 
-_PER_REPLICA = 8
+PER_REPLICA = 8
 """Frames in flight for each replica: the way to the supervisor and back takes longer than in one process."""
-
-_MOST_FAILURES = 3
-"""A worker on which a replica could so often not be opened, or was lost without having finished a frame, gets no other one."""
-
-_QUEUED_S = 10.0
-"""A task that has not begun by then waits for other people's, which is said."""
 
 _SILENT_S = 10.0
 """An outpost that says nothing for so long, or as long as a stage may take, stands still: its interpreter's lock is held."""
+
+_NOBODY_S = 10.0
+"""When no worker has come by then, that is said."""
 
 _GOODBYE_S = 10.0
 _ABANDON_S = 1.0
 
 
-@dataclass
-class Placement:
-    """The outpost that one Dask worker was given."""
-
-    number: int
-    worker: str
-    replicas: int
-    future: Any
-    first: int = 0
-    since_s: float = field(default_factory=time.monotonic)
-    link: Link | None = None
-    refused: str = ""
-    was_told: bool = False
-
-    @property
-    def host(self) -> str:
-        """The machine."""
-        return urlsplit(self.worker).hostname or self.worker
-
-
 class Crew:
-    """The outposts of a run."""
+    """A context manager: when it is left, all outposts have closed everything, or are given up."""
 
     def __init__(self, job: Job, cluster: Cluster, has_sources: bool, listen: tuple[str, int]) -> None:
         self._job = job
         self._cluster = cluster
         self._has_sources = has_sources
         self.sources = Sources()
-        self.options = replace(job.graph.options, stage_timeout_s=job.graph.options.stage_timeout_s or STAGE_TIMEOUT_S)
-        self._placed: dict[str, Placement] = {}
-        self._warm: set[str] = set()
-        self._failures: dict[str, int] = {}
-        self._next_number = self._next_replica = 0
+        options = job.graph.options
+        self._timeout_s = options.stage_timeout_s or STAGE_TIMEOUT_S
         self._happened: deque[tuple[str, Link]] = deque()
-        self._orphans: deque[tuple[Outcome, str, str, str]] = deque()
+        self._orphans = Orphans(job, put_back=not has_sources)
+        self._logs = LogsOfWorkers()
         self._has_begun = self._is_ending = False
         self._notices: dict[tuple[Ways, type], spoken.Notice] = {}
-        self._key = secrets.token_bytes(32)
         job.setup.context = replace(job.setup.context, board=Noticeboard(self._tell_all))
+        job.setup.opening = "replicas on Dask workers"
         self._modules = modules.shipped(job.graph.modules)
         graph = job.graph if cluster.is_local else job.graph.portable()
-        graph = replace(graph, modules=(), options=self.options)
+        graph = replace(graph, modules=(), options=replace(options, stage_timeout_s=self._timeout_s))
         self._setup = crossing.packed(replace(job.setup, graph=graph))
+        self._key = secrets.token_bytes(32)
         self._host = listen[0] or cluster.own_host()
         try:
             self._listener = Listener(self._host, listen[1], self._key, self._meet)
         except OSError as error:
+            where = f"{self._host}, port {listen[1] or 'any'}"
             raise UserError(
-                f"cannot listen for Dask workers on {self._host}, port {listen[1]}: {error.strerror}"
+                f"cannot listen for Dask workers on {where}: {error.strerror}; run.listen says where"
             ) from error
-
-    @property
-    def links(self) -> list[Link]:
-        """The outposts that can be given something."""
-        return [p.link for p in self._placed.values() if p.link is not None and p.link.is_at_work]
-
-    @property
-    def replicas(self) -> int:
-        """How many replicas there are, or will be soon."""
-        return sum(self._cluster.workers().values())
+        self._placing = Placing(cluster, self._ticket, self.sources.note)
 
     @property
     def in_flight(self) -> int:
-        """How many frames may be in flight by default."""
-        return 4 + _PER_REPLICA * max(1, self.replicas)
+        """How many frames may be in flight by default, with all workers that there are."""
+        return 4 + PER_REPLICA * max(1, sum(self._cluster.workers().values()))
 
     # the run ----------------------------------------------------------------------------------------------------------
 
     def open_first(self) -> None:
         """Wait until the replicas of one worker are open; UserError if they cannot be opened."""
-        said = False
+        was_said = False
         began_s = time.monotonic()
-        while not self._warm:
-            self._look_at_workers()
+        while not self._placing.is_warm:
+            self._placing.look()
             self._look_at_happenings()
             if self._job.stopping.is_set() or self._job.abandon.is_set():
                 raise UserError("stopped before a Dask worker had opened a replica")
             if self._cluster.is_lost:
-                raise UserError(f"the Dask scheduler {self._cluster.address} is gone")
-            if not said and not self._placed and time.monotonic() - began_s > _QUEUED_S:
-                said = True
+                raise UserError(f"the Dask scheduler {self._cluster.address} was lost")
+            if not was_said and not list(self._placing) and time.monotonic() - began_s > _NOBODY_S:
+                was_said = True
                 log.warning("the Dask scheduler %s has no workers; waiting until one comes", self._cluster.address)
             time.sleep(0.02)
 
     def begin(self) -> None:
         """Everything is open: let the outposts work."""
         self._has_begun = True
-        for link in self.links:
+        for link in self._at_work():
             self._begin(link)
-
-    def look_after(self) -> None:
-        """Take care of what has happened, and place outposts on workers that have come."""
-        self._look_at_happenings()
-        if not self._is_ending:
-            try:
-                if self._cluster.is_lost:
-                    raise UserError(f"the Dask scheduler {self._cluster.address} was lost")
-                self._look_at_workers()
-            except UserError as error:  # outposts finish what they have, and no other one can be placed
-                self._is_ending = True
-                self._job.fail(error)
-        self._look_at_hanging()
-        self._give_orphans()
 
     def dispatch(self) -> None:
         """Tell outposts the serials of the messages that they have."""
@@ -175,17 +124,32 @@ class Crew:
             assert at is not None
             by_link.setdefault(at.link, []).append((at.number, frame))
         for link, numbered in by_link.items():
+            frames = [frame for _, frame in numbered]
             order = spoken.Serials([(number, frame.serial) for number, frame in numbered])
-            if not link.give([frame for _, frame in numbered], order):
-                self._lost_frames(link, [frame for _, frame in numbered])
+            if not link.give(list(frames), order):
+                self._orphans.add(link, list(frames))
+
+    def look_after(self) -> None:
+        """Take care of what has happened, and place outposts on workers that have come."""
+        self._look_at_happenings()
+        if not self._is_ending:
+            try:
+                if self._cluster.is_lost:
+                    raise UserError(f"the Dask scheduler {self._cluster.address} was lost")
+                self._placing.look()
+            except UserError as error:  # outposts finish what they have, and no other one can be placed
+                self._is_ending = True
+                self._job.fail(error)
+        self._look_at_hanging()
+        self._orphans.give(self._at_work(), are_all=self._is_ending)
 
     def finish(self) -> None:
         """Let everything that was received be finished."""
         while len(self._job.inbox) and not self._job.abandon.is_set():
             self.dispatch()
             self.look_after()
-            if not self.links and self._is_ending:
-                break
+            if self._is_ending and not self._at_work():
+                return
             self._job.show_progress()
             time.sleep(0.01)
 
@@ -199,55 +163,55 @@ class Crew:
     def _end(self, abandon: bool) -> None:
         """Let all outposts close everything, and hear their last words."""
         self._is_ending = True
-        for placement in self._placed.values():
-            if placement.link is not None:
-                placement.link.send(spoken.End(abandon))
+        for link in self._placing.links():
+            link.send(spoken.End(abandon))
         deadline = time.monotonic() + (_ABANDON_S if abandon else _GOODBYE_S)
-        while any(p.link is not None for p in self._placed.values()) and time.monotonic() < deadline:
+        while self._placing.links() and time.monotonic() < deadline:
             if not abandon and self._job.abandon.is_set():
                 break
             self._look_at_happenings()
             time.sleep(0.005)
-        for placement in list(self._placed.values()):
+        for placement in self._placing:
             if placement.link is not None:
-                self._lost(placement.link)
-        for placement in list(self._placed.values()):
-            self._forget(placement)
+                self._lost(placement, placement.link)
+            else:
+                self._placing.forget(placement)
         if hasattr(self._job, "collector"):
-            self._give_orphans()
+            self._orphans.give([], are_all=True)
 
     # in the threads of links ------------------------------------------------------------------------------------------
+
+    def _ticket(self, number: int) -> outpost.Ticket:
+        return outpost.Ticket(self._host, self._listener.port, self._key, number)
 
     def _meet(self, connection: Connection) -> None:
         """Somebody has connected who knows the key."""
         try:
             hello = spoken.Hello(**connection.recv())
-            placement = next((p for p in list(self._placed.values()) if p.number == hello.number), None)
-            if placement is None or placement.link is not None:
-                connection.close()
-                return
-            wrong, different = differences(versions(), hello.versions)
-            if wrong:
-                placement.refused = (
-                    f"{wrong} (here is this run, there the Dask worker {placement.worker} on {hello.host})"
-                )
-                connection.close()
-                return
         except (OSError, EOFError, TypeError, ValueError):
             connection.close()
             return
-        if different and not placement.was_told:
-            placement.was_told = True
-            log.warning("on the Dask worker %s on %s: %s", placement.worker, hello.host, different)
+        placement = self._placing.find(hello.number)
+        if placement is None or placement.link is not None or self._turns_away(placement, hello):
+            connection.close()
+            return
         link = Link(connection, placement.worker, hello, placement.replicas, self._take, self._on_lost)
         placement.link = link
         level = logging.getLogger("streamajig").getEffectiveLevel()
-        board = tuple(self._notices.values())
-        first, n = placement.first, placement.replicas
+        first, n, board = placement.first, placement.replicas, tuple(self._notices.values())
         link.send(spoken.Open(self._setup, self._modules, n, first, self._has_sources, board, level))
         if self._is_ending:
             link.send(spoken.End(abandon=True))
         link.read()
+
+    def _turns_away(self, placement: Placement, hello: spoken.Hello) -> bool:
+        """Compare software; what may differ is said, what may not is refused."""
+        wrong, different = differences(versions(), hello.versions)
+        if wrong:
+            placement.refused = f"{wrong} (here is this run, there the Dask worker {placement.worker} on {hello.host})"
+        elif different:
+            log.warning("on the Dask worker %s on %s: %s", placement.worker, hello.host, different)
+        return bool(wrong)
 
     def _take(self, link: Link, batch: spoken.Batch) -> None:
         """Take what an outpost says."""
@@ -255,8 +219,9 @@ class Crew:
             self.sources.announce(link, batch.received)
         for serial, data in batch.finished:
             if link.take_back(serial):
-                self._failures.pop(link.worker, None)
                 self._job.finish_frame(pickle.loads(data))
+        if batch.finished:
+            self._placing.has_finished(link.worker)
         for report in batch.reports:
             self._hear(link, report)
 
@@ -274,8 +239,8 @@ class Crew:
             case spoken.SourceOver():
                 link.is_over = True
                 self.sources.look_again()
-            case spoken.LogLine():
-                logging.getLogger(report.logger).log(report.level, "%s: %s", link.worker, report.text)
+            case spoken.Logged():
+                self._logs.log(link.worker, report.record)
             case spoken.Notice():
                 value = pickle.loads(report.value)
                 self._job.setup.context.board.of(report.ways).put(value)
@@ -293,89 +258,42 @@ class Crew:
 
     def _pass_on(self, notice: spoken.Notice, kind: type, source: Link | None = None) -> None:
         self._notices[notice.ways, kind] = notice
-        for placement in list(self._placed.values()):
-            if placement.link is not None and placement.link is not source:
-                placement.link.send(notice)
-
-    # workers ----------------------------------------------------------------------------------------------------------
-
-    def _look_at_workers(self) -> None:
-        workers = self._cluster.workers()
-        for address, placement in list(self._placed.items()):
-            if placement.link is not None:
-                continue
-            if address not in workers:
-                self._forget(placement)
-            elif placement.future.status == "error" or placement.refused:
-                self._could_not_open(placement, placement.refused or self._why(placement))
-            elif placement.future.status in ("finished", "cancelled", "lost"):
-                self._forget(placement)
-            elif time.monotonic() - placement.since_s > _QUEUED_S and not placement.was_told:
-                placement.was_told = True
-                log.info("the Dask worker %s has not begun yet: it is busy, or still imports", address)
-        for address, threads in workers.items():
-            if address not in self._placed and self._failures.get(address, 0) < _MOST_FAILURES:
-                self._place(address, threads)
-
-    def _place(self, address: str, threads: int) -> None:
-        host = urlsplit(address).hostname or address
-        if host not in self._warm and any(p.host == host for p in self._placed.values()):
-            return
-        ticket = outpost.Ticket(self._host, self._listener.port, self._key, self._next_number)
-        future = self._cluster.submit(address, outpost.serve, ticket)
-        self._placed[address] = Placement(self._next_number, address, threads, future, self._next_replica)
-        self._next_number += 1
-        self._next_replica += threads
-
-    def _why(self, placement: Placement) -> str:
-        error = placement.future.exception(timeout=5)
-        if isinstance(error, ModuleNotFoundError):
-            return f"streamajig is not installed there: {error}"
-        if isinstance(error, ConnectionError):
-            return f"{error}; is a firewall between them? Which address and port are used says run.listen"
-        return f"{type(error).__name__}: {text_of(error)}"
-
-    def _could_not_open(self, placement: Placement, why: str) -> None:
-        self._forget(placement)
-        text = f"the Dask worker {placement.worker}: {why}"
-        if not self._warm:
-            raise UserError(text)
-        log.error("%s; it gets no replica", text)
-        self.sources.note(text)
-        self._failures[placement.worker] = _MOST_FAILURES
-
-    def _forget(self, placement: Placement) -> None:
-        self._placed.pop(placement.worker, None)
-        placement.future.release()
+        for link in self._placing.links():
+            if link is not source:
+                link.send(notice)
 
     # what has happened to links ---------------------------------------------------------------------------------------
+
+    def _at_work(self) -> list[Link]:
+        return [link for link in self._placing.links() if link.is_at_work]
 
     def _look_at_happenings(self) -> None:
         while self._happened:
             what, link = self._happened.popleft()
-            placement = self._placed.get(link.worker)
-            if placement is None or placement.link is not link:
+            placement = self._placing.of(link)
+            if placement is None:
                 continue
+            why = link.why_lost[1] if link.why_lost else ""
             if what == "opened":
                 self._opened(placement, link)
             elif what == "failed to open":
-                why = link.why_lost[1] if link.why_lost else ""
                 link.lose()
-                self._could_not_open(placement, why)
+                self._placing.could_not_open(placement, why)
             elif what == "failed":
-                self._job.fail(UserError(f"{link.why_lost[1] if link.why_lost else ''} (on {link.worker})"))
+                self._job.fail(UserError(f"{why} (on the Dask worker {link.worker})"))
             else:
-                self._lost(link)
+                self._lost(placement, link)
 
     def _opened(self, placement: Placement, link: Link) -> None:
-        self._warm.add(placement.host)
-        self._cluster.has_settled(link.hello.pid)
+        self._placing.has_opened(placement, link.hello.pid)
         link.is_open = True
         self._job.replicas.append(cast("Replica", link))
         if self._has_begun:
             self._begin(link)
 
     def _begin(self, link: Link) -> None:
+        if self._job.graph.options.in_flight is None:
+            self._job.inbox.widen(self.in_flight)
         link.heard_s = time.monotonic()
         link.send(spoken.Begin())
         if self._has_sources:
@@ -383,76 +301,39 @@ class Crew:
         else:
             Feeder(self._job, link).start()
 
-    def _lost(self, link: Link) -> None:
+    def _lost(self, placement: Placement, link: Link) -> None:
         """An outpost has ended, in good order or not."""
-        placement = self._placed[link.worker]
-        self._forget(placement)
         self.sources.remove(link)
         frames = link.lose()
-        if link.goodbye is None and not self._job.abandon.is_set():
-            self._failures[link.worker] = self._failures.get(link.worker, 0) + 1
-            had = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
-            log.warning("the Dask worker %s was lost, and with it %s", link.worker, had)
-            if link.is_open:
-                self._lost_frames(link, frames)
-                self._job.leave_behind(cast("Replica", link))
-
-    def _lost_frames(self, link: Link, frames: list[Outcome]) -> None:
-        reason, detail = link.why_lost or (
-            WORKER_DIED,
-            f"the Dask worker {link.worker} was lost while it had the frame",
-        )
-        for n, frame in enumerate(frames):
-            at = link.at[0] if link.at is not None and link.at[1] == frame.serial else self._job.graph.source.name
-            if isinstance(frame, Frame) and not self._has_sources and n >= link.replicas:
-                self._job.inbox.put_back(frame)  # nobody had begun with it
-                continue
-            if at in link.metrics:
-                link.metrics[at].rejected += 1
-            self._orphans.append((frame, at, reason, detail))
-
-    def _give_orphans(self) -> None:
-        """Let another replica take rejected frames to the leaves; where there is none they are dropped."""
-        while self._orphans:
-            frame, node, reason, detail = self._orphans[0]
-            links = self.links
-            if isinstance(frame, Rejected) or (not links and self._is_ending):  # it was lost twice, or nobody is left
-                self._orphans.popleft()
-                self._job.collector.drop(frame.serial, reason)
-                self._job.inbox.done()
-                continue
-            if not links:
-                return
-            outcome = rejected(_here(frame), node, reason, detail)
-            data = pickle.dumps(outcome)
-            if links[0].give([outcome], spoken.Inherit(data)):
-                self._orphans.popleft()
+        if link.goodbye is not None or self._job.abandon.is_set():
+            self._placing.forget(placement)
+            return
+        self._placing.lost(placement)
+        had = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
+        log.warning("the Dask worker %s was lost, and with it %s", link.worker, had)
+        if link.is_open:
+            self._orphans.add(link, frames)
+            self._job.leave_behind(cast("Replica", link))
 
     def _look_at_hanging(self) -> None:
         """End workers whose interpreter stands still, or that have grown too large."""
         now = time.monotonic()
-        patience_s = max(self.options.stage_timeout_s or STAGE_TIMEOUT_S, _SILENT_S)
-        most = self.options.max_worker_memory
-        for link in self.links:
-            if not self._has_begun:
-                return
+        patience_s = max(self._timeout_s, _SILENT_S)
+        most = self._job.graph.options.max_worker_memory
+        for link in self._at_work():
             if now - link.heard_s > patience_s:
                 detail = f"the Dask worker {link.worker} had not answered for {patience_s:g} s, and was ended"
                 self._end_by_force(link, "stage_timeout", detail)
             elif most is not None and link.memory > most:
-                detail = f"the Dask worker {link.worker} had {link.memory / 1e9:.3g} GB, and was ended"
+                detail = (
+                    f"the Dask worker {link.worker} had {link.memory / 1e6:.0f} MB (max_worker_memory = {most:.0f})"
+                )
                 self._end_by_force(link, "worker_memory", detail)
 
     def _end_by_force(self, link: Link, reason: str, detail: str) -> None:
         log.warning("%s", detail)
         link.why_lost = reason, detail
         self._cluster.restart(link.worker, link.hello.pid)
-        self._lost(link)
-
-
-def _here(frame: Outcome) -> Frame:
-    """A frame without what stands for a message that is elsewhere."""
-    assert isinstance(frame, Frame)
-    message = frame.get(Message)
-    values: dict[type, object] = {} if message is None or elsewhere(frame) is not None else {Message: portable(message)}
-    return Frame(frame.serial, frame.event, frame.received_ns, values)
+        placement = self._placing.of(link)
+        if placement is not None:
+            self._lost(placement, link)

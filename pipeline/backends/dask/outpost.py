@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.backends import BackendSpec, crossing, threads
 from pipeline.backends.dask import modules, spoken
-from pipeline.backends.dask.connections import connect
-from pipeline.backends.dask.memory import private_bytes
+from pipeline.backends.dask.connections import break_off, connect
 from pipeline.backends.dask.outgoing import Outgoing
 from pipeline.backends.dask.versions import versions
+from pipeline.backends.processes import private_bytes
+from pipeline.backends.processes.link import portable_record
 from pipeline.faults import STAGE_FAILED, describe, fault, opening, rejected, text_of
 from pipeline.frame import Frame, Message
 from pipeline.ingest import Inbox
@@ -87,11 +88,13 @@ def serve(ticket: Ticket) -> str:
 def _serve(connection: Connection, order: spoken.Open) -> None:
     abandon = threading.Event()
     outgoing = Outgoing(connection, abandon.set)
+    obeying: threading.Thread | None = None
     with _reporting_logs(outgoing, order.log_level):
         try:
             modules.load(order.modules)
             outpost = Outpost(order, outgoing, abandon)
-            threading.Thread(target=outpost.obey, args=(connection,), name="orders", daemon=True).start()
+            obeying = threading.Thread(target=outpost.obey, args=(connection,), name="orders", daemon=True)
+            obeying.start()
             threads.drive(cast("Job", outpost), BackendSpec("threads", order.replicas))
             outgoing.say(outpost.goodbye())
         except BaseException as error:  # whatever a stage raises when it opens
@@ -99,6 +102,9 @@ def _serve(connection: Connection, order: spoken.Open) -> None:
             outgoing.say(spoken.Failed(text, is_opening=True))
         finally:
             outgoing.close(_LAST_WORDS_S)
+            break_off(connection)
+            if obeying is not None:
+                obeying.join(_LAST_WORDS_S)
 
 
 class Outpost:
@@ -305,7 +311,7 @@ class Outpost:
         if self._stopping.is_set():
             pending = 0 if self._source is None or self._is_over else self._source.stop_asking()
         status = text_of(self._source.status()) if self._source is not None else ""
-        self._outgoing.say(spoken.Pulse(at, self._metrics(), status, pending, private_bytes()))
+        self._outgoing.say(spoken.Pulse(at, self._metrics(), status, pending, private_bytes(os.getpid())))
 
     def _metrics(self) -> dict[str, NodeMetrics]:
         living = [replica.metrics for replica in list(self.replicas)]
@@ -346,7 +352,4 @@ class _Reporting(logging.Handler):
         self._outgoing = outgoing
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + logging.Formatter().formatException(record.exc_info)
-        self._outgoing.say(spoken.LogLine(record.name, record.levelno, text))
+        self._outgoing.say(spoken.Logged(portable_record(record)))

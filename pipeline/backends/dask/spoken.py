@@ -7,6 +7,7 @@ unpickled where the user's modules are loaded.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from pipeline.board import Ways
@@ -177,12 +178,10 @@ class SourceOver:
 
 
 @dataclass(frozen=True)
-class LogLine:
-    """A log record of streamajig's loggers."""
+class Logged:
+    """What one of streamajig's loggers has been told."""
 
-    logger: str
-    level: int
-    text: str
+    record: logging.LogRecord
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class Goodbye:
     metrics: dict[str, NodeMetrics]
 
 
-Report = Opened | Failed | Pulse | SourceOver | LogLine | Notice | Goodbye
+Report = Opened | Failed | Pulse | SourceOver | Logged | Notice | Goodbye
 
 
 @dataclass

@@ -73,13 +73,18 @@ class LogOverLink(logging.Handler):
         self._link = link
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send the record, with its text made up and nothing that could not be pickled."""
-        plain = copy.copy(record)
-        if record.exc_info:
-            plain.exc_text = logging.Formatter().formatException(record.exc_info)
-        plain.msg, plain.args, plain.exc_info = record.getMessage(), None, None
+        """Send the record."""
         with contextlib.suppress(OSError, TypeError):  # a supervisor that is gone hears nothing
-            self._link.send("log", plain)
+            self._link.send("log", portable_record(record))
+
+
+def portable_record(record: logging.LogRecord) -> logging.LogRecord:
+    """A log record with its text made up, and nothing that could not be pickled."""
+    plain = copy.copy(record)
+    if record.exc_info:
+        plain.exc_text = logging.Formatter().formatException(record.exc_info)
+    plain.msg, plain.args, plain.exc_info = record.getMessage(), None, None
+    return plain
 
 
 def log_over(link: Link, level: int) -> None:
