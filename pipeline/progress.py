@@ -74,9 +74,9 @@ def _what(progress: Progress) -> list[str]:
 def _how_fast(progress: Progress) -> list[str]:
     return [
         f"{progress.frames_per_s:.1f} frames/s",
-        "receipt to disk -"
+        f"{progress.latency_to} -"
         if math.isnan(progress.latency_ms)
-        else f"receipt to disk {progress.latency_ms:.0f} ms (99 %: {progress.latency_99_ms:.0f} ms)",
+        else f"{progress.latency_to} {progress.latency_ms:.0f} ms (99 %: {progress.latency_99_ms:.0f} ms)",
         *([f"{progress.in_flight} in flight"] if progress.in_flight else []),
     ]
 

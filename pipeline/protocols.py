@@ -81,9 +81,8 @@ class Source(Protocol):
     Where data come unasked, field ``when_full`` says what overflow does. A class attribute ``delivery`` says which messages
     of a sender come here (:class:`~pipeline.lost.Delivery`), by which it is known what a gap in their numbers means.
 
-    A source of which any number may be open at once, on any machines, because a sender gives each frame to one of them, says so
-    in a class attribute ``divides_frames = True``. One of which only one may be open and that must not be read in one place for
-    many machines says in ``alone`` what to do instead.
+    Of a source whose frames are shared any number may be open at once, on any machines. One of which only one may be open and
+    that must not be read in one place for many machines says in ``alone`` what to do instead.
     """
 
     stage_name: ClassVar[str]

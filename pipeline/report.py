@@ -42,6 +42,8 @@ class Progress:
     latency_ms, latency_99_ms
         Time from the receipt of a message to the disk, over the whole run: of half the frames, and of 99 in 100; NaN before the
         first. See :class:`~pipeline.collect.Collector`.
+    latency_to
+        What is called so: from the receipt to which end.
     status
         What the source says of itself.
     live
@@ -63,6 +65,7 @@ class Progress:
     live: str = ""
     lost: int = 0
     shown: tuple[Count, ...] = ()
+    latency_to: str = "receipt to disk"
 
 
 @dataclass(frozen=True)

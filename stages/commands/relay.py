@@ -194,6 +194,8 @@ class _Shown:
                 counts={},
                 frames_per_s=(report.sent - then) / (report.elapsed_s - then_s),
                 latency_ms=report.waited.quantile_ns(0.5) / 1e6,
+                latency_99_ms=report.waited.quantile_ns(0.99) / 1e6,
+                latency_to="receipt to answer",
                 elapsed_s=report.elapsed_s,
                 status=report.sender,
                 live=f"{waiting}, {askers if report.askers else f'nobody asks at {self._address}'}",

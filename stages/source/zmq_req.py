@@ -69,8 +69,6 @@ class ZmqReq:
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
-    divides_frames: ClassVar[bool] = True
-
     def open(self, context: Context) -> RunningZmqReq:
         """Connect; asking begins with the first `receive`."""
         is_well_formed(memoryview(b"\x80"))  # compiles the kernel

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 from toy_cluster import Asks, Sender
-from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep, stop_after
+from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep
 
 from pipeline import Context, Outcome, RejectFrame, UserError, stage
 from pipeline.backends import BackendSpec, describe_backend
@@ -137,7 +137,8 @@ def test_stopping_finishes_all_that_the_sender_has_served(backend: str) -> None:
 def test_abandoning_counts_what_was_in_flight_as_dropped(backend: str) -> None:
     with Sender(range(14, 10**9)) as sender:
         graph = chain(Asks(port=sender.port), Slow(seconds=0.2)).with_options(backend=backend)
-        report = run(graph, abandon=stop_after(1.0))
+        abandon = threading.Event()
+        report = run(graph, abandon=abandon, on_progress=lambda progress: abandon.set() if progress.received > 3 else None)
     assert_conserved(report)
     assert report.why_ended == "abandoned"
 

@@ -19,6 +19,7 @@ from pipeline.backends import BackendSpec
 from pipeline.backends.dask.cluster import Cluster
 from pipeline.backends.dask.crew import Crew
 from pipeline.faults import is_users_interrupt
+from pipeline.lost import Delivery
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 def drive(job: Job, spec: BackendSpec) -> None:
     """Run the job on a cluster; the caller's thread numbers frames, and looks after the outposts."""
     listen = _where_to_listen(job.graph.options.listen)
-    has_sources = getattr(job.graph.source.stage, "divides_frames", False)
+    has_sources = getattr(job.graph.source.stage, "delivery", None) is Delivery.SHARED
     with contextlib.ExitStack() as opened:
         cluster = opened.enter_context(contextlib.closing(Cluster(spec)))
         crew = opened.enter_context(Crew(job, cluster, has_sources, listen))
         crew.open_first()
-        job.start(crew.in_flight, crew.sources if has_sources else None)
+        job.start(crew.in_flight, (lambda: crew.sources) if has_sources else None)
         crew.begin()
         _move_frames(job, crew)
 

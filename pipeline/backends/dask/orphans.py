@@ -55,7 +55,7 @@ class Orphans:
             if isinstance(frame, Rejected) or (not links and are_all):  # twice lost, or there is nobody
                 self._waiting.popleft()
                 self._job.collector.drop(frame.serial, reason)
-                self._job.inbox.done()
+                self._job.inbox.done(frame.serial)
                 continue
             if not links:
                 return

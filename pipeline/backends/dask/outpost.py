@@ -195,7 +195,7 @@ class Outpost:
         except TypeError:
             data = crossing.to_supervisor([_as_it_can_be_sent(each) for each in arrived])
         self._outgoing.finished(arrived[0].serial, data)
-        self.inbox.done()
+        self.inbox.done(arrived[0].serial)
 
     def fail(self, error: Exception) -> None:
         """End this outpost because of an error."""
