@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pipeline.collect import Collector
-from pipeline.frame import Frame, Message
+from pipeline.frame import Frame, Message, Outcome, Rejected
 from pipeline.options import RunOptions
 from pipeline.protocols import EndOfStream, RunningSource
 
@@ -176,9 +176,9 @@ class Inbox:
             return in_flight
 
 
-def _size_of(frame: Frame) -> int:
-    """The bytes of a frame's message."""
-    message = frame.get(Message)
+def _size_of(outcome: Outcome) -> int:
+    """The bytes of a frame's message; of one that comes here rejected, too, to be said at the leaves."""
+    message = (outcome.frame if isinstance(outcome, Rejected) else outcome).get(Message)
     return sum(memoryview(part).nbytes for part in message.parts) if message is not None else 0
 
 

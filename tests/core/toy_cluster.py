@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Client, Connection, Listener
 from typing import ClassVar
 
-from pipeline import Context, EndOfStream, Findings, Message, stage
+from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 
 KEY = b"toy"
 
@@ -99,7 +99,7 @@ class Asks:
     """Asks a `Sender` for numbers."""
 
     port: int
-    divides_frames: ClassVar[bool] = True
+    delivery: ClassVar[Delivery] = Delivery.SHARED
 
     def open(self, context: Context) -> RunningAsks:
         return RunningAsks(self.port)
