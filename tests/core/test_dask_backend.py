@@ -138,7 +138,9 @@ def test_abandoning_counts_what_was_in_flight_as_dropped(backend: str) -> None:
     with Sender(range(14, 10**9)) as sender:
         graph = chain(Asks(port=sender.port), Slow(seconds=0.2)).with_options(backend=backend)
         abandon = threading.Event()
-        report = run(graph, abandon=abandon, on_progress=lambda progress: abandon.set() if progress.received > 3 else None)
+        report = run(
+            graph, abandon=abandon, on_progress=lambda progress: abandon.set() if progress.received > 3 else None
+        )
     assert_conserved(report)
     assert report.why_ended == "abandoned"
 
