@@ -78,6 +78,10 @@ class RunningFromMessage:
             raise RejectFrame(
                 "bad_peak_list", f"key {key!r} should hold a map with fs, ss and intensity, and holds {in_short(found)}"
             )
+        with np.errstate(invalid="ignore"):  # a signalling NaN is no peak, and no reason for a warning on stderr
+            return self._peaks(found, key)
+
+    def _peaks(self, found: Mapping[str, Any], key: str) -> PeakList:
         wanted = ("fs", "ss", "intensity", *(name for name in _OPTIONAL if found.get(name) is not None))
         columns = {name: _column(found, key, name, self._max_peaks) for name in wanted}
         sizes = {name: len(column) for name, column in columns.items()}

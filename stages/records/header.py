@@ -101,7 +101,8 @@ class Header(Mapping[str, Any]):
             value = value.reshape(-1)[0]
         number = math.nan
         if isinstance(value, str):
-            number = float(value) if _NUMBER.fullmatch(value.strip()) else math.nan
+            digits = value.strip()
+            number = float(digits) if _NUMBER.fullmatch(digits) else math.nan
         elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
             number = float(value)
         if not math.isfinite(number):

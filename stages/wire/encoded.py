@@ -298,7 +298,10 @@ def encoded_array(encoded: memoryview) -> EncodedArray | None:
             data = content_of(encoded[value:end])
             named["data"] = data if data is not None else _NotBinary(kind_of(encoded[value:end]))
         elif name in (b"type", b"shape", b"nd", b"kind") and values <= 64:
-            named[name.decode()] = decode_value(encoded[value:end])
+            try:
+                named[name.decode()] = decode_value(encoded[value:end])
+            except RejectFrame:  # it is the array that is broken, and not the message
+                named[name.decode()] = "what cannot be decoded"
     return _array_from(named)
 
 

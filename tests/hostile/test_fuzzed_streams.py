@@ -1,4 +1,4 @@
-"""Very many mutated messages, in this process and over a socket: each is taken or rejected, and memory stays as it is."""
+"""Very many mutated messages over a socket: each is taken or rejected, and memory stays as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import msgpack
 import numpy as np
 import pytest
 from hostile_catalogue import BAD, GOOD, STRANGE
-from test_hostile_messages import feed
 
 from pipeline import Context, Outcome
 from pipeline.graph import Graph, RunOptions
@@ -27,7 +26,7 @@ SEEDS = [
     *(body for body in STRANGE.values() if len(body) < 5000),
 ]
 GROWTH_BYTES = 40 << 20
-"""What the allocator may keep; a leak of 300 bytes a message is more for 200,000."""
+"""What the allocator may keep; a leak of 2000 bytes a message is as much for 20,000."""
 
 
 def mutated(seed: int, num: int) -> Iterator[bytes]:
@@ -77,16 +76,6 @@ class CountOutcomes:
         """Nothing is open."""
 
 
-def feed_many(num: int) -> int:
-    """Take messages, and return by how much memory has grown since the first tenth of them."""
-    before = 0
-    for n, body in enumerate(mutated(13, num)):
-        if n == num // 10:
-            before = resident_bytes()
-        feed(body)
-    return resident_bytes() - before
-
-
 def serve_many(bodies: list[bytes]) -> None:
     num = len(bodies)
     with FrameServer(socket="rep") as server:
@@ -100,10 +89,6 @@ def serve_many(bodies: list[bytes]) -> None:
     assert len(report.text().splitlines()) < 120
 
 
-def test_fuzzed_messages_are_taken_or_rejected() -> None:
-    feed_many(1500)
-
-
 @pytest.mark.slow
 def test_memory_stays_as_it_is_over_20000_fuzzed_messages_that_come_over_a_socket() -> None:
     # after short replies that are no map the source asks more and more slowly
@@ -113,12 +98,5 @@ def test_memory_stays_as_it_is_over_20000_fuzzed_messages_that_come_over_a_socke
     before = resident_bytes()
     serve_many(bodies)
     grown = resident_bytes() - before
-    print(f"grown by {grown / 1e6:.1f} MB")
-    assert grown < GROWTH_BYTES
-
-
-@pytest.mark.slow
-def test_memory_stays_as_it_is_over_200000_fuzzed_messages() -> None:
-    grown = feed_many(200_000)
     print(f"grown by {grown / 1e6:.1f} MB")
     assert grown < GROWTH_BYTES
