@@ -313,7 +313,7 @@ def _array_from(named: Mapping[str, Any]) -> EncodedArray | None:
     is_scalar = named.get("nd") is False
     if "shape" not in named and not is_scalar and dtype_of(dtype) is None:
         return None  # some other map that has a "type" and "data"
-    if named.get("kind") in ("O", b"O"):
+    if isinstance(named.get("kind"), (str, bytes)) and named["kind"] in ("O", b"O"):
         dtype = "object (a pickle inside, which is never opened)"
     if isinstance(data, str) and not isinstance(data, _NotBinary):
         data = as_bytes(data)

@@ -229,7 +229,7 @@ def change_shape(tree: Any, rng: random.Random) -> None:
     if not found:
         return
     box, k = rng.choice(found)
-    shape = box[k] if isinstance(box[k], list) else [3]
+    shape = box[k] if type(box[k]) is list else [3]
     match rng.randrange(5):
         case 0:
             shape[:1] = [copied(rng.choice(SIZES))]
