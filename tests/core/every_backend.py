@@ -25,7 +25,7 @@ class Backend:
     elsewhere
         Whether replicas are in other processes.
     asks
-        Whether it takes sources only that ask, each replica for itself: frames come in no particular order then.
+        Whether each replica asks a sender for itself: frames come in no particular order then, and a subscription is refused.
     """
 
     text: str
@@ -43,6 +43,7 @@ BACKENDS = (
     Backend("threads:1"),
     Backend("threads:4", 4),
     Backend("processes:2", 2, elsewhere=True),
+    Backend("dask", 2, elsewhere=True, asks=True),
 )
 
 

@@ -6,7 +6,6 @@ import builtins
 import contextlib
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,36 +13,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from local_cluster import Cluster
 from toy_cluster import Asks, Sender
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep
 
 from pipeline import Context, Outcome, RejectFrame, UserError, stage
 from pipeline.backends import BackendSpec, describe_backend
-from pipeline.backends.dask import local_worker
 from pipeline.backends.dask.connections import Listener, connect
 from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Report
 
-distributed = pytest.importorskip("distributed")
-
-
-class Cluster:
-    """A scheduler, and two workers that can be killed and started."""
-
-    def __init__(self) -> None:
-        self._cluster = distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50)
-        self.address: str = self._cluster.scheduler_address
-        self.workers: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> None:
-        self.workers.append(local_worker.start(self.address))
-
-    def close(self) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-        self._cluster.close()
+pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")

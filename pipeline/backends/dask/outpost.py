@@ -167,15 +167,19 @@ class Outpost:
             self._sweep()
             return False
         credit = self._granted - self._received
-        if self._source is None or self._is_over or (credit <= 0 and not self._stopping.is_set()):
+        has_ended = self._source is None or self._is_over
+        may_wait = not has_ended and (credit > 0 or self._stopping.is_set())
+        if not may_wait:
             with self._changed:
                 if not self._ended and self._granted - self._received == credit:
                     self._changed.wait(_LOOK_S)
-            return True
+            if has_ended:
+                return True
+        # messages of several maps use up credit for which requests are out: their answers come, and are not to wait for more
         try:
             if self._stopping.is_set():
                 self._source.stop_asking()
-            self._report(self._source.receive(_LOOK_S, max(credit, 0)))
+            self._report(self._source.receive(_LOOK_S if may_wait else 0.0, max(credit, 0)))
         except EndOfStream:
             self._is_over = True
             self._outgoing.say(spoken.SourceOver())

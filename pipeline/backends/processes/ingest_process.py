@@ -53,6 +53,7 @@ class RemoteSource:
         self._is_stopped = False
         self._is_closed = False
         self._status = ""
+        self._failure: BaseException | None = None
         self._findings = Findings("")
         self.place = SeenPlace(page)
         page.clear()
@@ -76,6 +77,7 @@ class RemoteSource:
             if self._has_ended:
                 break
         if not self._waiting and self._has_ended:
+            self._raise_failure()
             raise EndOfStream
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
@@ -130,6 +132,7 @@ class RemoteSource:
             if what == answer:
                 return tuple(values)
             self._take((what, *values))
+            self._raise_failure()
         raise UserError(f"the process that receives has not answered within {timeout_s:g} s")
 
     def _receive(self) -> Any:
@@ -151,9 +154,15 @@ class RemoteSource:
             case ("end",):
                 self._has_ended = True
             case ("failed", error):
-                raise error
+                self._failure = error
+                self._has_ended = True  # it is raised when all that came before it is handed out
             case ("log", record):
                 log_here(record)
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _obituary(self) -> str:
         return f"the process that receives {how_it_ended(self._server.status(self._launch))}"
