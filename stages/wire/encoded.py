@@ -7,6 +7,7 @@ their position instead of being decoded, and they stay where they are.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -282,6 +283,13 @@ class _NotBinary(str):
     """What stands where an array's data should be."""
 
 
+_UNREADABLE = "what cannot be read"
+"""Stands for an array's type or shape that is none."""
+
+_MOST_VALUES = 64
+"""So many values an array's shape may have, to be looked at."""
+
+
 def encoded_array(encoded: memoryview) -> EncodedArray | None:
     """Return the array that an encoded map stands for, without touching its data; None if the map is no array."""
     rows = np.empty((16, kernel.COLUMNS), np.int64)
@@ -297,11 +305,11 @@ def encoded_array(encoded: memoryview) -> EncodedArray | None:
         if name == b"data":
             data = content_of(encoded[value:end])
             named["data"] = data if data is not None else _NotBinary(kind_of(encoded[value:end]))
-        elif name in (b"type", b"shape", b"nd", b"kind") and values <= 64:
-            try:
-                named[name.decode()] = decode_value(encoded[value:end])
-            except RejectFrame:  # it is the array that is broken, and not the message
-                named[name.decode()] = "what cannot be decoded"
+        elif name in (b"type", b"shape", b"nd", b"kind"):
+            named[name.decode()] = _UNREADABLE
+            if values <= _MOST_VALUES:
+                with contextlib.suppress(RejectFrame):  # it is the array that is broken, and not the message
+                    named[name.decode()] = decode_value(encoded[value:end])
     return _array_from(named)
 
 

@@ -44,6 +44,7 @@ FAILED = {
     "an image whose shape is an array that is broken": changed(
         image_shape=Pairs([(text("type"), 1), (text("data"), Binary(b"")), (text("shape"), [1])])
     ),
+    "an image whose shape has very many sizes": changed(image_shape=[14] * 100),
     "an image whose kind is an array": changed(image_kind=array(np.arange(3), "<i2")),
     "a signalling NaN among the peaks": changed(
         peak_list=Pairs([(text("type"), text("<f4")), *((text(key), SIGNALLING_NAN) for key in ("fs", "ss", "intensity"))])
