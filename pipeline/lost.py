@@ -2,11 +2,11 @@
 
 That a number is missing is a fact; that the message is lost is known only of a sender that gives every message to everybody.
 
->>> tally = Tally("sequence_number", in_order=1000, missing=12, late=2)
+>>> tally = Tally("shot", in_order=1000, missing=12, late=2)
 >>> said(tally, Delivery.PUBLISHED, 1002)
-'lost before receipt: 12 of 1014 messages (1.2 %), by their sequence_number; 2 came late'
+'lost before receipt: 12 of 1014 messages (1.2 %), by their shot; 2 came late'
 >>> said(tally, Delivery.SHARED, 1002)
-'not received: 12 of 1014 messages (1.2 %), by their sequence_number: lost, unless others ask the same sender; 2 came late'
+'not received: 12 of 1014 messages (1.2 %), by their shot: lost, unless others ask the same sender or this is a replay; 2 came late'
 >>> said(Tally(), Delivery.PUBLISHED, 7)
 'lost before receipt: unknown: a publisher does not say what it drops, and its messages have no numbers (--sequence-key)'
 """
@@ -87,7 +87,7 @@ def _unless(tally: Tally, delivery: Delivery) -> str:
     if delivery is Delivery.READ or is_lost(tally, delivery):
         return ""
     if tally.counts_messages:
-        return ": lost, unless others ask the same sender"
+        return ": lost, unless others ask the same sender or this is a replay"
     others = ", sent to others who ask" if delivery is Delivery.SHARED else ""
     return f": not sent (a sender may choose among its events){others}, or lost"
 

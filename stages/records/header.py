@@ -72,6 +72,10 @@ class Header(Mapping[str, Any]):
         own = {key: _own(value) for key, value in self.raw.items()}
         return Header(own, self.decode, sender_number=self.sender_number)
 
+    def numbered(self, number: SenderNumber | None) -> Header:
+        """Return the header with the number that the sender has given the message."""
+        return Header(self.raw, self.decode, self.images, number, self._seen)
+
     def __reduce__(self) -> Any:
         # memory of the message does not cross to another process
         return Header, ({key: _own(value) for key, value in self.raw.items()}, self.decode, self.images)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
@@ -47,7 +46,7 @@ class MapReader:
     def named(self, header: Header) -> tuple[Event, Header]:
         """Return the event's name, and the header with the number that the sender has given the message."""
         event = event_of(header, self.event_keys)
-        return event, replace(header, sender_number=self._number_of(header, event))
+        return event, header.numbered(self._number_of(header, event))
 
     def _number_of(self, header: Header, event: Event) -> SenderNumber | None:
         for key in self.sequence_keys:

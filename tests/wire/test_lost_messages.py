@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import msgpack
+import pytest
 import zmq
 
 from pipeline import Context, Graph, Message, run, stage
@@ -53,7 +54,7 @@ def test_a_slow_subscriber_says_exactly_how_many_messages_were_dropped_for_it() 
         numbers = itertools.count(1)
         while not came.wait(0.01):
             publisher.send_multipart([b"tag", body(next(numbers))])
-        for _ in range(400):  # ten times as many as all buffers on the way hold
+        for _ in range(250):  # several times as many as all buffers on the way hold
             publisher.send_multipart([b"tag", body(next(numbers), 200_000)])
         for _ in range(20):  # the last gap ends with the first that comes after it
             time.sleep(0.02)
@@ -71,7 +72,7 @@ def test_a_slow_subscriber_says_exactly_how_many_messages_were_dropped_for_it() 
     numbers = [outcome[Header]["sequence_number"] for outcome in report.outputs["sink"]]
     sent = numbers[-1] - numbers[0] + 1
     dropped = sent - len(numbers)
-    assert dropped > 100, "it is slow"
+    assert dropped > 50, "it is slow"
     before = report.as_json()["before_receipt"]
     assert before["lost"] == before["not_received"] == dropped
     assert before["in_order"] == report.received == len(numbers)
@@ -111,6 +112,20 @@ def test_shares_of_others_who_ask_are_not_said_to_be_lost() -> None:
     assert before["not_received"] == len(taken) > 0
     assert f"not received: {len(taken)} of {95 + len(taken)} messages" in report.text()
     assert "lost, unless others ask the same sender" in report.text()
+
+
+@pytest.mark.parametrize("backend", ["serial:debug", "threads:4"])
+def test_the_account_is_the_same_wherever_frames_are_worked_on(backend: str) -> None:
+    sent = [*range(40), *range(45, 80), 43, 79, *range(82, 90)]
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [body(n) for n in sent])
+        graph = Graph.chain(ZmqReq(address=server.address), MsgpackMap(), Memory())
+        report = run(graph.with_options(backend=backend, max_frames=len(sent)))
+        serving.stop()
+
+    tally = report.sender
+    assert (tally.in_order, tally.late, tally.repeats, tally.missing) == (83, 1, 1, 6)
+    assert (tally.lost, tally.restarts, tally.strays, tally.unnumbered) == (6, 0, 0, 0)
 
 
 def test_without_a_number_a_subscriber_says_that_nobody_knows() -> None:

@@ -8,7 +8,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from pipeline import Context, Message, RejectFrame
+from pipeline import Context, Message, RejectFrame, SenderNumber
 from stages.decode.msgpack_map import MsgpackMap
 from stages.records import Header
 from stages.wire.message import stand_in
@@ -35,11 +35,12 @@ def test_what_stands_for_a_message_is_rejected_there_for_the_same_reason() -> No
 
 def test_a_header_takes_its_large_values_along() -> None:
     large, image = bytes(SMALL_BYTES + 1), {"type": "|u1", "shape": [2, 2], "data": bytes(4)}
-    body = memoryview(msgpack.packb({"large": large, "small": 3, "image": image}))
+    body = memoryview(msgpack.packb({"large": large, "small": 3, "image": image, "sequence_number": 12}))
     _, header, pixels = MsgpackMap().open(Context())(Message(b"", 0, (body,)))
     there = crossed(header)
     assert isinstance(there, Header)
     assert (there["large"], there["small"]) == (large.decode(), 3)
+    assert there.sender_number == header.sender_number == SenderNumber(12, "sequence_number")
     with pytest.raises(RejectFrame, match="'image' holds an image"):
         there.required("image")
     assert np.array_equal(crossed(pixels).array("image"), np.zeros((2, 2)))
