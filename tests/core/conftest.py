@@ -8,24 +8,20 @@ from dataclasses import replace
 
 import pytest
 from every_backend import BACKENDS, Backend
+from toy_cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def address_of_cluster() -> Iterator[str]:
-    """Where the scheduler of a Dask cluster is that has two workers."""
-    pytest.importorskip("distributed")
-    from local_cluster import Cluster
-
+def dask_cluster() -> Iterator[Cluster]:
+    """A Dask cluster of two workers; starting one for each test would take seconds."""
     with contextlib.closing(Cluster()) as cluster:
-        cluster.start()
-        cluster.start()
-        yield cluster.address
+        yield cluster
 
 
 @pytest.fixture(params=BACKENDS, ids=str)
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each backend in turn; for Dask there is a cluster, since one for each run would take longer than the run."""
+    """Each backend in turn."""
     made: Backend = request.param
     if made.text == "dask":
-        return replace(made, text=f"dask:{request.getfixturevalue('address_of_cluster')}")
+        made = replace(made, text=f"dask:{request.getfixturevalue('dask_cluster').address}")
     return made

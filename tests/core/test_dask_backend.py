@@ -1,4 +1,4 @@
-"""The backend that runs replicas on a Dask cluster: here two workers on this machine, of a cluster that outlives the runs."""
+"""What the backend on a Dask cluster has of its own; what all backends promise is tried in test_every_backend.py."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from local_cluster import Cluster
-from toy_cluster import Asks, Sender
+from contract_stages import BreakOff, SourceCannotOpen
+from toy_cluster import Asks, Cluster, Sender
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep
 
 from pipeline import Context, Outcome, RejectFrame, UserError, stage
@@ -24,21 +23,10 @@ from pipeline.graph import Graph
 from pipeline.job import run
 from pipeline.report import Report
 
-pytest.importorskip("distributed")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    with contextlib.closing(made):
-        made.start()
-        made.start()
-        yield made
-
 
 @pytest.fixture
-def backend(cluster: Cluster) -> str:
-    return f"dask:{cluster.address}"
+def backend(dask_cluster: Cluster) -> str:
+    return f"dask:{dask_cluster.address}"
 
 
 def chain(source: Any, *stages: Any, keep: Any = None) -> Graph:
@@ -84,6 +72,11 @@ def test_a_source_that_exists_once_is_read_here_and_its_frames_are_sent_on(backe
     report = run(chain(Numbers(tuple(range(14, 114)))).with_options(backend=backend))
     assert report.law_lines() == ["received 100 = delivered 100 + rejected 0 + dropped 0"]
     assert sorted(serial for serial, _, _ in report.outputs["sink"]) == list(range(1, 101))
+    report = run(chain(BreakOff()).with_options(backend=backend))
+    assert report.law_lines() == ["received 3 = delivered 3 + rejected 0 + dropped 0"]
+    assert "the connection is gone" in report.why_ended
+    with pytest.raises(OSError, match="its file is not there"):
+        run(chain(SourceCannotOpen()).with_options(backend=backend))
 
 
 def test_no_more_is_asked_for_than_the_run_may_take(backend: str) -> None:
@@ -113,17 +106,6 @@ def test_stopping_finishes_all_that_the_sender_has_served(backend: str) -> None:
         report = run(graph, stopping=stopping, on_progress=look)
         assert report.received == report.leaves["sink"].delivered == len(sender.served) > 20
     assert report.why_ended == "stopped"
-
-
-def test_abandoning_counts_what_was_in_flight_as_dropped(backend: str) -> None:
-    with Sender(range(14, 10**9)) as sender:
-        graph = chain(Asks(port=sender.port), Slow(seconds=0.2)).with_options(backend=backend)
-        abandon = threading.Event()
-        report = run(
-            graph, abandon=abandon, on_progress=lambda progress: abandon.set() if progress.received > 3 else None
-        )
-    assert_conserved(report)
-    assert report.why_ended == "abandoned"
 
 
 class Greeting(str):
@@ -267,16 +249,18 @@ def test_users_modules_reach_workers_that_have_no_such_file_and_those_of_a_run_b
     assert made == [[15, 16], [1014, 1015]]
 
 
-def test_a_worker_that_is_killed_is_counted_and_one_that_comes_takes_its_place(cluster: Cluster, backend: str) -> None:
+def test_a_worker_that_is_killed_is_counted_and_one_that_comes_takes_its_place(
+    dask_cluster: Cluster, backend: str
+) -> None:
     killed = threading.Event()
 
     def look(progress: Any) -> None:
         if progress.received > 40 and not killed.is_set():
             killed.set()
-            victim = cluster.workers.pop()
+            victim = dask_cluster.workers.pop()
             victim.kill()
             victim.wait()
-            cluster.start()
+            dask_cluster.start()
 
     with Sender(range(14, 600)) as sender:
         graph = chain(Asks(port=sender.port), Slow(seconds=0.004)).with_options(backend=backend)

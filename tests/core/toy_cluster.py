@@ -1,8 +1,9 @@
-"""A sender that gives each number to one asker, and the source that asks it, for backends of many processes."""
+"""A Dask cluster on this machine; a sender that gives each number to one asker, and the source that asks it."""
 
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,34 @@ from typing import ClassVar
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 
 KEY = b"toy"
+
+
+class Cluster:
+    """A Dask scheduler, and two workers that can be killed and started; it outlives runs."""
+
+    def __init__(self) -> None:
+        import distributed  # not in workers, which import this module for its source
+
+        self._cluster = distributed.LocalCluster(
+            n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+        )
+        self.address: str = self._cluster.scheduler_address
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.start()
+        self.start()
+
+    def start(self) -> None:
+        """Start one more worker."""
+        from pipeline.backends.dask import local_worker
+
+        self.workers.append(local_worker.start(self.address))
+
+    def close(self) -> None:
+        """End all."""
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+        self._cluster.close()
 
 
 class Sender:

@@ -59,7 +59,7 @@ class Cluster:
                 self._client = distributed.Client(**kind, timeout=_CONNECT_S, set_as_default=False)
             else:
                 self._cluster = distributed.LocalCluster(
-                    n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=logging.CRITICAL
+                    n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
                 )
                 self.address = self._cluster.scheduler_address
                 self._client = distributed.Client(self._cluster, set_as_default=False)
@@ -82,6 +82,11 @@ class Cluster:
         if self._client.status == "running":
             self._connected_s = time.monotonic()
         return time.monotonic() - self._connected_s > _LOST_S
+
+    @property
+    def known(self) -> list[str]:
+        """The workers that there were when it was last asked; any thread."""
+        return list(self._workers)
 
     def own_host(self) -> str:
         """The address of this machine on the way to the scheduler."""

@@ -198,8 +198,18 @@ class Crew:
         link = Link(connection, placement.worker, hello, placement.replicas, self._take, self._on_lost)
         placement.link = link
         level = logging.getLogger("streamajig").getEffectiveLevel()
-        first, n, board = placement.first, placement.replicas, tuple(self._notices.values())
-        link.send(spoken.Open(self._setup, self._modules, n, first, self._has_sources, board, level))
+        link.send(
+            spoken.Open(
+                self._setup,
+                self._modules,
+                placement.replicas,
+                placement.first,
+                self._has_sources,
+                tuple(self._notices.values()),
+                self._placing.on_the_same_machine(placement),
+                level,
+            )
+        )
         if self._is_ending:
             link.send(spoken.End(abandon=True))
         link.read()
@@ -287,7 +297,7 @@ class Crew:
     def _opened(self, placement: Placement, link: Link) -> None:
         self._placing.has_opened(placement, link.hello.pid)
         link.is_open = True
-        self._job.replicas.append(cast("Replica", link))
+        self._job.replicas.append(link)
         if self._has_begun:
             self._begin(link)
 

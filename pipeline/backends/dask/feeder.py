@@ -7,7 +7,6 @@ outpost has room. Their bytes pass this process then, which is what sources that
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.backends.dask import spoken
@@ -41,12 +40,5 @@ class Feeder(threading.Thread):
             if frame is None:
                 self._link.wait_for_room(0, _LOOK_S)  # where the inbox is closed, `take` does not wait
                 continue
-            message = portable(frame[Message])
-            order = spoken.Work(frame.serial, frame.received_ns, message.topic, message.parts)
-            if not self._link.give([frame], order):
+            if not self._link.give([frame], spoken.Work(frame.serial, frame[Message])):
                 self._job.inbox.put_back(frame)
-
-
-def portable(message: Message) -> Message:
-    """A message that holds its bytes itself, so that it can be pickled."""
-    return replace(message, parts=tuple(bytes(part) for part in message.parts), keep_alive=None)

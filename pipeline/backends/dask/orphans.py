@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pipeline.backends.dask import spoken
-from pipeline.backends.dask.feeder import portable
 from pipeline.backends.dask.link import Link, elsewhere
 from pipeline.faults import rejected
 from pipeline.frame import Frame, Message, Outcome, Rejected
@@ -68,5 +67,5 @@ class Orphans:
 def _here(frame: Frame) -> Frame:
     """A frame with its message if that is here, and nothing of what stands for it if not."""
     message = frame.get(Message)
-    values: dict[type, object] = {} if message is None or elsewhere(frame) else {Message: portable(message)}
+    values: dict[type, object] = {} if message is None or elsewhere(frame) else {Message: message}
     return Frame(frame.serial, frame.event, frame.received_ns, values)

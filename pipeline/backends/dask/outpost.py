@@ -34,6 +34,7 @@ from pipeline.backends.processes.link import portable_record
 from pipeline.faults import STAGE_FAILED, describe, fault, opening, rejected, text_of
 from pipeline.frame import Frame, Message
 from pipeline.ingest import Inbox
+from pipeline.memory import in_flight_bytes
 from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import EndOfStream, Findings
 from pipeline.wiring import Arrived, Replica, Setup
@@ -121,7 +122,8 @@ class Outpost:
         for notice in order.board:
             self._pin(notice)
         self.graph: Graph = self._setup.graph
-        self.inbox = Inbox(_UNLIMITED)
+        limit_bytes = self.graph.options.in_flight_bytes or in_flight_bytes() // order.neighbours
+        self.inbox = Inbox(_UNLIMITED, limit_bytes=limit_bytes)
         self.replicas: list[Replica] = []
         self._left_behind: list[dict[str, NodeMetrics]] = []
         self._numbers = itertools.count(order.first)
@@ -166,27 +168,40 @@ class Outpost:
         if self._ended or self.abandon.is_set():
             self._sweep()
             return False
-        credit = self._granted - self._received
-        has_ended = self._source is None or self._is_over
-        may_wait = not has_ended and (credit > 0 or self._stopping.is_set())
-        if not may_wait:
-            with self._changed:
-                if not self._ended and self._granted - self._received == credit:
-                    self._changed.wait(_LOOK_S)
-            if has_ended:
-                return True
-        # messages of several maps use up credit for which requests are out: their answers come, and are not to wait for more
+        granted, room = self._granted, self.inbox.free() - len(self._held)
+        if self._source is None or self._is_over:
+            self._wait_for_credit(granted)
+        elif room <= 0 and not self._stopping.is_set():  # the messages that are here fill the memory
+            self.inbox.wait_for_room(_LOOK_S)
+        else:
+            return self._receive(max(0, min(granted - self._received, room)), granted)
+        return True
+
+    def _receive(self, credit: int, granted: int) -> bool:
+        """Ask for as many messages, and take those that come; False if that fails."""
         try:
             if self._stopping.is_set():
                 self._source.stop_asking()
-            self._report(self._source.receive(_LOOK_S if may_wait else 0.0, max(credit, 0)))
+            # without credit answers may be on their way all the same: a message of several maps uses up more than was asked for
+            may_wait = credit or self._stopping.is_set()
+            messages = self._source.receive(_LOOK_S if may_wait else 0.0, credit)
         except EndOfStream:
             self._is_over = True
             self._outgoing.say(spoken.SourceOver())
+            return True
         except BaseException as error:
             self.fail(fault(f"{self.graph.source.name} failed", error))
             return False
+        self._report(messages)
+        if not messages and not may_wait:
+            self._wait_for_credit(granted)
         return True
+
+    def _wait_for_credit(self, granted: int) -> None:
+        """Wait for a moment until more than this is granted."""
+        with self._changed:
+            if not self._ended and self._granted == granted:
+                self._changed.wait(_LOOK_S)
 
     def show_progress(self) -> None:
         """Say how it goes."""
@@ -236,8 +251,8 @@ class Outpost:
                     message = self._held.pop(number)
                     self.inbox.put(Frame(serial, "", message.received_ns, {Message: message}))
             case spoken.Work():
-                message = Message(order.topic, order.received_ns, order.parts)
-                self.inbox.put(Frame(order.serial, "", order.received_ns, {Message: message}))
+                message = order.message
+                self.inbox.put(Frame(order.serial, "", message.received_ns, {Message: message}))
             case spoken.Inherit():
                 self.inbox.put(pickle.loads(order.rejected))
             case spoken.Notice():

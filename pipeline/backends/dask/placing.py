@@ -104,6 +104,10 @@ class Placing:
         """The placement of this number."""
         return next((placement for placement in self if placement.number == number), None)
 
+    def on_the_same_machine(self, placement: Placement) -> int:
+        """How many workers are on the machine of this one, itself included."""
+        return max(1, sum(_host(address) == placement.host for address in self._cluster.known))
+
     def of(self, link: Link) -> Placement | None:
         """The placement of this connection."""
         placement = self._placed.get(link.worker)

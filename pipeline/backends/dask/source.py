@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -119,8 +120,7 @@ class Sources:
         """What the outposts' sources have found out, and which requests were out where one was lost."""
         with self._changed:
             found = [*self._findings, *(link.findings() for link in self._links)]
-        lines = [line for each in found for line in each.text.splitlines() if line]
-        counted = [f"{line} (on {n} Dask workers)" if n > 1 else line for line, n in Counter(lines).items()]
+        counted = together(line for each in found for line in each.text.splitlines() if line)
         if len(counted) > _MOST_LINES:
             counted[_MOST_LINES:] = [f"and {len(counted) - _MOST_LINES} lines more"]
         if self._lost_workers:
@@ -148,13 +148,33 @@ class Sources:
             more[link] += 1
             load[link] += 1 / link.replicas
         for link, n in more.items():
-            link.granted += n
+            link.granted = (
+                max(link.granted, link.announced) + n
+            )  # a message of several maps brings more than was asked for
             link.send(spoken.Credit(link.granted))
 
     def _is_all_over(self) -> bool:
         if not self._is_asking:
             return not any(_may_still_come(link) for link in self._links)
         return bool(self._links) and all(link.is_over for link in self._links)
+
+
+def together(lines: Iterable[str]) -> list[str]:
+    """Say once what several say; numbers with which lines begin are added up.
+
+    >>> together(["7 requests asked again", "lost at noon", "2 requests asked again", "lost at noon"])
+    ['9 requests asked again (on 2 Dask workers)', 'lost at noon (on 2 Dask workers)']
+    """
+    sums: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    for line in lines:
+        number, rest = re.fullmatch(r"(\d*)(.*)", line).groups()  # type: ignore[union-attr]  # it always fits
+        sums[rest] += int(number or 0)
+        said[rest] += 1
+    return [
+        f"{sums[rest] or ''}{rest}" + (f" (on {times} Dask workers)" if times > 1 else "")
+        for rest, times in said.items()
+    ]
 
 
 def _may_still_come(link: Link) -> int:

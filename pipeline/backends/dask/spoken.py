@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, field
 
 from pipeline.board import Ways
-from pipeline.frame import Buffer
+from pipeline.frame import Message
 from pipeline.metrics import NodeMetrics
 
 # --- orders ---------------------------------------------------------------------------------------------------------------
@@ -35,6 +35,8 @@ class Open:
         Whether the outpost opens the graph's source itself; else frames come as :class:`Work`.
     board
         Notices that hang on the run's board already.
+    neighbours
+        How many outposts share the machine's memory, this one included.
     log_level
         Log records from this level on are reported.
     """
@@ -45,6 +47,7 @@ class Open:
     first: int
     has_source: bool
     board: tuple[Notice, ...]
+    neighbours: int
     log_level: int
 
 
@@ -81,9 +84,7 @@ class Work:
     """Process a message that the supervisor has received."""
 
     serial: int
-    received_ns: int
-    topic: bytes
-    parts: tuple[Buffer, ...]
+    message: Message
 
 
 @dataclass(frozen=True)

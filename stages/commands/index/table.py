@@ -269,13 +269,14 @@ _COMPARING = (
 
 _RUNNING = (
     Option(("-j",), RUNNING, "Process this many frames at once.", int, "N", "1", sets=("run.backend",), value=threads),
-    own("--backend", panel=RUNNING, help="Where frames are processed: serial, threads:N or processes:N.", kind=str,
-        metavar="NAME:N", sets=("run.backend",)),
+    own("--backend", panel=RUNNING, help="Where frames are processed: serial, threads:N, processes:N, dask:N or "
+        "dask:tcp://SCHEDULER:PORT.", kind=str, metavar="NAME:N", sets=("run.backend",)),
     own("--max-frames", panel=RUNNING, help="End after this many frames.", kind=int, metavar="N", sets=("run.max_frames",)),
     Option(("--no-data-timeout",), RUNNING, "End when nothing has arrived for this long.", float, "SECONDS",
         "never (indexamajig: 60 s, for ASAP::O only)", sets=("run.no_data_timeout_s",)),
     own("--stage-timeout", panel=RUNNING, help="Reject a frame in which one stage takes longer than this.", kind=float,
-        metavar="SECONDS", default="30 with processes, else never; stages that take more than 10 s are named in the log",
+        metavar="SECONDS",
+        default="30 with processes and dask, else never; stages that take more than 10 s are named in the log",
         sets=("run.stage_timeout_s",)),
     own("--max-worker-memory", panel=RUNNING, help="Replace a worker process that has more memory than this (2GB), and reject "
         "its frame.", kind=str, metavar="SIZE", default="no limit", sets=("run.max_worker_memory",)),
