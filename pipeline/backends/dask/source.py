@@ -148,9 +148,8 @@ class Sources:
             more[link] += 1
             load[link] += 1 / link.replicas
         for link, n in more.items():
-            link.granted = (
-                max(link.granted, link.announced) + n
-            )  # a message of several maps brings more than was asked for
+            # a message of several maps brings more than was asked for, which is not taken off what comes
+            link.granted = max(link.granted, link.announced) + n
             link.send(spoken.Credit(link.granted))
 
     def _is_all_over(self) -> bool:
