@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pipeline import Graph, RunOptions
@@ -61,12 +60,13 @@ def apparatus() -> Apparatus:
     return Apparatus.make(Settings(seed=11, hits=0.5, photons=3000.0), size="64x64", distance_mm=45.0)
 
 
-def send(kind: str, count: int, port: Connection) -> None:
-    """Serve frames until so many are sent; in a process of its own."""
+def send(kind: str, count: int) -> None:
+    """Serve frames until so many are sent; says first where."""
     made = apparatus()
     bodies = [bytes(body) for body in made.wire.bodies(made.simulation.frames(40))]
-    with FrameServer(socket=kind, topic=TOPIC, parked=1000) as server:  # type: ignore[arg-type]
-        port.send(server.address)
+    with FrameServer(socket=kind, topic=TOPIC, parked=1000, linger_s=600.0) as server:  # type: ignore[arg-type]
+        sys.stdout.write(f"{server.address}\n")
+        sys.stdout.flush()
         server.serve(itertools.islice(itertools.cycle(bodies), count))
 
 
@@ -121,12 +121,17 @@ def look(frames: int, without: Iterable[int]) -> Sample:
 
 def watched(backend: str, kind: str, count: int, folder: Path) -> tuple[list[Sample], Report]:
     """Run so many frames through the backend; what was seen meanwhile, and the report."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    sender = context.Process(target=send, args=(kind, count, theirs))
-    sender.start()
-    assert sender.pid is not None
-    address = ours.recv()
+    words = [sys.executable, __file__, "--send", "--socket", kind, "--frames", str(count)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as sender:
+        try:
+            assert sender.stdout is not None
+            address = sender.stdout.readline().strip()
+            return _watched(backend, kind, count, folder, address)
+        finally:
+            sender.kill()
+
+
+def _watched(backend: str, kind: str, count: int, folder: Path, address: str) -> tuple[list[Sample], Report]:
     source = ZmqReq(address=address) if kind == "rep" else ZmqSub(address=address, subscribe=(TOPIC.decode(),))
     (folder / "small.geom").write_text(apparatus().geometry_text)
     graph = Graph.chain(
@@ -138,17 +143,13 @@ def watched(backend: str, kind: str, count: int, folder: Path) -> tuple[list[Sam
         StreamFile(path=folder / "out.stream"),
         options=RunOptions(backend=backend, max_frames=count, no_data_timeout_s=60.0),
     )
-    others = descendants(sender.pid) | (descendants(os.getpid()) - {os.getpid()})
+    others = descendants(os.getpid()) - {os.getpid()}  # the sender
     samples = []
     with graph.start() as handle:
         while handle.is_running:
             time.sleep(EVERY_S)
             samples.append(look(handle.progress.received, others))
-        report = handle.wait()
-    sender.join(30.0)
-    if sender.is_alive():
-        sender.kill()
-    return samples, report
+        return samples, handle.wait()
 
 
 def pieces(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -198,16 +199,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="threads:2")
     parser.add_argument("--socket", choices=("rep", "pub"), default="rep")
     parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--send", action="store_true", help="serve the frames; for the study itself")
     given = parser.parse_args(arguments)
+    if given.send:
+        send(given.socket, given.frames)
+        return 0
     started = time.time()
     with tempfile.TemporaryDirectory() as folder:
         samples, report = watched(given.backend, given.socket, given.frames, Path(folder))
     rows = pieces(samples, given.frames)
-    print(f"{given.backend}, {given.socket}, {len(samples)} looks in {time.time() - started:.0f} s\n")
-    print(table(rows))
-    print(f"\n{report.law_lines()[0]}")
     grown = growth(rows)
-    print("grown: " + ", ".join(grown) if grown else "nothing has grown")
+    said = [
+        f"{given.backend}, {given.socket}, {len(samples)} looks in {time.time() - started:.0f} s",
+        table(rows),
+        report.law_lines()[0],
+        "grown: " + ", ".join(grown) if grown else "nothing has grown",
+    ]
+    sys.stdout.write("\n\n".join(said) + "\n")
     delivered = report.leaves["sink"].delivered
     return 0 if not grown and delivered == given.frames else 1
 
