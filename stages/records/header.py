@@ -76,6 +76,15 @@ class Header(Mapping[str, Any]):
         """Return the header with the number that the sender has given the message."""
         return Header(self.raw, self.decode, self.images, number, self._seen)
 
+    def __reduce__(self) -> Any:
+        # memory of the message does not cross to another process
+        return Header, (
+            {key: _own(value) for key, value in self.raw.items()},
+            self.decode,
+            self.images,
+            self.sender_number,
+        )
+
     def __repr__(self) -> str:
         more = len(self.raw) - _MOST_KEYS
         keys = [in_short(key).strip("'") for key in list(self.raw)[:_MOST_KEYS]]
