@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import forked_commands
 from markdown_blocks import Block, BrokenPageError, Command, blocks_of, commands_of
 
 PATIENCE_S = 300  # the first command of a fresh clone compiles
@@ -56,10 +57,13 @@ class PageRun:
         self._background: tuple[Block, subprocess.Popen[str], Path] | None = None
         commands = folder.parent / f"{folder.name}-bin"
         commands.mkdir()
-        for name, call in (("streamajig", "-m pipeline.cli"), ("python", "")):
-            file = commands / name
+        alone = folder.parent / f"{folder.name}-alone"
+        alone.mkdir()
+        for where, name, call in ((alone, "streamajig", "-m pipeline.cli"), (commands, "python", "")):
+            file = where / name
             file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n')
             file.chmod(0o755)
+        forked_commands.script_for(commands, project)
         (folder / "examples").mkdir()
         for file in (project / "examples").iterdir():
             if file.is_file():
@@ -73,6 +77,8 @@ class PageRun:
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
+        # what is ended by a signal, or goes on beside others, is a process of its own
+        self._environment_alone = {**self._environment, "PATH": f"{alone}{os.pathsep}{self._environment['PATH']}"}
 
     def run(self, block: Block) -> None:
         """Run one block; an AssertionError says what is not as the page says."""
@@ -186,7 +192,7 @@ class PageRun:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {self._here(command.text)}"],
                 cwd=self.folder,
-                env=self._environment,
+                env=self._environment_alone,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 text=True,
