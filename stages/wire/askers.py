@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import zmq
@@ -19,6 +20,8 @@ Part = bytes | bytearray | memoryview | zmq.Frame
 
 _MOST_AT_ONCE = 1000
 """Requests that are taken in before somebody else gets a turn."""
+
+_NO_FD = -1
 
 _FIRST_PART, _MORE = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.SNDMORE)
 
@@ -40,9 +43,11 @@ class Askers:
 
     Attributes
     ----------
-    requests, unknown, forgotten, gone
-        Requests for a message; other requests; requests that were forgotten; requests whose asker had gone when it was its
-        turn.
+    requests, unknown, forgotten
+        Requests for a message; other requests; requests that were forgotten.
+    left, unconfirmed
+        Askers that have gone; answers that were sent to them and after which they have not asked again, at most: whoever goes
+        before it has read them takes these along.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], request: bytes, remembered: int) -> None:
@@ -50,7 +55,9 @@ class Askers:
         self._request = request
         self._remembered = remembered
         self._waiting: deque[bytes] = deque()
-        self.requests = self.unknown = self.forgotten = self.gone = 0
+        self._known: dict[bytes, _Asker] = {}
+        self._by_fd: dict[int, bytes] = {}
+        self.requests = self.unknown = self.forgotten = self.left = self.unconfirmed = 0
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, _REQUEST_BYTES)
 
@@ -61,7 +68,7 @@ class Askers:
         """Take in the requests that have come; never waits."""
         for _ in range(_MOST_AT_ONCE):
             try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             self._take(parts)
@@ -78,9 +85,10 @@ class Askers:
                 asker = self._waiting.popleft()
                 try:
                     if asker not in full and self._send(asker, [b"", *parts]):
+                        self._known[asker].answers += 1
                         return True
                 except _AskerGoneError:
-                    self.gone += 1
+                    self._forget(asker)
                     continue
                 full.add(asker)
                 passed_over.append(asker)
@@ -88,17 +96,53 @@ class Askers:
         finally:
             self._waiting.extendleft(reversed(passed_over))
 
-    def _take(self, parts: list[bytes]) -> None:
-        if parts[1:] != [b"", self._request]:
+    def connection_ended(self, fd: int) -> None:
+        """Take note that whoever asks over the connection with this file descriptor has gone."""
+        if fd in self._by_fd:
+            self._forget(self._by_fd[fd])
+
+    def _take(self, frames: list[zmq.Frame]) -> None:
+        asker, *parts = (frame.bytes for frame in frames)
+        if parts != [b"", self._request]:
             self.unknown += 1
             with contextlib.suppress(_AskerGoneError):
-                self._send(parts[0], [*parts[1:-1], b"What?"])
+                self._send(asker, [*parts[:-1], b"What?"])
             return
         self.requests += 1
-        self._waiting.append(parts[0])
+        known = self._known.get(asker) or self._meet(asker, int(frames[-1].get(zmq.SRCFD)))
+        known.requests += 1
+        known.most_waiting = max(known.most_waiting, known.requests - known.answers)
+        self._waiting.append(asker)
         if len(self._waiting) > self._remembered:
-            self._waiting.popleft()
+            self._known[self._waiting.popleft()].requests -= 1
             self.forgotten += 1
+
+    def _meet(self, asker: bytes, fd: int) -> _Asker:
+        """Begin to count for one that asks for the first time.
+
+        Another one with its file descriptor has gone, or it has itself and this is what it left behind. Which, is not known: no
+        request is forgotten for it.
+        """
+        if fd in self._by_fd:
+            before = self._by_fd[fd]
+            self._settle(self._known.pop(before))
+            if before in self._waiting:
+                self._known[before] = _Asker(_NO_FD)
+        self._by_fd[fd] = asker
+        self._known[asker] = _Asker(fd)
+        return self._known[asker]
+
+    def _forget(self, asker: bytes) -> None:
+        """Say goodbye to one that has gone, and to its requests."""
+        known = self._known.pop(asker)
+        if known.fd != _NO_FD:
+            del self._by_fd[known.fd]
+            self._settle(known)
+        self._waiting = deque(one for one in self._waiting if one != asker)
+
+    def _settle(self, known: _Asker) -> None:
+        self.left += 1
+        self.unconfirmed += known.unconfirmed
 
     def _send(self, asker: bytes, parts: Sequence[Part]) -> bool:
         """Send all parts, or none: False where the asker's queue is full."""
@@ -119,12 +163,28 @@ class Askers:
         self._socket.send(part, flags, copy=isinstance(part, bytearray | memoryview))
 
 
+@dataclass
+class _Asker:
+    """One that asks: its connection, its requests that were not forgotten, and the answers to them."""
+
+    fd: int
+    requests: int = 0
+    answers: int = 0
+    most_waiting: int = 0
+    """Requests that it has let wait at once, which is how far it goes ahead: REQ sockets by one."""
+
+    @property
+    def unconfirmed(self) -> int:
+        """Answers after which it has not asked again, at most."""
+        return max(0, self.answers - (self.requests - self.most_waiting))
+
+
 class _AskerGoneError(Exception):
     """Whoever asked is no longer connected."""
 
 
 class Connected:
-    """How many are connected to a socket that serves, told by its monitor.
+    """Who is connected to a socket that serves, told by its monitor.
 
     Parameters
     ----------
@@ -137,15 +197,26 @@ class Connected:
         self._open: set[int] = set()
         self._monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
+    @property
     def count(self) -> int:
-        """Return how many there are now."""
+        """How many there were at the last look."""
+        return len(self._open)
+
+    def look(self) -> list[int]:
+        """Return the file descriptors of connections that have ended since the last look, and whose number nobody has again.
+
+        An end is told before its number is given to another connection, and that before anything comes over this one. So
+        whoever has asked by now over a connection that is returned here is the one that has gone.
+        """
+        ended: list[int] = []
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._open.add(event["value"])
             else:
                 self._open.discard(event["value"])
-        return len(self._open)
+                ended.append(event["value"])
+        return [fd for fd in ended if fd not in self._open]
 
     def close(self) -> None:
         """Watch no more."""

@@ -30,6 +30,9 @@ class RelayReport:
         Programs that are connected to ask.
     requests, unknown_requests, unanswered
         Requests for a message; requests with another word, answered ``What?``; requests that wait for a message.
+    left, unconfirmed
+        Programs that have asked and are gone; messages sent to them after which they have not asked again, at most. What a
+        program has not read when it goes is gone with it.
     sender
         How it is with the sender now.
     losses
@@ -49,6 +52,8 @@ class RelayReport:
     requests: int
     unknown_requests: int
     unanswered: int
+    left: int
+    unconfirmed: int
     elapsed_s: float
     sender: str
     losses: str
@@ -86,6 +91,11 @@ class RelayReport:
         ]
         if self.unknown_requests:
             lines.append(f"{self.unknown_requests} requests with another word, answered 'What?'")
+        if self.unconfirmed:
+            lines.append(
+                f"of those sent up to {self.unconfirmed} may not have been read: the {self.left} programs that have gone did "
+                "not ask again after them"
+            )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         lines += [f"sender: {self.losses}"] if self.losses else []
         return "\n".join([*lines, self.law()])

@@ -146,7 +146,6 @@ class RunningRelay:
         self._hwm = IN_ZEROMQ
         self._why_ended = ""
         self._linger_s = LINGER_S
-        self._askers_now = 0
         self._sender_now = ""
         self._started_s = self._last_data_s = self._told_s = time.monotonic()
         with ExitStack() as stack:
@@ -199,6 +198,7 @@ class RunningRelay:
             self._tell(on_progress)
         self._hang_up()
         self._drain(stopping, abandon, on_progress)
+        self._see_who_has_gone()
         return self.report()
 
     def report(self) -> RelayReport:
@@ -211,10 +211,12 @@ class RunningRelay:
             waiting_bytes=self._waiting_bytes,
             drop_reasons=dict(self._dropped),
             waited=self._waited,
-            askers=self._askers_now,
+            askers=self._connected.count,
             requests=self._askers.requests,
             unknown_requests=self._askers.unknown,
             unanswered=len(self._askers),
+            left=self._askers.left,
+            unconfirmed=self._askers.unconfirmed,
             elapsed_s=time.monotonic() - self._started_s,
             sender=self._sender_now,
             losses=self._subscription.losses.text(),
@@ -382,7 +384,8 @@ class RunningRelay:
             self._hand_out()
             if self._waiting:
                 self._socket.poll(math.ceil(1000 * (STUCK_S if len(self._askers) else TICK_S)))
-            if stopping.is_set() != was_stopped or (not was_stopped and self._connected.count()):
+            self._see_who_has_gone()
+            if stopping.is_set() != was_stopped or (not was_stopped and self._connected.count):
                 was_stopped = stopping.is_set()
                 until_s = time.monotonic() + self._parameters.drain_s
             self._tell(on_progress)
@@ -391,10 +394,14 @@ class RunningRelay:
         while self._waiting:
             self._forget_oldest(ABANDONED if abandon.is_set() else LEFT_OVER)
 
+    def _see_who_has_gone(self) -> None:
+        for fd in self._connected.look():
+            self._askers.connection_ended(fd)
+
     def _tell(self, on_progress: Callable[[RelayReport], None]) -> None:
         """Say how it goes, not too often."""
         if time.monotonic() - self._told_s >= PROGRESS_S:
             self._told_s = time.monotonic()
-            self._askers_now = self._connected.count()
+            self._see_who_has_gone()
             self._sender_now = "" if self._why_ended else self._subscription.status()
             on_progress(self.report())
