@@ -53,8 +53,11 @@ def relay(  # noqa: PLR0913 - one parameter for each option of the command line
         int, typer.Option("--max-queue-frames", metavar="N", help="Frames that may wait to be asked for.")
     ] = 1000,
     max_queue_bytes: Annotated[
-        int, typer.Option("--max-queue-bytes", metavar="N", help="Bytes of frames that may wait to be asked for.")
-    ] = 1 << 30,
+        str,
+        typer.Option(
+            "--max-queue-bytes", metavar="SIZE", help="Bytes of frames that may wait to be asked for (2GB, say)."
+        ),
+    ] = "1GiB",
     max_message_bytes: Annotated[
         int, typer.Option("--max-message-bytes", metavar="N", help="Drop messages larger than this.")
     ] = 1 << 30,
@@ -136,7 +139,7 @@ def _run(wanted: Relay) -> int:
             ending.last_words = lambda: _say(running.report())
             ending.opened()
             with ProgressLine() as line:
-                shown = _Shown(line, running.address)
+                shown = Shown(line, running.address)
                 report = running.run(ending.stopping, ending.abandon, shown.show)
         ending.finish()
         ending.status = _status_of(report, ending.came_early)
@@ -169,7 +172,7 @@ def _status_of(report: RelayReport, came_early: bool) -> int:
     return 0
 
 
-class _Shown:
+class Shown:
     """What the progress line shows of a relay."""
 
     def __init__(self, line: Callable[[Progress], None], address: str) -> None:

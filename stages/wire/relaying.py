@@ -96,8 +96,9 @@ class Relay:
     ] = "drop_oldest"
     max_queue_frames: Annotated[int, Field(ge=1, description="Messages that may wait to be asked for.")] = 1000
     max_queue_bytes: Annotated[
-        int, Field(ge=1, description="Bytes of messages that may wait to be asked for; one message may always.")
-    ] = 1 << 30
+        pydantic.ByteSize,
+        Field(ge=1, description="Bytes of messages that may wait to be asked for (2GB, say); one message may always."),
+    ] = pydantic.ByteSize(1 << 30)
     max_message_bytes: Annotated[int, Field(ge=1, description="Longer messages are dropped.")] = (
         DEFAULT_MAX_MESSAGE_BYTES
     )

@@ -18,6 +18,9 @@ import pytest
 import zmq
 
 from pipeline import Context, UserError, cli
+from pipeline.metrics import Durations
+from pipeline.progress import line
+from stages.commands.relay import Shown
 from stages.source.zmq_req import ZmqReq
 from stages.wire import relaying
 from stages.wire.askers import Askers
@@ -261,6 +264,11 @@ def test_what_waits_is_bounded_in_frames_and_bytes_and_what_is_dropped_is_counte
     assert report.law() == f"received 10 = sent {len(kept)} + dropped {dropped}"
 
 
+def test_bytes_may_be_said_with_their_unit() -> None:
+    relay = Relay(address="tcp://127.0.0.1:1", subscribe=("tag",), max_queue_bytes="2GB")
+    assert relay.max_queue_bytes == 2_000_000_000
+
+
 def test_one_frame_may_wait_however_large_it_is(sender: Sender, relayed: Callable, context: zmq.Context) -> None:
     relay = relayed(max_queue_bytes=1)
     sender.send(0, 1, padding=1000)
@@ -484,6 +492,7 @@ def test_a_server_that_listens_on_an_ipc_path_is_not_cut_off(tmp_path: Path, sen
     ("options", "said"),
     [
         (["--when-full=drop"], "--when-full=drop: input should be 'drop_oldest', 'drop_newest' or 'block'"),
+        (["--max-queue-bytes=much"], "--max-queue-bytes=much: could not parse value and unit from byte string"),
         (["--max-queue-bytes=0"], "--max-queue-bytes=0: input should be greater than or equal to 1"),
         (["--no-data-timeout=-1"], "--no-data-timeout=-1.0: input should be greater than 0"),
         (["--drain=-1"], "--drain=-1.0: input should be greater than or equal to 0"),
@@ -531,6 +540,33 @@ def test_the_exit_status_says_whether_anything_came_and_was_sent(
     assert f"ended: {why}\n" in out
     assert ("dropped: 3 x waited when the relay ended\n" in out) is (published > requests)
     assert out.splitlines()[-1] == f"received {published} = sent {requests} + dropped {published - requests}"
+
+
+def test_the_progress_line_says_how_fast_who_asks_and_what_waits() -> None:
+    """The rate is that of the last seconds."""
+    waited = Durations()
+    waited.add(30_000_000)  # counted in bins of 9 %
+    given = {"sent_bytes": 18_000_000, "drop_reasons": {"no room (drop_oldest)": 2}, "waited": waited, "requests": 9}
+    given |= {
+        "unknown_requests": 0,
+        "left": 0,
+        "unconfirmed": 0,
+        "sender": "connected to S",
+        "losses": "",
+        "why_ended": "",
+    }
+    lines: list[str] = []
+    shown = Shown(lambda progress: lines.append(line(progress)), "tcp://127.0.0.1:5003")
+    reports = [(1.0, 10, 2, 3), (2.0, 60, 0, 0)]
+    for elapsed_s, sent, waiting, askers in reports:
+        now = {"elapsed_s": elapsed_s, "sent": sent, "waiting": waiting, "waiting_bytes": 18_000_000 * waiting}
+        shown.show(RelayReport(received=sent + waiting + 2, askers=askers, unanswered=askers, **now, **given))
+    assert lines == [
+        "14 frames, 2 dropped, 10.0 frames/s, receipt to answer 29 ms (99 %: 29 ms), 2 waiting (36.0 MB), 3 askers with 3 requests, "
+        "connected to S",
+        "62 frames, 2 dropped, 30.0 frames/s, receipt to answer 29 ms (99 %: 29 ms), 0 waiting (0 B), nobody asks at "
+        "tcp://127.0.0.1:5003, connected to S",
+    ]
 
 
 def test_the_command_ends_in_good_order_at_ctrl_c_and_counts_what_an_asker_takes_along_that_is_killed(
