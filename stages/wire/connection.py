@@ -73,6 +73,14 @@ Endpoint = Annotated[
 ]
 
 
+def notice_vanished_hosts(socket: zmq.Socket[bytes]) -> None:
+    """Let the kernel notice after about half a minute that a host has vanished without a word."""
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
 class Connection:
     """A socket, connected to one endpoint and watched.
 
@@ -195,11 +203,7 @@ class Connection:
             self.socket.setsockopt(zmq.LINGER, 0)
             self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
             self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-            # a host that vanished without a word is noticed by the kernel after about half a minute
-            self.socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-            self.socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
-            self.socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
-            self.socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+            notice_vanished_hosts(self.socket)
             if "[" in self._address:
                 self.socket.setsockopt(zmq.IPV6, 1)
             self._configure(self.socket)

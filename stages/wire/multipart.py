@@ -44,6 +44,36 @@ class Reader:
         return parts
 
 
+class HighWaterMark:
+    """Keeps a queue of ZeroMQ, which is bounded in messages, within some bytes too, by the largest message seen.
+
+    Parameters
+    ----------
+    option
+        ``zmq.RCVHWM`` or ``zmq.SNDHWM``.
+    messages, size
+        What the queue may hold at most, in messages and in bytes; one message it always may.
+    """
+
+    def __init__(self, option: int, messages: int, size: int) -> None:
+        self._option, self._mark, self._size = option, messages, size
+
+    def set_on(self, socket: zmq.Socket[bytes]) -> None:
+        """Set the mark of a new socket."""
+        socket.setsockopt(self._option, self._mark)
+
+    def lower_for(self, size: int, socket: zmq.Socket[bytes]) -> None:
+        """Lower it if so many messages of this size do not fit in.
+
+        libzmq heeds this at once. More may never be allowed: a sender that waits is woken when a multiple of half the limit has
+        been read, and while the limit grows that may never be.
+        """
+        fitting = max(1, self._size // max(1, size))
+        if fitting < self._mark:
+            self._mark = fitting
+            self.set_on(socket)
+
+
 def size_of(frames: Sequence[zmq.Frame]) -> int:
     """The bytes of a message."""
     return sum(len(frame) for frame in frames)

@@ -90,11 +90,11 @@ class RelayReport:
             f"requests {self.requests}, of which {self.unanswered} were not answered",
         ]
         if self.unknown_requests:
-            lines.append(f"{self.unknown_requests} requests with another word, answered 'What?'")
+            lines.append(f"requests with another word, answered 'What?': {self.unknown_requests}")
         if self.unconfirmed:
             lines.append(
-                f"of those sent up to {self.unconfirmed} may not have been read: the {self.left} programs that have gone did "
-                "not ask again after them"
+                f"of those sent up to {self.unconfirmed} may not have been read: programs that have gone ({self.left}) did not "
+                "ask again after them"
             )
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         lines += [f"sender: {self.losses}"] if self.losses else []

@@ -42,8 +42,8 @@ from pipeline.metrics import Durations
 from pipeline.parameters import in_sentences
 from stages.wire.askers import Askers, Connected
 from stages.wire.binding import bind, is_where
-from stages.wire.connection import Endpoint
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, MAX_PARTS, size_of
+from stages.wire.connection import Endpoint, notice_vanished_hosts
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, MAX_PARTS, HighWaterMark, size_of
 from stages.wire.relay_report import ABANDONED, LEFT_OVER, RelayReport
 from stages.wire.subscription import Subscription
 
@@ -144,7 +144,7 @@ class RunningRelay:
         self._dropped: Counter[str] = Counter()
         self._waited = Durations()
         self._largest = 1
-        self._hwm = IN_ZEROMQ
+        self._mark = HighWaterMark(zmq.SNDHWM, IN_ZEROMQ, FOR_EACH_ASKER_BYTES)
         self._why_ended = ""
         self._linger_s = LINGER_S
         self._sender_now = ""
@@ -235,12 +235,8 @@ class RunningRelay:
         """Bind, and return the address."""
         parameters = self._parameters
         self._socket.setsockopt(zmq.AFFINITY, _OF_ASKERS)
-        self._socket.setsockopt(zmq.SNDHWM, IN_ZEROMQ)
-        # a host that vanished without a word is noticed by the kernel after about half a minute
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 15)
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+        self._mark.set_on(self._socket)
+        notice_vanished_hosts(self._socket)
         address = bind(self._socket, parameters.bind)
         if is_where(address, parameters.address):
             raise UserError(
@@ -302,7 +298,8 @@ class RunningRelay:
             self._drop_at_once("too_large")
             return
         self._count()
-        self._heed_size(size)
+        self._largest = max(self._largest, size)
+        self._mark.lower_for(size, self._socket)
         if not self._has_room(size):
             self._hand_out()
         if not self._has_room(size) and parameters.when_full == "drop_newest":
@@ -335,14 +332,6 @@ class RunningRelay:
     def _forget_oldest(self, why: str) -> None:
         self._waiting_bytes -= self._waiting.popleft().size
         self._dropped[why] += 1
-
-    def _heed_size(self, size: int) -> None:
-        """Let fewer messages be on their way to one asker if they are larger than those before; see `Subscription.take`."""
-        self._largest = max(self._largest, size)
-        fitting = max(1, FOR_EACH_ASKER_BYTES // self._largest)
-        if fitting < self._hwm:
-            self._hwm = fitting
-            self._socket.setsockopt(zmq.SNDHWM, fitting)
 
     def _hand_out(self) -> None:
         """Answer requests, those that have just come, too."""

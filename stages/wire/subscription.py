@@ -10,7 +10,7 @@ import zmq
 
 from stages.wire.connection import Connection
 from stages.wire.losses import Losses
-from stages.wire.multipart import HARD_CEILING, Reader, size_of
+from stages.wire.multipart import HARD_CEILING, HighWaterMark, Reader, size_of
 from stages.wire.peer import PUBLISHING
 
 TAKE_REST_S = 0.5
@@ -58,10 +58,10 @@ class Subscription:
         io_threads: int = 0,
     ) -> None:
         self._address, self._tags, self._poller = address, tags, poller
-        self._hwm, self._max_queue_bytes, self._max_message_bytes = rcvhwm, max_queue_bytes, max_message_bytes
+        self._max_queue_bytes, self._max_message_bytes = max_queue_bytes, max_message_bytes
+        self._mark = HighWaterMark(zmq.RCVHWM, rcvhwm, max_queue_bytes)
         self._io_threads = io_threads
         self._seen = 0
-        self._largest = 1
         self._taken_bytes = 0
         self.losses = Losses(address)
         self._connection = Connection(context, zmq.SUB, PUBLISHING, address, self.losses, self._configure, poller)
@@ -80,13 +80,7 @@ class Subscription:
         size = size_of(frames)
         self._seen += 1
         self._taken_bytes += size
-        self._largest = max(self._largest, size)
-        fitting = max(1, self._max_queue_bytes // self._largest)
-        if fitting < self._hwm:
-            # libzmq heeds this at once. More may never be allowed: a sender that waits is woken when a multiple of half the
-            # limit has been read, and while the limit grows that may never be
-            self._hwm = fitting
-            self._connection.socket.setsockopt(zmq.RCVHWM, fitting)
+        self._mark.lower_for(size, self._connection.socket)
         return frames
 
     def renew_where_due(self) -> bool:
@@ -147,7 +141,7 @@ class Subscription:
 
     def _configure(self, socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.AFFINITY, self._io_threads)
-        socket.setsockopt(zmq.RCVHWM, self._hwm)
+        self._mark.set_on(socket)
         socket.setsockopt(zmq.MAXMSGSIZE, HARD_CEILING * self._max_message_bytes)
         for tag in self._tags:
             socket.setsockopt(zmq.SUBSCRIBE, tag.encode())
