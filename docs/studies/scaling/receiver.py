@@ -1,0 +1,78 @@
+"""What is measured, in a process of its own: a graph that runs (``chain``), or a loop that only receives (``loop``).
+
+    python receiver.py chain GRAPH.yaml
+    python receiver.py loop tcp://127.0.0.1:5002 rep
+
+Both print how many frames they have finished, a few times per second, as a line of JSON, until their input is closed; the graph
+prints its report last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from pipeline import Graph
+from pipeline.job import run
+from pipeline.report import Progress
+
+EVERY_S = 0.2
+OUTSTANDING = 10
+"""Requests on their way, as `source/zmq_req` has them."""
+
+
+def say(**what: Any) -> None:
+    """Print a line of JSON."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def chain(graph_file: str, stopping: threading.Event) -> None:
+    """Run the graph."""
+
+    def show(progress: Progress) -> None:
+        say(finished=progress.received - progress.in_flight, at_s=time.monotonic())
+
+    report = run(Graph.from_yaml(Path(graph_file).read_text(encoding="utf-8")), on_progress=show, stopping=stopping)
+    say(report=report.as_json())
+
+
+def loop(address: str, socket: str, stopping: threading.Event) -> None:
+    """Receive whole messages in one thread, and let go of each at once."""
+    finished, said_s = 0, time.monotonic()
+    with zmq.Context() as context, context.socket(zmq.DEALER if socket == "rep" else zmq.SUB) as taking:
+        taking.setsockopt(zmq.LINGER, 0)
+        if socket == "pub":
+            taking.setsockopt(zmq.SUBSCRIBE, b"")
+            taking.setsockopt(zmq.RCVHWM, OUTSTANDING)
+        taking.connect(address)
+        for _ in range(OUTSTANDING if socket == "rep" else 0):
+            taking.send_multipart([b"", b"next"])
+        while not stopping.is_set():
+            if taking.poll(100):
+                taking.recv_multipart(copy=False)
+                finished += 1
+                if socket == "rep":
+                    taking.send_multipart([b"", b"next"])
+            if time.monotonic() - said_s > EVERY_S:
+                said_s = time.monotonic()
+                say(finished=finished, at_s=said_s)
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    what, *rest = sys.argv[1:]
+    stopping = threading.Event()
+    threading.Thread(target=lambda: (os.read(0, 1), stopping.set()), daemon=True).start()
+    {"chain": chain, "loop": loop}[what](*rest, stopping)
+
+
+if __name__ == "__main__":
+    main()

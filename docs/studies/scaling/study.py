@@ -1,0 +1,385 @@
+"""How many frames per second does the whole chain take, by backend and number of replicas, and what does a frame cost?
+
+    python docs/studies/scaling/study.py --backends threads:1,threads:2,processes:1,processes:2
+
+Simulated frames with pixels are made beforehand and sent from a process of their own, answering requests (``rep``) or
+publishing without loss (``pub``). A graph searches peaks, indexes with the cell, refines, integrates and writes a stream.
+Beside it stands a loop that only receives: what the sender and one socket give. Everything is measured for some seconds in
+full swing, processor time from outside, of all processes of a run together. The measurements take turns, round after round; a
+ratio is that of two measurements of one round, and the table has the median of all rounds. ``--figures FILE`` keeps
+everything, ``--picture FILE`` draws the curve (extra ``pictures``).
+
+The sender needs cores too: give it its own where there are some (``--sender-cores 14,15 --cores 0-13``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import usage  # noqa: E402 - of this study
+
+from pipeline import Graph  # noqa: E402
+from pipeline.backends import KNOWN, describe_backend  # noqa: E402
+from stages.commands.index.graph import graph_from_options  # noqa: E402
+from stages.simulation.beamline import Beamline  # noqa: E402
+
+PATIENCE_S = 180.0
+"""Kernels that were never compiled take so long."""
+TOPIC = "ondaframedata"
+
+Socket = Literal["rep", "pub"]
+LOOP = "loop"
+"""Stands among the backends for the loop that only receives."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one measurement found, over its window.
+
+    Attributes
+    ----------
+    cpu_ms, sender_ms
+        Processor time of a frame: of all processes of the run, and of the sender.
+    cores, sender_cores, others_cores
+        Cores that were busy on average: with the run, with the sender, with whatever else runs on the machine.
+    latency_ms
+        Median from receipt to the stream, and what 99 of 100 stay below, of the whole run.
+    private_mb, anonymous_mb
+        Private and anonymous memory of each process of the run at the end of the window, the first process first.
+    """
+
+    backend: str
+    socket: Socket
+    frames: int
+    seconds: float
+    cpu_ms: float
+    sender_ms: float
+    cores: float
+    sender_cores: float
+    others_cores: float
+    latency_ms: tuple[float, float] | None = None
+    private_mb: tuple[float, ...] = ()
+    anonymous_mb: tuple[float, ...] = ()
+    nodes: dict[str, float] | None = None
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.frames / self.seconds
+
+
+@dataclass(frozen=True)
+class Load:
+    """The frames of a study, in a folder, and how they are processed."""
+
+    folder: Path
+    message_bytes: int
+    peaks: str
+    rate: float | None
+    cores: tuple[int, ...]
+    sender_cores: tuple[int, ...]
+
+    @staticmethod
+    def make(folder: Path, given: argparse.Namespace) -> Load:
+        """Simulate the frames."""
+        beamline = Beamline(size=given.size, dtype=given.dtype, hits=given.hits, seed=given.seed, style="om")
+        apparatus = beamline.set_up()
+        (folder / "study.geom").write_text(apparatus.geometry_text)
+        (folder / "study.cell").write_text(apparatus.cell_text)
+        size = 0
+        for k, body in enumerate(apparatus.wire.bodies(apparatus.simulation.frames(given.frames))):
+            (folder / f"{k:05d}.msgpack").write_bytes(body)
+            size = max(size, len(body))
+        return Load(folder, size, given.peaks, given.rate, given.cores, given.sender_cores)
+
+    def graph(self, address: str, socket: Socket, backend: str) -> Graph:
+        """The whole chain, as ``streamajig index`` makes it."""
+        how = {"zmq_request": "next"} if socket == "rep" else {"zmq_subscribe": [TOPIC]}
+        files = {"geometry": "study.geom", "pdb": "study.cell", "output": "study.stream"}
+        paths = {option: str(self.folder / name) for option, name in files.items()}
+        methods = {"peaks": self.peaks, "indexing": "pairs", "integration": "rings", "min_peaks": 15}
+        return graph_from_options({"zmq_input": address, **how, **paths, **methods}).with_options(backend=backend)
+
+
+@contextlib.contextmanager
+def program(name: str, *arguments: str, cores: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A program of this study at work; its input is closed when it is left, and it has some seconds to end."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / name), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if cores:
+        os.sched_setaffinity(
+            process.pid, cores
+        )  # its threads and processes, which it has not started yet, do as it does
+    too_late = threading.Timer(PATIENCE_S, process.kill)
+    too_late.start()
+    try:
+        yield process
+        if process.wait(30.0) != 0:
+            raise SystemExit(f"{name} {' '.join(arguments)} has ended with status {process.returncode}")
+    finally:
+        too_late.cancel()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def said_by(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What a program prints, line by line."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+    raise SystemExit(f"{process.args!r} has ended before it was told to")
+
+
+def end(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Close a program's input, and return the last of what it prints."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    lines = process.stdout.readlines()
+    return json.loads(lines[-1]) if lines else {}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where everything stands just now."""
+
+    finished: int
+    at_s: float
+    run_s: float
+    sender_s: float
+    busy_s: float
+
+    @staticmethod
+    def now(said: dict[str, Any], run: int, sender: int) -> Moment:
+        """Take it all as near together as can be."""
+        return Moment(said["finished"], time.monotonic(), usage.cpu_s(run), usage.cpu_s(sender), usage.busy_s())
+
+
+def measure(load: Load, socket: Socket, backend: str, seconds: float) -> Sample:
+    """Run one backend (or the loop) until it is in full swing, then so many seconds more."""
+    rate = ("--rate", str(load.rate)) if load.rate and backend != LOOP else ()
+    with program("sender.py", socket, str(load.folder), *rate, cores=load.sender_cores) as sender:
+        assert sender.stdout is not None
+        address = sender.stdout.readline().strip()
+        if backend == LOOP:
+            arguments: tuple[str, ...] = ("loop", address, socket)
+            warm = 50
+        else:
+            graph = load.graph(address, socket, backend)
+            (load.folder / "study.yaml").write_text(graph.to_yaml())
+            arguments = ("chain", str(load.folder / "study.yaml"))
+            warm = 50 + 25 * describe_backend(backend).replicas
+        with program("receiver.py", *arguments, cores=load.cores) as run:
+            lines = said_by(run)
+            while (said := next(lines))["finished"] < warm:
+                pass
+            first = last = Moment.now(said, run.pid, sender.pid)
+            while last.at_s - first.at_s < seconds:
+                last = Moment.now(next(lines), run.pid, sender.pid)
+            memory = usage.memory(run.pid)
+            report = end(run).get("report")
+        end(sender)
+    return sample_of(socket, backend, first, last, memory, report)
+
+
+def measure_undisturbed(load: Load, socket: Socket, backend: str, given: argparse.Namespace) -> Sample:
+    """Measure until others have left the machine alone meanwhile; after some tries take the one with the least disturbance."""
+    samples: list[Sample] = []
+    while len(samples) < given.tries:
+        samples.append(measure(load, socket, backend, given.seconds))
+        if samples[-1].others_cores <= given.others:
+            break
+    return min(samples, key=lambda one: one.others_cores)
+
+
+def sample_of(
+    socket: Socket,
+    backend: str,
+    first: Moment,
+    last: Moment,
+    memory: Sequence[usage.Memory],
+    report: dict[str, Any] | None,
+) -> Sample:
+    """The figures of a window."""
+    frames, seconds = last.finished - first.finished, last.at_s - first.at_s
+    run_s, sender_s = last.run_s - first.run_s, last.sender_s - first.sender_s
+    others_s = max(0.0, last.busy_s - first.busy_s - run_s - sender_s)
+    latency = report["latency_ms"] if report else None
+    return Sample(
+        backend,
+        socket,
+        frames,
+        round(seconds, 3),
+        cpu_ms=round(1e3 * run_s / max(frames, 1), 3),
+        sender_ms=round(1e3 * sender_s / max(frames, 1), 3),
+        cores=round(run_s / seconds, 2),
+        sender_cores=round(sender_s / seconds, 2),
+        others_cores=round(others_s / seconds, 2),
+        latency_ms=(latency["0.5"], latency["0.99"]) if latency else None,
+        private_mb=tuple(one.private for one in memory),
+        anonymous_mb=tuple(one.anonymous for one in memory),
+        nodes={name: node["mean_ms"] for name, node in report["nodes"].items()} if report else None,
+    )
+
+
+def median(samples: Sequence[Sample], figure: str) -> float:
+    """The median of a figure over the rounds."""
+    return statistics.median(getattr(one, figure) for one in samples)
+
+
+def table(rounds: Sequence[Sequence[Sample]], socket: Socket, cores: int) -> str:
+    """What one kind of socket gives, as Markdown."""
+    head = [
+        *("backend", "frames/s", "times the first", "cores busy: run", "sender", "others", "of the cores left"),
+        *("cpu ms a frame", "sender's ms", "latency ms, 50 % / 99 %"),
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    mine = [[one for one in samples if one.socket == socket] for samples in rounds]
+    references = [next(one for one in samples if one.backend != LOOP) for samples in mine]
+    for backend in dict.fromkeys(one.backend for samples in mine for one in samples):
+        found = [next(one for one in samples if one.backend == backend) for samples in mine]
+        ratios = [one.rate / first.rate for one, first in zip(found, references, strict=True)]
+        used = statistics.median((one.cores + one.sender_cores) / (cores - one.others_cores) for one in found)
+        latency = next((one.latency_ms for one in reversed(found) if one.latency_ms), None)
+        row = [
+            backend,
+            f"{median(found, 'rate'):.1f}",
+            f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
+            *(f"{median(found, name):.2f}" for name in ("cores", "sender_cores", "others_cores")),
+            f"{100 * used:.0f} %",
+            *(f"{median(found, name):.2f}" for name in ("cpu_ms", "sender_ms")),
+            f"{latency[0]:.0f} / {latency[1]:.0f}" if latency else "-",
+        ]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def draw(rounds: Sequence[Sequence[Sample]], path: Path) -> None:
+    """Frames per second and processor time of a frame, by replicas."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    every = [one for samples in rounds for one in samples]
+    for socket, line in (("rep", "-"), ("pub", ":")):
+        points: dict[str, dict[int, list[Sample]]] = {}
+        for one in (one for one in every if one.socket == socket):
+            if one.backend == LOOP:
+                continue
+            spec = describe_backend(one.backend)
+            points.setdefault(spec.name, {}).setdefault(spec.replicas, []).append(one)
+        for name, found in points.items():
+            replicas = sorted(found)
+            label = f"{name}, {'requests' if socket == 'rep' else 'subscription'}"
+            color = f"C{sorted(KNOWN).index(name)}"
+            for axis, figure_of in zip(axes, ("rate", "cpu_ms"), strict=True):
+                values = [median(found[n], figure_of) for n in replicas]
+                axis.plot(replicas, values, line, color=color, marker="o", label=label)
+        loops = [one for one in every if one.socket == socket and one.backend == LOOP]
+        if loops:
+            axes[0].axhline(median(loops, "rate"), color="grey", linestyle=line, label=f"receiving alone, {socket}")
+    axes[0].set(xlabel="replicas", ylabel="frames/s", xscale="log", yscale="log")
+    axes[1].set(xlabel="replicas", ylabel="processor time of a frame, ms", xscale="log", ylim=(0, None))
+    axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+def usual_backends() -> list[str]:
+    """Each backend that has replicas, with 1, 2, 4, ... of them, up to the number of cores."""
+    cores = len(os.sched_getaffinity(0))
+    numbers = sorted({*(2**k for k in range(cores.bit_length()) if 2**k <= cores), cores})
+    return [f"{name}:{n}" for name in ("threads", "processes") if name in KNOWN for n in numbers]
+
+
+def core_numbers(text: str) -> tuple[int, ...]:
+    """Read ``0-3,8``."""
+    spans = [(part.partition("-")[0], part.rpartition("-")[2]) for part in text.split(",") if part]
+    return tuple(core for low, high in spans for core in range(int(low), int(high) + 1))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is to be measured."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--backends", type=lambda text: text.split(","), default=usual_backends())
+    parser.add_argument("--sockets", type=lambda text: text.split(","), default=["rep", "pub"])
+    parser.add_argument("--size", default="2068x2162", help="of the detector, pixels")
+    parser.add_argument("--dtype", default="u2", help="type of the pixels")
+    parser.add_argument("--hits", type=float, default=0.7, help="fraction of the frames with a crystal")
+    parser.add_argument("--peaks", default="likelihood", help="peak search")
+    parser.add_argument("--frames", type=int, default=24, help="frames made beforehand, sent over and over")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--rate", type=float, help="frames per second that are sent at most; else as fast as they are taken"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement, in full swing")
+    parser.add_argument(
+        "--others", type=float, default=0.1, help="cores that others may keep busy during a measurement"
+    )
+    parser.add_argument("--tries", type=int, default=1, help="measure anew so often where it was more")
+    parser.add_argument("--cores", type=core_numbers, default=(), help="that the run may use, as 0-13")
+    parser.add_argument("--sender-cores", type=core_numbers, default=(), help="that the sender may use")
+    parser.add_argument("--figures", type=Path, help="where to keep everything that was measured (JSON)")
+    parser.add_argument("--picture", type=Path, help="where to draw the curve")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
+    """Measure in turns, and print the tables."""
+    given = parse(arguments)
+    rounds: list[list[Sample]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        load = Load.make(Path(folder), given)
+        sys.stderr.write(f"{given.frames} frames of {load.message_bytes / 1e6:.1f} MB\n")
+        for k in range(given.rounds):
+            rounds.append([])
+            for socket in given.sockets:
+                for backend in (*given.backends, LOOP):
+                    if socket == "pub" and backend.startswith("dask"):
+                        continue  # a subscription has one subscriber; a cluster takes it from streamajig relay
+                    sample = measure_undisturbed(load, socket, backend, given)
+                    rounds[-1].append(sample)
+                    sys.stderr.write(f"round {k + 1}, {socket}, {backend}: {sample.rate:.1f} frames/s, {sample}\n")
+    if given.figures:
+        setting = {name: str(value) for name, value in vars(given).items()}
+        kept = {"setting": setting, "rounds": [[asdict(one) for one in samples] for samples in rounds]}
+        given.figures.write_text(json.dumps(kept, indent=1) + "\n")
+    for socket in given.sockets:
+        sys.stdout.write(f"\n{socket}, {load.message_bytes / 1e6:.1f} MB a frame\n\n")
+        sys.stdout.write(table(rounds, socket, len(os.sched_getaffinity(0))) + "\n")
+    if given.picture:
+        draw(rounds, given.picture)
+    return rounds
+
+
+if __name__ == "__main__":
+    main()
