@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from types import ModuleType
 
 import pytest
+import zmq
 
 USES = """
 import subprocess, sys, time
@@ -43,35 +45,44 @@ def test_processor_time_and_memory_of_all_that_a_process_has_started_are_counted
             subprocess.run(["kill", str(one.pid)], check=False)
         process.communicate()
     assert len(found) == len(memory) == 2
-    assert 0.5 <= cpu_s < 20
+    assert 0.5 <= sum(cpu_s.values()) < 20
+    assert set(cpu_s) == {one.pid for one in found}
     assert all(40 <= one.private < 80 for one in memory), memory
     assert all(one.private <= one.share + 0.1 for one in memory)
+
+
+def test_processor_time_is_told_apart_by_threads(study):
+    with zmq.Context() as context, context.socket(zmq.PAIR) as one, context.socket(zmq.PAIR) as other:
+        port = one.bind_to_random_port("tcp://127.0.0.1")
+        other.connect(f"tcp://127.0.0.1:{port}")
+        body = bytes(20_000_000)
+        for _ in range(10):
+            one.send(body, copy=False)
+            other.recv(copy=False)
+        transport_s = study.usage.thread_cpu_s([os.getpid()], study.ZEROMQ_THREADS)
+        all_s = study.usage.stat_of(os.getpid()).cpu_s
+    assert 0 < transport_s < all_s
 
 
 def test_a_process_that_has_gone_uses_nothing(study):
     process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
     process.wait()
     assert study.usage.family(process.pid) == []
-    assert study.usage.cpu_s(process.pid) == 0
+    assert study.usage.cpu_s(process.pid) == {}
     assert study.usage.memory_of(process.pid) is None
-
-
-def moment(study, finished, at_s, run_s, sender_s, busy_s):
-    return study.Moment(finished, at_s, run_s, sender_s, busy_s)
 
 
 def sample(study, backend, frames, others_s=0.0, socket="rep"):
     """Ten seconds in which the run used five of processor time, the sender one."""
-    first, last = (
-        moment(study, 100, 50.0, 3.0, 1.0, 1000.0),
-        moment(study, 100 + frames, 60.0, 8.0, 2.0, 1006.0 + others_s),
-    )
+    first = study.Moment(100, 50.0, {1: 3.0}, 2.0, 1.0, 1000.0)
+    last = study.Moment(100 + frames, 60.0, {1: 5.0, 2: 3.0}, 2.5, 2.0, 1006.0 + others_s)
     return study.sample_of(socket, backend, first, last, (), None)
 
 
 def test_what_a_frame_costs_is_the_time_of_all_processes_over_the_frames_of_the_window(study):
     one = sample(study, "threads:2", 200, others_s=4.0)
     assert (one.rate, one.cpu_ms, one.sender_ms) == (20.0, 25.0, 5.0)
+    assert (one.transport_ms, one.processes_ms) == (2.5, (10.0, 15.0))
     assert (one.cores, one.sender_cores, one.others_cores) == (0.5, 0.1, 0.4)
 
 

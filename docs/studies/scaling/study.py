@@ -42,6 +42,8 @@ from stages.simulation.beamline import Beamline  # noqa: E402
 PATIENCE_S = 180.0
 """Kernels that were never compiled take so long."""
 TOPIC = "ondaframedata"
+ZEROMQ_THREADS = "ZMQbg/IO"
+"""How libzmq names the threads that read sockets."""
 
 Socket = Literal["rep", "pub"]
 LOOP = "loop"
@@ -56,6 +58,8 @@ class Sample:
     ----------
     cpu_ms, sender_ms
         Processor time of a frame: of all processes of the run, and of the sender.
+    transport_ms, processes_ms
+        What ZeroMQ's threads have of cpu_ms, and what each process has, the first process first.
     cores, sender_cores, others_cores
         Cores that were busy on average: with the run, with the sender, with whatever else runs on the machine.
     latency_ms
@@ -70,6 +74,8 @@ class Sample:
     seconds: float
     cpu_ms: float
     sender_ms: float
+    transport_ms: float
+    processes_ms: tuple[float, ...]
     cores: float
     sender_cores: float
     others_cores: float
@@ -170,14 +176,18 @@ class Moment:
 
     finished: int
     at_s: float
-    run_s: float
+    run_s: dict[int, float]
+    transport_s: float
     sender_s: float
     busy_s: float
 
     @staticmethod
     def now(said: dict[str, Any], run: int, sender: int) -> Moment:
         """Take it all as near together as can be."""
-        return Moment(said["finished"], time.monotonic(), usage.cpu_s(run), usage.cpu_s(sender), usage.busy_s())
+        run_s = usage.cpu_s(run)
+        transport_s = usage.thread_cpu_s(run_s, ZEROMQ_THREADS)
+        sender_s = sum(usage.cpu_s(sender).values())
+        return Moment(said["finished"], time.monotonic(), run_s, transport_s, sender_s, usage.busy_s())
 
 
 def measure(load: Load, socket: Socket, backend: str, seconds: float) -> Sample:
@@ -227,7 +237,8 @@ def sample_of(
 ) -> Sample:
     """The figures of a window."""
     frames, seconds = last.finished - first.finished, last.at_s - first.at_s
-    run_s, sender_s = last.run_s - first.run_s, last.sender_s - first.sender_s
+    by_process = [used - first.run_s.get(pid, 0.0) for pid, used in last.run_s.items()]
+    run_s, sender_s = sum(by_process), last.sender_s - first.sender_s
     others_s = max(0.0, last.busy_s - first.busy_s - run_s - sender_s)
     latency = report["latency_ms"] if report else None
     return Sample(
@@ -237,6 +248,8 @@ def sample_of(
         round(seconds, 3),
         cpu_ms=round(1e3 * run_s / max(frames, 1), 3),
         sender_ms=round(1e3 * sender_s / max(frames, 1), 3),
+        transport_ms=round(1e3 * (last.transport_s - first.transport_s) / max(frames, 1), 3),
+        processes_ms=tuple(round(1e3 * used / max(frames, 1), 3) for used in by_process),
         cores=round(run_s / seconds, 2),
         sender_cores=round(sender_s / seconds, 2),
         others_cores=round(others_s / seconds, 2),
@@ -256,7 +269,7 @@ def table(rounds: Sequence[Sequence[Sample]], socket: Socket, cores: int) -> str
     """What one kind of socket gives, as Markdown."""
     head = [
         *("backend", "frames/s", "times the first", "cores busy: run", "sender", "others", "of the cores left"),
-        *("cpu ms a frame", "sender's ms", "latency ms, 50 % / 99 %"),
+        *("cpu ms a frame", "of it ZeroMQ", "sender's ms", "latency ms, 50 % / 99 %"),
     ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     mine = [[one for one in samples if one.socket == socket] for samples in rounds]
@@ -272,7 +285,7 @@ def table(rounds: Sequence[Sequence[Sample]], socket: Socket, cores: int) -> str
             f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
             *(f"{median(found, name):.2f}" for name in ("cores", "sender_cores", "others_cores")),
             f"{100 * used:.0f} %",
-            *(f"{median(found, name):.2f}" for name in ("cpu_ms", "sender_ms")),
+            *(f"{median(found, name):.2f}" for name in ("cpu_ms", "transport_ms", "sender_ms")),
             f"{latency[0]:.0f} / {latency[1]:.0f}" if latency else "-",
         ]
         lines.append(f"| {' | '.join(row)} |")

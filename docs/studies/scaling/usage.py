@@ -31,14 +31,18 @@ def stats() -> Iterator[Stat]:
 
 def stat_of(pid: int) -> Stat | None:
     """One process; None where it has gone."""
+    return _stat_in(PROC / str(pid))
+
+
+def _stat_in(folder: Path) -> Stat | None:
     try:
-        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # the name stands in parentheses, and may hold some itself
     name = text[text.index("(") + 1 : text.rindex(")")]
     fields = text[text.rindex(")") + 2 :].split()
-    return Stat(pid, name, int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])) / TICKS_PER_S)
+    return Stat(int(folder.name), name, int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])) / TICKS_PER_S)
 
 
 def family(root: int, among: Iterable[Stat] | None = None) -> list[Stat]:
@@ -50,9 +54,15 @@ def family(root: int, among: Iterable[Stat] | None = None) -> list[Stat]:
     return [one for one in every if one.pid in found]
 
 
-def cpu_s(root: int) -> float:
-    """Processor time that a process and all that belong to it have used until now, seconds."""
-    return sum(one.cpu_s for one in family(root))
+def cpu_s(root: int) -> dict[int, float]:
+    """Processor time that a process and each that belongs to it have used until now, seconds, by their numbers."""
+    return {one.pid: one.cpu_s for one in sorted(family(root))}
+
+
+def thread_cpu_s(pids: Iterable[int], name: str) -> float:
+    """Processor time that threads whose name begins like this have used until now, seconds."""
+    threads = (_stat_in(folder) for pid in pids for folder in (PROC / str(pid)).glob("task/*"))
+    return sum(one.cpu_s for one in threads if one is not None and one.name.startswith(name))
 
 
 def busy_s() -> float:
