@@ -74,8 +74,8 @@ def test_a_process_that_has_gone_uses_nothing(study):
 
 def sample(study, backend, frames, others_s=0.0, socket="rep"):
     """Ten seconds in which the run used five of processor time, the sender one."""
-    first = study.Moment(100, 50.0, {1: 3.0}, 2.0, 1.0, 1000.0)
-    last = study.Moment(100 + frames, 60.0, {1: 5.0, 2: 3.0}, 2.5, 2.0, 1006.0 + others_s)
+    first = study.Moment(100, 50.0, {1: 3.0}, 2.0, 7.0, 1.0, 1000.0)
+    last = study.Moment(100 + frames, 60.0, {1: 5.0, 2: 3.0}, 2.5, 9.5, 2.0, 1006.0 + others_s)
     return study.sample_of(socket, backend, first, last, (), None)
 
 
@@ -83,6 +83,7 @@ def test_what_a_frame_costs_is_the_time_of_all_processes_over_the_frames_of_the_
     one = sample(study, "threads:2", 200, others_s=4.0)
     assert (one.rate, one.cpu_ms, one.sender_ms) == (20.0, 25.0, 5.0)
     assert (one.transport_ms, one.processes_ms) == (2.5, (10.0, 15.0))
+    assert (one.ready_cores, one.free_rate) == (0.25, 30.0)
     assert (one.cores, one.sender_cores, one.others_cores) == (0.5, 0.1, 0.4)
 
 
@@ -92,7 +93,7 @@ def test_ratios_are_of_measurements_of_one_round(study):
         [sample(study, "threads:1", 50), sample(study, "threads:2", 90), sample(study, "loop", 800)],
         [sample(study, "threads:1", 80), sample(study, "threads:2", 200), sample(study, "loop", 950)],
     ]
-    lines = study.table(rounds, "rep", cores=2).splitlines()
+    lines = study.table(rounds, "rep").splitlines()
     assert lines[2].startswith("| threads:1 | 8.0 | **1.00** (1.00-1.00) |")
     assert lines[3].startswith("| threads:2 | 19.0 | **1.90** (1.80-2.50) |")
     assert lines[4].startswith("| loop | 90.0 |")

@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,12 +26,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import usage  # noqa: E402 - of this study
+from results import LOOP, Sample, Socket, draw, table  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
 from pipeline.backends import KNOWN, describe_backend  # noqa: E402
@@ -44,50 +44,6 @@ PATIENCE_S = 180.0
 TOPIC = "ondaframedata"
 ZEROMQ_THREADS = "ZMQbg/IO"
 """How libzmq names the threads that read sockets."""
-
-Socket = Literal["rep", "pub"]
-LOOP = "loop"
-"""Stands among the backends for the loop that only receives."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one measurement found, over its window.
-
-    Attributes
-    ----------
-    cpu_ms, sender_ms
-        Processor time of a frame: of all processes of the run, and of the sender.
-    transport_ms, processes_ms
-        What ZeroMQ's threads have of cpu_ms, and what each process has, the first process first.
-    cores, sender_cores, others_cores
-        Cores that were busy on average: with the run, with the sender, with whatever else runs on the machine.
-    latency_ms
-        Median from receipt to the stream, and what 99 of 100 stay below, of the whole run.
-    private_mb, anonymous_mb
-        Private and anonymous memory of each process of the run at the end of the window, the first process first.
-    """
-
-    backend: str
-    socket: Socket
-    frames: int
-    seconds: float
-    cpu_ms: float
-    sender_ms: float
-    transport_ms: float
-    processes_ms: tuple[float, ...]
-    cores: float
-    sender_cores: float
-    others_cores: float
-    latency_ms: tuple[float, float] | None = None
-    private_mb: tuple[float, ...] = ()
-    anonymous_mb: tuple[float, ...] = ()
-    nodes: dict[str, float] | None = None
-
-    @property
-    def rate(self) -> float:
-        """Frames per second."""
-        return self.frames / self.seconds
 
 
 @dataclass(frozen=True)
@@ -178,6 +134,7 @@ class Moment:
     at_s: float
     run_s: dict[int, float]
     transport_s: float
+    ready_s: float
     sender_s: float
     busy_s: float
 
@@ -187,7 +144,8 @@ class Moment:
         run_s = usage.cpu_s(run)
         transport_s = usage.thread_cpu_s(run_s, ZEROMQ_THREADS)
         sender_s = sum(usage.cpu_s(sender).values())
-        return Moment(said["finished"], time.monotonic(), run_s, transport_s, sender_s, usage.busy_s())
+        ready_s = usage.ready_s(run_s)
+        return Moment(said["finished"], time.monotonic(), run_s, transport_s, ready_s, sender_s, usage.busy_s())
 
 
 def measure(load: Load, socket: Socket, backend: str, seconds: float) -> Sample:
@@ -253,75 +211,12 @@ def sample_of(
         cores=round(run_s / seconds, 2),
         sender_cores=round(sender_s / seconds, 2),
         others_cores=round(others_s / seconds, 2),
+        ready_cores=round((last.ready_s - first.ready_s) / seconds, 2),
         latency_ms=(latency["0.5"], latency["0.99"]) if latency else None,
         private_mb=tuple(one.private for one in memory),
         anonymous_mb=tuple(one.anonymous for one in memory),
         nodes={name: node["mean_ms"] for name, node in report["nodes"].items()} if report else None,
     )
-
-
-def median(samples: Sequence[Sample], figure: str) -> float:
-    """The median of a figure over the rounds."""
-    return statistics.median(getattr(one, figure) for one in samples)
-
-
-def table(rounds: Sequence[Sequence[Sample]], socket: Socket, cores: int) -> str:
-    """What one kind of socket gives, as Markdown."""
-    head = [
-        *("backend", "frames/s", "times the first", "cores busy: run", "sender", "others", "of the cores left"),
-        *("cpu ms a frame", "of it ZeroMQ", "sender's ms", "latency ms, 50 % / 99 %"),
-    ]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    mine = [[one for one in samples if one.socket == socket] for samples in rounds]
-    references = [next(one for one in samples if one.backend != LOOP) for samples in mine]
-    for backend in dict.fromkeys(one.backend for samples in mine for one in samples):
-        found = [next(one for one in samples if one.backend == backend) for samples in mine]
-        ratios = [one.rate / first.rate for one, first in zip(found, references, strict=True)]
-        used = statistics.median((one.cores + one.sender_cores) / (cores - one.others_cores) for one in found)
-        latency = next((one.latency_ms for one in reversed(found) if one.latency_ms), None)
-        row = [
-            backend,
-            f"{median(found, 'rate'):.1f}",
-            f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})",
-            *(f"{median(found, name):.2f}" for name in ("cores", "sender_cores", "others_cores")),
-            f"{100 * used:.0f} %",
-            *(f"{median(found, name):.2f}" for name in ("cpu_ms", "transport_ms", "sender_ms")),
-            f"{latency[0]:.0f} / {latency[1]:.0f}" if latency else "-",
-        ]
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
-
-
-def draw(rounds: Sequence[Sequence[Sample]], path: Path) -> None:
-    """Frames per second and processor time of a frame, by replicas."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    every = [one for samples in rounds for one in samples]
-    for socket, line in (("rep", "-"), ("pub", ":")):
-        points: dict[str, dict[int, list[Sample]]] = {}
-        for one in (one for one in every if one.socket == socket):
-            if one.backend == LOOP:
-                continue
-            spec = describe_backend(one.backend)
-            points.setdefault(spec.name, {}).setdefault(spec.replicas, []).append(one)
-        for name, found in points.items():
-            replicas = sorted(found)
-            label = f"{name}, {'requests' if socket == 'rep' else 'subscription'}"
-            color = f"C{sorted(KNOWN).index(name)}"
-            for axis, figure_of in zip(axes, ("rate", "cpu_ms"), strict=True):
-                values = [median(found[n], figure_of) for n in replicas]
-                axis.plot(replicas, values, line, color=color, marker="o", label=label)
-        loops = [one for one in every if one.socket == socket and one.backend == LOOP]
-        if loops:
-            axes[0].axhline(median(loops, "rate"), color="grey", linestyle=line, label=f"receiving alone, {socket}")
-    axes[0].set(xlabel="replicas", ylabel="frames/s", xscale="log", yscale="log")
-    axes[1].set(xlabel="replicas", ylabel="processor time of a frame, ms", xscale="log", ylim=(0, None))
-    axes[0].legend(fontsize=8)
-    figure.savefig(path, dpi=90)
 
 
 def usual_backends() -> list[str]:
@@ -384,11 +279,15 @@ def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
                     sys.stderr.write(f"round {k + 1}, {socket}, {backend}: {sample.rate:.1f} frames/s, {sample}\n")
     if given.figures:
         setting = {name: str(value) for name, value in vars(given).items()}
-        kept = {"setting": setting, "rounds": [[asdict(one) for one in samples] for samples in rounds]}
+        kept = {
+            "setting": setting,
+            "message_bytes": load.message_bytes,
+            "rounds": [[asdict(one) for one in samples] for samples in rounds],
+        }
         given.figures.write_text(json.dumps(kept, indent=1) + "\n")
     for socket in given.sockets:
         sys.stdout.write(f"\n{socket}, {load.message_bytes / 1e6:.1f} MB a frame\n\n")
-        sys.stdout.write(table(rounds, socket, len(os.sched_getaffinity(0))) + "\n")
+        sys.stdout.write(table(rounds, socket) + "\n")
     if given.picture:
         draw(rounds, given.picture)
     return rounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,16 @@ def thread_cpu_s(pids: Iterable[int], name: str) -> float:
     """Processor time that threads whose name begins like this have used until now, seconds."""
     threads = (_stat_in(folder) for pid in pids for folder in (PROC / str(pid)).glob("task/*"))
     return sum(one.cpu_s for one in threads if one is not None and one.name.startswith(name))
+
+
+def ready_s(pids: Iterable[int]) -> float:
+    """Time that threads of these processes have been ready to run and had no core until now, seconds (``schedstat``)."""
+    waited_ns = 0
+    for pid in pids:
+        for file in (PROC / str(pid)).glob("task/*/schedstat"):
+            with contextlib.suppress(OSError):
+                waited_ns += int(file.read_text(encoding="ascii").split()[1])
+    return waited_ns / 1e9
 
 
 def busy_s() -> float:
