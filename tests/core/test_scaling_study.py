@@ -12,8 +12,12 @@ import pytest
 import zmq
 
 USES = """
-import subprocess, sys, time
+import mmap, os, subprocess, sys, time
 held = bytearray(b"x" * 40_000_000)
+messages = os.memfd_create("messages")
+os.write(messages, b"x" * 20_000_000)
+kept = mmap.mmap(messages, 20_000_000, mmap.MAP_SHARED, mmap.PROT_READ)
+sum(kept[::4096])
 def work(seconds):
     while time.process_time() < seconds: pass
 work(0.3)
@@ -48,6 +52,7 @@ def test_processor_time_and_memory_of_all_that_a_process_has_started_are_counted
     assert 0.5 <= sum(cpu_s.values()) < 20
     assert set(cpu_s) == {one.pid for one in found}
     assert all(40 <= one.private < 80 for one in memory), memory
+    assert all(20 <= one.messages < 21 for one in memory), memory
     assert all(one.private <= one.share + 0.1 for one in memory)
 
 

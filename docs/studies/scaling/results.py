@@ -31,8 +31,8 @@ class Sample:
         How many more would have been busy with the run, had there been enough: threads that were ready and had to wait.
     latency_ms
         Median from receipt to the stream, and what 99 of 100 stay below, of the whole run.
-    private_mb, anonymous_mb
-        Private and anonymous memory of each process of the run at the end of the window, the first process first.
+    private_mb, messages_mb
+        Memory of each process at the end of the window, the first process first: private, and of messages in shared memory.
     """
 
     backend: str
@@ -49,7 +49,7 @@ class Sample:
     ready_cores: float
     latency_ms: tuple[float, float] | None = None
     private_mb: tuple[float, ...] = ()
-    anonymous_mb: tuple[float, ...] = ()
+    messages_mb: tuple[float, ...] = ()
     nodes: dict[str, float] | None = None
 
     @property

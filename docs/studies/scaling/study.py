@@ -214,7 +214,7 @@ def sample_of(
         ready_cores=round((last.ready_s - first.ready_s) / seconds, 2),
         latency_ms=(latency["0.5"], latency["0.99"]) if latency else None,
         private_mb=tuple(one.private for one in memory),
-        anonymous_mb=tuple(one.anonymous for one in memory),
+        messages_mb=tuple(one.messages for one in memory),
         nodes={name: node["mean_ms"] for name, node in report["nodes"].items()} if report else None,
     )
 

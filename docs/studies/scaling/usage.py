@@ -83,37 +83,46 @@ def busy_s() -> float:
 
 
 class Memory(NamedTuple):
-    """Memory of one process in MB (10^6 bytes), from ``/proc/PID/smaps_rollup``.
+    """Memory of one process in MB (10^6 bytes), from ``/proc/PID/smaps``.
 
     Attributes
     ----------
     private
-        Pages that this process alone has, clean and dirty: what one more of its kind costs.
-    anonymous
-        Pages that stand for no file: what it has allocated, those that a fork still shares included.
+        Pages that this process alone has, those of `messages` left out: what one more of its kind costs.
+    messages
+        Pages of shared memory without a name, in which messages lie, as far as this process has looked at them.
     share
         Its share of all it has mapped (PSS): a page of n processes counts 1/n.
     """
 
     pid: int
-    command: str
     private: float
-    anonymous: float
+    messages: float
     share: float
+
+
+_MAPPING = re.compile(r"(?m)^[0-9a-f]+-[0-9a-f]+ +\S+ +\S+ +\S+ +\S+ *(.*)$")
+_SIZE = re.compile(r"(?m)^(\w+): +(\d+) kB$")
+MESSAGES = "/memfd:"
 
 
 def memory_of(pid: int) -> Memory | None:
     """The memory of one process; None where it has gone."""
     try:
-        text = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii")
-        command = (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        text = (PROC / str(pid) / "smaps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    kb = {name: int(value) for name, value in re.findall(r"(?m)^(\w+): +(\d+) kB", text)}
-    if not kb:
-        return None
-    private = kb["Private_Clean"] + kb["Private_Dirty"]
-    return Memory(pid, command, *(round(1.024e-3 * n, 1) for n in (private, kb["Anonymous"], kb["Pss"])))
+    # what a name's mapping has follows it
+    _, *parts = _MAPPING.split(text)
+    private, messages, share = 0, 0, 0
+    for name, sizes in zip(parts[::2], parts[1::2], strict=True):
+        kb = {what: int(size) for what, size in _SIZE.findall(sizes)}
+        share += kb["Pss"]
+        if name.startswith(MESSAGES):
+            messages += kb["Rss"]
+        else:
+            private += kb["Private_Clean"] + kb["Private_Dirty"]
+    return Memory(pid, *(round(1.024e-3 * n, 1) for n in (private, messages, share)))
 
 
 def memory(root: int) -> list[Memory]:
