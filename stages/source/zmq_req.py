@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections import deque
+from functools import partial
 from typing import ClassVar
 
 import zmq
@@ -58,7 +59,8 @@ class ZmqReq:
         default=1,
         ge=1,
         le=64,
-        description="Connections over which the requests are spread. With one, frames come in the order they were sent.",
+        description="Connections over which the requests are spread; a thread of its own reads each, for where one is too "
+        "slow. With one, frames come in the order they were sent.",
     )
     timeout_s: float = Field(
         default=30.0,
@@ -108,12 +110,13 @@ class RunningZmqReq:
         self._paused_until = 0.0
         self._complaint = ""
         self._losses = Losses(parameters.address)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        sockets = min(parameters.sockets, parameters.outstanding)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(sockets)
         self._poller = zmq.Poller()
         self._askers: list[_Asker] = []
         try:
-            for _ in range(min(parameters.sockets, parameters.outstanding)):
-                self._askers.append(_Asker(self._connect()))
+            for number in range(sockets):
+                self._askers.append(_Asker(self._connect(number)))
         except BaseException:
             self.close()
             raise
@@ -199,18 +202,20 @@ class RunningZmqReq:
     def _outstanding(self) -> int:
         return sum(len(asker.asked) for asker in self._askers)
 
-    def _connect(self) -> Connection:
+    def _connect(self, number: int) -> Connection:
         return Connection(
             self._context,
             zmq.DEALER,
             ANSWERING,
             self._parameters.address,
             self._losses,
-            self._configure,
+            partial(self._configure, number),
             self._poller,
         )
 
-    def _configure(self, socket: zmq.Socket[bytes]) -> None:
+    def _configure(self, number: int, socket: zmq.Socket[bytes]) -> None:
+        # left to itself libzmq gives connections that are made at once to one thread
+        socket.setsockopt(zmq.AFFINITY, 1 << number)
         socket.setsockopt(zmq.RCVHWM, self._parameters.outstanding + 1)
         socket.setsockopt(zmq.MAXMSGSIZE, HARD_CEILING * self._parameters.max_message_bytes)
 

@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -158,6 +159,25 @@ def test_requests_are_spread_over_the_sockets(opened: Callable, context: zmq.Con
     until(lambda: len(router.take()) == 6, source, 6)
     askers = [request[0] for request in router.waiting]
     assert sorted(askers.count(asker) for asker in set(askers)) == [2, 2, 2]
+
+
+def test_each_connection_is_read_by_a_thread_of_its_own(opened: Callable) -> None:
+    body = bytes(4_000_000)
+    before = reading_s()
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [b"\xc6" + len(body).to_bytes(4, "big") + body] * 48)
+        gather(opened(ZmqReq(address=server.address, outstanding=6, sockets=3)), 48)
+        used_s = {tid: used - before.get(tid, 0.0) for tid, used in reading_s().items()}
+        serving.join(WAIT_S)
+    # one of the sender's, and one for each connection
+    assert len([tid for tid, used in used_s.items() if used > 0.05 * max(used_s.values())]) == 1 + 3
+
+
+def reading_s() -> dict[str, float]:
+    """Processor time of each thread of ZeroMQ's in this process that reads and writes sockets."""
+    tasks = Path("/proc/self/task").iterdir()
+    threads = [task for task in tasks if (task / "comm").read_text().startswith("ZMQbg/IO")]
+    return {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in threads}
 
 
 def test_a_plain_rep_server_is_understood(opened: Callable, context: zmq.Context) -> None:

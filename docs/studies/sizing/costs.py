@@ -143,6 +143,7 @@ def costs(size: str, dtype: str, kind: str, number: int, passes: int) -> dict[st
         kernels = least(made.kernels, passes)
         gathered = gathering(made, arrived, rounds=max(2, 200 // number))
         copied = copying(made.bodies[0], passes + 2)
+        message_mb = round(len(made.bodies[0]) / MB, 3)
     width, height = map(int, size.split("x"))
     return {
         "size": size,
@@ -150,7 +151,7 @@ def costs(size: str, dtype: str, kind: str, number: int, passes: int) -> dict[st
         "dtype": dtype,
         "kind": kind,
         "frames": number,
-        "message_mb": round(len(chain.bodies[0]) / MB, 3),
+        "message_mb": message_mb,
         "nodes_ms": nodes,
         **kernels,
         "copy_ms_per_mb": copied,
