@@ -37,6 +37,7 @@ from results import LOOP, Sample, Socket, draw, table  # noqa: E402
 from pipeline import Graph  # noqa: E402
 from pipeline.backends import KNOWN, describe_backend  # noqa: E402
 from stages.commands.index.graph import graph_from_options  # noqa: E402
+from stages.simulation.apparatus import parse_size  # noqa: E402
 from stages.simulation.beamline import Beamline  # noqa: E402
 
 PATIENCE_S = 180.0
@@ -52,6 +53,8 @@ class Load:
 
     folder: Path
     message_bytes: int
+    megapixels: float
+    image: bool
     peaks: str
     rate: float | None
     cores: tuple[int, ...]
@@ -60,7 +63,9 @@ class Load:
     @staticmethod
     def make(folder: Path, given: argparse.Namespace) -> Load:
         """Simulate the frames."""
-        beamline = Beamline(size=given.size, dtype=given.dtype, hits=given.hits, seed=given.seed, style="om")
+        beamline = Beamline(
+            size=given.size, dtype=given.dtype, hits=given.hits, seed=given.seed, style="om", image=given.image
+        )
         apparatus = beamline.set_up()
         (folder / "study.geom").write_text(apparatus.geometry_text)
         (folder / "study.cell").write_text(apparatus.cell_text)
@@ -68,14 +73,19 @@ class Load:
         for k, body in enumerate(apparatus.wire.bodies(apparatus.simulation.frames(given.frames))):
             (folder / f"{k:05d}.msgpack").write_bytes(body)
             size = max(size, len(body))
-        return Load(folder, size, given.peaks, given.rate, given.cores, given.sender_cores)
+        width, height = parse_size(given.size)
+        return Load(
+            folder, size, width * height / 1e6, given.image, given.peaks, given.rate, given.cores, given.sender_cores
+        )
 
     def graph(self, address: str, socket: Socket, backend: str) -> Graph:
         """The whole chain, as ``streamajig index`` makes it."""
         how = {"zmq_request": "next"} if socket == "rep" else {"zmq_subscribe": [TOPIC]}
         files = {"geometry": "study.geom", "pdb": "study.cell", "output": "study.stream"}
         paths = {option: str(self.folder / name) for option, name in files.items()}
-        methods = {"peaks": self.peaks, "indexing": "pairs", "integration": "rings", "min_peaks": 15}
+        methods: dict[str, Any] = {"peaks": self.peaks, "indexing": "pairs", "integration": "rings", "min_peaks": 15}
+        if not self.image:
+            methods |= {"no_image_data": True, "peaks": "msgpack", "integration": "none"}
         return graph_from_options({"zmq_input": address, **how, **paths, **methods}).with_options(backend=backend)
 
 
@@ -198,7 +208,7 @@ def sample_of(
     by_process = [used - first.run_s.get(pid, 0.0) for pid, used in last.run_s.items()]
     run_s, sender_s = sum(by_process), last.sender_s - first.sender_s
     others_s = max(0.0, last.busy_s - first.busy_s - run_s - sender_s)
-    latency = report["latency_ms"] if report else None
+    latency = report["receipt_to_disk_ms"] if report else None
     return Sample(
         backend,
         socket,
@@ -243,6 +253,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="u2", help="type of the pixels")
     parser.add_argument("--hits", type=float, default=0.7, help="fraction of the frames with a crystal")
     parser.add_argument("--peaks", default="likelihood", help="peak search")
+    parser.add_argument(
+        "--image", action=argparse.BooleanOptionalAction, default=True, help="send pixels, or peaks alone"
+    )
     parser.add_argument("--frames", type=int, default=24, help="frames made beforehand, sent over and over")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
@@ -282,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
         kept = {
             "setting": setting,
             "message_bytes": load.message_bytes,
+            "megapixels": load.megapixels,
             "rounds": [[asdict(one) for one in samples] for samples in rounds],
         }
         given.figures.write_text(json.dumps(kept, indent=1) + "\n")

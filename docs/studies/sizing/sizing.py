@@ -16,7 +16,7 @@ import math
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ class Measured:
     ----------
     receive_ms_per_mb, send_ms_per_mb, copy_ms_per_mb
         Processor time of ZeroMQ's thread that receives, of a sender, and of a copy into shared memory.
-    supervisor_ms
-        Processor time of the process that gathers, of a frame as the study of scaling has them, all included.
+    hand_over_ms
+        Processor time of the process that gathers, for a frame, beyond what unpacking, counting and writing take.
     private_mb
         Private memory of a worker.
     """
@@ -91,7 +91,7 @@ class Measured:
     costs: tuple[dict[str, Any], ...]
     receive_ms_per_mb: float
     send_ms_per_mb: float
-    supervisor_ms: float
+    hand_over_ms: float
     private_mb: float
 
     @staticmethod
@@ -102,18 +102,22 @@ class Measured:
         loops = [one for one in samples if one["backend"] == "loop"]
         processes = [one for one in samples if one["backend"].startswith("processes:")]
         message_mb = kept["message_bytes"] / 1e6
+        hits = float(kept["setting"]["hits"])
 
         def median(value: Callable[[dict[str, Any]], float], of: Sequence[dict[str, Any]]) -> float:
             return statistics.median(map(value, of))
 
-        return Measured(
+        measured = Measured(
             tuple(json.loads(costs.read_text())),
             median(lambda one: one["cpu_ms"], loops) / message_mb,
             median(lambda one: one["sender_ms"], loops) / message_mb,
-            median(lambda one: one["processes_ms"][0], processes),
+            0.0,
             # the first two are the supervisor and the fork server, the last one receives
             max(private for one in processes for private in one["private_mb"][2:-1]),
         )
+        gathered_ms = measured.mean(Detector(float(kept["megapixels"]), 1.0, hits=hits), gather_ms)
+        supervisor_ms = median(lambda one: one["processes_ms"][0], processes)
+        return replace(measured, hand_over_ms=max(0.0, supervisor_ms - gathered_ms))
 
     @property
     def copy_ms_per_mb(self) -> float:
@@ -136,6 +140,11 @@ class Measured:
 def stages_ms(one: dict[str, Any]) -> float:
     """Processor time of a frame in all stages of a replica."""
     return float(sum(one["nodes_ms"].values()))
+
+
+def gather_ms(one: dict[str, Any]) -> float:
+    """Processor time in which what became of a frame is unpacked, counted and written."""
+    return float(one["gather_ms"])
 
 
 def waiting(servers: int, used: float) -> float:
@@ -169,8 +178,8 @@ def work_out(detector: Detector, node: Node, measured: Measured) -> list[Line]:
     blank, hit = (measured.of(kind, detector.megapixels, stages_ms) for kind in ("blank", "hit"))
     mean_ms = measured.mean(detector, stages_ms)
     receive_ms, copy_ms = measured.receive_ms_per_mb * frame_mb, measured.copy_ms_per_mb * frame_mb
-    gather_ms = measured.supervisor_ms
-    total_ms = mean_ms + receive_ms + copy_ms + gather_ms
+    gathering_ms = measured.mean(detector, gather_ms) + measured.hand_over_ms
+    total_ms = mean_ms + receive_ms + copy_ms + gathering_ms
     cores = rate * total_ms / 1e3 / USED
     by_cores, by_link = cores / node.cores, detector.wire_gbit_per_s / (USED * node.link_gbit_per_s)
     nodes = max(1, math.ceil(max(by_cores, by_link)))
@@ -190,7 +199,7 @@ def work_out(detector: Detector, node: Node, measured: Measured) -> list[Line]:
         Line("the mean frame", mean_ms, "ms", f"{detector.hits:.0%} hits"),
         Line("receiving it", receive_ms, "ms", "ZeroMQ's thread, scaling/study.py"),
         Line("copying it into shared memory", copy_ms, "ms", "costs.py"),
-        Line("gathering and writing", gather_ms, "ms", "the supervisor, scaling/study.py"),
+        Line("gathering and writing", gathering_ms, "ms", "the supervisor, costs.py and scaling/study.py"),
         Line("cores", cores, "", f"rate x all of these, {USED:.0%} used"),
         Line("nodes", nodes, "", f"of {node.cores} cores: for the cores {by_cores:.1f}, for the links {by_link:.1f}"),
         Line("frames/s of a node", share, "", "rate / nodes"),
@@ -201,7 +210,7 @@ def work_out(detector: Detector, node: Node, measured: Measured) -> list[Line]:
              f"{held} messages, ZeroMQ's queue, {measured.private_mb:.0f} MB a worker"),
         Line("stream", rate * result_kb / 1e3, "MB/s", f"{result_kb:.1f} kB a frame"),
         Line("limit: a program of threads", 1e3 / python_ms, "frames/s", f"{python_ms:.1f} ms with Python's lock"),
-        Line("limit: a supervisor", 1e3 / gather_ms, "frames/s", "it gathers one frame after the other"),
+        Line("limit: a supervisor", 1e3 / gathering_ms, "frames/s", "it gathers one frame after the other"),
         Line("limit: a connection", 1e3 * one_socket_gb / frame_mb, "frames/s", f"{one_socket_gb:.1f} GB/s a socket"),
     ]  # fmt: skip
 
