@@ -42,8 +42,14 @@ def test_its_examples_are_right(sizing):
 def measured(sizing, tmp_path):
     costs = [cost(size, kind) for size in (4.0, 1.0, 16.0) for kind in ("hit", "blank")]
     loop = {"backend": "loop", "cpu_ms": 2.0, "sender_ms": 4.0, "processes_ms": [2.0], "private_mb": [70.0]}
-    run = {"backend": "processes:2", "cpu_ms": 30.0, "sender_ms": 4.0, "processes_ms": [1.5, 0.0, 13.0, 13.5, 3.0],
-           "private_mb": [100.0, 9.0, 30.0, 40.0, 200.0]}  # fmt: skip
+    run = {
+        "backend": "processes:2",
+        "cpu_ms": 30.0,
+        "sender_ms": 4.0,
+        "transport_ms": 2.0,
+        "processes_ms": [1.5, 0.0, 13.0, 13.5, 3.0],
+        "private_mb": [100.0, 9.0, 30.0, 40.0, 200.0],
+    }
     kept = {"message_bytes": 8_000_000, "megapixels": 4.0, "setting": {"hits": "0.5"}, "rounds": [[run, loop], [loop]]}
     (tmp_path / "costs.json").write_text(json.dumps(costs))
     (tmp_path / "scaling.json").write_text(json.dumps(kept))
@@ -53,6 +59,7 @@ def measured(sizing, tmp_path):
 def test_costs_of_a_megabyte_are_those_of_the_loop_that_only_receives(measured):
     assert (measured.receive_ms_per_mb, measured.send_ms_per_mb, measured.copy_ms_per_mb) == (0.25, 0.5, 0.1)
     assert (measured.hand_over_ms, measured.private_mb) == (pytest.approx(1.5 - 0.6), 40.0)
+    assert measured.pass_on_ms == pytest.approx(3.0 - 2.0 - 0.8)
 
 
 @pytest.mark.parametrize("megapixels", [0.5, 1.0, 2.0, 4.0, 9.0, 16.0, 18.0])
@@ -69,14 +76,16 @@ def test_the_calculation_is_that_of_the_page(sizing, measured):
     assert found["on the wire"] == 16.0
     assert found["the mean frame"] == pytest.approx(17 + 0.2 * 10)
     assert found["receiving it"] == pytest.approx(4.0)
-    assert found["copying it into shared memory"] == pytest.approx(1.6)
-    assert found["cores"] == pytest.approx(500 * (19 + 4 + 1.6 + 0.36 + 0.9) / 1e3 / 0.7)
+    assert found["copying it into shared memory"] == pytest.approx(1.6 + 0.2)
+    assert found["cores"] == pytest.approx(500 * (19 + 4 + 1.8 + 0.36 + 0.9) / 1e3 / 0.7)
     assert found["nodes"] == 1
     assert found["workers of a node"] == math.ceil(500 * 19e-3 / 0.7)
     assert found["connections of a node"] == pytest.approx(500 * 4e-3 / 0.7)
     assert found["stream"] == pytest.approx(500 * 4.8 / 1e3)
     assert found["limit: a program of threads"] == pytest.approx(1e3 / (0.25 * 19))
     assert found["limit: a supervisor"] == pytest.approx(1e3 / (0.36 + 0.9))
+    assert found["limit: a process that receives"] == pytest.approx(1e3 / 1.8)
+    assert found["programs of a node"] == math.ceil(500 * 1.8e-3 / 0.7)
     assert found["limit: a connection"] == pytest.approx(1e3 / 0.5 / 16)
 
 

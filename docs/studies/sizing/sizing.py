@@ -84,6 +84,8 @@ class Measured:
         Processor time of ZeroMQ's thread that receives, of a sender, and of a copy into shared memory.
     hand_over_ms
         Processor time of the process that gathers, for a frame, beyond what unpacking, counting and writing take.
+    pass_on_ms
+        Processor time of the process that receives, for a message, beyond ZeroMQ's thread and the copy.
     private_mb
         Private memory of a worker.
     """
@@ -92,6 +94,7 @@ class Measured:
     receive_ms_per_mb: float
     send_ms_per_mb: float
     hand_over_ms: float
+    pass_on_ms: float
     private_mb: float
 
     @staticmethod
@@ -112,12 +115,19 @@ class Measured:
             median(lambda one: one["cpu_ms"], loops) / message_mb,
             median(lambda one: one["sender_ms"], loops) / message_mb,
             0.0,
+            0.0,
             # the first two are the supervisor and the fork server, the last one receives
             max(private for one in processes for private in one["private_mb"][2:-1]),
         )
         gathered_ms = measured.mean(Detector(float(kept["megapixels"]), 1.0, hits=hits), gather_ms)
         supervisor_ms = median(lambda one: one["processes_ms"][0], processes)
-        return replace(measured, hand_over_ms=max(0.0, supervisor_ms - gathered_ms))
+        copied_ms = measured.copy_ms_per_mb * message_mb
+        ingest_ms = median(lambda one: one["processes_ms"][-1] - one["transport_ms"], processes)
+        return replace(
+            measured,
+            hand_over_ms=max(0.0, supervisor_ms - gathered_ms),
+            pass_on_ms=max(0.0, ingest_ms - copied_ms),
+        )
 
     @property
     def copy_ms_per_mb(self) -> float:
@@ -179,13 +189,15 @@ def work_out(detector: Detector, node: Node, measured: Measured) -> list[Line]:
     mean_ms = measured.mean(detector, stages_ms)
     receive_ms, copy_ms = measured.receive_ms_per_mb * frame_mb, measured.copy_ms_per_mb * frame_mb
     gathering_ms = measured.mean(detector, gather_ms) + measured.hand_over_ms
-    total_ms = mean_ms + receive_ms + copy_ms + gathering_ms
+    copying_ms = copy_ms + measured.pass_on_ms
+    total_ms = mean_ms + receive_ms + copying_ms + gathering_ms
     cores = rate * total_ms / 1e3 / USED
     by_cores, by_link = cores / node.cores, detector.wire_gbit_per_s / (USED * node.link_gbit_per_s)
     nodes = max(1, math.ceil(max(by_cores, by_link)))
     share = rate / nodes
     workers = math.ceil(share * mean_ms / 1e3 / USED)
-    held = SLOTS + SLOTS_EACH * workers
+    programs = math.ceil(share * max(gathering_ms, copying_ms) / 1e3 / USED)
+    held = SLOTS * programs + SLOTS_EACH * workers
     result_kb = measured.mean(detector, lambda one: one["chunk_kb"])
     python_ms = measured.mean(detector, lambda one: stages_ms(one) - one["kernels_ms"])
     one_socket_gb = 1 / max(measured.receive_ms_per_mb, measured.send_ms_per_mb)
@@ -198,19 +210,21 @@ def work_out(detector: Detector, node: Node, measured: Measured) -> list[Line]:
         Line("a hit in the stages", hit, "ms", "processor time, costs.py"),
         Line("the mean frame", mean_ms, "ms", f"{detector.hits:.0%} hits"),
         Line("receiving it", receive_ms, "ms", "ZeroMQ's thread, scaling/study.py"),
-        Line("copying it into shared memory", copy_ms, "ms", "costs.py"),
+        Line("copying it into shared memory", copying_ms, "ms", "the process that receives, costs.py and scaling/study.py"),
         Line("gathering and writing", gathering_ms, "ms", "the supervisor, costs.py and scaling/study.py"),
         Line("cores", cores, "", f"rate x all of these, {USED:.0%} used"),
         Line("nodes", nodes, "", f"of {node.cores} cores: for the cores {by_cores:.1f}, for the links {by_link:.1f}"),
         Line("frames/s of a node", share, "", "rate / nodes"),
         Line("workers of a node", workers, "", f"its rate x the mean frame, {USED:.0%} used"),
         Line("waiting for a worker", waiting(workers, USED) * mean_ms, "ms", "Erlang's C"),
+        Line("programs of a node", programs, "", "of processes, each with one that copies and one that gathers"),
         Line("connections of a node", share * receive_ms / 1e3 / USED, "", "rate x receiving: one thread reads each"),
-        Line("memory of a node", (held * frame_mb + ZMQ_QUEUE_MB + workers * measured.private_mb) / 1e3, "GB",
+        Line("memory of a node", (held * frame_mb + programs * ZMQ_QUEUE_MB + workers * measured.private_mb) / 1e3, "GB",
              f"{held} messages, ZeroMQ's queue, {measured.private_mb:.0f} MB a worker"),
         Line("stream", rate * result_kb / 1e3, "MB/s", f"{result_kb:.1f} kB a frame"),
         Line("limit: a program of threads", 1e3 / python_ms, "frames/s", f"{python_ms:.1f} ms with Python's lock"),
         Line("limit: a supervisor", 1e3 / gathering_ms, "frames/s", "it gathers one frame after the other"),
+        Line("limit: a process that receives", 1e3 / copying_ms, "frames/s", "it copies one message after the other"),
         Line("limit: a connection", 1e3 * one_socket_gb / frame_mb, "frames/s", f"{one_socket_gb:.1f} GB/s a socket"),
     ]  # fmt: skip
 
