@@ -110,6 +110,7 @@ def draw(rounds: Sequence[Sequence[Sample]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     every = [one for samples in rounds for one in samples]
@@ -131,6 +132,17 @@ def draw(rounds: Sequence[Sequence[Sample]], path: Path) -> None:
         if loops:
             axes[0].axhline(median(loops, "rate"), color="grey", linestyle=line, label=f"receiving alone, {socket}")
     axes[0].set(xlabel="replicas", ylabel="frames/s", xscale="log", yscale="log")
-    axes[1].set(xlabel="replicas", ylabel="processor time of a frame, ms", xscale="log", ylim=(0, None))
+    axes[1].set(
+        xlabel="replicas",
+        ylabel="processor time of a frame, ms",
+        xscale="log",
+        ylim=(0, 1.15 * max(one.cpu_ms for one in every)),
+    )
+    replicas = sorted({describe_backend(one.backend).replicas for one in every if one.backend != LOOP})
+    for axis in axes:
+        axis.set_xticks(replicas, [str(n) for n in replicas])
+        axis.minorticks_off()
+    axes[0].yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes[0].yaxis.set_major_formatter(ticker.ScalarFormatter())
     axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=90)

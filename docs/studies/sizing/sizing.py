@@ -112,7 +112,7 @@ class Measured:
 
         measured = Measured(
             tuple(json.loads(costs.read_text())),
-            median(lambda one: one["cpu_ms"], loops) / message_mb,
+            median(lambda one: one["transport_ms"], loops) / message_mb,
             median(lambda one: one["sender_ms"], loops) / message_mb,
             0.0,
             0.0,
