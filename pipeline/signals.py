@@ -3,8 +3,8 @@
 A signal handler in Python runs in the main thread, between two of its instructions: never while that thread is in foreign code
 (a kernel, a pipe that nobody reads), and what it raises is lost wherever Python cannot pass it on (in a callback of compiled
 code, in ``__del__``). So here no handler does anything. The part of it that is not in Python writes the signal's number into
-a pipe at once; a thread of its own reads it, and that thread can end the process by itself. Only foreign code that never lets
-go of the interpreter's lock keeps it from doing so.
+a socket at once, and the system notes when; a thread of its own reads it, and that thread can end the process by itself. Only
+foreign code that never lets go of the interpreter's lock keeps it from doing so.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import select
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -31,6 +34,11 @@ ENDED = 130
 
 SAME_S = 0.05
 """Signals that come within this time are one: a launcher hands on what the terminal has sent to the whole group."""
+
+_SO_TIMESTAMPNS = 35
+"""Linux notes when a datagram came (socket(7)): the thread that reads may be late, and two signals would be read as one."""
+
+_TIMESPEC = struct.Struct("qq")
 
 OPENING_S = 1.0
 """What is being opened when the first signal comes has so long to come to an end by itself."""
@@ -76,17 +84,18 @@ class Ending:
         """Held by whoever says what was counted, the run or the watcher; the other one does not."""
         self._is_told = False
         self._count = 0
-        self._counted_s = -SAME_S
+        self._counted_s = -math.inf
         self._deadline_s: float | None = None
         self._before: dict[int, object] = {}
-        self._pipe = (-1, -1)
+        self._sockets: tuple[socket.socket, ...] = ()
         self._watcher = threading.Thread(target=self._watch, name="signals", daemon=True)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._pipe = os.pipe()
-            os.set_blocking(self._pipe[1], False)
-            self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+            self._sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sockets[0].setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._sockets[1].setblocking(False)
+            self._wakeup_before = signal.set_wakeup_fd(self._sockets[1].fileno(), warn_on_full_buffer=False)
             for number in NUMBERS:
                 if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                     continue  # nohup has said so
@@ -103,10 +112,10 @@ class Ending:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._wakeup_before)
-        os.write(self._pipe[1], bytes([_STOP]))
+        self._sockets[1].send(bytes([_STOP]))
         self._watcher.join()
-        for fd in self._pipe:
-            os.close(fd)
+        for end in self._sockets:
+            end.close()
 
     def opened(self) -> None:
         """Say that everything is open, and that from now on the first signal finishes what was received."""
@@ -122,23 +131,27 @@ class Ending:
         self._is_told = True
 
     def _watch(self) -> None:
-        while (number := self._next()) != _STOP:
-            if number is None:
+        while (number_and_time := self._next()) is None or number_and_time[0] != _STOP:
+            if number_and_time is None:
                 self._force()
-            elif number in self._before:
-                self._take(number)
+            elif number_and_time[0] in self._before:
+                self._take(*number_and_time)
 
-    def _next(self) -> int | None:
-        """The next signal; None when what was waited for has not come to an end in time."""
+    def _next(self) -> tuple[int, float] | None:
+        """The next signal and when it came; None when what was waited for has not come to an end in time."""
         wait_s = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
-        ready, _, _ = select.select([self._pipe[0]], [], [], wait_s)
-        return os.read(self._pipe[0], 1)[0] if ready else None
+        ready, _, _ = select.select([self._sockets[0]], [], [], wait_s)
+        if not ready:
+            return None
+        data, (noted, *_), _, _ = self._sockets[0].recvmsg(1, socket.CMSG_SPACE(_TIMESPEC.size))
+        seconds, nanoseconds = _TIMESPEC.unpack(noted[2])
+        return data[0], seconds + nanoseconds / 1e9
 
-    def _take(self, number: int) -> None:
-        now = time.monotonic()
-        if now - self._counted_s < SAME_S:
+    def _take(self, number: int, came_s: float) -> None:
+        if came_s - self._counted_s < SAME_S:
             return
-        self._counted_s = now
+        self._counted_s = came_s
+        now = time.monotonic()
         self._count += 1
         name = signal.Signals(number).name
         if self._count == 1:
