@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from pipeline import signals
 from pipeline.console import print_on_stdout
 from pipeline.crash import crashes_leave_a_word
+from pipeline.faults import text_of
 from pipeline.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def execute(
         ending.last_words = lambda: say(nothing_received())
         report = run_watched(load(), command_line, ending, say)
         ending.status = status_of(report, ending.came_early)
+        if ending.abandon.is_set() and not ending.status:
+            _meaning(0, "nothing had to be abandoned: all that was received is finished", logging.INFO)
         if not say(report):
             ending.status = ending.status or FAILED
         afterwards(report)
@@ -87,7 +90,9 @@ def run_watched(
         def on_start(job: Job) -> None:
             def say_it() -> None:
                 progress.leave()
-                last_words(job.report_now())
+                report = job.report_now()
+                last_words(report)
+                _abandoned(report)
 
             ending.last_words = say_it
 
@@ -104,22 +109,30 @@ def run_watched(
 
 
 def status_of(report: Report, came_early: bool = False) -> int:
-    """Return the exit status of a run with this report, and say in the log what it means unless the report does.
+    """Return the exit status of a run with this report, and let the log end with what it means, if it is not 0.
 
     `came_early` says that a signal came before anything could.
     """
     if report.failure is not None:
-        return FAILED
+        return _meaning(FAILED, f"the run failed: {text_of(report.failure)}", logging.ERROR)
     if report.abandoned or (came_early and not report.received):
-        return ABANDONED
+        return _abandoned(report)
     if report.received == 0:
-        log.warning("nothing was received (exit status %d)", NOTHING_RECEIVED)
-        return NOTHING_RECEIVED
+        return _meaning(NOTHING_RECEIVED, "nothing was received")
     empty = [name for name, tally in report.leaves.items() if tally.delivered == 0]
     if empty:
-        log.warning("not one frame was delivered at %s (exit status %d)", ", ".join(empty), NOTHING_DELIVERED)
-        return NOTHING_DELIVERED
+        return _meaning(NOTHING_DELIVERED, f"not one frame was delivered at {', '.join(empty)}")
     return 0
+
+
+def _abandoned(report: Report) -> int:
+    what = f"{report.abandoned} frames in flight were abandoned" if report.received else "stopped before anything came"
+    return _meaning(ABANDONED, what)
+
+
+def _meaning(status: int, what: str, level: int = logging.WARNING) -> int:
+    log.log(level, "%s (exit status %d)", what, status)
+    return status
 
 
 def show(report: Report, *, profile: bool, as_json: bool) -> bool:
