@@ -22,8 +22,6 @@ FRAMES = 40
 LAW = f"received {FRAMES + 1} = delivered {FRAMES} + rejected 1 + dropped 0"
 
 
-HANGS = ("spins", "waits_in_c")
-
 TOY_STAGES = Path(__file__).parent.parent / "core" / "toy_stages.py"
 
 
@@ -68,19 +66,10 @@ class Checked(int):
 class RunningTrouble:
     """`Trouble` at work."""
 
-    def __init__(self, how: str, at: int) -> None:
+    def __init__(self, how: str) -> None:
         self._how = how
-        self._at = at
 
     def __call__(self, number: Number) -> Checked:
-        if self._how in HANGS and number == self._at:
-            print(f"the stage {self._how}", file=sys.stderr, flush=True)
-            while self._how == "spins":
-                pass
-            if self._how == "waits_in_c":
-                mutex = ctypes.create_string_buffer(64)  # zeros are PTHREAD_MUTEX_INITIALIZER
-                for _ in range(2):
-                    ctypes.CDLL(None).pthread_mutex_lock(mutex)
         if self._how == "slow":  # long enough for the progress to be shown
             time.sleep(0.035)
         return Checked(number)
@@ -88,10 +77,9 @@ class RunningTrouble:
 
 @stage("trouble/small")
 class Trouble:
-    """Does what ``how`` says at frame ``at``; some of it when it is opened, or when the process ends."""
+    """Does what ``how`` says; some of it when it is opened, or when the process ends."""
 
     how: str = ""
-    at: int = 3
 
     def open(self, context: Context) -> RunningTrouble:
         if self.how == "signal_in_callback":  # what a handler raises there is lost, as in the callbacks of compilers
@@ -100,7 +88,7 @@ class Trouble:
             print("the stage is open", file=sys.stderr, flush=True)
         if self.how == "signal_at_exit":
             atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
-        return RunningTrouble(self.how, self.at)
+        return RunningTrouble(self.how)
 
 
 class LineWriter:
