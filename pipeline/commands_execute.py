@@ -64,7 +64,7 @@ def execute(
         return show(report, profile=profile, as_json=as_json)
 
     with signals.Ending() as ending:
-        ending.last_words = lambda: say(nothing_received())
+        ending.last_words = lambda: (say(nothing_received()), _abandoned(nothing_received()))
         report = run_watched(load(), command_line, ending, say)
         ending.status = status_of(report, ending.came_early)
         if ending.abandon.is_set() and not ending.status:

@@ -21,7 +21,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -182,6 +182,16 @@ class Ending:
             within(LAST_WORDS_S, self.last_words)
             leave(ENDED)
         leave(self.status)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Let these signals wait meanwhile, also for a process that is started: it takes them when it is ready for them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def to_the_end() -> None:

@@ -22,10 +22,11 @@ def end_with_parent(parent: int) -> None:
 def leave_signals_to_parent() -> None:
     """Do nothing for those that end a run: a terminal and a launcher send them to all processes, and the supervisor decides.
 
-    They are handled, not ignored: what a stage starts would inherit that.
+    They are handled, not ignored: what a stage starts would inherit that. From now on they need not be held back.
     """
     for number in NUMBERS:
         signal.signal(number, _do_nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
 def how_it_ended(status: int | None) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backends.crossing import packed, unpacked
 from pipeline.backends.processes.children import end_with_parent, leave_signals_to_parent
 from pipeline.own_packages import BUILT_IN
+from pipeline.signals import held_back
 from pipeline.wiring import Setup
 
 if TYPE_CHECKING:
@@ -81,12 +82,13 @@ class ForkServer:
             "import sys; sys.path[:] = sys.argv[6:]; from pipeline.backends.processes.fork_server import main; "
             "main(*map(int, sys.argv[1:6]))"
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments), *sys.path],
-            stdin=subprocess.PIPE,
-            pass_fds=(theirs.fileno(), messages, pages),
-            env={**dict.fromkeys(_ONE_THREAD, "1"), **os.environ},
-        )
+        with held_back():  # a Ctrl-C while it starts would end it
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments), *sys.path],
+                stdin=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), messages, pages),
+                env={**dict.fromkeys(_ONE_THREAD, "1"), **os.environ},
+            )
         theirs.close()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:

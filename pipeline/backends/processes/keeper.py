@@ -101,7 +101,11 @@ class Keeper(threading.Thread):
 
     def opened(self) -> None:
         """Wait until the worker has opened its replica; raises what that raised."""
-        self.published = self._wait_until_open()
+        try:
+            self.published = self._wait_until_open()
+        except EOFError:
+            how = how_it_ended(self._server.status(self._launch))
+            raise UserError(f"a worker process {how} while it opened its stages") from None
 
     def post(self, ways: Ways, value: object) -> None:
         """Let the worker know of a notice before its next frame; those that take its place, too."""
