@@ -562,8 +562,8 @@ def test_the_progress_line_says_how_fast_who_asks_and_what_waits() -> None:
         now = {"elapsed_s": elapsed_s, "sent": sent, "waiting": waiting, "waiting_bytes": 18_000_000 * waiting}
         shown.show(RelayReport(received=sent + waiting + 2, askers=askers, unanswered=askers, **now, **given))
     assert lines == [
-        "14 frames, 2 dropped, 10.0 frames/s, receipt to answer 29 ms (99 %: 29 ms), 2 waiting (36.0 MB), 3 askers with 3 requests, "
-        "connected to S",
+        "14 frames, 2 dropped, 10.0 frames/s, receipt to answer 29 ms (99 %: 29 ms), 2 waiting (36.0 MB), 3 askers with "
+        "3 requests, connected to S",
         "62 frames, 2 dropped, 30.0 frames/s, receipt to answer 29 ms (99 %: 29 ms), 0 waiting (0 B), nobody asks at "
         "tcp://127.0.0.1:5003, connected to S",
     ]
