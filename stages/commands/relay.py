@@ -24,7 +24,7 @@ _RATE_OVER = 20
 """The rate on the progress line is that of so many intervals between lines."""
 
 
-def relay(  # noqa: PLR0913 - one parameter for each option of the command line
+def relay(  # noqa: PLR0913  # long: one parameter for each option of the command line
     zmq_input: Annotated[
         str, typer.Option("--zmq-input", metavar="ADDR", help="Receive data over ZeroMQ from this address.")
     ],

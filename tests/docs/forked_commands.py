@@ -14,6 +14,7 @@ import functools
 import gc
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ import tempfile
 import traceback
 from pathlib import Path
 from typing import NoReturn
+
+from pipeline.backends.processes.children import end_with_parent
 
 PATIENCE_S = 300  # a fresh clone compiles
 
@@ -99,9 +102,14 @@ def _serve(address: str) -> None:
         listening.listen(16)
         print("ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for commands
+        server = os.getpid()
         while True:
+            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            if sys.stdin in ready:
+                os._exit(0)
             asker, _ = listening.accept()
             if os.fork() == 0:
+                end_with_parent(server)
                 listening.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _answer(asker)
@@ -112,8 +120,11 @@ def _serve(address: str) -> None:
 def _answer(asker: socket.socket) -> None:
     """Fork once more, wait, and send the exit status; returns in the fork."""
     request, streams, _, _ = socket.recv_fds(asker, _LONGEST_REQUEST, 3)
+    waiting = os.getpid()
     command = os.fork()
-    if command:
+    if command == 0:
+        end_with_parent(waiting)
+    else:
         for stream in streams:
             os.close(stream)
         status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
