@@ -13,6 +13,7 @@ import itertools
 import logging
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,8 @@ class Cluster:
 
     def __init__(self, spec: BackendSpec) -> None:
         distributed = _distributed()
+        import dask.config  # with distributed
+
         self._quiet = contextlib.ExitStack()
         self._quiet.callback(_silence())
         self._cluster: Any = None
@@ -58,12 +61,14 @@ class Cluster:
                 kind = {"scheduler_file": spec.address} if spec.address.endswith(".json") else {"address": spec.address}
                 self._client = distributed.Client(**kind, timeout=_CONNECT_S, set_as_default=False)
             else:
-                self._cluster = distributed.LocalCluster(
-                    n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
-                )
+                folder = self._quiet.enter_context(tempfile.TemporaryDirectory(prefix="streamajig-dask-"))
+                with dask.config.set({"temporary-directory": folder}):  # where the scheduler makes its own
+                    self._cluster = distributed.LocalCluster(
+                        n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+                    )
                 self.address = self._cluster.scheduler_address
                 self._client = distributed.Client(self._cluster, set_as_default=False)
-                self._local = _LocalWorkers(self.address, spec.replicas)
+                self._local = _LocalWorkers(self.address, spec.replicas, folder)
         except (OSError, ValueError, RuntimeError) as error:
             self.close()
             raise UserError(f"no Dask scheduler answers at {self.address}: {text_of(error)}") from error
@@ -156,8 +161,9 @@ class _LocalWorker:
 class _LocalWorkers:
     """Worker processes of this machine, started anew when they die."""
 
-    def __init__(self, scheduler: str, count: int) -> None:
+    def __init__(self, scheduler: str, count: int, folder: str) -> None:
         self._scheduler = scheduler
+        self._folder = folder
         self._workers = [self._start() for _ in range(count)]
         self._deaths = 0
 
@@ -197,7 +203,7 @@ class _LocalWorkers:
                 worker.process.wait()
 
     def _start(self) -> _LocalWorker:
-        return _LocalWorker(local_worker.start(self._scheduler))
+        return _LocalWorker(local_worker.start(self._scheduler, self._folder))
 
 
 def _distributed() -> Any:

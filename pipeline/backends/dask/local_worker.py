@@ -19,23 +19,26 @@ import sys
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pipeline.backends.dask.local_worker import main; main(sys.argv[2], int(sys.argv[3]))"
+    "from pipeline.backends.dask.local_worker import main; main(sys.argv[2], int(sys.argv[3]), sys.argv[4] or None)"
 )
 
 _PR_SET_PDEATHSIG = 1
 """``man 2 prctl``."""
 
 
-def start(scheduler: str) -> subprocess.Popen[bytes]:
-    """Start a worker; it is killed when the thread that calls this ends."""
+def start(scheduler: str, folder: str = "") -> subprocess.Popen[bytes]:
+    """Start a worker; it is killed when the thread that calls this ends.
+
+    What Dask keeps on disk for it is in `folder`, by default where Dask says.
+    """
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _START, json.dumps(sys.path), scheduler, str(os.getpid())],
+        [sys.executable, "-P", "-c", _START, json.dumps(sys.path), scheduler, str(os.getpid()), folder],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
 
 
-def main(scheduler: str, parent: int) -> None:
+def main(scheduler: str, parent: int, folder: str | None = None) -> None:
     """Be a worker, until the scheduler or the parent is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -53,9 +56,11 @@ def main(scheduler: str, parent: int) -> None:
     with dask.config.set(
         {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.gil.enabled": False}
     ):
-        asyncio.run(_work(distributed.Worker, scheduler))
+        asyncio.run(_work(distributed.Worker, scheduler, folder))
 
 
-async def _work(make: type, scheduler: str) -> None:
-    async with make(scheduler, nthreads=1, memory_limit=0, dashboard=False, death_timeout=10) as worker:
+async def _work(make: type, scheduler: str, folder: str | None) -> None:
+    async with make(
+        scheduler, nthreads=1, memory_limit=0, dashboard=False, death_timeout=10, local_directory=folder
+    ) as worker:
         await worker.finished()
