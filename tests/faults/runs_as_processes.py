@@ -16,12 +16,13 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import msgpack
+import pytest
 from fault_stages import graph_file
 from forked_runs import ForkedRun, Nursery
 
@@ -35,6 +36,9 @@ PATIENCE_S = 60.0
 
 GONE_S = 5.0
 """When the supervisor has ended, whatever it had started is gone within this time."""
+
+_LOST_S = 2.0
+"""A frame that has not come after so long is taken for lost, in a backend that may lose some."""
 
 APART_S = 0.06
 """Signals that are a little further apart than 50 ms are two."""
@@ -54,6 +58,10 @@ class Backend:
         Whether a source may be a subscription.
     opening_s
         About how long it takes to open.
+    says_of_dead
+        What stands in the log about a worker that has died.
+    loses_received
+        Whether a worker that dies takes along all frames that it had received, which are rejected as well.
     """
 
     name: str
@@ -62,11 +70,29 @@ class Backend:
     outlives_dying: bool = False
     takes_subscriptions: bool = True
     opening_s: float = 1.5
+    says_of_dead: str = ""
+    loses_received: bool = False
 
 
 SERIAL, THREADS = Backend("serial"), Backend("threads:2", 2, outlives_hanging=True)
-PROCESSES = Backend("processes:2", 2, outlives_hanging=True, outlives_dying=True, opening_s=5.0)
-BACKENDS = [SERIAL, THREADS, PROCESSES]
+PROCESSES = Backend("processes:2", 2, outlives_hanging=True, outlives_dying=True, opening_s=5.0, says_of_dead="worker-")
+DASK = Backend(
+    "dask:2",
+    2,
+    outlives_hanging=True,
+    outlives_dying=True,
+    takes_subscriptions=False,
+    opening_s=8.0,
+    says_of_dead="was lost, and with it",
+    loses_received=True,
+)
+BACKENDS = [SERIAL, THREADS, PROCESSES, DASK]
+
+
+def each_of(backends: Sequence[Backend], quick: Sequence[Backend]) -> pytest.MarkDecorator:
+    """Give a test each backend, of which only these are quick."""
+    parameters = [pytest.param(one, marks=() if one in quick else pytest.mark.slow) for one in backends]
+    return pytest.mark.parametrize("backend", parameters, ids=lambda backend: backend.name)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -237,7 +263,10 @@ class Run:
         return found
 
     def workers(self) -> list[int]:
-        """Its workers that are there just now: the children of its children that talk to no sender."""
+        """Its workers that are there just now: Dask's, or the children of the fork server that talk to no sender."""
+        dask = [pid for pid in self.children() if "local_worker" in _name_of(pid)]
+        if dask:
+            return sorted(dask)
         parents = {pid: int(_stat(pid)[1]) for pid in self.children()}
         grandchildren = [pid for pid, parent in parents.items() if parent in parents]
         return sorted(pid for pid in grandchildren if not _talks_zeromq(pid))
@@ -380,8 +409,20 @@ class Life:
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def goes_on(self, frames: int = 3) -> None:
-        """Send good frames, and wait until they are written."""
-        self.run.wait_for(self.sender.send(frames))
+        """Send good frames, and wait until they are written; one that went to a worker that had just died does not come."""
+        if not self.backend.loses_received:
+            self.run.wait_for(self.sender.send(frames))
+            return
+        for _ in range(frames):
+
+            def is_written() -> bool:
+                (event,) = self.sender.send()
+                end = time.monotonic() + _LOST_S
+                while not self.run.has_written(event) and time.monotonic() < end:
+                    time.sleep(0.01)
+                return self.run.has_written(event)
+
+            wait_until(lambda: is_written() or self.run.status is not None, "a frame is written")
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,13 +20,17 @@ import pytest
 from forked_runs import Nursery
 from runs_as_processes import (
     BACKENDS,
+    DASK,
     PATIENCE_S,
+    PROCESSES,
+    SERIAL,
     THREADS,
     Backend,
     Life,
     assert_rule,
     assert_whole,
     body,
+    each_of,
     living,
     wait_until,
 )
@@ -37,6 +42,8 @@ WORKER_MEMORY = "250MB"
 """A worker of the graph has some 60 MB of its own, and one that has leaked 300 MB more."""
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+each_slowly = each_of(BACKENDS, quick=(SERIAL, THREADS))
+"""Where workers take seconds to start, the quick suite has only what differs most there."""
 
 
 # --- what happens while a run goes on -------------------------------------------------------------------------------
@@ -65,6 +72,9 @@ def a_stage_hangs(life: Life) -> None:
 def a_stage_leaks(life: Life) -> None:
     events = life.sender.send(2, "leaks")
     if life.backend.outlives_dying:
+        life.run.hear(life.backend.says_of_dead)
+        if not life.backend.loses_received:
+            life.run.hear(life.backend.says_of_dead)
         life.rejections["trouble", "worker_memory"] += 2
     else:
         life.run.wait_for(events)
@@ -75,6 +85,7 @@ def a_stage_kills_its_process(life: Life) -> None:
         for how in ("killed", "exits", "segfaults"):
             life.sender.send(1, how)
             life.run.hear(f"the stage {how}")
+            life.run.hear(life.backend.says_of_dead)
         life.rejections["trouble", "worker_died"] += 3
 
 
@@ -145,6 +156,17 @@ def lying_at(address: str) -> Iterator[threading.Event]:
             thread.join(PATIENCE_S)
 
 
+_OF_THE_DEAD = ("worker_died", "worker_memory")
+"""Why frames are rejected, or dropped where the worker that was to write that has died as well."""
+
+
+def _without_the_dead(rejections: Counter[tuple[str, str]], backend: Backend) -> dict[tuple[str, str], int]:
+    """Leave out what a dead worker had received, where that goes with it: each frame is rejected where it was."""
+    reasons = _OF_THE_DEAD if backend.loses_received else ()
+    kept = {key: count for key, count in rejections.items() if key[1] not in reasons}
+    return kept | {("", reason): 1 for _, reason in rejections if reason in reasons}
+
+
 def happen(folder: Path, backend: Backend, nursery: Nursery, faults: list[Callable[[Life], None]]) -> None:
     """Let these things happen to one run, with good frames in between, and end it with what a launcher makes of a Ctrl-C."""
     more: list[object] = [f"--stage-timeout={STAGE_TIMEOUT_S}"] if backend.outlives_hanging else []
@@ -157,8 +179,9 @@ def happen(folder: Path, backend: Backend, nursery: Nursery, faults: list[Callab
         life.run.send(signal.SIGINT, signal.SIGINT, apart_s=0.005)
         ended = life.run.end()
         assert_rule(ended, 0, "stopped")
-        assert ended.rejections == life.rejections
-        assert ended.leaf["dropped"] == 0
+        assert _without_the_dead(ended.rejections, backend) == _without_the_dead(life.rejections, backend)
+        assert ended.report is not None
+        assert set(ended.report["dropped"]) <= set(_OF_THE_DEAD if backend.loses_received else ())
         assert "abandoning" not in ended.said
 
 
@@ -181,7 +204,7 @@ def test_each_fault_alone_is_counted_and_the_run_goes_on(
 # --- what ends a run ------------------------------------------------------------------------------------------------
 
 
-@each_backend
+@each_slowly
 def test_a_disk_that_is_full_ends_the_run_with_whole_chunks_and_a_clear_word(
     tmp_path: Path, backend: Backend, nursery: Nursery
 ) -> None:
@@ -195,7 +218,7 @@ def test_a_disk_that_is_full_ends_the_run_with_whole_chunks_and_a_clear_word(
     assert ended.leaf["dropped"] > 0
 
 
-@each_backend
+@each_slowly
 def test_a_run_in_which_all_frames_are_rejected_has_a_status_of_its_own(
     tmp_path: Path, backend: Backend, nursery: Nursery
 ) -> None:
@@ -207,30 +230,29 @@ def test_a_run_in_which_all_frames_are_rejected_has_a_status_of_its_own(
     assert ended.rejections == {("trouble", "as_told"): 3, ("trouble", "stage_failed"): 2}
 
 
-@each_backend
+@each_slowly
 def test_a_run_to_which_nothing_comes_says_so(tmp_path: Path, backend: Backend, nursery: Nursery) -> None:
     with living(tmp_path, backend, "--no-data-timeout=0.3", nursery=nursery) as life:
         ended = life.run.end()
     assert_rule(ended, 4, "no data for 0.3 s", r"nothing was received \(exit status 4\)$")
 
 
-@each_backend
+@each_slowly
 @pytest.mark.parametrize("how", ["spins", "waits_in_c"])
 def test_the_second_signal_ends_a_run_whose_stages_hang(
     tmp_path: Path, backend: Backend, nursery: Nursery, how: str
 ) -> None:
     with living(tmp_path, backend, nursery=nursery) as life:
         life.goes_on()
-        for _ in range(backend.replicas):
-            life.sender.send(1, how)
-            life.run.hear(f"the stage {how}")
+        life.sender.send(1, how)
+        life.run.hear(f"the stage {how}")
         life.run.send(signal.SIGTERM, signal.SIGINT)
         ended = life.run.end()
     assert_rule(ended, 130, "abandoned", r"frames in flight were abandoned \(exit status 130\)$")
-    assert ended.leaf == {"delivered": 3, "rejected": 0, "dropped": backend.replicas, "counts": ended.leaf["counts"]}
+    assert ended.leaf == {"delivered": 3, "rejected": 0, "dropped": 1, "counts": ended.leaf["counts"]}
 
 
-@each_backend
+@each_slowly
 def test_what_ends_a_whole_process_group_ends_the_run_in_good_order(
     tmp_path: Path, backend: Backend, nursery: Nursery
 ) -> None:
@@ -247,7 +269,7 @@ def test_what_ends_a_whole_process_group_ends_the_run_in_good_order(
     assert ended.leaf["delivered"] == ended.report["received"] > 20
 
 
-@each_backend
+@each_of(BACKENDS, quick=(THREADS, PROCESSES))
 def test_a_run_that_is_killed_leaves_a_whole_stream_and_nothing_else(
     tmp_path: Path, backend: Backend, nursery: Nursery
 ) -> None:
@@ -257,6 +279,7 @@ def test_a_run_that_is_killed_leaves_a_whole_stream_and_nothing_else(
         life.run.send(signal.SIGKILL)
         ended = life.run.end()
         serving.stop()
+    ended.left = [what for what in ended.left if not what.startswith("streamajig-dask-")]  # Dask's folder, for one
     assert ended.status == -signal.SIGKILL
     assert_whole(ended)
     assert ended.stream is not None
@@ -283,9 +306,7 @@ def test_a_small_disk_that_is_full_is_called_so(tmp_path: Path, nursery: Nursery
 
 # --- what happens to workers ----------------------------------------------------------------------------------------
 
-each_with_workers = pytest.mark.parametrize(
-    "backend", [backend for backend in BACKENDS if backend.outlives_dying], ids=lambda backend: backend.name
-)
+each_with_workers = each_of([PROCESSES, DASK], quick=(PROCESSES,))
 
 
 @each_with_workers
@@ -304,8 +325,8 @@ def test_workers_that_are_killed_at_any_moment_lose_no_frame_that_is_not_counted
         ended = life.run.end()
         serving.stop()
     assert_rule(ended, 0, "stopped")
-    assert set(ended.rejections) <= {(node, "worker_died") for node in ended.report["nodes"]}
-    assert ended.leaf["rejected"] <= 3
+    assert {reason for _, reason in ended.rejections} <= {"worker_died"}
+    assert backend.loses_received or ended.leaf["rejected"] <= 3
 
 
 @each_with_workers

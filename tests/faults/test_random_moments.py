@@ -20,10 +20,14 @@ from runs_as_processes import (
     APART_S,
     BACKENDS,
     PATIENCE_S,
+    PROCESSES,
+    SERIAL,
+    THREADS,
     Backend,
     Ended,
     Life,
     assert_rule,
+    each_of,
     living,
     wait_until,
 )
@@ -131,7 +135,7 @@ def _assert_right(ended: Ended, state: str) -> None:
         assert set(ended.report["dropped"]) <= {"waited when the run ended"}
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@each_of(BACKENDS, quick=(SERIAL, THREADS, PROCESSES))
 def test_a_signal_in_any_state_is_not_lost_and_what_is_counted_is_right(
     tmp_path: Path, backend: Backend, nursery: Nursery
 ) -> None:
