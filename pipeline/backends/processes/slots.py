@@ -1,4 +1,4 @@
-"""Messages in shared memory: a ring of slots, written by the process that receives, read by those that process.
+"""Messages in shared memory: slots, written by the process that receives, read by those that process.
 
 The memory is one anonymous file (``memfd_create``): it has no name that could be left over, is not bound by the size of
 ``/dev/shm``, and is gone when the last process that has it is. It is sparse: slots lie far apart, and only what was
@@ -148,15 +148,14 @@ class Leases:
         self._lock = threading.Lock()
 
     def take(self, most: int) -> list[int]:
-        """Take as many free slots as there are, but no more than `most`."""
+        """Take as many free slots as there are, but no more than `most`; those that were freed last, whose memory is there."""
         with self._lock:
-            return [self._free.popleft() for _ in range(min(most, len(self._free)))]
+            return [self._free.pop() for _ in range(min(most, len(self._free)))]
 
     def free(self, slot: int) -> None:
         """Give a slot back."""
-        self._free.append(
-            slot
-        )  # one operation: it may run in a destructor, where a lock could be held by this very thread
+        # one operation: it may run in a destructor, where a lock could be held by this very thread
+        self._free.append(slot)
 
     def __len__(self) -> int:
         """How many slots are free."""
