@@ -27,7 +27,7 @@ DIFFERS = {
     "(`--no-tail-correction` leaves sums as they are)",
     "int_diag": "what it shows stands in the report",
     "no_data_timeout": "holds for ZeroMQ, and without it the run waits for ever; there it holds for ASAP::O",
-    "j": "frames are processed by threads of one program",
+    "j": "frames are processed by threads of one program; `--backend=processes:N` has processes",
     "profile": "the times stand in the report, one line a stage",
 }
 """What supported options do otherwise than in indexamajig, by their Python name."""
