@@ -20,8 +20,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.backends import BackendSpec
+from pipeline.backends.moving import move_frames
 from pipeline.errors import UserError
-from pipeline.faults import is_users_interrupt, rejected, text_of
+from pipeline.faults import rejected, text_of
 
 if TYPE_CHECKING:
     from pipeline.frame import Outcome, Rejected
@@ -41,20 +42,7 @@ def drive(job: Job, spec: BackendSpec) -> None:
     crew = Crew(job, [job.open_replica() for _ in range(spec.replicas)])
     job.start(in_flight=4 + 4 * spec.replicas)
     crew.start()
-    try:
-        while job.feed():
-            crew.look_after()
-        job.inbox.close()
-        crew.finish(job.show_progress)
-    except BaseException as error:
-        if is_users_interrupt(error):
-            raise
-        job.fail_by_fault("the run broke off", error)
-    finally:
-        job.inbox.close()
-    crew.finish()
-    if job.abandon.is_set() or len(job.inbox):  # where all threads have died, frames are left
-        job.give_up()
+    if not move_frames(job, crew):
         crew.wait(_LOOK_S)
 
 

@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.backends.processes.children import end_with_parent
+from pipeline.backends.children import end_with_parent
 
 PATIENCE_S = 300  # a fresh clone compiles
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.backends import BackendSpec
 from pipeline.backends.dask.cluster import Cluster
 from pipeline.backends.dask.crew import Crew
-from pipeline.faults import is_users_interrupt
+from pipeline.backends.moving import move_frames
 from pipeline.lost import Delivery
 
 if TYPE_CHECKING:
@@ -35,24 +35,7 @@ def drive(job: Job, spec: BackendSpec) -> None:
         crew.open_first()
         job.start(crew.in_flight, (lambda: crew.sources) if has_sources else None)
         crew.begin()
-        _move_frames(job, crew)
-
-
-def _move_frames(job: Job, crew: Crew) -> None:
-    try:
-        while job.feed():
-            crew.dispatch()
-            crew.look_after()
-        job.inbox.close()
-        crew.finish()
-    except BaseException as error:
-        if is_users_interrupt(error):
-            raise
-        job.fail_by_fault("the run broke off", error)
-    finally:
-        job.inbox.close()
-    if job.abandon.is_set() or len(job.inbox):
-        job.give_up()
+        move_frames(job, crew)
 
 
 def _where_to_listen(text: str | None) -> tuple[str, int]:

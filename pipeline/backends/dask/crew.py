@@ -11,6 +11,7 @@ import pickle
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -114,7 +115,7 @@ class Crew:
         for link in self._at_work():
             self._begin(link)
 
-    def dispatch(self) -> None:
+    def _dispatch(self) -> None:
         """Tell outposts the serials of the messages that they have."""
         if not self._has_sources:
             return  # each outpost has a thread that feeds it
@@ -130,7 +131,8 @@ class Crew:
                 self._orphans.add(link, list(frames))
 
     def look_after(self) -> None:
-        """Take care of what has happened, and place outposts on workers that have come."""
+        """Take care of what has happened, give out what has come, and place outposts on workers that are new."""
+        self._dispatch()
         self._look_at_happenings()
         if not self._is_ending:
             try:
@@ -143,14 +145,13 @@ class Crew:
         self._look_at_hanging()
         self._orphans.give(self._at_work(), are_all=self._is_ending)
 
-    def finish(self) -> None:
+    def finish(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Let everything that was received be finished."""
         while len(self._job.inbox) and not self._job.abandon.is_set():
-            self.dispatch()
             self.look_after()
             if self._is_ending and not self._at_work():
                 return
-            self._job.show_progress()
+            meanwhile()
             time.sleep(0.01)
 
     def __enter__(self) -> Self:

@@ -8,22 +8,19 @@ gone, kill -9 included.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
+
+from pipeline.backends.children import end_with_parent
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from pipeline.backends.dask.local_worker import main; main(sys.argv[2], int(sys.argv[3]), sys.argv[4] or None)"
 )
-
-_PR_SET_PDEATHSIG = 1
-"""``man 2 prctl``."""
 
 
 def start(scheduler: str, folder: str = "") -> subprocess.Popen[bytes]:
@@ -40,10 +37,7 @@ def start(scheduler: str, folder: str = "") -> subprocess.Popen[bytes]:
 
 def main(scheduler: str, parent: int, folder: str | None = None) -> None:
     """Be a worker, until the scheduler or the parent is gone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before
-        return
+    end_with_parent(parent)
     faulthandler.enable()
     import dask.config
     import distributed

@@ -11,10 +11,12 @@ import logging
 import math
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.backends import BackendSpec
 from pipeline.backends.crossing import with_published
+from pipeline.backends.moving import move_frames
 from pipeline.backends.processes.fork_server import INGEST, ForkServer
 from pipeline.backends.processes.ingest_process import RemoteSource
 from pipeline.backends.processes.keeper import HANGS, TOO_LARGE, Keeper
@@ -23,7 +25,6 @@ from pipeline.backends.processes.page import Page, make_pages
 from pipeline.backends.processes.slots import Leases, Reader, make_memory
 from pipeline.backends.processes.worker import places_of
 from pipeline.board import Ways
-from pipeline.faults import is_users_interrupt
 from pipeline.wiring import At
 
 if TYPE_CHECKING:
@@ -67,21 +68,8 @@ def drive(job: Job, spec: BackendSpec) -> None:
     board.on_post = lambda ways, value: _post(keepers, ways, value)
     job.start(in_flight, source.open)
     crew = Crew(job, keepers, page)
-    try:
-        crew.start()
-        while job.feed():
-            crew.look_after()
-        job.inbox.close()
-        crew.finish()
-    except BaseException as error:
-        if is_users_interrupt(error):
-            raise
-        job.fail_by_fault("the run broke off", error)
-    finally:
-        job.inbox.close()
-    crew.finish()
-    if job.abandon.is_set() or len(job.inbox):
-        job.give_up()
+    crew.start()
+    move_frames(job, crew)
 
 
 def _page(job: Job, pages: int, child: int, names: list[str]) -> Page:
@@ -115,7 +103,7 @@ class Crew:
         for keeper in self._keepers:
             keeper.start()
 
-    def finish(self) -> None:
+    def finish(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait until all frames are finished, or the run is abandoned."""
         while any(keeper.is_alive() for keeper in self._keepers) and not self._job.abandon.is_set():
             for keeper in self._keepers:
@@ -123,7 +111,7 @@ class Crew:
                     keeper.join(_LOOK_S)
                     break
             self.look_after()
-            self._job.show_progress()
+            meanwhile()
         self.look_after()
 
     def look_after(self) -> None:

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backends.children import end_with_parent, leave_signals_to_parent
 from pipeline.backends.crossing import packed, unpacked
-from pipeline.backends.processes.children import end_with_parent, leave_signals_to_parent
 from pipeline.own_packages import BUILT_IN
 from pipeline.signals import held_back
 from pipeline.wiring import Setup

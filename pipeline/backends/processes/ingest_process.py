@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backends.children import how_it_ended
 from pipeline.backends.crossing import crossable, to_worker, unpacked
-from pipeline.backends.processes.children import how_it_ended
 from pipeline.backends.processes.link import Link, link_of_child, log_here, log_over, pair
 from pipeline.backends.processes.page import Page, SeenPlace, SharedEvent
 from pipeline.backends.processes.slots import Leases, Reader, Written, leased, write

@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backends.children import how_it_ended
 from pipeline.backends.crossing import Published, to_worker
-from pipeline.backends.processes.children import how_it_ended
 from pipeline.backends.processes.link import Link, LogsOfWorkers, pair
 from pipeline.backends.processes.page import Page, SeenPlace
 from pipeline.backends.processes.slots import Lease, Written
