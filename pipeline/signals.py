@@ -154,22 +154,21 @@ class Ending:
         now = time.monotonic()
         self._count += 1
         name = signal.Signals(number).name
+        # said first, so that in the log it stands before what comes of it
         if self._count == 1:
             self.came_early = not self._opened
-            self.stopping.set()
-            if self._is_told:
-                return
-            if self.came_early:
+            if self.came_early and not self._is_told:
                 self._deadline_s = now + OPENING_S
                 _say(logging.INFO, "%s: ending before anything is received", name)
-            else:
+            elif not self._is_told:
                 text = "%s: asking for nothing more; finishing what was received (again to abandon it)"
                 _say(logging.INFO, text, name)
+            self.stopping.set()
         elif self._count == 2:
-            self.abandon.set()
             self._deadline_s = min(self._deadline_s or now + ABANDON_S, now + ABANDON_S)
             if not self._is_told:
                 _say(logging.WARNING, "%s: abandoning the frames in flight", name)
+            self.abandon.set()
         else:
             self._deadline_s = now
 

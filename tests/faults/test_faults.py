@@ -324,7 +324,7 @@ def test_workers_that_are_killed_at_any_moment_lose_no_frame_that_is_not_counted
         life.run.send(signal.SIGTERM)
         ended = life.run.end()
         serving.stop()
-    assert_rule(ended, 0, "stopped")
+    assert_rule(ended, 0, "stopped", "stopped|was killed|was lost|has ended")  # the last one may just be noticed
     assert {reason for _, reason in ended.rejections} <= {"worker_died"}
     assert backend.loses_received or ended.leaf["rejected"] <= 3
 
