@@ -311,7 +311,10 @@ def test_the_time_that_a_stage_may_take_is_an_option_of_run(
 ) -> None:
     assert cli.run(["run", str(toy_graph), "--stage-timeout=60", "--backend=threads:2"]) == 0
     assert cli.run(["run", str(toy_graph), "--stage-timeout=60", "--backend=serial"]) == 2
-    assert "stage_timeout_s goes with threads:N and processes:N, and the backend is serial" in capsys.readouterr().err
+    assert (
+        "stage_timeout_s goes with threads:N, processes:N and dask, and the backend is serial"
+        in capsys.readouterr().err
+    )
     assert cli.run(["run", str(toy_graph), "--stage-timeout=0"]) == 2
     assert "--stage-timeout" in capsys.readouterr().err
 
