@@ -116,7 +116,7 @@ def dump(spec: Spec) -> str:
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel declares it as None alone
-    writer.width = 100
+    writer.width = 1000  # a long path stays on the line of its name
     writer.dump(document, out)
     return out.getvalue()
 
