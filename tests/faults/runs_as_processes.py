@@ -355,7 +355,7 @@ class Ended:
     @property
     def last_line(self) -> str:
         """What it said last, besides its progress."""
-        return [line for line in self.said.splitlines() if " frames/s, latency " not in line][-1]
+        return [line for line in self.said.splitlines() if " frames/s, " not in line][-1]
 
     @property
     def leaf(self) -> dict[str, int]:

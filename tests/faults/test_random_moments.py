@@ -9,6 +9,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,4 +168,4 @@ def test_of_many_signals_none_is_lost_and_what_is_counted_is_right(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         [*pool.map(run_or_tell, range(SIGNALS))]
     print(f"{backend.name} {state}: {SIGNALS - len(wrong)} of {SIGNALS} right, statuses {dict(statuses)}")
-    assert not wrong
+    assert not wrong, "".join("".join(traceback.format_exception(error)) for error in wrong.values())
