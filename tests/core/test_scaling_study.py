@@ -61,12 +61,14 @@ def test_processor_time_is_told_apart_by_threads(study):
         port = one.bind_to_random_port("tcp://127.0.0.1")
         other.connect(f"tcp://127.0.0.1:{port}")
         body = bytes(20_000_000)
+        before_s = study.usage.thread_cpu_s([os.getpid()], study.ZEROMQ_THREADS)
         for _ in range(10):
             one.send(body, copy=False)
             other.recv(copy=False)
-        transport_s = study.usage.thread_cpu_s([os.getpid()], study.ZEROMQ_THREADS)
-        all_s = study.usage.stat_of(os.getpid()).cpu_s
-    assert 0 < transport_s < all_s
+        transport_s = study.usage.thread_cpu_s([os.getpid()], study.ZEROMQ_THREADS) - before_s
+        others_s = study.usage.thread_cpu_s([os.getpid()], "no thread is called so")
+    assert transport_s > 0
+    assert others_s == 0
 
 
 def test_a_process_that_has_gone_uses_nothing(study):

@@ -156,9 +156,11 @@ class Keeper(threading.Thread):
                 at = self.place[0]
                 problems.append(UserError(f"{at[0] if at else 'a worker'} has not returned within {_CLOSE_S:g} s"))
         except (OSError, EOFError):
-            problems.append(
-                UserError(f"a worker process {how_it_ended(self._server.status(self._launch))} while it closed")
-            )
+            at, how = self.place[0], how_it_ended(self._server.status(self._launch))
+            if at is not None:
+                problems.append(UserError(f"a worker process {how} in {at[0]}"))
+            else:  # it had no frame, so that nothing is lost
+                log.warning("%s %s when all its frames were finished", self.name, how)
         self._server.kill(self._launch)
         self._link.close()
         return problems
