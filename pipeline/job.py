@@ -40,6 +40,11 @@ log = logging.getLogger("streamajig.run")
 
 _WAIT_S = 0.1
 
+
+class StoppedEarly(Exception):
+    """Raised by a backend's ``drive`` when the run is stopped while it waits for something to open."""
+
+
 _PATIENCE_S = 5.0
 """When opening takes longer than this, why is said."""
 
@@ -137,6 +142,11 @@ class Job:
         self._watchdog = Watchdog(self._places, SLOW_S)
         self._watchdog.start()
         self.started_s = time.monotonic()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the source was opened, so that something could be received."""
+        return self._ingest is not None
 
     def feed(self, timeout_s: float = _WAIT_S) -> bool:
         """Receive once; False when no further frame will come."""
@@ -404,6 +414,8 @@ def run(
     try:
         job.patience.start()
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
+    except StoppedEarly:
+        log.debug("stopped while it opened")
     finally:
         job.patience.cancel()
         with job.afterwards:
@@ -411,7 +423,7 @@ def run(
                 job.close()
             finally:
                 job.stop_watching()
-    report = job.report()
+    report = job.report() if job.is_open else nothing_received(graph)
     if not report.is_conserved:
         raise AssertionError("frames were lost: " + "; ".join(report.law_lines()))
     return report

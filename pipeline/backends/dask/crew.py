@@ -101,7 +101,9 @@ class Crew:
             self._placing.look()
             self._look_at_happenings()
             if self._job.stopping.is_set() or self._job.abandon.is_set():
-                raise UserError("stopped before a Dask worker had opened a replica")
+                from pipeline.job import StoppedEarly
+
+                raise StoppedEarly
             if self._cluster.is_lost:
                 raise UserError(f"the Dask scheduler {self._cluster.address} was lost")
             if not was_said and not list(self._placing) and time.monotonic() - began_s > _NOBODY_S:
