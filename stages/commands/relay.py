@@ -181,8 +181,8 @@ class Shown:
 
     def show(self, report: RelayReport) -> None:
         """Show it."""
+        from pipeline.amounts import size
         from pipeline.report import Progress
-        from stages.wire.relay_report import size
 
         then_s, then = self._recent[0]
         self._recent.append((report.elapsed_s, report.sent))

@@ -13,6 +13,7 @@ import zmq
 from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
+from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Connection, Endpoint
 from stages.wire.losses import Losses
@@ -165,19 +166,19 @@ class RunningZmqReq:
         silent_s = time.monotonic() - self._last_answer
         if silent_s < SILENT_S or not self._outstanding:
             return f"connected to {address}"
-        return f"connected to {address}; no answer for {silent_s:.0f} s, {_number(self._outstanding, 'request')} waiting there"
+        return f"connected to {address}; no answer for {silent_s:.0f} s, {several(self._outstanding, 'request')} waiting there"
 
     def findings(self) -> Findings:
         """Say when the sender was lost, and which requests came to nothing."""
         lines = [self._losses.text()]
         if self._asked_again:
-            lines.append(f"{_number(self._asked_again, 'request')} asked again, the connection having been lost")
+            lines.append(f"{several(self._asked_again, 'request')} asked again, the connection having been lost")
         if self._given_up:
             patience = f"without an answer for {self._parameters.timeout_s:g} s"
-            lines.append(f"{_number(self._given_up, 'request')} given up and asked again, {patience}")
+            lines.append(f"{several(self._given_up, 'request')} given up and asked again, {patience}")
         if self._unanswered:
             lines.append(
-                f"{_number(self._unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
+                f"{several(self._unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
                 "frames as sent"
             )
         figures = {
@@ -327,7 +328,3 @@ class RunningZmqReq:
         self._complaint = f"the sender answered {reply!r} to the request {request!r}, which is no frame"
         advice = "" if request == "next" else "; OM's request for a frame is 'next': --zmq-request=next"
         return stand_in("error_reply", self._complaint + advice)
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.amounts import size
 from pipeline.metrics import Durations
 
 LEFT_OVER = "waited when the relay ended"
@@ -99,16 +100,3 @@ class RelayReport:
         lines += [f"dropped: {count} x {reason}" for reason, count in self.drop_reasons.items()]
         lines += [f"sender: {self.losses}"] if self.losses else []
         return "\n".join([*lines, self.law()])
-
-
-def size(count: float) -> str:
-    """Bytes in words, decimal: memory and network are both spoken of so.
-
-    >>> size(999), size(18_000_000), size(2.4e9)
-    ('999 B', '18.0 MB', '2.4 GB')
-    """
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import UserError
+from pipeline.amounts import several, size
 from pipeline.kept_letters import Freed, KeptRun, Letter
 
 
@@ -24,9 +25,9 @@ def table(runs: Sequence[KeptRun], folder: Path) -> Iterator[str]:
         for (node, reason), count in counts:
             yield f"  {count:{width}}  {node}: {reason}"
         if run.damaged:
-            yield f"  {_some(len(run.damaged), 'line')} of {run.path} cannot be read, the first is line {run.damaged[0]}"
+            yield f"  {several(len(run.damaged), 'line')} of {run.path} cannot be read, the first is line {run.damaged[0]}"
         if run.loose:
-            yield f"  {_some(len(run.loose), 'file')} of a message that no line names, the first is {run.loose[0].name}"
+            yield f"  {several(len(run.loose), 'file')} of a message that no line names, the first is {run.loose[0].name}"
     if len(runs) > 1:
         yield f"in all: {amount(runs)}"
 
@@ -62,20 +63,22 @@ def whole(letter: Letter) -> Iterator[str]:
         except UserError as error:
             yield str(error)
             continue
-        yield f"{file}, {size(len(body))}:"
+        yield f"{file}, {size(len(body), 'bytes')}:"
         yield from (f"  {line}" for line in outline(body))
 
 
 def amount(runs: Sequence[KeptRun]) -> str:
     """How many letters, of how many runs, and what they take."""
     letters = sum(len(run.letters) for run in runs)
-    return f"{_some(letters, 'dead letter')} of {_some(len(runs), 'run')}, {size(sum(map(_num_bytes, runs)))}"
+    return (
+        f"{several(letters, 'dead letter')} of {several(len(runs), 'run')}, {size(sum(map(_num_bytes, runs)), 'bytes')}"
+    )
 
 
 def freed(what: Freed) -> str:
     """What was deleted."""
-    files = _some(what.messages, "file")
-    return f"deleted {_some(what.letters, 'dead letter')} with {files} of messages: {size(what.num_bytes)} are free"
+    files = several(what.messages, "file")
+    return f"deleted {several(what.letters, 'dead letter')} with {files} of messages: {size(what.num_bytes, 'bytes')} are free"
 
 
 def without_message(letters: Sequence[Letter]) -> str:
@@ -91,27 +94,15 @@ def nothing_in(folder: Path) -> str:
     return f"{folder}: no dead letters in this folder"
 
 
-def size(num_bytes: int) -> str:
-    """A number of bytes for people.
-
-    >>> size(123), size(4_500_000)
-    ('123 bytes', '4.5 MB')
-    """
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.1f} {unit}"
-    return f"{num_bytes} bytes"
-
-
 def _facts(run: KeptRun) -> Iterator[str]:
-    yield _some(len(run.letters), "dead letter")
+    yield several(len(run.letters), "dead letter")
     if run.letters:
         times = sorted(letter.received for letter in run.letters)
         first, last = _when(times[0]), _when(times[-1])
         yield first if first == last else f"{first} to {last}"
         kept = sum(letter.has_message for letter in run.letters)
         yield {0: "without messages", len(run.letters): "messages kept"}.get(kept, f"messages of {kept} kept")
-    yield size(_num_bytes(run))
+    yield size(_num_bytes(run), "bytes")
     if run.is_writing:
         yield "still writing"
 
@@ -124,7 +115,3 @@ def _num_bytes(run: KeptRun) -> int:
 
 def _when(received: str) -> str:
     return received[:19].replace("T", " ")
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
