@@ -28,6 +28,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 STAGE_FAILED = "stage_failed"
 """The reason of a frame for which a stage raised something else than RejectFrame."""
 
+STAGE_TIMEOUT, WORKER_DIED, WORKER_MEMORY = "stage_timeout", "worker_died", "worker_memory"
+"""The reasons of a frame that was given up because of what became of whoever worked on it: too slow, dead, too large."""
+
 STAGE = "stage "
 """How the name of a function that guards a stage begins; the node's name follows."""
 

@@ -41,10 +41,6 @@ log = logging.getLogger("streamajig.run")
 _WAIT_S = 0.1
 
 
-class StoppedEarly(Exception):
-    """Raised by a backend's ``drive`` when the run is stopped while it waits for something to open."""
-
-
 _PATIENCE_S = 5.0
 """When opening takes longer than this, why is said."""
 
@@ -104,7 +100,7 @@ class Job:
         self.replicas.append(replica)
         return replica
 
-    def leave_behind(self, replica: Replica) -> None:
+    def leave_behind(self, replica: ReplicaSomewhere) -> None:
         """Keep what a replica counted, and let its thread close it, should that come back."""
         self.replicas.remove(replica)
         self._left_behind.append(copy.deepcopy(replica.metrics))
@@ -414,7 +410,7 @@ def run(
     try:
         job.patience.start()
         backends.load_backend(spec).drive(job, spec)  # type: ignore[attr-defined]
-    except StoppedEarly:
+    except backends.StoppedEarly:
         log.debug("stopped while it opened")
     finally:
         job.patience.cancel()

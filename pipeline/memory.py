@@ -1,4 +1,4 @@
-"""How much memory there is, for limits that nobody has set."""
+"""How much memory there is, for limits that nobody has set, and how much of it a process has."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def memory_bytes() -> int:
 def in_flight_bytes() -> int:
     """What messages in flight may have together where nobody has said it."""
     return memory_bytes() // IN_FLIGHT_SHARE
+
+
+def private_bytes(pid: int | None) -> int:
+    """Memory of a process that is in no file and not shared by name: ``RssAnon``; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("RssAnon:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
 
 
 def _limit_in(file: Path) -> int | None:

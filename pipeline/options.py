@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.parameters import in_sentences
 
+WORKER_TIMEOUT_S = 30.0
+"""Where a process can be ended, a stage that takes longer hangs, unless the run says otherwise."""
+
 
 @in_sentences
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -78,3 +81,8 @@ class RunOptions:
         ),
     ] = 10_000_000_000
     keep_messages: Annotated[bool, Field(description="keep the raw message of each rejected frame there too")] = False
+
+    @property
+    def worker_timeout_s(self) -> float:
+        """How long a stage may take where a replica has a process of its own."""
+        return WORKER_TIMEOUT_S if self.stage_timeout_s is None else self.stage_timeout_s

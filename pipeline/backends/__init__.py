@@ -18,6 +18,10 @@ KNOWN = {
 _SCHEDULERS = ("tcp://", "tls://", "ws://", "wss://")
 
 
+class StoppedEarly(Exception):
+    """Raised by ``drive`` when the run is stopped while it waits for something to open."""
+
+
 @dataclass(frozen=True)
 class BackendSpec:
     """What ``threads:4`` says: a name, the number of replicas, whether everything is pickled once, a scheduler's address."""

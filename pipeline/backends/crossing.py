@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ import cloudpickle
 from pipeline import registry
 from pipeline.board import Noticeboard, OnPost
 from pipeline.errors import UserError
-from pipeline.faults import describe
+from pipeline.faults import STAGE_FAILED, describe, rejected, text_of
+from pipeline.frame import Frame
 from pipeline.graph import Graph
 from pipeline.stage import Context
 from pipeline.variant import Variant
-from pipeline.wiring import Setup
+from pipeline.wiring import Arrived, Setup
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,24 @@ def crossable(error: BaseException) -> Exception:
         except Exception:
             return UserError(str(error))
     return UserError(describe(error))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameElsewhere:
+    """A frame that another process works on: all that is known of it here is its number."""
+
+    serial: int
+
+
+def as_it_can_cross(arrived: Arrived) -> Arrived:
+    """Return what arrived at a leaf, or its rejection there if what the encoder has made of it cannot be pickled."""
+    try:
+        to_supervisor(arrived)
+        return arrived
+    except TypeError as error:
+        frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
+        refused = arrived.rejected or rejected(frame, arrived.leaf, STAGE_FAILED, text_of(error))
+        return replace(arrived, encoded=None, rejected=refused)
 
 
 Published = Mapping[str, Mapping[type, object]]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pipeline.backends import BackendSpec
 from pipeline.backends.moving import move_frames
 from pipeline.errors import UserError
-from pipeline.faults import rejected, text_of
+from pipeline.faults import STAGE_TIMEOUT, rejected, text_of
 
 if TYPE_CHECKING:
     from pipeline.frame import Outcome, Rejected
@@ -146,7 +146,7 @@ class Crew:
         if len(self._left_behind) >= _LEFT_BEHIND:
             self._job.fail(UserError(f"{len(self._left_behind)} threads hang, the last one in {at[0]}"))
         detail = f"the stage had not returned after {self._timeout_s:g} s, and its thread was left behind"
-        successor = Worker(self._job, next(self._numbers), inherited=rejected(at[1], at[0], "stage_timeout", detail))
+        successor = Worker(self._job, next(self._numbers), inherited=rejected(at[1], at[0], STAGE_TIMEOUT, detail))
         try:
             successor.start()
         except RuntimeError as error:  # the system has no more threads

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
-from pipeline.backends import crossing
+from pipeline.amounts import several
+from pipeline.backends import StoppedEarly, crossing
 from pipeline.backends.dask import modules, outpost, spoken
 from pipeline.backends.dask.cluster import Cluster
 from pipeline.backends.dask.connections import Listener
@@ -27,19 +28,16 @@ from pipeline.backends.dask.orphans import Orphans
 from pipeline.backends.dask.placing import Placement, Placing
 from pipeline.backends.dask.source import Sources
 from pipeline.backends.dask.versions import differences, versions
-from pipeline.backends.processes.link import LogsOfWorkers
-from pipeline.board import Noticeboard, Ways
+from pipeline.backends.logs import LogsOfWorkers
+from pipeline.board import Ways
 from pipeline.errors import UserError
+from pipeline.faults import STAGE_TIMEOUT, WORKER_MEMORY
 from pipeline.frame import Frame
 
 if TYPE_CHECKING:
     from pipeline.job import Job
-    from pipeline.wiring import Replica
 
 log = logging.getLogger("streamajig.dask")
-
-STAGE_TIMEOUT_S = 30.0
-"""Without a limit that the user has set: a process of its own can be ended, so that a run does not hang for ever."""
 
 PER_REPLICA = 8
 """Frames in flight for each replica: the way to the supervisor and back takes longer than in one process."""
@@ -63,13 +61,13 @@ class Crew:
         self._has_sources = has_sources
         self.sources = Sources()
         options = job.graph.options
-        self._timeout_s = options.stage_timeout_s or STAGE_TIMEOUT_S
+        self._timeout_s = options.worker_timeout_s
         self._happened: deque[tuple[str, Link]] = deque()
         self._orphans = Orphans(job, put_back=not has_sources)
         self._logs = LogsOfWorkers()
         self._has_begun = self._is_ending = False
         self._notices: dict[tuple[Ways, type], spoken.Notice] = {}
-        job.setup.context = replace(job.setup.context, board=Noticeboard(self._tell_all))
+        job.setup.context.board.on_post = self._tell_all
         job.setup.opening = "replicas on Dask workers"
         self._modules = modules.shipped(job.graph.modules)
         graph = job.graph if cluster.is_local else job.graph.portable()
@@ -101,8 +99,6 @@ class Crew:
             self._placing.look()
             self._look_at_happenings()
             if self._job.stopping.is_set() or self._job.abandon.is_set():
-                from pipeline.job import StoppedEarly
-
                 raise StoppedEarly
             if self._cluster.is_lost:
                 raise UserError(f"the Dask scheduler {self._cluster.address} was lost")
@@ -322,11 +318,11 @@ class Crew:
             self._placing.forget(placement)
             return
         self._placing.lost(placement)
-        had = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
+        had = several(len(frames), "frame")
         log.warning("the Dask worker %s was lost, and with it %s", link.worker, had)
         if link.is_open:
             self._orphans.add(link, frames)
-            self._job.leave_behind(cast("Replica", link))
+            self._job.leave_behind(link)
 
     def _look_at_hanging(self) -> None:
         """End workers whose interpreter stands still, or that have grown too large."""
@@ -336,12 +332,12 @@ class Crew:
         for link in self._at_work():
             if now - link.heard_s > patience_s:
                 detail = f"the Dask worker {link.worker} had not answered for {patience_s:g} s, and was ended"
-                self._end_by_force(link, "stage_timeout", detail)
+                self._end_by_force(link, STAGE_TIMEOUT, detail)
             elif most is not None and link.memory > most:
                 detail = (
                     f"the Dask worker {link.worker} had {link.memory / 1e6:.0f} MB (max_worker_memory = {most:.0f})"
                 )
-                self._end_by_force(link, "worker_memory", detail)
+                self._end_by_force(link, WORKER_MEMORY, detail)
 
     def _end_by_force(self, link: Link, reason: str, detail: str) -> None:
         log.warning("%s", detail)

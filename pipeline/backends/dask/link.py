@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backends.crossing import FrameElsewhere
 from pipeline.backends.dask import spoken
 from pipeline.backends.dask.connections import break_off, set_send_timeout
 from pipeline.errors import UserError
@@ -36,13 +37,6 @@ class Elsewhere:
 
     link: Link
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Serial:
-    """All that is known here of the frame on which an outpost works."""
-
-    serial: int
 
 
 @dataclass
@@ -171,7 +165,7 @@ class Link:
             self.place[0] = None
         else:
             node, serial, seconds = pulse.at
-            work = Serial(serial) if serial is not None else None
+            work = FrameElsewhere(serial) if serial is not None else None
             self.place[0] = (f"{node} on {self.worker}", work, time.perf_counter_ns() - int(seconds * 1e9))
 
     def close(self) -> list[Exception]:

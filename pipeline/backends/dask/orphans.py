@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.backends.dask import spoken
 from pipeline.backends.dask.link import Link, elsewhere
-from pipeline.faults import rejected
+from pipeline.faults import WORKER_DIED, rejected
 from pipeline.frame import Frame, Message, Outcome, Rejected
 
 if TYPE_CHECKING:
     from pipeline.job import Job
-
-WORKER_DIED = "worker_died"
-"""The reason, where there is no better one."""
 
 
 class Orphans:

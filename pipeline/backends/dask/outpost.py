@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
@@ -29,12 +29,11 @@ from pipeline.backends.dask import modules, spoken
 from pipeline.backends.dask.connections import break_off, connect
 from pipeline.backends.dask.outgoing import Outgoing
 from pipeline.backends.dask.versions import versions
-from pipeline.backends.processes import private_bytes
-from pipeline.backends.processes.link import portable_record
-from pipeline.faults import STAGE_FAILED, describe, fault, opening, rejected, text_of
+from pipeline.backends.logs import portable_record
+from pipeline.faults import describe, fault, opening, text_of
 from pipeline.frame import Frame, Message
 from pipeline.ingest import Inbox
-from pipeline.memory import in_flight_bytes
+from pipeline.memory import in_flight_bytes, private_bytes
 from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.protocols import EndOfStream, Findings
 from pipeline.wiring import Arrived, Replica, Setup
@@ -212,7 +211,7 @@ class Outpost:
         try:
             data = crossing.to_supervisor(arrived)
         except TypeError:
-            data = crossing.to_supervisor([_as_it_can_be_sent(each) for each in arrived])
+            data = crossing.to_supervisor([crossing.as_it_can_cross(each) for each in arrived])
         self._outgoing.finished(arrived[0].serial, data)
         self.inbox.done(arrived[0].serial)
 
@@ -335,17 +334,6 @@ class Outpost:
     def _metrics(self) -> dict[str, NodeMetrics]:
         living = [replica.metrics for replica in list(self.replicas)]
         return copy.deepcopy(merge_metrics([*self._left_behind, *living]))
-
-
-def _as_it_can_be_sent(arrived: Arrived) -> Arrived:
-    """What arrived at a leaf, or its rejection if it cannot be handed to another process."""
-    try:
-        crossing.to_supervisor(arrived)
-        return arrived
-    except TypeError as error:
-        frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
-        refused = rejected(frame, arrived.leaf, STAGE_FAILED, text_of(error))
-        return replace(arrived, encoded=None, rejected=refused)
 
 
 @contextlib.contextmanager

@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING
 
 from pipeline.backends import BackendSpec
 from pipeline.backends.crossing import with_published
+from pipeline.backends.logs import LogsOfWorkers
 from pipeline.backends.moving import move_frames
 from pipeline.backends.processes.fork_server import INGEST, ForkServer
 from pipeline.backends.processes.ingest_process import RemoteSource
-from pipeline.backends.processes.keeper import HANGS, TOO_LARGE, Keeper
-from pipeline.backends.processes.link import LogsOfWorkers
+from pipeline.backends.processes.keeper import Keeper
 from pipeline.backends.processes.page import Page, make_pages
 from pipeline.backends.processes.slots import Leases, Reader, make_memory
 from pipeline.backends.processes.worker import places_of
 from pipeline.board import Ways
+from pipeline.faults import STAGE_TIMEOUT, WORKER_MEMORY
+from pipeline.memory import private_bytes
 from pipeline.wiring import At
 
 if TYPE_CHECKING:
     from pipeline.job import Job
 
 log = logging.getLogger("streamajig.processes")
-
-STAGE_TIMEOUT_S = 30.0
-"""A stage that takes longer hangs, unless the run says otherwise."""
 
 _LOOK_S = 0.1
 _MEMORY_EVERY_S = 0.5
@@ -91,7 +90,7 @@ class Crew:
         self._keepers = keepers
         self._receiving = receiving
         options = job.graph.options
-        self._timeout_s = STAGE_TIMEOUT_S if options.stage_timeout_s is None else options.stage_timeout_s
+        self._timeout_s = options.worker_timeout_s
         self._most_bytes = options.max_worker_memory or math.inf
         self._seen: dict[str, tuple[tuple[At | None, int] | None, int]] = {}
         self._weighed_s = 0.0
@@ -143,7 +142,7 @@ class Crew:
         if now - since > self._timeout_s * 1e9:
             what = "the stage had not returned" if at is not None else "its process had not answered"
             serial = at[1].serial if at is not None and at[1] is not None else None
-            keeper.kill(HANGS, f"{what} after {self._timeout_s:g} s, and was killed", serial)
+            keeper.kill(STAGE_TIMEOUT, f"{what} after {self._timeout_s:g} s, and was killed", serial)
             del self._seen[keeper.name]
 
     def _weigh(self, keeper: Keeper) -> None:
@@ -153,16 +152,4 @@ class Crew:
                 f"the process that worked on it had {size / 1e6:.0f} MB (max_worker_memory = {self._most_bytes:.0f})"
             )
             log.warning("%s has grown to %.0f MB: it is replaced", keeper.name, size / 1e6)
-            keeper.kill(TOO_LARGE, detail)
-
-
-def private_bytes(pid: int | None) -> int:
-    """Memory of a process that is in no file and not shared by name: ``RssAnon``; 0 if it is gone."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("RssAnon:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+            keeper.kill(WORKER_MEMORY, detail)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backends.children import how_it_ended
 from pipeline.backends.crossing import crossable, to_worker, unpacked
-from pipeline.backends.processes.link import Link, link_of_child, log_here, log_over, pair
+from pipeline.backends.logs import log_here
+from pipeline.backends.processes.link import Link, link_of_child, pair
 from pipeline.backends.processes.page import Page, SeenPlace, SharedEvent
 from pipeline.backends.processes.slots import Leases, Reader, Written, leased, write
 from pipeline.errors import UserError
@@ -170,8 +171,7 @@ class RemoteSource:
 
 def serve(child: int, connection: Connection, inherited: Inherited) -> int:
     """Be the process that receives; returns its exit status."""
-    link = link_of_child(connection)
-    log_over(link, inherited.log_level)
+    link = link_of_child(connection, inherited.log_level)
     setup = inherited.setup or unpacked(inherited.packed)
     source_node = setup.graph.source
     page = Page(inherited.pages, child, [source_node.name, f"{source_node.name}, close"])

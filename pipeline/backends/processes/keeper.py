@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backends.children import how_it_ended
 from pipeline.backends.crossing import Published, to_worker
-from pipeline.backends.processes.link import Link, LogsOfWorkers, pair
+from pipeline.backends.logs import LogsOfWorkers
+from pipeline.backends.processes.link import Link, pair
 from pipeline.backends.processes.page import Page, SeenPlace
 from pipeline.backends.processes.slots import Lease, Written
 from pipeline.backends.processes.worker import Task
 from pipeline.board import Ways
 from pipeline.errors import UserError
-from pipeline.faults import STAGE_FAILED, describe, rejected
+from pipeline.faults import STAGE_FAILED, WORKER_DIED, describe, rejected
 from pipeline.frame import Frame, Message, Rejected
 from pipeline.metrics import NodeMetrics, merge_metrics
 from pipeline.wiring import Arrived
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from pipeline.job import Job
 
 log = logging.getLogger("streamajig.processes")
-
-DIED = "worker_died"
-HANGS = "stage_timeout"
-TOO_LARGE = "worker_memory"
 
 _AHEAD = 2
 """Frames that a worker has at once: one that it works on, and one with which it goes on at once."""
@@ -80,7 +77,6 @@ class Keeper(threading.Thread):
         self.published: Published = {}
         self.answers = 0
         self.error: BaseException | None = None
-        self.has_ended = False
         self._leaves = [node.name for node in job.graph.in_order() if node.role == "sink"]
         self._metrics: dict[str, NodeMetrics] = {}
         self._before: list[dict[str, NodeMetrics]] = []
@@ -177,7 +173,6 @@ class Keeper(threading.Thread):
                     if self._is_closing or self._job.abandon.is_set():
                         return
                     self._replace()
-            self.has_ended = True
         except BaseException as error:
             self.error = error
 
@@ -258,7 +253,7 @@ class Keeper(threading.Thread):
         if held is not None:
             self._deaths = 0
             node = at[0] if at is not None and at[0] in self._job.graph.names else self._job.graph.leaves[0].name
-            reason = sentence.reason if sentence else DIED
+            reason = sentence.reason if sentence else WORKER_DIED
             detail = (
                 sentence.detail if sentence else f"the process that worked on it {how}{where or ', between stages'}"
             )

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import pickle
 import socket
 import threading
-from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.backends.crossing import to_supervisor
-
-_MOST_REMEMBERED = 10_000
+from pipeline.backends.logs import portable_record
 
 
 def pair() -> tuple[Connection, socket.socket]:
@@ -78,54 +75,13 @@ class LogOverLink(logging.Handler):
             self._link.send("log", portable_record(record))
 
 
-def portable_record(record: logging.LogRecord) -> logging.LogRecord:
-    """A log record with its text made up, and nothing that could not be pickled."""
-    plain = copy.copy(record)
-    if record.exc_info:
-        plain.exc_text = logging.Formatter().formatException(record.exc_info)
-    plain.msg, plain.args, plain.exc_info = record.getMessage(), None, None
-    return plain
-
-
-def log_over(link: Link, level: int) -> None:
-    """In a child: let everything that is logged from this level on go to the supervisor."""
+def link_of_child(connection: Connection, log_level: int) -> Link:
+    """The child's end, over which everything goes that is logged from this level on."""
+    link = Link(connection, to_supervisor)
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
     root.addHandler(LogOverLink(link))
-    root.setLevel(level)
+    root.setLevel(log_level)
     # what a library of the parent has set for itself is not known here: the supervisor's own levels decide once more
-
-
-class LogsOfWorkers:
-    """In the supervisor: logs what workers have logged. What each of them says once is said once, not once for each."""
-
-    def __init__(self) -> None:
-        self._said: Counter[tuple[str, int, str]] = Counter()
-        self._by_worker: Counter[tuple[str, str, int, str]] = Counter()
-        self._lock = threading.Lock()
-
-    def log(self, worker: str, record: logging.LogRecord) -> None:
-        """Log a record, unless another worker has said the same as often."""
-        what = (record.name, record.levelno, str(record.msg))
-        with self._lock:
-            if len(self._by_worker) >= _MOST_REMEMBERED:
-                self._said.clear()
-                self._by_worker.clear()
-            self._by_worker[worker, *what] += 1
-            is_news = self._by_worker[worker, *what] > self._said[what]
-            self._said[what] += is_news
-        if is_news:
-            log_here(record)
-
-
-def log_here(record: logging.LogRecord) -> None:
-    """In the supervisor: log what a child has logged."""
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
-
-
-def link_of_child(connection: Connection) -> Link:
-    """The child's end."""
-    return Link(connection, to_supervisor)
+    return link

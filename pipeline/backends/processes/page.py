@@ -7,9 +7,9 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
+from pipeline.backends.crossing import FrameElsewhere
 from pipeline.wiring import At
 
 _SIZE = mmap.PAGESIZE
@@ -32,22 +32,15 @@ def make_pages(children: int) -> int:
     return fd
 
 
-@dataclass(frozen=True)
-class Work:
-    """A frame that another process works on: all that is known of it here is its number."""
-
-    serial: int
-
-
 class Page:
     """The page of one child; both sides have it.
 
     >>> fd = make_pages(1)
     >>> here, there = Page(fd, 0, ("decode", "count")), Page(fd, 0, ("decode", "count"))
     >>> there.begin(7)
-    >>> there.place[0] = ("count", Work(7), 1000)
+    >>> there.place[0] = ("count", FrameElsewhere(7), 1000)
     >>> here.at(), here.begun
-    (('count', Work(serial=7), 1000), 7)
+    (('count', FrameElsewhere(serial=7), 1000), 7)
     >>> there.place[0] = None
     >>> here.at(), here.begun
     (None, 7)
@@ -84,7 +77,7 @@ class Page:
         if node == _NOWHERE:
             return None
         name = self._names[node - _FIRST_NODE] if node >= _FIRST_NODE else "the end of a stage"
-        at = (name, Work(serial) if serial >= 0 else None, since)
+        at = (name, FrameElsewhere(serial) if serial >= 0 else None, since)
         if at != self._last:
             self._last = at
         return self._last

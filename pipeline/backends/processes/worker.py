@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from pipeline.backends.crossing import crossable, to_supervisor, unpacked
-from pipeline.backends.processes.link import Link, link_of_child, log_over
+from pipeline.backends.crossing import as_it_can_cross, crossable, to_supervisor, unpacked
+from pipeline.backends.processes.link import Link, link_of_child
 from pipeline.backends.processes.page import Page, SharedEvent
 from pipeline.backends.processes.slots import Reader, Written
 from pipeline.board import Noticeboard, Ways
-from pipeline.faults import STAGE_FAILED, rejected
+from pipeline.faults import rejected
 from pipeline.frame import Buffer, Frame, Message, Rejected
 from pipeline.wiring import Arrived, Replica, Setup
 
@@ -50,8 +50,7 @@ def places_of(names: tuple[str, ...]) -> list[str]:
 def serve(child: int, connection: Connection, inherited: Inherited) -> int:
     """Be a worker; returns its exit status."""
     faulthandler.enable(sys.stderr)
-    link = link_of_child(connection)
-    log_over(link, inherited.log_level)
+    link = link_of_child(connection, inherited.log_level)
     try:
         worker = Worker(child, link, inherited)
     except BaseException as error:
@@ -118,9 +117,7 @@ class Worker:
         except TypeError as error:  # what a sink's encoder made cannot leave this process
             log.debug("%s: %s", arrived.leaf, error)
             self._replica.metrics[arrived.leaf].rejected += 1
-            frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
-            refused = arrived.rejected or rejected(frame, arrived.leaf, STAGE_FAILED, str(error))
-            return to_supervisor(dataclasses.replace(arrived, encoded=None, rejected=refused))
+            return to_supervisor(as_it_can_cross(arrived))
 
     def _is_kept(self, slot: int, memory: Memory) -> bool:
         """Whether somebody still looks at the message, so that its slot must not be written."""
