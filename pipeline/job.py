@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, lost, registry
-from pipeline.collect import Collector
+from pipeline.collect import Collector, LeafTally, RejectionTally
 from pipeline.counts import Count
 from pipeline.dead_letters import DeadLetters
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
@@ -281,25 +281,16 @@ class Job:
 
     def report(self) -> Report:
         """What was counted."""
-        assert self._ingest is not None
-        return Report(
-            received=self.collector.received,
-            leaves=self.collector.leaves,
-            drop_reasons=self.collector.drop_reasons,
-            rejections=self.collector.rejections,
-            nodes=merge_metrics([*self._left_behind, *(replica.metrics for replica in self.replicas)]),
-            latency=self.collector.latency,
-            elapsed_s=time.monotonic() - self.started_s,
+        collector = self.collector
+        return dataclasses.replace(
+            self._report(collector.received, collector.leaves, collector.drop_reasons, collector.rejections),
             why_ended=self._why_ended(),
             abandoned=self.abandoned,
             outputs={name: writer.outcomes for name, writer in self.writers.items() if hasattr(writer, "outcomes")},
             failure=self.failure or next(iter(self.problems), None),
-            lost_letters=self.collector.dead_letters.lost(),
-            findings={**self._source_findings, **self.collector.findings},
-            letters_not_kept=self.collector.dead_letters.not_kept,
-            shown=self._shown,
-            sender=dataclasses.replace(self.collector.numbers.tally),
-            delivery=self._delivery,
+            lost_letters=collector.dead_letters.lost(),
+            findings={**self._source_findings, **collector.findings},
+            letters_not_kept=collector.dead_letters.not_kept,
         )
 
     def report_now(self) -> Report:
@@ -310,20 +301,11 @@ class Job:
         if not hasattr(self, "collector"):
             return nothing_received(self.graph)
         received, leaves, abandoned = self.collector.abandon_now()
-        return Report(
-            received=received,
-            leaves=leaves,
-            drop_reasons=self.collector.drop_reasons + Counter(abandoned=abandoned),
-            rejections=dict(self.collector.rejections),
-            nodes=merge_metrics([replica.metrics for replica in self.replicas]),
-            latency=self.collector.latency,
-            elapsed_s=time.monotonic() - self.started_s if self.started_s else 0.0,
+        drop_reasons = self.collector.drop_reasons + Counter(abandoned=abandoned)
+        return dataclasses.replace(
+            self._report(received, leaves, drop_reasons, dict(self.collector.rejections)),
             why_ended="abandoned" if received else "stopped before anything was received",
             abandoned=abandoned,
-            failure=self.failure,
-            shown=self._shown,
-            sender=dataclasses.replace(self.collector.numbers.tally),
-            delivery=self._delivery,
         )
 
     def report_so_far(self) -> Report:
@@ -331,14 +313,25 @@ class Job:
         if not hasattr(self, "collector"):
             return nothing_received(self.graph)
         received, leaves, drop_reasons, rejections = self.collector.so_far()
+        return dataclasses.replace(
+            self._report(received, leaves, drop_reasons, rejections),
+            in_flight={name: received - t.delivered - t.rejected - t.dropped for name, t in leaves.items()},
+        )
+
+    def _report(
+        self,
+        received: int,
+        leaves: Mapping[str, LeafTally],
+        drop_reasons: Mapping[str, int],
+        rejections: Mapping[tuple[str, str], RejectionTally],
+    ) -> Report:
+        """What every report says, whenever it is asked for."""
         return Report(
             received=received,
             leaves=leaves,
             drop_reasons=drop_reasons,
             rejections=rejections,
-            nodes=merge_metrics(
-                copy.deepcopy([*self._left_behind, *(replica.metrics for replica in list(self.replicas))])
-            ),
+            nodes=merge_metrics([*self._left_behind, *(replica.metrics for replica in list(self.replicas))]),
             latency=copy.deepcopy(self.collector.latency),
             elapsed_s=time.monotonic() - self.started_s if self.started_s else 0.0,
             why_ended="it has not ended",
@@ -346,7 +339,6 @@ class Job:
             shown=self._shown,
             sender=dataclasses.replace(self.collector.numbers.tally),
             delivery=self._delivery,
-            in_flight={name: received - t.delivered - t.rejected - t.dropped for name, t in leaves.items()},
         )
 
     def _why_ended(self) -> str:
