@@ -176,7 +176,7 @@ def serve(child: int, connection: Connection, inherited: Inherited) -> int:
     source_node = setup.graph.source
     page = Page(inherited.pages, child, [source_node.name, f"{source_node.name}, close"])
     link.receive()  # when everything else is open
-    host = _Host(setup, link, page, inherited.messages)
+    host = Host(setup, link, page, inherited.messages)
     try:
         host.open()
     except BaseException as error:
@@ -191,7 +191,7 @@ def serve(child: int, connection: Connection, inherited: Inherited) -> int:
     return 0
 
 
-class _Host:
+class Host:
     """The source at work, in its process."""
 
     def __init__(self, setup: Setup, link: Link, page: Page, memory: int) -> None:
@@ -210,6 +210,7 @@ class _Host:
         self._source: RunningSource
 
     def open(self) -> None:
+        """Open the source."""
         context = self._setup.context_of(self._setup.graph.source, 0)
         context = dataclasses.replace(context, stopping=SharedEvent(self._page))
         with opening(self._setup.graph.source.name):
@@ -217,13 +218,11 @@ class _Host:
 
     def step(self) -> bool:
         """Hear the supervisor, and receive; False when the source is to be closed."""
-        can_receive = not self._has_ended and len(self._free) > len(self._beyond)
-        while self._link.poll(0.0 if can_receive else _STATUS_EVERY_S):
+        while self._link.poll(0.0 if self._can_hand_out() or self._can_receive() else _STATUS_EVERY_S):
             if not self._obey(self._link.receive()):
                 return False
-            can_receive = not self._has_ended and len(self._free) > len(self._beyond)
         self._hand_out()
-        if can_receive:
+        if self._can_receive():
             self._receive()
         now = time.monotonic()
         if now - self._said_s > _STATUS_EVERY_S:
@@ -232,6 +231,7 @@ class _Host:
         return True
 
     def close(self) -> None:
+        """Close the source, and hand over what it has found."""
         name = self._setup.graph.source.name
         self._page.place[0] = (f"{name}, close", None, time.perf_counter_ns())
         self._source.close()
@@ -252,6 +252,12 @@ class _Host:
             case ("close",):
                 return False
         return True
+
+    def _can_hand_out(self) -> bool:
+        return bool(self._free and self._beyond)
+
+    def _can_receive(self) -> bool:
+        return not self._has_ended and len(self._free) > len(self._beyond)
 
     def _receive(self) -> None:
         self._beyond += self._from_source(_WAIT_S, len(self._free) - len(self._beyond))
