@@ -34,6 +34,13 @@ log = logging.getLogger("streamajig.processes")
 _AHEAD = 2
 """Frames that a worker has at once: one that it works on, and one with which it goes on at once."""
 
+_LIVELY_S = 0.01
+"""A worker that has answered so lately is taken to be at work."""
+
+_BEGINS_S = 0.002
+_LOOK_AHEAD_S = 0.02
+"""A worker has begun with a frame after the first, as a rule; later it is looked so often whether there is one more for it."""
+
 _DEATHS = 3
 """So many workers in a row may die without having begun a frame; then it is not a frame that kills them."""
 
@@ -86,6 +93,7 @@ class Keeper(threading.Thread):
         self._posted: dict[tuple[Ways, type], bytes] = {}
         self._sentence: Sentence | None = None
         self._deaths = 0
+        self._answered_s = 0.0
         self._is_open = False
         self._is_closing = False
         self._noticing = threading.Lock()
@@ -166,8 +174,9 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Keep the worker busy until no frame is left, or the run is abandoned."""
         try:
-            while self._give() or self._sent:
+            while self._give():
                 try:
+                    self._give_ahead()
                     self._take()
                 except EOFError:
                     if self._is_closing or self._job.abandon.is_set():
@@ -177,14 +186,35 @@ class Keeper(threading.Thread):
             self.error = error
 
     def _give(self) -> bool:
-        """Give the worker what it may have, waiting for a frame if it has none; False when there will be none."""
-        while len(self._sent) < _AHEAD:
-            frame = self._job.inbox.take_ahead() if self._sent else self._job.inbox.take()
+        """Give the worker a frame if it has none, and wait for one; False when there will be none."""
+        if not self._sent:
+            frame = self._job.inbox.take()
             if frame is None:
-                return bool(self._sent)
-            self._sent.append(frame)
-            self._send(Task(frame.serial, frame.event, frame.received_ns, _written(frame)))
+                return False
+            self._hand(frame)
         return True
+
+    def _give_ahead(self) -> None:
+        """While no answer has come, give the worker further frames, so that it has the next one when it is done.
+
+        Only when it is at work: one that stands still would keep them from the others.
+        """
+        wait_s = _BEGINS_S
+        while len(self._sent) < _AHEAD:
+            frame = self._job.inbox.take_ahead() if self._is_at_work() else None
+            if frame is not None:
+                self._hand(frame)
+            elif self._link.poll(wait_s):
+                return
+            else:
+                wait_s = _LOOK_AHEAD_S
+
+    def _is_at_work(self) -> bool:
+        return time.monotonic() - self._answered_s < _LIVELY_S or self.page.begun == self._sent[0].serial
+
+    def _hand(self, frame: Frame) -> None:
+        self._sent.append(frame)
+        self._send(Task(frame.serial, frame.event, frame.received_ns, _written(frame)))
 
     def _send(self, task: Task) -> None:
         try:
@@ -203,6 +233,7 @@ class Keeper(threading.Thread):
             self._hear(what, values)
         serial, pickled, keeps, freed = values
         self.answers += 1
+        self._answered_s = time.monotonic()
         self._deaths = 0
         at = next(n for n, frame in enumerate(self._sent) if frame.serial == serial)
         frame = self._sent[at]
