@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pipeline.contract import role_of
@@ -34,7 +35,7 @@ class Node:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage", with_defaults(self.stage))
 
-    @property
+    @cached_property
     def role(self) -> str:
-        """source, stage, join or sink."""
+        """source, stage, join or sink. Kept: to read it from annotations takes long, and it is asked for with every frame."""
         return role_of(type(self.stage))

@@ -56,6 +56,7 @@ class Load:
     megapixels: float
     image: bool
     peaks: str
+    cell: bool
     rate: float | None
     cores: tuple[int, ...]
     sender_cores: tuple[int, ...]
@@ -75,15 +76,24 @@ class Load:
             size = max(size, len(body))
         width, height = parse_size(given.size)
         return Load(
-            folder, size, width * height / 1e6, given.image, given.peaks, given.rate, given.cores, given.sender_cores
+            folder,
+            size,
+            width * height / 1e6,
+            given.image,
+            given.peaks,
+            given.cell,
+            given.rate,
+            given.cores,
+            given.sender_cores,
         )
 
     def graph(self, address: str, socket: Socket, backend: str) -> Graph:
         """The whole chain, as ``streamajig index`` makes it."""
         how = {"zmq_request": "next"} if socket == "rep" else {"zmq_subscribe": [TOPIC]}
-        files = {"geometry": "study.geom", "pdb": "study.cell", "output": "study.stream"}
+        files = {"geometry": "study.geom", "output": "out.stream"} | ({"pdb": "study.cell"} if self.cell else {})
         paths = {option: str(self.folder / name) for option, name in files.items()}
-        methods: dict[str, Any] = {"peaks": self.peaks, "indexing": "pairs", "integration": "rings", "min_peaks": 15}
+        indexing = "pairs" if self.cell else "lattice"
+        methods: dict[str, Any] = {"peaks": self.peaks, "indexing": indexing, "integration": "rings", "min_peaks": 15}
         if not self.image:
             methods |= {"no_image_data": True, "peaks": "msgpack", "integration": "none"}
         return graph_from_options({"zmq_input": address, **how, **paths, **methods}).with_options(backend=backend)
@@ -253,6 +263,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="u2", help="type of the pixels")
     parser.add_argument("--hits", type=float, default=0.7, help="fraction of the frames with a crystal")
     parser.add_argument("--peaks", default="likelihood", help="peak search")
+    parser.add_argument(
+        "--cell", action=argparse.BooleanOptionalAction, default=True, help="index with the cell, or without one"
+    )
     parser.add_argument(
         "--image", action=argparse.BooleanOptionalAction, default=True, help="send pixels, or peaks alone"
     )
