@@ -50,6 +50,7 @@ LAST_WORDS_S = 2.0
 """What is said when it did not may take so long, for it may be stdout that blocks."""
 
 _SAYING_S = 0.5
+_CLEARING_S = 1.5
 
 _STOP = 0
 
@@ -207,8 +208,24 @@ def within(seconds: float, do: Callable[[], object]) -> None:
     thread.join(seconds)
 
 
+_when_left: list[Callable[[], object]] = []
+"""What `leave` has to do, latest last."""
+
+
+@contextlib.contextmanager
+def when_left(do: Callable[[], object]) -> Iterator[None]:
+    """Have this done if the process is ended by force meanwhile, for what would be left over on disk."""
+    _when_left.append(do)
+    try:
+        yield
+    finally:
+        _when_left.remove(do)
+
+
 def leave(status: int) -> None:
     """End the process now, whatever its threads are doing; child processes are ended too."""
+    for do in reversed(_when_left):
+        within(_CLEARING_S, do)
     if "multiprocessing" in sys.modules:
         import multiprocessing
 

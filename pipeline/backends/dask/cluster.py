@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import logging
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ from pipeline.backends import BackendSpec
 from pipeline.backends.dask import local_worker
 from pipeline.errors import UserError
 from pipeline.faults import text_of
+from pipeline.signals import when_left
 
 log = logging.getLogger("streamajig.dask")
 
@@ -62,6 +64,7 @@ class Cluster:
                 self._client = distributed.Client(**kind, timeout=_CONNECT_S, set_as_default=False)
             else:
                 folder = self._quiet.enter_context(tempfile.TemporaryDirectory(prefix="streamajig-dask-"))
+                self._quiet.enter_context(when_left(lambda: self._clear(folder)))
                 with dask.config.set({"temporary-directory": folder}):  # where the scheduler makes its own
                     self._cluster = distributed.LocalCluster(
                         n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
@@ -75,6 +78,12 @@ class Cluster:
         except BaseException:
             self.close()
             raise
+
+    def _clear(self, folder: str) -> None:
+        """Leave nothing on disk; for a program that is ended by force."""
+        if self._local is not None:
+            self._local.kill_all()
+        shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def is_local(self) -> bool:
@@ -190,6 +199,14 @@ class _LocalWorkers:
         for worker in self._workers:
             if worker.process.pid == pid:
                 worker.process.kill()
+
+    def kill_all(self) -> None:
+        """End all by force."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(1.0)
 
     def close(self) -> None:
         """End all."""
