@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from pipeline import paths, registry
-from pipeline.backends import describe_backend
+from pipeline.backend_spec import describe_backend
 from pipeline.contract import ContractError, contract_of, role_of, tells_of
 from pipeline.ends import missing_of
 from pipeline.errors import UserError

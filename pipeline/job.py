@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import backends, lost, registry
+from pipeline.backend_spec import describe_backend
 from pipeline.collect import Collector, LeafTally, RejectionTally
 from pipeline.counts import Count
 from pipeline.dead_letters import DeadLetters
@@ -391,7 +392,7 @@ def run(
     graph.check()
     variants, graph = graph.variants, graph.expanded()
     stopping = stopping or threading.Event()
-    spec = backends.describe_backend(graph.options.backend)
+    spec = describe_backend(graph.options.backend)
     context = Context(
         command_line=command_line, program=f"streamajig {version()}", stopping=stopping, variants=variants
     )

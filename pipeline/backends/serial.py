@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING
 
-from pipeline.backends import BackendSpec
+from pipeline.backend_spec import BackendSpec
 from pipeline.faults import is_users_interrupt
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.backends import BackendSpec
+from pipeline.backend_spec import BackendSpec
 from pipeline.backends.moving import move_frames
 from pipeline.errors import UserError
 from pipeline.faults import STAGE_TIMEOUT, rejected, text_of

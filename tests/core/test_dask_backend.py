@@ -17,7 +17,7 @@ from toy_cluster import Asks, Cluster, Sender
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep
 
 from pipeline import Context, Outcome, RejectFrame, UserError, stage
-from pipeline.backends import BackendSpec, describe_backend
+from pipeline.backend_spec import BackendSpec, describe_backend
 from pipeline.backends.dask.connections import Listener, connect
 from pipeline.graph import Graph
 from pipeline.job import run

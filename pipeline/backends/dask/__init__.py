@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pipeline.backends import BackendSpec
+from pipeline.backend_spec import BackendSpec
 from pipeline.backends.dask.cluster import Cluster
 from pipeline.backends.dask.crew import Crew
 from pipeline.backends.moving import move_frames

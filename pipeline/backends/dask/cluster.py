@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.backends import BackendSpec
+from pipeline.backend_spec import BackendSpec
 from pipeline.backends.dask import local_worker
 from pipeline.errors import UserError
 from pipeline.faults import text_of

@@ -24,7 +24,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.backends import BackendSpec, crossing, threads
+from pipeline.backend_spec import BackendSpec
+from pipeline.backends import crossing, threads
 from pipeline.backends.dask import modules, spoken
 from pipeline.backends.dask.connections import break_off, connect
 from pipeline.backends.dask.outgoing import Outgoing

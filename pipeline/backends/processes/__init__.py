@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.backends import BackendSpec
+from pipeline.backend_spec import BackendSpec
 from pipeline.backends.crossing import with_published
 from pipeline.backends.logs import LogsOfWorkers
 from pipeline.backends.moving import move_frames
