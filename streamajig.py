@@ -16,14 +16,14 @@ def main() -> None:
     """Run the command line, or say what is in the way of it."""
     found = importlib.util.find_spec("pipeline")
     places = [] if found is None else list(found.submodule_search_locations or [])
-    if found is not None and not any((Path(place) / "cli.py").is_file() for place in places):
+    if found is not None and not any((Path(place) / "command_line").is_dir() for place in places):
         where = found.origin or ", ".join(places)
         sys.stderr.write(
             f"streamajig: {where} is found in the place of streamajig's own package 'pipeline': rename it, or start in "
             "another folder (and look at PYTHONPATH)\n"
         )
         sys.exit(2)
-    from pipeline.cli import main as run
+    from pipeline.command_line.cli import main as run
 
     run()
 

@@ -20,9 +20,9 @@ from pipeline.stage import Context, stage
 from pipeline.variant import Variant
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph as Graph
-    from pipeline.job import run as run
-    from pipeline.options import RunOptions as RunOptions
+    from pipeline.composing.graph import Graph as Graph
+    from pipeline.composing.options import RunOptions as RunOptions
+    from pipeline.running.job import run as run
 
 __all__ = [
     "FRAMES",
@@ -52,5 +52,6 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted
     __getattr__ = lazy_loader.attach(
-        __name__, submod_attrs={"graph": ["Graph"], "job": ["run"], "options": ["RunOptions"]}
+        __name__,
+        submod_attrs={"composing.graph": ["Graph"], "running.job": ["run"], "composing.options": ["RunOptions"]},
     )[0]

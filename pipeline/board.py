@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.contract import tells_of
 
 if TYPE_CHECKING:
-    from pipeline.node import Node
+    from pipeline.composing.node import Node
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Noticeboard:
 
 
 class BoardOfVariant(Noticeboard):
-    """The noticeboard as a variant's stage sees it (``pipeline/expansion.py``): notices hang there once for each variant.
+    """The noticeboard as a variant's stage sees it (``composing/expansion.py``): notices hang there once for each variant.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def names() -> list[str]:
     """Return the names of all stages that can be loaded, sorted. Imports every module in which a stage may lie."""
     for kind, which in _built_in_modules():
         importlib.import_module(f"{BUILT_IN}.{kind}.{which}")
-    importlib.import_module("pipeline.join")
+    importlib.import_module("pipeline.composing.join")
     return sorted({*DECLARED, *(point.name for point in _entry_points())})
 
 
@@ -152,7 +152,7 @@ def _line_of(error: BaseException, path: Path | None) -> int | None:
 
 def _import_built_in(name: str) -> bool:
     """Import the module in which the built-in stage of this name is; return whether there is one."""
-    importlib.import_module("pipeline.join")
+    importlib.import_module("pipeline.composing.join")
     kind, _, which = name.partition("/")
     is_built_in = (kind, which) in _built_in_modules()
     if is_built_in:

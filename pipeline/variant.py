@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph
+    from pipeline.composing.graph import Graph
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from docstrings import escaped
 
 from pipeline import registry
+from pipeline.command_line.manual import Parameter, parameters_of
 from pipeline.contract import contract_of, role_of
-from pipeline.manual import Parameter, parameters_of
 from stages import KINDS
 
 _KINDS = {

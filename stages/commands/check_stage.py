@@ -65,8 +65,8 @@ def check_stage(
 
 def _parameters(words: list[str]) -> dict[str, Any]:
     """Parameters by name; values are read as YAML."""
+    from pipeline.composing.yaml.text import value_of
     from pipeline.errors import UserError
-    from pipeline.yaml_text import value_of
 
     given = {}
     for word in words:

@@ -16,9 +16,9 @@ import typer
 from typer import Option
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph
-    from pipeline.report import Report
-    from pipeline.signals import Ending
+    from pipeline.composing.graph import Graph
+    from pipeline.running.report import Report
+    from pipeline.running.signals import Ending
     from stages.files.stream import Stream
     from stages.simulation.apparatus import Apparatus
     from stages.simulation.truth import Truth
@@ -47,7 +47,7 @@ def demo(
     graph as YAML, geometry and cell files, the truth, and a picture of one indexed pattern.
     """
     from pipeline import UserError
-    from pipeline.signals import ENDED, Ending
+    from pipeline.running.signals import ENDED, Ending
     from stages.commands.score import score
     from stages.files.stream import read_stream
     from stages.simulation.truth import read_truth
@@ -94,7 +94,7 @@ def _run(
     ending: Ending, files: dict[str, Path], seed: int, hits: float, frames: int, workers: int, peaks: str
 ) -> Report:
     """Start the simulator, run the graph, and end the simulator."""
-    from pipeline.commands_execute import run_watched
+    from pipeline.command_line.execute import run_watched
 
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
@@ -160,8 +160,8 @@ def compile_ahead() -> None:
 
 def make_graph(address: str, files: dict[str, Path], frames: int, workers: int, peaks: str) -> Graph:
     """The graph that the demo runs."""
-    from pipeline.graph import Graph
-    from pipeline.options import RunOptions
+    from pipeline.composing.graph import Graph
+    from pipeline.composing.options import RunOptions
     from stages.decode.msgpack_map import MsgpackMap
     from stages.geometry_map.map_panels import MapPanels
     from stages.index.pairs import Pairs

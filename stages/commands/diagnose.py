@@ -111,7 +111,7 @@ def _of_messages(
     """Diagnose recorded messages: index them, with the diagnosis in the graph, into a stream that goes afterwards."""
     from dataclasses import replace
 
-    from pipeline.job import run
+    from pipeline.running.job import run
     from stages.commands.index.graph import graph_from_options
     from stages.wire.recorded import expand
 

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.report import Progress
+    from pipeline.running.report import Progress
     from stages.wire.relay_report import RelayReport
     from stages.wire.relaying import Relay
 
@@ -129,9 +129,9 @@ def _option(name: str) -> str:
 
 def _run(wanted: Relay) -> int:
     """Relay as long as signals do not end it, show how it goes, print the report and return the exit status."""
-    from pipeline import signals
-    from pipeline.commands_execute import FAILED
-    from pipeline.progress import ProgressLine
+    from pipeline.command_line.execute import FAILED
+    from pipeline.command_line.progress import ProgressLine
+    from pipeline.running import signals
 
     with signals.Ending() as ending:
         with wanted.open() as running:
@@ -149,7 +149,7 @@ def _run(wanted: Relay) -> int:
 
 
 def _say(report: RelayReport) -> bool:
-    from pipeline.console import print_on_stdout
+    from pipeline.command_line.console import print_on_stdout
 
     why_not = print_on_stdout(report.text())
     if why_not:
@@ -159,7 +159,7 @@ def _say(report: RelayReport) -> bool:
 
 def _status_of(report: RelayReport, came_early: bool) -> int:
     """The exit status, as that of ``run``, with what is sent in place of what is delivered."""
-    from pipeline.commands_execute import ABANDONED, NOTHING_DELIVERED, NOTHING_RECEIVED
+    from pipeline.command_line.execute import ABANDONED, NOTHING_DELIVERED, NOTHING_RECEIVED
 
     if report.abandoned or (came_early and not report.received):
         return ABANDONED
@@ -182,7 +182,7 @@ class Shown:
     def show(self, report: RelayReport) -> None:
         """Show it."""
         from pipeline.amounts import size
-        from pipeline.report import Progress
+        from pipeline.running.report import Progress
 
         then_s, then = self._recent[0]
         self._recent.append((report.elapsed_s, report.sent))

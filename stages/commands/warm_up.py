@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph
+    from pipeline.composing.graph import Graph
 
 _VARIANTS: tuple[dict[str, Any], ...] = (
     {"peaks": "zaef"},
@@ -40,7 +40,7 @@ def warm_up(
 ) -> None:
     """Compile all kernels now, so that later runs start at once."""
     from pipeline import registry
-    from pipeline.graph import Graph
+    from pipeline.composing.graph import Graph
 
     begin = time.perf_counter()
     names = [name for name in registry.names() if hasattr(registry.load(name), "warm_up")]
@@ -113,7 +113,7 @@ def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
 
 def _open(graph: Graph) -> None:
     """Open everything that runs in a replica, and close it again; no socket and no output file is opened."""
-    from pipeline.wiring import Replica, Setup
+    from pipeline.running.wiring import Replica, Setup
 
     graph.check()
     Replica(Setup(graph)).close()

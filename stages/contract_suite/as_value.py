@@ -11,12 +11,12 @@ from typing import Any
 import pydantic
 
 from pipeline import Graph
+from pipeline.command_line.manual import manual
+from pipeline.composing.ends import missing_of
+from pipeline.composing.node import Node
+from pipeline.composing.yaml.spec import schema
 from pipeline.contract import contract_of, role_of
-from pipeline.ends import missing_of
-from pipeline.manual import manual
-from pipeline.node import Node
 from pipeline.registry import keep_built_in
-from pipeline.yaml_spec import schema
 from stages.contract_suite.broken import BrokenError
 
 TYPES = "types"

@@ -19,8 +19,8 @@ from numba import njit
 from peak_searches import SEARCHES
 
 from pipeline import Context, EndOfStream, Event, Message, stage
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
 from stages.peaks import _warm_up
 from stages.records.geometry import DetGeom
 from stages.records.image import Image

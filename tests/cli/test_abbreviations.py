@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli
+from pipeline.command_line import cli
 from stages.commands.index.options import Status
 from stages.commands.index.table import OPTIONS
 
@@ -71,7 +71,7 @@ def test_what_means_one_option_of_indexamajig_means_it_here_whatever_options_hav
         and any(other.startswith(flag[:n]) for other in ours)
     ]
     assert ("--output", "--out") in crossed
-    from pipeline.abbreviations import completed
+    from pipeline.command_line.abbreviations import completed
     from stages.commands.index.command import index
 
     known = {flag: row for row in OPTIONS for flag in row.flags}

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, registry
-from pipeline.graph import Graph
-from pipeline.wiring import Replica
+from pipeline import registry
+from pipeline.command_line import cli
+from pipeline.composing.graph import Graph
+from pipeline.running.wiring import Replica
 
 TOY_STAGES = Path(__file__).parent.parent / "core" / "toy_stages.py"
 
@@ -49,7 +50,7 @@ def test_without_a_word_it_shows_its_commands(capsys: pytest.CaptureFixture[str]
 
 def test_the_commands_of_other_packages_are_listed_without_importing_them() -> None:
     code = (
-        "import sys; from pipeline import cli; cli.run(['--help']); "
+        "import sys; from pipeline.command_line import cli; cli.run(['--help']); "
         "heavy = {'numba', 'numpy', 'zmq', 'streamz', 'stages.commands.simulate'}; "
         "print('imported:', *sorted(heavy & set(sys.modules)))"
     )
@@ -420,7 +421,7 @@ def test_a_signal_ends_a_run_that_a_second_one_abandons(tmp_path: Path, signals:
     numbers = "numbers: [1, 2], endless: true"
     file.write_text(TOY_GRAPH.replace("numbers: [1, 2, -3, 4]", numbers).replace("  sink:", slow + "  sink:"))
     running = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "run", str(file), "--json"],
+        [sys.executable, "-m", "pipeline.command_line.cli", "run", str(file), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -481,7 +482,7 @@ def test_a_signal_while_a_stage_opens_ends_at_once(tmp_path: Path) -> None:
     text = TOY_GRAPH.replace("modules: [", f'modules: ["{module}", ')
     file.write_text(text.replace("  decode:", "  opens: {stage: slow/opens}\n  decode:"))
     running = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "run", str(file)],
+        [sys.executable, "-m", "pipeline.command_line.cli", "run", str(file)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -503,14 +504,14 @@ def test_a_signal_while_a_stage_opens_ends_at_once(tmp_path: Path) -> None:
 def test_importing_the_command_line_takes_nothing_heavy() -> None:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import pipeline.cli, stages.commands.index.command"],
+        [sys.executable, "-X", "importtime", "-c", "import pipeline.command_line.cli, stages.commands.index.command"],
         capture_output=True,
         text=True,
         check=True,
     )
 
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {"pipeline.cli", "typer"} <= imported, f"after {time.monotonic() - started:.1f} s"
+    assert {"pipeline.command_line.cli", "typer"} <= imported, f"after {time.monotonic() - started:.1f} s"
     assert not {"numba", "numpy", "zmq", "streamz", "ruamel.yaml", "rich.live", "gemmi"} & imported
 
 
@@ -540,7 +541,7 @@ def test_index_sets_parameters_that_have_no_option(capsys: pytest.CaptureFixture
 
 def test_a_graph_is_read_from_standard_input() -> None:
     text = TOY_GRAPH.replace("by: 3", "by: 4")
-    words = [sys.executable, "-m", "pipeline.cli"]
+    words = [sys.executable, "-m", "pipeline.command_line.cli"]
     for command, wanted in {
         ("check", "--trust", "-"): "<stdin>: 4 nodes, nothing wrong: source -> decode -> double -> sink",
         ("run", "-", "--backend=serial"): "received 4 = delivered 3 + rejected 1 + dropped 0",

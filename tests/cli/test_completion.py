@@ -28,7 +28,7 @@ nodes:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "graph.yaml").write_text(GRAPH)
     (tmp_path / "harm.py").write_text("raise SystemExit('it was run')\n")
-    (tmp_path / "streamajig").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.cli "$@"\n')
+    (tmp_path / "streamajig").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.command_line.cli "$@"\n')
     (tmp_path / "streamajig").chmod(0o755)
     return tmp_path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from pipeline import cli
+from pipeline.command_line import cli
 
 TOY_STAGES = Path(__file__).parent.parent / "core" / "toy_stages.py"
 

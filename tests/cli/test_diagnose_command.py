@@ -14,8 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline import UserError
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
 from stages.commands.diagnose import diagnose
 from stages.commands.diagnosis_picture import gather
 from stages.commands.stream_frames import StreamFrames

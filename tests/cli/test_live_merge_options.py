@@ -9,7 +9,7 @@ import pytest
 from least_options import LEAST
 
 from pipeline import UserError
-from pipeline.graph import Graph
+from pipeline.composing.graph import Graph
 from stages.commands.index.graph import graph_from_options
 from stages.live.merge import Merge, Until
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from least_options import LEAST as BASE
 
 from pipeline import UserError
-from pipeline.graph import Graph
+from pipeline.composing.graph import Graph
 from stages.commands.index.graph import graph_from_options
 
 

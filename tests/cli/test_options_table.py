@@ -11,7 +11,7 @@ import pytest
 from least_options import LEAST as BASE
 
 from pipeline import UserError, registry
-from pipeline.options import RunOptions
+from pipeline.composing.options import RunOptions
 from stages.commands.index.graph import PEAK_METHODS, graph_from_options
 from stages.commands.index.options import Option, Status
 from stages.commands.index.reference import reference

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import Graph, RunOptions, UserError, cli, run
-from pipeline.commands_execute import NOTHING_DELIVERED
+from pipeline import Graph, RunOptions, UserError, run
+from pipeline.command_line import cli
+from pipeline.command_line.execute import NOTHING_DELIVERED
 from pipeline.paths import Named, clashes
 from stages.files.cell import cell_text
 from stages.files.stream import read_stream
@@ -137,7 +138,9 @@ nodes:
 
 def test_the_stream_on_standard_output_is_a_stream_and_the_report_is_elsewhere(folder: Path) -> None:
     Path("graph.yaml").write_text(SIMULATED)
-    done = subprocess.run([sys.executable, "-m", "pipeline.cli", "run", "graph.yaml"], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.command_line.cli", "run", "graph.yaml"], capture_output=True, check=True
+    )
 
     Path("piped.stream").write_bytes(done.stdout)
     assert len(read_stream(Path("piped.stream")).chunks) == 3

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import logs
-from pipeline.progress import ProgressLine, fitted, line
-from pipeline.report import Progress
+from pipeline.command_line import logs
+from pipeline.command_line.progress import ProgressLine, fitted, line
+from pipeline.running.report import Progress
 from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
 

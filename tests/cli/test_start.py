@@ -32,7 +32,7 @@ def test_python_m_streamajig_is_the_program(tmp_path: Path) -> None:
     [
         (["-m", "streamajig", "--version"], "pipeline.py"),
         (["-m", "streamajig", "--version"], "stages.py"),
-        (["-m", "pipeline.cli", "stages"], "stages/__init__.py"),
+        (["-m", "pipeline.command_line.cli", "stages"], "stages/__init__.py"),
         (["-c", "from pipeline import registry; registry.load('peaks/hit')"], "stages.py"),
     ],
 )
@@ -55,6 +55,7 @@ def test_a_module_of_ones_own_that_is_in_the_way_is_named_and_not_run(
 def test_dask_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
     """streamz would import it, and every program would begin a second later."""
     code = (
-        "import sys, pipeline.wiring; print('dask' in sys.modules); import streamz.dask; print('dask' in sys.modules)"
+        "import sys, pipeline.running.wiring; print('dask' in sys.modules); "
+        "import streamz.dask; print('dask' in sys.modules)"
     )
     assert start(tmp_path, "-c", code).stdout.split() == ["False", "True"]

@@ -6,10 +6,10 @@ from typing import Any
 
 from pipeline import RejectFrame
 from pipeline.by_type import ByType
+from pipeline.composing.graph import Graph
+from pipeline.composing.join import Join, join
 from pipeline.contract import contract_of, role_of
 from pipeline.frame import Frame, Outcome, Rejected
-from pipeline.graph import Graph
-from pipeline.join import Join, join
 from pipeline.stage import Context
 
 

@@ -11,10 +11,10 @@ from contract_stages import ReadNumber, SumUp
 from every_backend import Backend, body, sender
 from toy_stages import Decode, Double, Keep, Numbers
 
-from pipeline.graph import Graph, GraphError
-from pipeline.job import run
-from pipeline.progress import line
-from pipeline.report import Progress
+from pipeline.command_line.progress import line
+from pipeline.composing.graph import Graph, GraphError
+from pipeline.running.job import run
+from pipeline.running.report import Progress
 
 
 def graph(source: Any, analysis: SumUp, backend: str, decode: Any = ReadNumber) -> Graph:
@@ -59,7 +59,7 @@ def test_a_run_that_ends_by_itself_says_so_although_there_is_enough() -> None:
 
 def test_the_progress_line_shows_what_analyses_say() -> None:
     said: list[Progress] = []
-    from pipeline.job import Job
+    from pipeline.running.job import Job
 
     show = Job.show_progress
 

@@ -10,8 +10,8 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers
 
 from pipeline import Context, Frame, Noticeboard, Outcome, stage
-from pipeline.graph import Graph, GraphError
-from pipeline.job import run
+from pipeline.composing.graph import Graph, GraphError
+from pipeline.running.job import run
 
 
 class Name(str):

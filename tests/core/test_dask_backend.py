@@ -17,11 +17,11 @@ from toy_cluster import Asks, Cluster, Sender
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, Slow, keep
 
 from pipeline import Context, Outcome, RejectFrame, UserError, stage
-from pipeline.backend_spec import BackendSpec, describe_backend
-from pipeline.backends.dask.connections import Listener, connect
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.composing.backend_spec import BackendSpec, describe_backend
+from pipeline.composing.graph import Graph
+from pipeline.running.backends.dask.connections import Listener, connect
+from pipeline.running.job import run
+from pipeline.running.report import Report
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_users_modules_reach_workers_that_have_no_such_file_and_those_of_a_run_b
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline import registry
-    from pipeline.backends.dask import modules
+    from pipeline.running.backends.dask import modules
 
     made = []
     for plus in (1, 1000):
@@ -290,7 +290,7 @@ def test_what_a_worker_cannot_open_is_said_with_its_name(backend: str) -> None:
 
 
 def test_software_that_differs_is_refused_by_name(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.backends.dask import crew
+    from pipeline.running.backends.dask import crew
 
     monkeypatch.setattr(crew, "versions", lambda: {"streamajig": "9.9", "python": "3.11"})
     with (
@@ -301,7 +301,7 @@ def test_software_that_differs_is_refused_by_name(backend: str, monkeypatch: pyt
 
 
 def test_workers_that_cannot_connect_back_are_said_to_be_so(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.backends.dask import crew
+    from pipeline.running.backends.dask import crew
 
     class Deaf(Listener):
         def __init__(self, *arguments: Any) -> None:
@@ -335,7 +335,7 @@ def test_without_dask_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_scheduler_that_nobody_is_is_named(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.backends.dask import cluster as of_run
+    from pipeline.running.backends.dask import cluster as of_run
 
     monkeypatch.setattr(of_run, "_CONNECT_S", 0.3)
     with pytest.raises(UserError, match=f"no Dask scheduler answers at tcp://127.0.0.1:{free_port}"):

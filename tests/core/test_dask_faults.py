@@ -24,10 +24,10 @@ from toy_cluster import Asks, Sender
 from toy_stages import Decode, Double, Keep, Number, Slow
 
 from pipeline import stage
-from pipeline.backends.dask import local_worker
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.composing.graph import Graph
+from pipeline.running.backends.dask import local_worker
+from pipeline.running.job import run
+from pipeline.running.report import Report
 
 pytestmark = pytest.mark.slow
 
@@ -223,7 +223,7 @@ SCRIPT = """
 import sys, threading
 from toy_cluster import *
 from toy_stages import *
-from pipeline.graph import Graph
+from pipeline.composing.graph import Graph
 from pipeline import run
 
 with Sender(range(14, 10**9)) as sender:

@@ -36,11 +36,11 @@ from plain_loop import run_plainly
 from toy_stages import Compare, Decode, Double, Doubled, Keep, Number, Numbers, RefuseMultiples, Slow, ToyVerdict
 
 from pipeline import Frame, Message, UserError
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.join import Join
+from pipeline.composing.graph import Graph
+from pipeline.composing.join import Join
 from pipeline.registry import load, load_module
-from pipeline.report import Report
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from stages.decode.msgpack_map import MsgpackMap
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks.from_message import FromMessage

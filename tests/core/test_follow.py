@@ -10,7 +10,7 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, Numbers
 
 from pipeline import Frame, Graph, Message
-from pipeline.follow import Follower
+from pipeline.running.follow import Follower
 
 
 def graph(*numbers: int) -> Graph:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from toy_stages import Compare, Decode, Double, Keep, Numbers, RefuseMultiples, Slow
 
 from pipeline import UserError
-from pipeline.graph import Graph, GraphError
-from pipeline.join import Join
-from pipeline.node import Node
-from pipeline.options import RunOptions
+from pipeline.composing.graph import Graph, GraphError
+from pipeline.composing.join import Join
+from pipeline.composing.node import Node
+from pipeline.composing.options import RunOptions
 
 CHAIN = Graph.chain(Numbers((1, 2)), Decode(), Double(), Keep())
 

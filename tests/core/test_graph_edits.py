@@ -4,7 +4,7 @@ import pytest
 from toy_stages import Compare, Decode, Double, Keep, Numbers, RefuseMultiples, Slow
 
 from pipeline import Graph, UserError
-from pipeline.join import Join
+from pipeline.composing.join import Join
 
 CHAIN = Graph.chain(Numbers((1, 2)), Decode(), Double(), Keep())
 FORK = (

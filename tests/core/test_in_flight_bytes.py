@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from toy_stages import Decode, Keep, Numbers
 
 from pipeline import Context, Frame, Message, Outcome, RunOptions, stage
-from pipeline.collect import Collector
-from pipeline.graph import Graph
-from pipeline.ingest import Inbox
-from pipeline.job import run
-from pipeline.memory import in_flight_bytes, memory_bytes
-from pipeline.wiring import Arrived
+from pipeline.composing.graph import Graph
+from pipeline.running.collect import Collector
+from pipeline.running.ingest import Inbox
+from pipeline.running.job import run
+from pipeline.running.memory import in_flight_bytes, memory_bytes
+from pipeline.running.wiring import Arrived
 
 
 def frame(serial: int, size: int) -> Frame:

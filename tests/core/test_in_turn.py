@@ -8,9 +8,9 @@ import pytest
 from toy_stages import Decode, Keep, Number, Numbers
 
 from pipeline import Context, Event, stage
+from pipeline.composing.graph import Graph, GraphError
 from pipeline.contract import contract_of
-from pipeline.graph import Graph, GraphError
-from pipeline.job import run
+from pipeline.running.job import run
 
 
 class Factors(tuple[int, ...]):
@@ -89,7 +89,7 @@ def test_what_nothing_writes_is_still_missed() -> None:
 
 
 def test_each_node_sees_what_those_before_it_have_published() -> None:
-    from pipeline.wiring import Replica, Setup
+    from pipeline.running.wiring import Replica, Setup
 
     setup = Setup(chain(2, 3, 5))
     Replica(setup).close()

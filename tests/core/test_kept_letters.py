@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import UserError
-from pipeline.dead_letters import DeadLetters
 from pipeline.frame import Frame, Rejected
-from pipeline.kept_letters import NEWEST, Choice, clear, read_folder
-from pipeline.wiring import Arrived
+from pipeline.running.dead_letters import DeadLetters
+from pipeline.running.kept_letters import NEWEST, Choice, clear, read_folder
+from pipeline.running.wiring import Arrived
 
 
 def arrived(serial: int, reason: str = "missing_key", *parts: bytes, node: str = "decode") -> Arrived:

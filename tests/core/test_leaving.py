@@ -9,7 +9,7 @@ from pathlib import Path
 
 def test_what_is_to_be_done_is_done_and_what_is_over_is_not(tmp_path: Path) -> None:
     program = (
-        "import os, sys, threading; from pipeline.signals import leave, when_left; over, now = sys.argv[1:]\n"
+        "import os, sys, threading; from pipeline.running.signals import leave, when_left; over, now = sys.argv[1:]\n"
         "with when_left(lambda: os.rmdir(over)): pass\n"
         "with when_left(lambda: os.rmdir(now)), when_left(lambda: os.rmdir('nowhere')): leave(7)"
     )

@@ -10,10 +10,11 @@ import pydantic
 import pytest
 from toy_stages import Compare, Decode, Double, Doubled, Keep, Number, Numbers
 
-from pipeline import Frame, Graph, RejectFrame, UserError, cli, registry, run, stage
-from pipeline.graph import GraphError
-from pipeline.join import Join
-from pipeline.node import Node
+from pipeline import Frame, Graph, RejectFrame, UserError, registry, run, stage
+from pipeline.command_line import cli
+from pipeline.composing.graph import GraphError
+from pipeline.composing.join import Join
+from pipeline.composing.node import Node
 from pipeline.stage import DECLARED
 from stages.records import Crystals
 
@@ -125,7 +126,7 @@ DECLARES = (
             "A in {folder}/a.py and B in {folder}/more/a.py",
         ),
         ({"a.py": [("peaks/restore", "A")]}, "stages/peaks/restore.py"),
-        ({"a.py": [("graph/join", "A")]}, "pipeline/join.py"),
+        ({"a.py": [("graph/join", "A")]}, "pipeline/composing/join.py"),
     ],
     ids=["two files", "one file", "files of one name", "a built-in stage", "the engine's own"],
 )

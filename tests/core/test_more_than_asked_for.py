@@ -7,11 +7,11 @@ from typing import Any
 
 from toy_stages import Decode, Keep, Numbers
 
-from pipeline.backends.processes.ingest_process import Host
-from pipeline.backends.processes.page import Page, make_pages
-from pipeline.backends.processes.slots import make_memory
-from pipeline.graph import Graph
-from pipeline.wiring import Setup
+from pipeline.composing.graph import Graph
+from pipeline.running.backends.processes.ingest_process import Host
+from pipeline.running.backends.processes.page import Page, make_pages
+from pipeline.running.backends.processes.slots import make_memory
+from pipeline.running.wiring import Setup
 
 
 class Supervisor:

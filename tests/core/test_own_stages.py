@@ -14,10 +14,11 @@ import pytest
 from pydantic import Field
 from toy_stages import Compare, Decode, Double, Doubled, Keep, Number, Numbers
 
-from pipeline import Context, Graph, Outcome, RejectFrame, UserError, cli, registry, run, stage
+from pipeline import Context, Graph, Outcome, RejectFrame, UserError, registry, run, stage
+from pipeline.command_line import cli
+from pipeline.command_line.manual import manual
+from pipeline.composing.graph import GraphError
 from pipeline.contract import contract_of
-from pipeline.graph import GraphError
-from pipeline.manual import manual
 from pipeline.stage import DECLARED
 
 
@@ -183,7 +184,7 @@ def test_results_that_are_made_anew_before_anybody_reads_them_are_refused() -> N
 
 
 def test_what_branches_make_that_are_joined_for_somebody_is_read() -> None:
-    from pipeline.join import Join
+    from pipeline.composing.join import Join
 
     graph = Graph.chain(Numbers(), Decode(), Double()).add(lonely, name="lonely", after="decode")
     graph.add(Join(), name="join", after=("double", "lonely")).add(Compare()).add(Careful()).check()

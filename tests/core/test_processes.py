@@ -16,8 +16,8 @@ from dangerous_stages import Danger, FailsToOpen, KeepPixels, KeepStubbornly
 from toy_stages import Decode, Double, Keep, Numbers
 
 from pipeline import UserError
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
 
 HERE = Path(__file__).parent
 
@@ -67,8 +67,8 @@ def test_nothing_is_left_when_a_run_has_ended() -> None:
 PROGRAM = """
 import sys
 from toy_stages import Decode, Keep, Numbers, Slow
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
 graph = Graph.chain(Numbers(tuple(range(20, 10000))), Decode(), Slow(0.05), Keep()).with_options(backend="processes:2")
 run(graph, on_start=lambda job: None, on_progress=lambda progress: print(progress.received, flush=True))
 """
@@ -119,7 +119,7 @@ def test_a_stage_of_a_script_reaches_the_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from toy_stages import Decode, Doubled, Keep, Number, Numbers\n"
-        "from pipeline import stage\nfrom pipeline.graph import Graph\nfrom pipeline.job import run\n"
+        "from pipeline import stage\nfrom pipeline.composing.graph import Graph\nfrom pipeline.running.job import run\n"
         "class Trebled(int):\n    def counts(self):\n        return {'trebled': 1}\n"
         "@stage('treble/toy')\nclass Treble:\n    def __call__(self, number: Number) -> Trebled:\n"
         "        return Trebled(3 * number)\n"

@@ -15,12 +15,12 @@ from test_graph import graphs
 from toy_stages import Compare, Decode, Double, Keep, Numbers, RefuseMultiples, Slow
 
 from pipeline import Context, Frame, Message, UserError
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.join import Join
-from pipeline.report import Progress, Report
-from pipeline.unread import unread_problems
-from pipeline.wiring import Replica, Setup
+from pipeline.composing.graph import Graph
+from pipeline.composing.join import Join
+from pipeline.composing.unread import unread_problems
+from pipeline.running.job import run
+from pipeline.running.report import Progress, Report
+from pipeline.running.wiring import Replica, Setup
 
 
 def assert_conserved(report: Report) -> None:
@@ -169,8 +169,8 @@ def test_why_opening_takes_long_is_said_and_only_then(slow: bool, monkeypatch: p
         said_of.append(setup.opening)
         said.set()
 
-    monkeypatch.setattr("pipeline.job._PATIENCE_S", 0.01 if slow else 60.0)
-    monkeypatch.setattr("pipeline.job._say_why_it_takes_long", say)
+    monkeypatch.setattr("pipeline.running.job._PATIENCE_S", 0.01 if slow else 60.0)
+    monkeypatch.setattr("pipeline.running.job._say_why_it_takes_long", say)
     opened = Keep.open
 
     def open_slowly(stage: Keep, context: Context) -> Any:

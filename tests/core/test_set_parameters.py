@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers
 
 from pipeline import Graph, RunOptions, UserError, stage
+from pipeline.composing.settings import with_settings
 from pipeline.parameters import ParameterError
-from pipeline.settings import with_settings
 
 GRAPH = Graph.chain(Numbers((1, 2)), Decode(), Double(by=3), Keep())
 

@@ -11,9 +11,9 @@ import pytest
 from toy_stages import Decode, Double, Keep, ListWriter, Number, Numbers, RunningNumbers, keep
 
 from pipeline import Context, Message, Outcome, UserError, stage
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Progress
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
+from pipeline.running.report import Progress
 
 TIMEOUT_S = 0.5
 
@@ -125,7 +125,7 @@ def test_an_encoder_that_hangs_rejects_its_frame_and_is_not_tried_again() -> Non
 
 
 def test_where_too_many_hang_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.backends.threads._LEFT_BEHIND", 3)
+    monkeypatch.setattr("pipeline.running.backends.threads._LEFT_BEHIND", 3)
     graph = Graph.chain(Numbers(tuple(range(0, 5000, 10)), endless=True), Decode(), Hang(), Double(), Keep())
     report = run(graph.with_options(stage_timeout_s=0.1, in_flight=2, backend="threads:2"))
     assert report.is_conserved

@@ -6,11 +6,11 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, Number, Numbers, ToyVerdict
 
 from pipeline import Context, stage
+from pipeline.composing.graph import Graph, GraphError
+from pipeline.composing.join import Join
 from pipeline.counts import FRAMES, Count
-from pipeline.graph import Graph, GraphError
-from pipeline.job import run
-from pipeline.join import Join
-from pipeline.wiring import Replica, Setup
+from pipeline.running.job import run
+from pipeline.running.wiring import Replica, Setup
 
 
 class Greeting(str):

@@ -22,7 +22,7 @@ from toy_stages import (
 )
 
 from pipeline import Context, Frame, Graph, Joined, Outcome, RunOptions, Spent, UserError, run, stage
-from pipeline.expansion import dependencies
+from pipeline.composing.expansion import dependencies
 
 
 class Level(int):

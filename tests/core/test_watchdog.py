@@ -15,11 +15,11 @@ import pytest
 from toy_stages import Decode, Double, ListWriter, Numbers, Slow, keep
 
 from pipeline import Context, Frame, Outcome, stage
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Progress
-from pipeline.watchdog import Watchdog
-from pipeline.wiring import Place
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
+from pipeline.running.report import Progress
+from pipeline.running.watchdog import Watchdog
+from pipeline.running.wiring import Place
 
 
 class SlowWriter(ListWriter):
@@ -43,7 +43,7 @@ class SlowSink:
 def test_a_stage_that_takes_long_is_named_with_its_frame_and_where_it_is(
     backend: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipeline.job.SLOW_S", 0.1)
+    monkeypatch.setattr("pipeline.running.job.SLOW_S", 0.1)
     seen: list[Progress] = []
     graph = Graph.chain(Numbers((1,)), Decode(), Slow(seconds=0.7), Double(), SlowSink()).with_options(backend=backend)
     run(graph, on_progress=seen.append)
@@ -60,7 +60,7 @@ def test_a_call_is_named_again_whenever_it_has_taken_twice_as_long(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = 0.0
-    monkeypatch.setattr("pipeline.watchdog.time.perf_counter_ns", lambda: int(seconds * 1e9))
+    monkeypatch.setattr("pipeline.running.watchdog.time.perf_counter_ns", lambda: int(seconds * 1e9))
     place: Place = [("count", Frame(17), 0)]
     dog = Watchdog(lambda: [place], slow_s=10.0)
     named_at = []
@@ -78,11 +78,11 @@ def test_a_call_is_named_again_whenever_it_has_taken_twice_as_long(
 
 DYING = """
 import ctypes, os, time
-import pipeline.crash
+import pipeline.command_line.crash
 from pipeline import stage
 from toy_stages import *
 
-pipeline.crash._SILENT_S, pipeline.crash._ALIVE_S = 0.5, 0.1
+pipeline.command_line.crash._SILENT_S, pipeline.command_line.crash._ALIVE_S = 0.5, 0.1
 
 @stage("die/toy")
 class Die:
@@ -122,7 +122,7 @@ def test_a_process_that_dies_leaves_a_word_about_the_stage_that_was_running(tmp_
     processes = {}
     for how, backend in ways.items():
         (tmp_path / f"{how}.yaml").write_text(DYING_GRAPH.format(how=how))
-        words = [sys.executable, "-m", "pipeline.cli", "run", f"{how}.yaml", "--backend", backend]
+        words = [sys.executable, "-m", "pipeline.command_line.cli", "run", f"{how}.yaml", "--backend", backend]
         processes[how] = subprocess.Popen(
             words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -9,11 +9,11 @@ import pytest
 from toy_stages import Decode, Double, Doubled, Keep, ListWriter, Number, Numbers, RunningNumbers, keep
 
 from pipeline import Context, Findings, Outcome, RejectFrame, UserError, stage
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Report
-from pipeline.signals import Ending
-from pipeline.wiring import Replica
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
+from pipeline.running.report import Report
+from pipeline.running.signals import Ending
+from pipeline.running.wiring import Replica
 
 BACKENDS = ["serial", "threads:2"]
 

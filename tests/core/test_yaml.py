@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import toy_stages  # noqa: F401 - declares the stages that the YAML names
 
-from pipeline.graph import Graph
+from pipeline.composing.graph import Graph
+from pipeline.composing.yaml.spec import schema
+from pipeline.composing.yaml.text import SpecError
 from pipeline.registry import load
-from pipeline.yaml_spec import schema
-from pipeline.yaml_text import SpecError
 
 GOOD = """
 run: {backend: serial}

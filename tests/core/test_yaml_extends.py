@@ -8,7 +8,7 @@ import toy_stages  # noqa: F401 - declares the stages that the YAML names
 from toy_stages import Double, Keep
 
 from pipeline import Graph, RunOptions, UserError
-from pipeline.yaml_text import SpecError
+from pipeline.composing.yaml.text import SpecError
 
 BASE = """\
 run: {backend: serial, max_frames: 5}

@@ -9,7 +9,7 @@ import pytest
 from toy_stages import Decode, Number, Numbers
 
 from pipeline import Context, Graph, UserError, stage
-from pipeline.graph import GraphError
+from pipeline.composing.graph import GraphError
 
 WHAT = """\
 nodes:
@@ -95,7 +95,7 @@ def test_each_file_of_a_graph_that_extends_another_names_what_lies_beside_itself
 
 
 def test_a_setting_names_files_from_where_it_is_typed(folder: Path) -> None:
-    from pipeline.settings import with_settings
+    from pipeline.composing.settings import with_settings
 
     graph = with_settings(Graph.load("../graphs/what.yaml"), ["table.table=other.txt"])
     assert graph.node("table").stage.table == Path("other.txt")

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.composing.graph import Graph, Node
+from pipeline.composing.yaml.spec import schema
 from pipeline.contract import contract_of, role_of
-from pipeline.graph import Graph, Node
 from pipeline.registry import _built_in_modules, load, names
-from pipeline.yaml_spec import schema
 
 REQUIRED: dict[str, Any] = {
     "address": "tcp://127.0.0.1:5002",

@@ -31,7 +31,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start one more worker."""
-        from pipeline.backends.dask import local_worker
+        from pipeline.running.backends.dask import local_worker
 
         self.workers.append(local_worker.start(self.address))
 

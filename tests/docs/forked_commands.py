@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.backends.children import end_with_parent
+from pipeline.running.backends.children import end_with_parent
 
 PATIENCE_S = 300  # a fresh clone compiles
 
@@ -84,8 +84,9 @@ def _address(project: Path) -> str:
 
 def _prepare() -> None:
     """Import what commands import, and load the kernels that they use."""
-    from pipeline import cli, commands_execute, registry  # noqa: F401
-    from pipeline.wiring import Replica, Setup
+    from pipeline import registry
+    from pipeline.command_line import cli, execute  # noqa: F401
+    from pipeline.running.wiring import Replica, Setup
     from stages.commands.warm_up import default_graphs
 
     registry.names()
@@ -144,7 +145,7 @@ def _answer(asker: socket.socket) -> None:
 
 def _run() -> NoReturn:
     """Run the command, and end without taking apart all that was imported, which takes a second."""
-    from pipeline.cli import main
+    from pipeline.command_line.cli import main
 
     status: object = 1
     try:

@@ -59,7 +59,7 @@ class PageRun:
         commands.mkdir()
         alone = folder.parent / f"{folder.name}-alone"
         alone.mkdir()
-        for where, name, call in ((alone, "streamajig", "-m pipeline.cli"), (commands, "python", "")):
+        for where, name, call in ((alone, "streamajig", "-m pipeline.command_line.cli"), (commands, "python", "")):
             file = where / name
             file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n')
             file.chmod(0o755)
@@ -208,7 +208,7 @@ class PageRun:
 
     def _check_graph(self, block: Block) -> None:
         """A graph in YAML loads and is right; a stage that the page has written is found."""
-        from pipeline.graph import Graph
+        from pipeline.composing.graph import Graph
 
         with contextlib.chdir(self.folder):
             graph = Graph.from_yaml(self._here(block.text), self.folder / "block.yaml")

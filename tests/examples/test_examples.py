@@ -13,9 +13,9 @@ from typing import Literal
 
 import pytest
 
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from stages import source
 from stages.files.geom.detector import Detector
 from stages.files.stream import read_stream

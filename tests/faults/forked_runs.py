@@ -126,7 +126,14 @@ def _import_all() -> None:
     """What a run of the graph imports, and the compiled code that it loads."""
     import importlib
 
-    for name in ("cli", "job", "commands_graph", "commands_execute", "backends.serial", "backends.threads"):
+    for name in (
+        "command_line.cli",
+        "command_line.commands",
+        "command_line.execute",
+        "running.job",
+        "running.backends.serial",
+        "running.backends.threads",
+    ):
         importlib.import_module(f"pipeline.{name}")
     from pipeline import Context
     from stages.decode.headers_only import HeadersOnly
@@ -143,9 +150,9 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
-    import pipeline.cli
+    import pipeline.command_line.cli
 
     _import_all()
     with contextlib.suppress(KeyboardInterrupt):
         _fork_runs()
-        pipeline.cli.main()
+        pipeline.command_line.cli.main()

@@ -175,7 +175,7 @@ class Run:
         else:
             with self._out.open("w") as out, self._err.open("w") as err:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "pipeline.cli", *words],
+                    [sys.executable, "-m", "pipeline.command_line.cli", *words],
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,

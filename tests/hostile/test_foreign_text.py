@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import Frame, Message, Rejected, RejectFrame
-from pipeline.collect import MOST_REASONS, OTHER_REASONS
+from pipeline.composing.graph import Graph, RunOptions
 from pipeline.frame import LONGEST_EVENT, Event
-from pipeline.graph import Graph, RunOptions
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.running.collect import MOST_REASONS, OTHER_REASONS
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from pipeline.stage import stage
 from pipeline.texts import LONGEST_TEXT, LONGEST_WORD, one_line
 from stages.decode.headers_only import HeadersOnly

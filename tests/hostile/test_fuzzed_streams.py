@@ -12,8 +12,8 @@ import pytest
 from hostile_catalogue import BAD, GOOD, STRANGE
 
 from pipeline import Context, Outcome
-from pipeline.graph import Graph, RunOptions
-from pipeline.job import run
+from pipeline.composing.graph import Graph, RunOptions
+from pipeline.running.job import run
 from pipeline.stage import stage
 from stages.decode.msgpack_map import MsgpackMap
 from stages.source.zmq_req import SHORT_REPLY_BYTES, ZmqReq

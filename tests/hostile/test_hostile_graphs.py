@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import cli
-from pipeline.graph import Graph
-from pipeline.yaml_spec import parse
-from pipeline.yaml_text import SpecError
+from pipeline.command_line import cli
+from pipeline.composing.graph import Graph
+from pipeline.composing.yaml.spec import parse
+from pipeline.composing.yaml.text import SpecError
 
 LINES = "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

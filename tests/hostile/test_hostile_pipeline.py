@@ -7,9 +7,9 @@ import pytest
 from hostile_catalogue import BAD, GOOD_BODY
 
 from pipeline import Frame, Rejected
-from pipeline.graph import Graph, RunOptions
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.composing.graph import Graph, RunOptions
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from stages.decode.headers_only import HeadersOnly
 from stages.decode.msgpack_map import MsgpackMap
 from stages.sink.memory import Memory

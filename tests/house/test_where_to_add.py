@@ -74,7 +74,7 @@ def streamajig(tree: Path, *arguments: str) -> str:
     """Run the command with the copy's code."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1", "COLUMNS": "200"}
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", "pipeline.command_line.cli", *arguments],
         cwd=tree,
         env=environment,
         capture_output=True,

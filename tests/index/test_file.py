@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline import Context, Event, UserError
 from pipeline.by_type import ByType
+from pipeline.composing.graph import Graph
 from pipeline.contract import contract_of
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.running.job import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import cell_text
 from stages.files.solution import code_of, keys_of, parse_code, parse_line, read_solutions, solution_lines

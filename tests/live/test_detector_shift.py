@@ -11,8 +11,8 @@ import pytest
 
 from pipeline import Context, Frame
 from pipeline.by_type import ByType
-from pipeline.graph import Graph
-from pipeline.job import run
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
 from stages.files.geom.detector import Detector
 from stages.live.detector_shift import DetectorShift, DetectorShiftWriter
 from stages.records import Crystal, Crystals
@@ -118,7 +118,7 @@ def test_too_few_shifts_say_how_to_get_them() -> None:
 def test_a_geometry_that_is_off_is_put_right_by_what_the_report_says(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from pipeline.cli import app
+    from pipeline.command_line.cli import app
     from stages.decode.headers_only import HeadersOnly
     from stages.geometry_map.map_panels import MapPanels
     from stages.index.pairs import Pairs

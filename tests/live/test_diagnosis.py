@@ -14,9 +14,9 @@ import pytest
 
 from pipeline import Context, Frame, Rejected, UserError
 from pipeline.by_type import ByType
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.fit import Fitted
 from stages.diagnosis.place.place import Place

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from specimen_frames import CELL, STAR, Specimen, crystal, frame_of, merge_frames
 
 from pipeline import Context, Rejected
-from pipeline.graph import Graph, GraphError
-from pipeline.job import run
+from pipeline.composing.graph import Graph, GraphError
+from pipeline.running.job import run
 from stages.decode.msgpack_map import MsgpackMap
 from stages.geometry_map.map_panels import MapPanels
 from stages.live.merge import Merge, Until
@@ -203,7 +203,7 @@ def beamline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A geometry file and a cell file for what source/simulate makes."""
     from typer.testing import CliRunner
 
-    from pipeline.cli import app
+    from pipeline.command_line.cli import app
 
     folder = tmp_path_factory.mktemp("beamline")
     size = ["--size", "1024x1024", "--distance", "90"]

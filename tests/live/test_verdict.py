@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from specimen_frames import Specimen, merge_frames
 
 from pipeline import Context, Frame, Graph, Joined, Outcome, Rejected, UserError, Variant, run
-from pipeline.report import Report
+from pipeline.running.report import Report
 from stages.comparison.table import MEASURES
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import cell_text

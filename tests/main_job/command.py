@@ -24,7 +24,7 @@ def streamajig(*arguments: object, cwd: Path | None = None) -> subprocess.Comple
 
 
 def words(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "pipeline.command_line.cli", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

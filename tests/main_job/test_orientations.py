@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.options import RunOptions
+from pipeline.composing.graph import Graph
+from pipeline.composing.options import RunOptions
+from pipeline.running.job import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.geometry_map.map_panels import MapPanels

@@ -10,9 +10,9 @@ import pytest
 from spots_as_messages import FLAT_GEOM, message, message_on_flat_panel, stills_of
 
 from pipeline import Frame
-from pipeline.graph import Graph
-from pipeline.job import run
-from pipeline.options import RunOptions
+from pipeline.composing.graph import Graph
+from pipeline.composing.options import RunOptions
+from pipeline.running.job import run
 from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import read_cell
 from stages.files.stream import read_stream

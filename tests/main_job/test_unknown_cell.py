@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from command import streamajig
 
-from pipeline.job import run
-from pipeline.report import Report
+from pipeline.running.job import run
+from pipeline.running.report import Report
 from stages.commands.index.graph import graph_from_options
 from stages.files.cell import cell_text, read_cell
 from stages.files.stream import Stream, read_stream

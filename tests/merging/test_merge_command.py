@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline import UserError
-from pipeline.cli import app
-from pipeline.cli import run as run_command
+from pipeline.command_line.cli import app
+from pipeline.command_line.cli import run as run_command
 from stages.files.stream import read_stream
 from stages.merging._kernels import parse as kernel
 from stages.merging.stream_crystals import StreamCrystals

@@ -13,7 +13,7 @@ from crystals_of_truth import Specimen, write_stream
 from typer.testing import CliRunner
 
 from pipeline import UserError
-from pipeline.cli import app
+from pipeline.command_line.cli import app
 from stages.files.stream import Stream, read_stream
 from stages.lattices.cell import UnitCell
 

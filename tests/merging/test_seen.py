@@ -13,7 +13,7 @@ from crystals_of_truth import Specimen, star_of, stream_text, write_stream
 from typer.testing import CliRunner
 
 from pipeline import UserError
-from pipeline.cli import app
+from pipeline.command_line.cli import app
 from stages.files.stream import read_stream
 from stages.merging.stream_crystals import StreamCrystals
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.cli import run as command_line
-from pipeline.graph import Graph
-from pipeline.job import run as run_graph
+from pipeline.command_line.cli import run as command_line
+from pipeline.composing.graph import Graph
+from pipeline.running.job import run as run_graph
 from stages.commands.score import score
 from stages.decode.headers_only import HeadersOnly as HeadersOnlyDecode
 from stages.drawing.pattern import Marks, assemble, draw, plane

@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from pipeline import Context, EndOfStream, Message, UserError
-from pipeline.cli import run as command_line
+from pipeline.command_line.cli import run as command_line
 from stages.commands.simulate import simulate
 from stages.decode.msgpack_map import MsgpackMap
 from stages.files.cell import read_cell
@@ -292,7 +292,16 @@ def test_the_command_publishes_under_its_topic(free_port: int) -> None:
 
 def test_an_interrupted_simulator_says_how_many_frames_it_has_sent(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    command = [sys.executable, "-m", "pipeline.cli", "simulate", "--bind", "tcp://127.0.0.1:*", "--size", "32x32"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.command_line.cli",
+        "simulate",
+        "--bind",
+        "tcp://127.0.0.1:*",
+        "--size",
+        "32x32",
+    ]
     process = subprocess.Popen([*command, "--truth", str(truth)], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

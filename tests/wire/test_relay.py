@@ -17,9 +17,10 @@ import msgpack
 import pytest
 import zmq
 
-from pipeline import Context, UserError, cli
+from pipeline import Context, UserError
+from pipeline.command_line import cli
+from pipeline.command_line.progress import line
 from pipeline.metrics import Durations
-from pipeline.progress import line
 from stages.commands.relay import Shown
 from stages.source.zmq_req import ZmqReq
 from stages.wire import relaying
@@ -573,7 +574,14 @@ def test_the_command_ends_in_good_order_at_ctrl_c_and_counts_what_an_asker_takes
     context: zmq.Context, sender: Sender
 ) -> None:
     """A real process of each. One that is killed is found to have gone at once or, on a busy machine, one frame later."""
-    command = [sys.executable, "-m", "pipeline.cli", "relay", f"--zmq-input={sender.address}", "--zmq-subscribe=tag"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.command_line.cli",
+        "relay",
+        f"--zmq-input={sender.address}",
+        "--zmq-subscribe=tag",
+    ]
     relay = subprocess.Popen(
         [*command, "--bind=tcp://127.0.0.1:*"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -158,7 +158,7 @@ def line(row: Row, folder: Path) -> str:
     """One row of the table."""
     stream, true, settings = measure(row, folder)
     sample, ours, theirs = row.sample, folder / "ours.txt", folder / "theirs.txt"
-    merge = [sys.executable, "-m", "pipeline.cli", "merge", str(stream), "-y", sample.point_group]
+    merge = [sys.executable, "-m", "pipeline.command_line.cli", "merge", str(stream), "-y", sample.point_group]
     _, plain_s = timed(merge)
     _, seconds = timed([*merge, "-w", sample.lattice_group, "--write-assignments", str(ours)])
     right = consistent(np.loadtxt(ours, np.int64), true, len(settings))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import Context, Graph, RunOptions, run, stage
-from pipeline.report import Report
+from pipeline.running.report import Report
 from stages.commands.index.graph import graph_from_options
 from stages.prediction.powder_rings import ICE_ANGSTROM
 from stages.records import PeakList

@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pipeline import Graph, RunOptions
-from pipeline.report import Report
+from pipeline.running.report import Report
 from stages.decode.msgpack_map import MsgpackMap
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks.from_message import FromMessage

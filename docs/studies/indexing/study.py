@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import Context, Graph, registry, run
-from pipeline.options import RunOptions
+from pipeline.composing.options import RunOptions
 from stages.files.cell import cell_text, read_cell
 from stages.index._attempts import primitive_basis
 from stages.lattices.cell import UnitCell, misorientation, primitive, rotations

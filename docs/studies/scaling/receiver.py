@@ -20,8 +20,8 @@ from typing import Any
 import zmq
 
 from pipeline import Graph
-from pipeline.job import run
-from pipeline.report import Progress
+from pipeline.running.job import run
+from pipeline.running.report import Progress
 
 EVERY_S = 0.2
 OUTSTANDING = 10

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.backend_spec import KNOWN, describe_backend
+from pipeline.composing.backend_spec import KNOWN, describe_backend
 
 Socket = Literal["rep", "pub"]
 LOOP = "loop"

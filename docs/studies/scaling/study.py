@@ -35,7 +35,7 @@ import usage  # noqa: E402 - of this study
 from results import LOOP, Sample, Socket, draw, table  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
-from pipeline.backend_spec import KNOWN, describe_backend  # noqa: E402
+from pipeline.composing.backend_spec import KNOWN, describe_backend  # noqa: E402
 from stages.commands.index.graph import graph_from_options  # noqa: E402
 from stages.simulation.apparatus import parse_size  # noqa: E402
 from stages.simulation.beamline import Beamline  # noqa: E402

@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline import Message, wiring
-from pipeline.backends.crossing import to_supervisor
-from pipeline.backends.processes.slots import make_memory, write
-from pipeline.collect import Collector
+from pipeline import Message
 from pipeline.frame import Frame
 from pipeline.protocols import Writer
-from pipeline.wiring import Arrived, Replica, Setup
+from pipeline.running import wiring
+from pipeline.running.backends.crossing import to_supervisor
+from pipeline.running.backends.processes.slots import make_memory, write
+from pipeline.running.collect import Collector
+from pipeline.running.wiring import Arrived, Replica, Setup
 from stages.commands.index.graph import graph_from_options
 from stages.simulation.beamline import Beamline
 

@@ -27,7 +27,7 @@ SCALING = HERE.parent / "scaling" / "figures.json"
 USED = 0.7
 """The share of cores and links that is planned for; what is left takes the hits that come in a row, see :func:`waiting`."""
 SLOTS_EACH, SLOTS = 4, 12
-"""Messages in memory in a run of processes: so many for each worker, and so many besides (``pipeline/backends/processes``)."""
+"""Messages in memory in a run of processes, for each worker and besides (``pipeline/running/backends/processes``)."""
 ZMQ_QUEUE_MB = 512.0
 """``max_queue_bytes`` of a subscription."""
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.kept_letters import Freed, Letter, clear, read_folder
+from pipeline.running.kept_letters import Freed, Letter, clear, read_folder
 from stages.commands.dead_letters import words
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph
-    from pipeline.report import Report
+    from pipeline.composing.graph import Graph
+    from pipeline.running.report import Report
 
 Messages = Mapping[tuple[Path, ...], Sequence[Letter]]
 """The files of each message, and its letters: more than one where several branches rejected the frame."""
@@ -52,8 +52,8 @@ def _bodies(messages: Messages) -> Iterator[list[memoryview]]:
 def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: bool) -> Graph:
     """Load a graph, and put these messages in the place of its source; UserError if it would write over what is there."""
     from pipeline import Graph, UserError
+    from pipeline.composing.settings import with_settings
     from pipeline.paths import ask_before_overwriting
-    from pipeline.settings import with_settings
     from stages.source.replay import Replay
 
     graph = with_settings(Graph.load(file), settings)
@@ -70,8 +70,8 @@ def through_graph(messages: Messages, load: Callable[[], Graph], command_line: s
 
     What is rejected again is written down in a folder of its own, so that those of the first time do not become more.
     """
-    from pipeline.commands_execute import execute
-    from pipeline.console import print_on_stdout
+    from pipeline.command_line.console import print_on_stdout
+    from pipeline.command_line.execute import execute
     from pipeline.texts import escaped
 
     with tempfile.TemporaryDirectory() as folder:

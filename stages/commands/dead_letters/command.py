@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import completion
-from pipeline.kept_letters import FOLDER, NEWEST, Choice, KeptRun, clear, read_folder
+from pipeline.command_line import completion
+from pipeline.running.kept_letters import FOLDER, NEWEST, Choice, KeptRun, clear, read_folder
 from stages.commands.dead_letters import words
 from stages.commands.replay import BIND, REQUEST, TOPIC, Bind, Pub, Rate, Request, Topic
 
 if TYPE_CHECKING:
-    from pipeline.kept_letters import Letter
+    from pipeline.running.kept_letters import Letter
 
 commands = typer.Typer(
     help=(__doc__ or "").partition("\n\n")[0],

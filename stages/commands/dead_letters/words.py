@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import UserError
 from pipeline.amounts import several, size
-from pipeline.kept_letters import Freed, KeptRun, Letter
+from pipeline.running.kept_letters import Freed, KeptRun, Letter
 
 
 def table(runs: Sequence[KeptRun], folder: Path) -> Iterator[str]:

@@ -60,7 +60,7 @@ def index(**options: Any) -> None:
         graph.check()
         sys.stdout.write(graph.portable().to_yaml())
         return
-    from pipeline.commands_execute import execute
+    from pipeline.command_line.execute import execute
 
     status = execute(
         lambda: graph_from_options(options),

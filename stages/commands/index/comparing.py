@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipeline import registry
+from pipeline.command_line.variant_options import with_variants, with_wishes
+from pipeline.composing.graph import Graph
+from pipeline.composing.varied import Way
 from pipeline.errors import UserError
-from pipeline.graph import Graph
-from pipeline.variant_options import with_variants, with_wishes
-from pipeline.varied import Way
 
 log = logging.getLogger("streamajig.options")
 

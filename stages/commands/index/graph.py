@@ -46,14 +46,14 @@ import pydantic
 from toolz import valfilter
 
 from pipeline import registry
+from pipeline.composing.graph import Graph
+from pipeline.composing.options import RunOptions
+from pipeline.composing.settings import with_settings
 from pipeline.errors import UserError, in_words
 from pipeline.functions import must_be_given
-from pipeline.graph import Graph
 from pipeline.hints import did_you_mean
-from pipeline.options import RunOptions
 from pipeline.parameters import names_of
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
-from pipeline.settings import with_settings
 from stages.commands.index.comparing import COMPARING, compared
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS, option

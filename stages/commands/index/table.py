@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.command_line.variant_options import (
+    AIM_HELP,
+    KEEP_BEST_HELP,
+    UNTIL_DECIDED_HELP,
+    VARIANT_HELP,
+    VERDICT_HELP,
+)
 from pipeline.errors import UserError
-from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
 from stages.commands.index.options import (
     Option,
     conditions,

@@ -1,0 +1,1 @@
+"""The program ``streamajig``: its commands, and what it says to people."""

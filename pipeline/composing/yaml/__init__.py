@@ -1,0 +1,1 @@
+"""Graphs as YAML, which people write and read."""
