@@ -52,9 +52,9 @@ class MapPanels:
     frame. Vectors and masks are worked out once for each camera length and shift.
 
     The stage reads mask files when it opens, checks that each frame's arrays are large enough for the panels, and marks
-    pixels that ``flag_lessthan``, ``flag_morethan`` and ``flag_equal`` call bad. What is understood of the language stands in
-    ``docs/reference-geometry.md``, the format itself in crystfel_geometry(5); White et al., J. Appl. Cryst. 45 (2012) 335,
-    doi:10.1107/S0021889812002312.
+    pixels that ``flag_lessthan``, ``flag_morethan``, ``flag_equal``, or the format in which they came, call bad. What is
+    understood of the language stands in ``docs/reference-geometry.md``, the format itself in crystfel_geometry(5); White et
+    al., J. Appl. Cryst. 45 (2012) 335, doi:10.1107/S0021889812002312.
 
     Publishes the parsed file, which keeps its verbatim text, as ``Detector``.
     """
@@ -74,11 +74,13 @@ class MapPanels:
         detector = context.tables.get(("geometry_map/map_panels", str(self.geometry)), load)
         lacking = [panel.name for panel in detector.static_panels if not panel.data]
         decoded = context.upstream.get(PixelsDecoded)
-        if lacking and decoded is not None and decoded.wanted:
+        if lacking and decoded is not None and decoded.wanted and decoded.named:
             raise UserError(
                 f"{detector.filename}: panel {lacking[0]!r} has no directive 'data', which says under which key of the "
                 f"message its pixels come; expected 'data = detector_data' before the panels, or '{lacking[0]}/data = ...'. "
                 "For frames without pixels use --no-image-data (decode/headers_only)"
             )
+        if decoded is not None and decoded.has_sentinels:
+            detector.warm_up_flags()
         context.publish(detector)
         return RunningMapPanels(detector)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+
+UNNAMED = ""
+"""The key of an array to which its sender gives no name: it is the one that is meant, whatever key is asked for."""
+
+
+@dataclass(frozen=True)
+class Sentinels:
+    """Values that a format writes where a pixel has none: in a gap, dead, or beyond what can be counted.
+
+    Attributes
+    ----------
+    below
+        All values below this.
+    equal
+        Single values.
+
+    >>> bool(Sentinels()), bool(Sentinels(equal=(65535.0,)))
+    (False, True)
+    """
+
+    below: float = -math.inf
+    equal: tuple[float, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.equal) or self.below > -math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +46,14 @@ class Image:
     ----------
     arrays
         Key of the message's map -> array of shape (ss, fs), or with more dimensions where the geometry's ``dim``
-        directives say what they are. dtype: one of `PIXEL_TYPES`, native byte order.
+        directives say what they are. dtype: one of `PIXEL_TYPES`, native byte order. Formats whose one array has no name have
+        it under `UNNAMED`.
     broken
         Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
     others
         Key -> what stands there, in words, of the values that are no images.
+    sentinels
+        Values that are no intensities, in all arrays: such pixels are bad.
     before
         What this image was before a filter changed it for the peak search; None for one that is as it came.
     """
@@ -32,6 +61,7 @@ class Image:
     arrays: Mapping[str, NDArray[Any]]
     broken: Mapping[str, RejectFrame]
     others: Mapping[str, str] = field(default_factory=dict)
+    sentinels: Sentinels = Sentinels()
     before: Before | None = None
 
     def array(self, key: str) -> NDArray[Any]:
@@ -39,7 +69,7 @@ class Image:
         if key in self.broken:
             raise self.broken[key]
         try:
-            return self.arrays[key]
+            return self.arrays[key if key in self.arrays else UNNAMED]
         except KeyError:
             if key in self.others:
                 raise RejectFrame(

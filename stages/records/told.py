@@ -15,9 +15,19 @@ from stages.records.displacement import Displacement
 
 @dataclass(frozen=True)
 class PixelsDecoded:
-    """Whether messages are decoded with their pixels; told by the decoder."""
+    """Whether messages are decoded with their pixels; told by the decoder.
+
+    Attributes
+    ----------
+    named
+        Whether the arrays of pixels have names, which the geometry file's ``data`` says.
+    has_sentinels
+        Whether some values mark pixels that are bad, whatever the geometry file says.
+    """
 
     wanted: bool
+    named: bool = True
+    has_sentinels: bool = False
 
 
 @dataclass(frozen=True)

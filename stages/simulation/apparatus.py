@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,25 +15,39 @@ from stages.files.geom.units import METRES, Quantity
 from stages.records.geometry import HC_EV_ANGSTROM
 from stages.records.header import Header
 from stages.simulation.experiment import Simulation
-from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings
+from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, WITHOUT_NAMES, Settings, Style
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
 
+IN_MAPS = "photon_energy = beam_energy eV\nclen = detector_distance mm\npeak_list = peak_list\ndata = detector_data\n"
+"""Where OnDA's and OM's messages have what a geometry file asks for."""
 
-def flat_geometry(width: int, height: int, res: float, adu_per_photon: float = 1.0) -> str:
+
+def places_in(style: Style, energy_ev: float, distance_mm: float) -> str:
+    """Where messages of a style have what a geometry file asks for; what they do not have stands there itself.
+
+    >>> print(places_in("npy", 9500.0, 130.0), end="")
+    photon_energy = 9500 eV
+    clen = 0.13 m
+    """
+    match style:
+        case "cbf":
+            return "wavelength = Wavelength A\nclen = Detector_distance m\n"
+        case "npy":
+            return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
+    return IN_MAPS
+
+
+def flat_geometry(width: int, height: int, res: float, adu_per_photon: float = 1.0, places: str = IN_MAPS) -> str:
     """Text of a geometry file: one panel of `width` x `height` pixels, `res` to the metre, the beam in its middle.
 
-    >>> print(flat_geometry(2068, 2162, 5814.0).splitlines()[2])
+    >>> print(flat_geometry(2068, 2162, 5814.0).splitlines()[1])
     clen = detector_distance mm
     """
     return (
-        "photon_energy = beam_energy eV\n"
-        f"adu_per_photon = {adu_per_photon:g}\n"
-        "clen = detector_distance mm\n"
+        f"{places}adu_per_photon = {adu_per_photon:g}\n"
         f"res = {res}\n"
-        "peak_list = peak_list\n"
         "\n"
-        "thepanel/data = detector_data\n"
         "thepanel/min_fs = 0\n"
         f"thepanel/max_fs = {width - 1}\n"
         "thepanel/min_ss = 0\n"
@@ -87,7 +100,7 @@ class Apparatus:
     def make(
         settings: Settings,
         *,
-        style: Literal["seed", "om"] = "seed",
+        style: Style = "seed",
         image: bool = True,
         geometry: Path | None = None,
         size: str = SIZE,
@@ -104,7 +117,8 @@ class Apparatus:
         """
         if not (energy_ev > 0 and distance_mm > 0):
             raise UserError(f"energy and distance must be above 0, and are {energy_ev} eV and {distance_mm} mm")
-        built_in = flat_geometry(*parse_size(size), res, settings.adu_per_photon)
+        places = places_in(style, energy_ev, distance_mm)
+        built_in = flat_geometry(*parse_size(size), res, settings.adu_per_photon, places)
         detector = Detector.load(geometry) if geometry else Detector.parse(built_in)
         detector.prepare()
         notes = []
@@ -112,9 +126,16 @@ class Apparatus:
         geom = detector.geom_for(Header(more(energy_ev)))
         if detector.energy is not None and not detector.energy.key:
             settings = replace(settings, energy_jitter=0.0)
-            notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
+            if geometry:
+                notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
         peak_list = geom.peak_list or "peak_list"
-        if not panels_share_one_array(geom):
+        if style in WITHOUT_NAMES:
+            peak_list = ""
+            if not panels_share_one_array(geom):
+                raise UserError(
+                    f"{style} has one array a frame, and the geometry file {geometry} has its panels in several"
+                )
+        elif not panels_share_one_array(geom):
             peak_list = ""
             notes.append("no peak lists are sent: fs and ss alone would not say on which panel a peak lies")
         if cell is None:

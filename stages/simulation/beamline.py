@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings
+from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings, Style
 
 if TYPE_CHECKING:
     from stages.simulation.apparatus import Apparatus
@@ -53,8 +53,9 @@ class Beamline:
         description="What pixels without a photon show (a detector that integrates), ADU.",
     )
     dtype: str = Field(default=Settings.dtype, description="Type of the pixels: i4, f4, u2, ...")
-    style: Literal["seed", "om"] = Field(
-        default="seed", description="seed: OnDA's array of one map; om: one map, image as OM writes it."
+    style: Style = Field(
+        default="seed",
+        description="seed: OnDA's array of one map; om: one map, image as OM writes it; cbf: a CBF image; npy: an array alone.",
     )
     image: bool = Field(default=True, description="Send pixels, or peaks and headers alone.")
     size: str = Field(default=SIZE, description="Width and height of the built-in detector, pixels.")

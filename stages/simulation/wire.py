@@ -5,24 +5,31 @@
 ``om``
     OM 23.8: one map; the image's own keys (``nd``, ``type``, ``kind``, ``shape``, ``data``) are binary, as msgpack-numpy
     writes them.
+``cbf``
+    A CBF image; header values are comments.
+``npy``
+    An array as ``numpy.save`` writes it, and nothing else.
 
-Both carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
+Maps carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
 that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
 """
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.records.geometry import DetGeom
+from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
+from stages.simulation.as_cbf import cbf_image
 from stages.simulation.experiment import SimulatedFrame
+from stages.simulation.settings import Style
 from stages.simulation.truth import TRUTH_KEY
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -35,7 +42,7 @@ class WireFormat:
     Attributes
     ----------
     style
-        ``seed`` or ``om``.
+        One of :data:`~stages.simulation.settings.Style`.
     image
         Whether the pixels are sent; without them the message is that of OM's Crystallography layer.
     distance_mm
@@ -47,14 +54,37 @@ class WireFormat:
         and for camera lengths, where those are not OM's.
     """
 
-    style: Literal["seed", "om"] = "seed"
+    style: Style = "seed"
     image: bool = True
     distance_mm: float = 130.0
     peak_list: str = "peak_list"
     more: Callable[[float], Mapping[str, float]] = lambda energy_ev: {}  # noqa: ARG005
 
-    def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytearray:
+    def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytes | bytearray:
         """One message body. `timestamp_s` is the time of the exposure, now by default."""
+        if self.style == "cbf":
+            return cbf_image(self._only_array(frame), self._comments(frame))
+        if self.style == "npy":
+            buffer = io.BytesIO()
+            np.save(buffer, self._only_array(frame), allow_pickle=False)
+            return buffer.getvalue()
+        return self._map(frame, timestamp_s)
+
+    def _only_array(self, frame: SimulatedFrame) -> NDArray[Any]:
+        (array,) = frame.arrays.values()
+        return array
+
+    def _comments(self, frame: SimulatedFrame) -> dict[str, object]:
+        energy_ev = frame.geom.photon_energy_ev
+        return {
+            "event_id": frame.truth.event,
+            "sequence_number": frame.number,
+            "Wavelength": f"{HC_EV_ANGSTROM / energy_ev:.9g} A",
+            "Detector_distance": f"{self.distance_mm / 1000:.9g} m",
+            **self.more(energy_ev),
+        }
+
+    def _map(self, frame: SimulatedFrame, timestamp_s: float | None) -> bytearray:
         message: dict[str, Any] = {}
         if self.image:
             message |= {key: self._array(array) for key, array in frame.arrays.items()}
@@ -89,7 +119,7 @@ class WireFormat:
 
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytearray]:
+    ) -> Iterator[bytes | bytearray]:
         """Message bodies of frames; `each` is called with a frame before its body is handed out."""
         for frame in frames:
             body = self.body(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, UserError, stage
-from stages.wire.message import is_well_formed, split_maps, stand_in
+from stages.wire.framing import Spoken, framing_of
+from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recorded import expand, parts_together, read_messages, read_whole
 
@@ -20,13 +22,14 @@ from stages.wire.recorded import expand, parts_together, read_messages, read_who
 class Replay:
     """Read messages that were recorded, in the order of the files' names.
 
-    A file holds the body of one message, or of several one behind the other: ``.msgpack`` or ``.bin``, either also compressed
-    (``.gz``); of a folder all such files are taken. A message that holds an array of maps becomes one frame per map. A file
-    that cannot be read is a rejected frame. Dead letters are sent as they came with ``whole``.
+    A file holds the body of one message, or, of MessagePack, of several one behind the other: ``.msgpack`` or ``.bin``, either
+    also compressed (``.gz``); of a folder all such files are taken. A message that holds an array of maps becomes one frame per
+    map. A file that cannot be read is a rejected frame. Dead letters are sent as they came with ``whole``.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
     repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
+    data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     whole: bool = Field(
         default=False, description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts."
@@ -42,7 +45,6 @@ class Replay:
 
     def open(self, context: Context) -> RunningReplay:
         """Find the files."""
-        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
         return RunningReplay(self, expand(self.files))
 
 
@@ -51,6 +53,8 @@ class RunningReplay:
 
     def __init__(self, parameters: Replay, files: list[Path]) -> None:
         self._parameters = parameters
+        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing.warm_up()
         self._number = len(files) * parameters.repeat
         self._read = 0
         self._left = self._messages(files)
@@ -88,15 +92,12 @@ class RunningReplay:
                 topic = topic_of(file)
                 self._read += 1
                 for body in self._bodies(file):
-                    now = time.time_ns()
-                    yield [
-                        Message(topic, now, (part,), body)
-                        for part in split_maps(body, first_only=self._parameters.first_only)
-                    ]
+                    frames = self._framing.frames_of([body], time.time_ns(), body)
+                    yield [dataclasses.replace(frame, topic=topic) for frame in frames]
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:
-            if self._parameters.whole:
+            if self._parameters.whole or self._parameters.data_format != "msgpack":
                 yield read_whole(file, self._parameters.max_message_bytes)
             else:
                 yield from read_messages(file, self._parameters.max_message_bytes)

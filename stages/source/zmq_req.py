@@ -16,8 +16,9 @@ from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Connection, Endpoint
+from stages.wire.framing import Spoken, framing_of
 from stages.wire.losses import Losses
-from stages.wire.message import is_map_or_array, is_well_formed, stand_in
+from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING, Reader
 from stages.wire.peer import ANSWERING
 
@@ -69,12 +70,12 @@ class ZmqReq:
         description="Seconds after which an unanswered request is given up: its connection is dropped and made anew, and it "
         "is asked again.",
     )
+    data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     def open(self, context: Context) -> RunningZmqReq:
         """Connect; asking begins with the first `receive`."""
-        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
         return RunningZmqReq(self)
 
 
@@ -100,6 +101,8 @@ class RunningZmqReq:
 
     def __init__(self, parameters: ZmqReq) -> None:
         self._parameters = parameters
+        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing.warm_up()
         self._is_asking = True
         self._is_closed = False
         self._answers = 0
@@ -310,9 +313,9 @@ class RunningZmqReq:
             self._last_answer = time.monotonic()
             if asker.asked:
                 asker.asked.popleft()
-            found = messages_of(frames, parameters.max_message_bytes, first_only=parameters.first_only)
+            found = messages_of(frames, parameters.max_message_bytes, self._framing)
             body = found[0].parts[0]
-            if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not is_map_or_array(memoryview(body)):
+            if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not self._framing.may_be_frame(memoryview(body)):
                 messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))
             else:
                 self._pause_s, self._paused_until, self._complaint = 0.0, 0.0, ""

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoint
-from stages.wire.message import is_well_formed
+from stages.wire.framing import Spoken, framing_of
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.subscription import Subscription
 
@@ -49,6 +49,7 @@ class ZmqSub:
         description="Bytes that ZeroMQ itself may hold for us: from the first message on, so many messages that the largest "
         "seen fits in as often, and always one. What does not fit waits at the sender.",
     )
+    data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
@@ -59,7 +60,6 @@ class ZmqSub:
 
     def open(self, context: Context) -> RunningZmqSub:
         """Connect and subscribe."""
-        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
         return RunningZmqSub(self)
 
 
@@ -71,6 +71,8 @@ class RunningZmqSub:
 
     def __init__(self, parameters: ZmqSub) -> None:
         self._parameters = parameters
+        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing.warm_up()
         self._waiting: deque[Message] = deque()
         self._is_stopped = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -148,8 +150,7 @@ class RunningZmqSub:
             self._note_refusal()
 
     def _accept(self, frames: list[zmq.Frame]) -> None:
-        parameters = self._parameters
-        self._waiting += messages_of(frames, parameters.max_message_bytes, first_only=parameters.first_only)
+        self._waiting += messages_of(frames, self._parameters.max_message_bytes, self._framing)
 
     def _note_refusal(self) -> None:
         self._waiting.append(refused(self._parameters.max_message_bytes))

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline import Message, RejectFrame
 from stages.wire._kernels import msgpack as kernel
 from stages.wire.encoded import declared_length, is_array, is_map, key_text, kind_of, octets
+from stages.wire.looks import advice, excerpt, magic_of, no_frame
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 DEFAULT_MAX_NESTING = 32
@@ -45,6 +46,16 @@ def body_of(message: Message) -> memoryview:
         if len(part):
             return memoryview(part).toreadonly().cast("B")
     return memoryview(b"")
+
+
+def check_body(body: memoryview, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
+    """Reject what is too long, and what stands for a message that was not passed on."""
+    if isinstance(body.obj, StandIn):
+        raise RejectFrame(body.obj.rejection.reason, body.obj.rejection.detail)
+    if len(body) > max_message_bytes:
+        raise RejectFrame(
+            "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"
+        )
 
 
 def stand_in(reason: str, detail: str) -> StandIn:
@@ -135,13 +146,8 @@ def read_map(
 
     Raises RejectFrame with what the message looks like if it is anything else.
     """
-    if isinstance(body.obj, StandIn):
-        raise RejectFrame(body.obj.rejection.reason, body.obj.rejection.detail)
-    if len(body) > max_message_bytes:
-        raise RejectFrame(
-            "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"
-        )
-    if not is_map_or_array(body) or looks_like_pickle(body) or _magic(body):
+    check_body(body, max_message_bytes)
+    if not is_map_or_array(body) or looks_like_pickle(body) or magic_of(body)[0]:
         raise what_it_is(body)
     start = 0 if is_map(body) else _start_of_single_map(body, max_nesting)
     rows = np.empty((min(declared_length(body[start:]), MAX_KEYS, len(body)), kernel.COLUMNS), np.int64)
@@ -185,7 +191,7 @@ def _trailing(body: memoryview, after: int) -> RejectFrame:
     return RejectFrame(
         "trailing_bytes",
         f"the message's value ends at byte {after} and {len(body) - after} further bytes follow "
-        f"({_excerpt(body[after:])}); a message holds one map or one array of maps",
+        f"({excerpt(body[after:])}); a message holds one map or one array of maps",
     )
 
 
@@ -217,60 +223,30 @@ def what_it_is(body: memoryview) -> RejectFrame:
     head = bytes(body[:256])
     text = head.strip()
     wanted = "a MessagePack map, or an array of maps, was wanted"
-    if not head:
-        return RejectFrame("empty_message", f"the message is empty; {wanted}")
     if looks_like_pickle(body):
         return RejectFrame(
             "pickle",
             f"the message is a Python pickle ({len(body)} bytes), as OM's PUB socket sends them to its GUI; pickles are "
             "never opened, since that runs the sender's code. Ask OM's REQ socket instead: --zmq-request=next",
         )
-    if text in (b"What?", b"Ok"):
-        return RejectFrame(
-            "error_reply",
-            f"the server answered {text.decode()!r}, which is what OM says to a request that asks for no frame; "
-            "ask with --zmq-request=next",
-        )
-    if re.match(rb"HTTP/\d|(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT) \S", text):
-        return RejectFrame("http", f"the message is HTTP ({_excerpt(body)}): this is no ZeroMQ producer; {wanted}")
+    if (other := no_frame(body)) is not None:
+        return other if other.reason == "error_reply" else RejectFrame(other.reason, f"{other.detail}; {wanted}")
     if re.match(rb'\{\s*(}|")|\[\s*(]|[\[{"\d-])', text):
-        what = "a part of a DECTRIS SIMPLON stream" if b'"htype"' in head else "JSON"
-        return RejectFrame("json", f"the message is {what} ({_excerpt(body)}); {wanted}")
-    if what := _magic(body):
-        return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}")
+        is_dectris = b'"htype"' in head
+        what = "a part of a DECTRIS SIMPLON stream" if is_dectris else "JSON"
+        how = advice("dectris1") if is_dectris else ""
+        return RejectFrame("json", f"the message is {what} ({excerpt(body)}); {wanted}{how}")
+    what, data_format = magic_of(body)
+    if what:
+        return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}{advice(data_format)}")
     if head[0] == 0xC1:
         return RejectFrame(
             "not_msgpack",
-            f"the message begins with the byte 0xc1, which MessagePack never uses ({_excerpt(body)}); {wanted}",
+            f"the message begins with the byte 0xc1, which MessagePack never uses ({excerpt(body)}); {wanted}",
         )
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) and len(body) > 1:
-        return RejectFrame("not_msgpack", f"the message is text ({_excerpt(body)}); {wanted}")
+        return RejectFrame("not_msgpack", f"the message is text ({excerpt(body)}); {wanted}")
     after, _, status = kernel.skip(octets(body), 0, len(body), DEFAULT_MAX_NESTING)
     if status == kernel.OK and after == len(body):
-        return RejectFrame("not_a_map", f"the message is {kind_of(body)} ({_excerpt(body)}); {wanted}")
-    return RejectFrame("not_msgpack", f"the message is not MessagePack ({len(body)} bytes: {_excerpt(body)}); {wanted}")
-
-
-def _magic(body: memoryview) -> str:
-    """Name the file format that the message begins like; "" if none."""
-    head = bytes(body[:8])
-    return next((what for magic, what in _MAGIC if head.startswith(magic)), "")
-
-
-_MAGIC = (
-    (b"\x89HDF\r\n", "an HDF5 file"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"(\xb5/\xfd", "compressed with zstd"),
-    (b"###CBF", "a CBF image"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"\x93NUMPY", "a .npy file"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xd9\xd9\xf7", "CBOR"),
-    (b"<", "XML or HTML"),
-)
-
-
-def _excerpt(body: memoryview, length: int = 24) -> str:
-    text = repr(bytes(body[:length]))[1:]
-    return text if len(body) <= length else f"{text}..."
+        return RejectFrame("not_a_map", f"the message is {kind_of(body)} ({excerpt(body)}); {wanted}")
+    return RejectFrame("not_msgpack", f"the message is not MessagePack ({len(body)} bytes: {excerpt(body)}); {wanted}")

@@ -7,7 +7,7 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 role (name of the node)   stage
 ========================  =================================================================
 source                    source/zmq_sub, source/zmq_req, source/replay
-decode                    decode/msgpack_map, decode/headers_only
+decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``
 geometry_map              geometry_map/map_panels
 follow                    geometry_map/follow_detector, with ``--follow-detector``
 resolution                geometry_map/limit_resolution, with ``--highres``
@@ -60,6 +60,7 @@ from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
+from stages.wire.formats import DECODERS
 
 log = logging.getLogger("streamajig.options")
 
@@ -228,10 +229,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
     peaks = _peak_method(given, no_image)
     methods = tuple(_index_methods(given))
     integrate = _integration_method(given, no_image)
-    if "data_format" in given:
-        _value(option("data_format"), given.take("data_format"))
     yield "source", _source(given)
-    yield "decode", "decode/headers_only" if no_image else "decode/msgpack_map"
+    yield "decode", _decoder(given, no_image)
     yield "geometry_map", "geometry_map/map_panels"
     no_diagnosis = bool(given.take("no_diagnosis"))
     if given.take("follow_detector"):
@@ -301,8 +300,28 @@ def _source(given: Given) -> str:
     return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
 
 
+def _data_format(given: Given) -> str:
+    typed = given.take("data_format")
+    name: str = _value(option("data_format"), typed) if typed else "msgpack"
+    return name
+
+
+def _decoder(given: Given, no_image: bool) -> str:
+    data_format = _data_format(given)
+    if no_image and data_format != "msgpack":
+        raise UserError(
+            f"--no-image-data takes peaks from the messages, and --data-format={data_format} has none: leave one of them out"
+        )
+    return "decode/headers_only" if no_image else DECODERS[data_format]
+
+
 def _peak_method(given: Given, no_image: bool) -> str:
     method = given.take("peaks") or _usual_peak_method(given, no_image)
+    if method == "msgpack" and not no_image and (data_format := _data_format(given)) != "msgpack":
+        raise UserError(
+            f"--peaks=msgpack takes peaks that come with the messages, and --data-format={data_format} has none: give "
+            "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels"
+        )
     if method in _OTHER_PEAK_METHODS:
         raise UserError(f"--peaks={method} is refused: {_OTHER_PEAK_METHODS[method]}")
     if method not in PEAK_METHODS:
@@ -323,7 +342,11 @@ def _usual_peak_method(given: Given, no_image: bool) -> str:
     """
     if no_image:
         return "msgpack"
-    if _SEARCH_OPTIONS.isdisjoint(given.values) and _names_a_peak_list(given.values.get("geometry")):
+    if (
+        _data_format(given) == "msgpack"
+        and _SEARCH_OPTIONS.isdisjoint(given.values)
+        and _names_a_peak_list(given.values.get("geometry"))
+    ):
         log.info(
             "peaks come from the messages, as the geometry file has a peak_list (--peaks=zaef searches the pixels)"
         )

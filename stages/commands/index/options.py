@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.hints import did_you_mean
+from stages.wire.formats import DECODERS
+
 
 class Status(enum.Enum):
     """What becomes of an option."""
@@ -157,10 +160,14 @@ def negated(given: bool) -> bool:
     return not given
 
 
-def only_msgpack(text: str) -> str:
-    """Read a data format."""
-    if text != "msgpack":
-        raise ValueError(f"{text!r} is not supported yet: streamajig reads msgpack only")
+def data_format(text: str) -> str:
+    """Read a data format.
+
+    >>> data_format("cbf")
+    'cbf'
+    """
+    if text not in DECODERS:
+        raise ValueError(f"{text!r} is not read; there are {', '.join(DECODERS)}" + did_you_mean(text, DECODERS))
     return text
 
 

@@ -13,9 +13,9 @@ from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HEL
 from stages.commands.index.options import (
     Option,
     conditions,
+    data_format,
     negated,
     noted,
-    only_msgpack,
     own,
     radii,
     recorded,
@@ -23,6 +23,7 @@ from stages.commands.index.options import (
     threads,
     tolerance,
 )
+from stages.wire.formats import DECODERS
 
 INPUT = "Input"
 OUTPUT = "Output"
@@ -51,8 +52,8 @@ _INPUT = (
         sets=("source.subscribe",)),
     Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
         sets=("source.request",)),
-    Option(("--data-format",), INPUT, "Format of the data received.", str, "FORMAT", "msgpack", value=only_msgpack,
-        shapes=True),
+    Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
+        sets=("source.data_format",), value=data_format, shapes=True),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",

@@ -103,7 +103,7 @@ class Detector(GeometryFile):
     def geom_for(self, header: Header, image: Image | None = None) -> DetGeom:
         """Return the geometry of one frame; rejects it if its header lacks a number, naming the key.
 
-        `image` is looked at only if pixels can be bad by their values (``flag_...``).
+        `image` is looked at only if pixels can be bad by their values (``flag_...``, and what its format says).
         """
         if self.energy is None:
             self.require_complete()
@@ -116,7 +116,7 @@ class Detector(GeometryFile):
         )
         here = self._placements.get(clen_m, shift_m)
         bad = here.static_bad
-        if image is not None and self.has_flags:
+        if image is not None and (self.has_flags or image.sentinels):
             bad = here.with_flags(image)
         return self._geom(here, bad, energy_ev, shift_m)
 
@@ -162,7 +162,12 @@ class Detector(GeometryFile):
         self.require_complete()
         _ = self._placements.unshifted_bad
         if self.has_flags:
-            placement.warm_up()
+            self.warm_up_flags()
+
+    @staticmethod
+    def warm_up_flags() -> None:
+        """Compile what finds pixels that are bad by their values."""
+        placement.warm_up()
 
     def _clen(self, header: Header) -> float:
         clen_m = self.clen.read(header)

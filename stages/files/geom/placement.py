@@ -63,13 +63,15 @@ class Placement:
         self._latest: dict[int, NDArray[np.uint8]] = {}
 
     def with_flags(self, image: Image) -> tuple[NDArray[np.uint8], ...]:
-        """Return masks with the flags of this image; the same arrays as before where nothing has changed."""
+        """Return masks with the flags and sentinels of this image; the same arrays as before where nothing has changed."""
         masks = list(self.static_bad)
+        sentinels = image.sentinels
         for i, panel in enumerate(self._panels):
-            if not self._flagged[i]:
+            if panel.no_index or not (self._flagged[i] or sentinels):
                 continue
             pixels = as_message_buffer(panel.view(image.array(panel.data)))
-            rule = (panel.flag_lessthan, panel.flag_morethan, np.array(panel.flag_equal, np.float64))
+            less = max(panel.flag_lessthan, sentinels.below)
+            rule = (less, panel.flag_morethan, np.array((*panel.flag_equal, *sentinels.equal), np.float64))
             static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
             if kernel.flag(pixels, static, *rule, latest, False):
                 masks[i] = latest

@@ -1,0 +1,65 @@
+"""CBF's byte offsets: each pixel is its difference from the one before, in as few bytes as it takes.
+
+A byte is the difference; -128 says that it comes in the two bytes that follow, -32768 there in the next four, and -2**31 there
+in the next eight, all little-endian. CBFlib manual, section 3.3.3: Bernstein & Ellis, International Tables for
+Crystallography G (2005), ch. 5.6, doi:10.1107/97809553602060000755.
+
+>>> out = np.zeros(4, np.int32)
+>>> body = np.array([5, 0xFF, 0x80, 0xE8, 0x03, 0x80, 0x00, 0x80, 0xA0, 0x86, 0x01, 0x00], np.uint8)
+>>> decode(body, out, -(2**31), 2**31 - 1), out.tolist()
+(12, [5, 4, 1004, 101004])
+>>> decode(body[:8], out, -(2**31), 2**31 - 1) == TRUNCATED, decode(body, out, 0, 65535) == OUT_OF_RANGE
+(True, True)
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+import numpy as np
+
+from stages.compute.kernel import kernel
+
+TRUNCATED, OUT_OF_RANGE = -1, -2
+"""What is returned where the body ends before the pixels do, and where a pixel is not within the limits."""
+
+
+@kernel
+def _integer(body, at, width):
+    """The signed little-endian integer of so many bytes."""
+    value = np.uint64(0)
+    for k in range(width):
+        value |= np.uint64(body[at + k]) << np.uint64(8 * k)
+    shift = np.int64(64 - 8 * width)
+    return (np.int64(value) << shift) >> shift
+
+
+@kernel
+def decode(body, out, least, most):
+    """Decode pixels until `out` (int32) is full; return how many bytes they took, or what is wrong.
+
+    Pixels are wanted to be in least ... most; what has more than 32 bits comes out modulo 2**32.
+    """
+    at, value, outside = 0, np.int64(0), np.int64(0)
+    size, num = body.size, out.size
+    for i in range(num):
+        if at >= size:
+            return TRUNCATED
+        step = np.int64(np.int8(body[at]))
+        at += 1
+        if step == -128:
+            if at + 2 > size:
+                return TRUNCATED
+            step = _integer(body, at, 2)
+            at += 2
+            if step == -32768:
+                if at + 4 > size:
+                    return TRUNCATED
+                step = _integer(body, at, 4)
+                at += 4
+                if step == -2147483648:
+                    if at + 8 > size:
+                        return TRUNCATED
+                    step = _integer(body, at, 8)
+                    at += 8
+        value += step
+        outside |= (value - least) | (most - value)  # negative once it was
+        out[i] = np.int32(value)
+    return OUT_OF_RANGE if outside < 0 else at

@@ -1,0 +1,10 @@
+"""The data formats that are read, by the names that ``--data-format`` gives them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DataFormat = Literal["msgpack", "cbf", "npy"]
+
+DECODERS: dict[str, str] = {"msgpack": "decode/msgpack_map", "cbf": "decode/cbf", "npy": "decode/npy"}
+"""The stage that reads each."""

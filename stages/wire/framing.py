@@ -1,0 +1,94 @@
+"""How a sender's messages become frames: what a source does with the parts of each message before anybody looks into them.
+
+A source has one of these, and hands it all messages in the order in which they came, so that it may remember what a sender says
+once for many frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from pipeline import Message
+from stages.wire.formats import DataFormat
+from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
+
+Spoken = Annotated[
+    DataFormat,
+    Field(
+        description="Format of the data (``--data-format``): how messages become frames. The decoder has to be that format's."
+    ),
+]
+
+
+class Framing(Protocol):
+    """From the parts of messages to frames."""
+
+    def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
+        """Return a message for each frame that the parts of one message hold, as slices of them.
+
+        What holds none is handed on as one message, so that it is counted and the decoder says what is wrong with it.
+        """
+        ...
+
+    def may_be_frame(self, short: memoryview) -> bool:
+        """Whether a reply of a few bytes can be a frame; else it is what a server says in place of one."""
+        ...
+
+    def warm_up(self) -> None:
+        """Compile what is compiled."""
+        ...
+
+
+def framing_of(data_format: str, *, first_only: bool = False) -> Framing:
+    """Return a new framing for a format; `first_only`: of several maps in one message the first alone."""
+    return MapFraming(first_only) if data_format == "msgpack" else WholeFraming()
+
+
+class MapFraming:
+    """Each MessagePack map is a frame: of an array of maps each becomes one."""
+
+    def __init__(self, first_only: bool) -> None:
+        self._first_only = first_only
+
+    def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
+        """Split bodies into maps."""
+        topic, bodies = split_parts(parts)
+        return [
+            Message(topic, received_ns, (part,), keep_alive)
+            for body in bodies
+            for part in split_maps(body, first_only=self._first_only)
+        ]
+
+    def may_be_frame(self, short: memoryview) -> bool:
+        """Maps may be that short."""
+        return is_map_or_array(short)
+
+    def warm_up(self) -> None:
+        """Compile the kernel."""
+        is_well_formed(memoryview(b"\x80"))
+
+
+class WholeFraming:
+    """A message is a frame: its last part that is not empty, with a tag before it or without.
+
+    >>> message, = WholeFraming().frames_of([memoryview(b"tag"), memoryview(b""), memoryview(b"###CBF: ")], 0, None)
+    >>> message.topic, bytes(message.parts[0])
+    (b'tag', b'###CBF: ')
+    """
+
+    def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
+        """Take the body."""
+        filled = [part for part in parts if len(part)]
+        has_tag = len(filled) > 1
+        body = filled[-1] if filled else memoryview(b"")
+        return [Message(bytes(filled[0][:256]) if has_tag else b"", received_ns, (body,), keep_alive)]
+
+    def may_be_frame(self, short: memoryview) -> bool:
+        """No image file is that short."""
+        return False
+
+    def warm_up(self) -> None:
+        """Nothing is compiled."""

@@ -1,0 +1,222 @@
+"""Every data format gives the same pixels, the same masks and the same stream, whoever has written it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from writers import DISTANCE_M, ENERGY_EV, FORMATS, Format, Parts, Pixels
+
+from pipeline import Context, Message, RejectFrame, registry
+from pipeline.job import run
+from stages.commands.index.graph import graph_from_options
+from stages.files.geom.detector import Detector
+from stages.files.stream import Chunk, read_stream
+from stages.records.header import Header
+from stages.records.image import Image
+from stages.simulation.apparatus import IN_MAPS, Apparatus
+from stages.simulation.settings import Settings
+from stages.wire.formats import DECODERS
+from stages.wire.framing import framing_of
+from stages.wire.serving import FrameServer, serve_in_thread
+
+HEIGHT, WIDTH = 37, 53
+GEOMETRY = f"""adu_per_photon = 1
+res = 10000
+p0/min_fs = 0
+p0/max_fs = {WIDTH - 1}
+p0/min_ss = 0
+p0/max_ss = {HEIGHT - 1}
+p0/corner_x = 0
+p0/corner_y = 0
+p0/fs = x
+p0/ss = y
+"""
+each_format = pytest.mark.parametrize("form", FORMATS, ids=str)
+
+
+def pixels_of(dtype: str, seed: int = 1) -> Pixels:
+    """Photons, some bright ones, and what else a type can hold."""
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype)
+    pixels = rng.poisson(2.0, (HEIGHT, WIDTH)).astype(np.int64)
+    most = int(np.iinfo(kind).max) - 1 if kind.kind in "iu" else 10_000
+    pixels[rng.integers(0, HEIGHT, 20), rng.integers(0, WIDTH, 20)] = rng.integers(0, most, 20)
+    pixels[0, 0] = most
+    if kind.kind == "i":
+        pixels[3, 4] = np.iinfo(kind).min
+    return pixels.astype(kind)
+
+
+def decoder(form: Format) -> Any:
+    return registry.load(DECODERS[form.name])().open(Context())
+
+
+def frames_of(form: Format, messages: list[Parts]) -> list[Message]:
+    """What a source makes of messages."""
+    framing = framing_of(form.name)
+    framing.warm_up()
+    return [frame for parts in messages for frame in framing.frames_of([memoryview(part) for part in parts], 0, None)]
+
+
+def decoded(form: Format, frames: list[Pixels]) -> Iterator[tuple[Header, Image]]:
+    decode = decoder(form)
+    for message in frames_of(form, form.write(frames)):
+        _, header, image = decode(message)
+        yield header, image
+
+
+@pytest.mark.parametrize(("form", "dtype"), [(form, dtype) for form in FORMATS for dtype in form.dtypes], ids=str)
+def test_pixels_are_what_the_writer_was_given(form: Format, dtype: str) -> None:
+    frames = [pixels_of(dtype, seed) for seed in (1, 2)]
+    images = [image.array("whatever") for _, image in decoded(form, frames)]
+    for array, pixels in zip(images, frames, strict=True):
+        np.testing.assert_array_equal(array, pixels)
+        assert array.dtype.isnative
+        assert not array.flags.writeable
+
+
+@each_format
+def test_what_marks_a_pixel_without_a_value_becomes_the_mask(form: Format) -> None:
+    detector = Detector.parse(form.places + GEOMETRY)
+    for dtype in form.dtypes:
+        sentinel = form.sentinel(np.dtype(dtype))
+        pixels = np.full((HEIGHT, WIDTH), 3, dtype)
+        if sentinel is not None:
+            pixels[5, 7:9] = sentinel
+        ((header, image),) = decoded(form, [pixels])
+        geom = detector.geom_for(header, image)
+        wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
+        wanted[5, 7:9] = sentinel is not None
+        np.testing.assert_array_equal(geom.bad[0], wanted)
+
+
+@each_format
+def test_energy_and_distance_are_read(form: Format) -> None:
+    ((header, image),) = decoded(form, [pixels_of(form.dtypes[0])])
+    geom = Detector.parse(form.places + GEOMETRY).geom_for(header, image)
+    assert geom.photon_energy_ev == pytest.approx(12000.0, rel=1e-6)
+    assert geom.clen_m[0] == pytest.approx(0.12)
+
+
+OTHERS = {
+    "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600),
+    "msgpack": b"\x81\xa1a\x01" + bytes(600),
+    **{form.name: form.write([pixels_of("i4")])[-1][-1] for form in FORMATS},
+}
+
+
+@each_format
+def test_messages_of_another_format_are_rejected_with_the_option_that_reads_them(form: Format) -> None:
+    decode = decoder(form)
+    for name, body in OTHERS.items():
+        if name == form.name:
+            continue
+        with pytest.raises(RejectFrame) as rejected:
+            decode(Message(b"", 0, (body,)))
+        if name in DECODERS:
+            assert f"--data-format={name}" in rejected.value.detail
+
+
+def test_messages_that_are_no_messagepack_say_what_reads_them() -> None:
+    decode = registry.load("decode/msgpack_map")().open(Context())
+    for form in FORMATS:
+        with pytest.raises(RejectFrame, match=f"--data-format={form.name}"):
+            decode(Message(b"", 0, (OTHERS[form.name],)))
+
+
+@each_format
+@given(data=st.data())
+def test_whatever_is_done_to_a_message_it_is_read_or_rejected(form: Format, data: st.DataObject) -> None:
+    pixels = pixels_of("i4")
+    parts = form.write([pixels])[-1]
+    number = data.draw(st.integers(0, len(parts) - 1))
+    body = bytearray(parts[number])
+    match data.draw(st.sampled_from(["cut", "flip", "insert", "remove"])):
+        case "cut":
+            del body[data.draw(st.integers(0, len(body))) :]
+        case "flip":
+            for at in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=4)):
+                body[at] ^= data.draw(st.integers(1, 255))
+        case "insert":
+            at = data.draw(st.integers(0, len(body)))
+            body[at:at] = data.draw(st.binary(min_size=1, max_size=20))
+        case "remove":
+            at = data.draw(st.integers(0, len(body) - 1))
+            del body[at : at + data.draw(st.integers(1, 50))]
+    decode = decoder(form)
+    for message in frames_of(form, [[*parts[:number], bytes(body), *parts[number + 1 :]]]):
+        try:
+            _, _, image = decode(message)
+            array = image.array("whatever")
+        except RejectFrame:
+            continue
+        assert array.nbytes <= 64 * len(body)
+        if form.has_checksum and array.shape == pixels.shape and array.dtype == pixels.dtype:
+            np.testing.assert_array_equal(array, pixels)
+
+
+@each_format
+def test_frames_over_a_socket_give_the_same_stream_as_messagepack(
+    form: Format, beamline: tuple[Apparatus, list[Pixels]], tmp_path: Path
+) -> None:
+    apparatus, frames = beamline
+    maps = [[apparatus.wire.body(apparatus.simulation.frame(n))] for n in range(len(frames))]
+    wanted = indexed("msgpack", maps, IN_MAPS, apparatus, tmp_path)
+    found = indexed(form.name, form.write(frames), form.places, apparatus, tmp_path)
+    assert [chunk.serial for chunk in found] == [chunk.serial for chunk in wanted] == [1, 2, 3, 4]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.peaks is not None
+        assert other.peaks is not None
+        for name in ("fs", "ss", "intensity"):
+            np.testing.assert_array_equal(getattr(one.peaks, name), getattr(other.peaks, name))
+        (crystal,), (same) = one.crystals, other.crystals[0]
+        np.testing.assert_allclose(crystal.reciprocal_per_nm, same.reciprocal_per_nm, atol=1e-6)
+        np.testing.assert_array_equal(crystal.reflections.hkl, same.reflections.hkl)
+        np.testing.assert_allclose(crystal.reflections.intensity, same.reflections.intensity, atol=0.02)
+
+
+def indexed(name: str, messages: list[Parts], places: str, apparatus: Apparatus, folder: Path) -> list[Chunk]:
+    """The chunks of the stream that a run with pixels searched, indexed and integrated makes of messages."""
+    (folder / f"{name}.geom").write_text(apparatus.geometry_text.replace(IN_MAPS, places))
+    (folder / "lysozyme.cell").write_text(apparatus.cell_text)
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, messages)
+        graph = graph_from_options(
+            {
+                "zmq_input": server.address,
+                "zmq_request": "next",
+                "data_format": name,
+                "geometry": folder / f"{name}.geom",
+                "pdb": folder / "lysozyme.cell",
+                "peaks": "peakfinder8",
+                "threshold": 10.0,
+                "indexing": "pairs",
+                "in_order": True,
+                "max_frames": len(messages),
+                "output": folder / f"{name}.stream",
+            }
+        )
+        report = run(graph)
+        serving.join(timeout_s=10)
+    assert report.law_lines() == [f"received {len(messages)} = delivered {len(messages)} + rejected 0 + dropped 0"]
+    return list(read_stream(folder / f"{name}.stream").chunks)
+
+
+@pytest.fixture(scope="module")
+def beamline() -> tuple[Apparatus, list[Pixels]]:
+    """A beamline with crystals in the beam, and what its detector sees."""
+    settings = Settings(seed=5, hits=1.0, spurious=0.0, energy_jitter=0.0)
+    apparatus = Apparatus.make(
+        settings, style="om", size="400x400", res=2000.0, energy_ev=ENERGY_EV, distance_mm=1000 * DISTANCE_M
+    )
+    frames = []
+    for n in range(4):
+        (pixels,) = apparatus.simulation.frame(n).arrays.values()
+        frames.append(np.asarray(pixels, "i4"))
+    return apparatus, frames

@@ -1,0 +1,106 @@
+"""Frames in each data format, written by other people's programs (fabio, NumPy): what a decoder is held against."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.records.geometry import HC_EV_ANGSTROM
+
+Pixels = NDArray[Any]
+Parts = list[bytes]
+"""A message as it goes over a socket, part by part."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How others write a data format.
+
+    Attributes
+    ----------
+    name
+        As ``--data-format`` has it.
+    write
+        Makes messages of frames, in their order: a list of messages, each a list of parts. Whatever a sender says once is among
+        them.
+    dtypes
+        Types of pixels that the format can have.
+    sentinel
+        The value of a pixel that has none, for a type; None where the format has no such value.
+    places
+        Where a geometry file finds photon energy (12000 eV) and camera length (0.12 m).
+    has_checksum
+        Whether a changed byte of the pixels is noticed.
+    """
+
+    name: str
+    write: Callable[[list[Pixels]], list[Parts]]
+    dtypes: tuple[str, ...]
+    sentinel: Callable[[np.dtype[Any]], float | None]
+    places: str
+    has_checksum: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ENERGY_EV, DISTANCE_M = 12000.0, 0.12
+WAVELENGTH_A = HC_EV_ANGSTROM / ENERGY_EV
+
+
+def highest(dtype: np.dtype[Any]) -> float | None:
+    """The highest value of unsigned integers."""
+    return float(np.iinfo(dtype).max) if dtype.kind == "u" else None
+
+
+def cbf(frames: list[Pixels]) -> list[Parts]:
+    """As fabio writes CBF."""
+    from fabio.cbfimage import CbfImage
+
+    header = {"Wavelength": f"{WAVELENGTH_A:.12f} A", "Detector_distance": f"{DISTANCE_M} m"}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frame.cbf"
+        bodies = []
+        for pixels in frames:
+            CbfImage(data=pixels, header=dict(header)).write(str(file))
+            bodies.append([file.read_bytes()])
+    return bodies
+
+
+def npy(frames: list[Pixels]) -> list[Parts]:
+    """As NumPy saves arrays."""
+    bodies = []
+    for pixels in frames:
+        buffer = io.BytesIO()
+        np.save(buffer, pixels)
+        bodies.append([buffer.getvalue()])
+    return bodies
+
+
+FIXED = f"photon_energy = {ENERGY_EV} eV\nclen = {DISTANCE_M} m\n"
+
+FORMATS = (
+    Format(
+        "cbf",
+        cbf,
+        ("i4", "u4", "i2", "u2", "i1", "u1"),
+        lambda dtype: -1.0 if dtype.kind == "i" else None,
+        "wavelength = Wavelength A\nclen = Detector_distance m\n",
+        has_checksum=True,
+    ),
+    Format(
+        "npy",
+        npy,
+        ("i4", "u4", "i2", "u2", "i1", "u1", "f4", "f8", ">u2", ">f4"),
+        highest,
+        FIXED,
+    ),
+)
+"""All formats but MessagePack."""
