@@ -143,15 +143,13 @@ def status_of_several(said: Sequence[tuple[str, bool]]) -> str:
     >>> status_of_several([("connected to A", True), ("nobody listens on B; trying on", False), ("connected to C", True)])
     '2 of 3 connected; nobody listens on B; trying on'
     >>> status_of_several([("connected to A", True), ("connected to B; nothing has come", True)])
-    'connected to all 2 addresses; connected to B; nothing has come'
+    '2 of 2 connected; connected to B; nothing has come'
     """
     texts = [text for text, _ in said]
     if len(said) == 1:
         return texts[0]
     missing = [text for text, connected in said if not connected]
-    first = (
-        f"{len(said) - len(missing)} of {len(said)} connected" if missing else f"connected to all {len(said)} addresses"
-    )
+    first = f"{len(said) - len(missing)} of {len(said)} connected"
     notable = missing or [text for text in texts if ";" in text]
     more = [f"and {len(notable) - _NAMED} more"] if len(notable) > _NAMED else []
     return "; ".join([first, *notable[:_NAMED], *more])

@@ -137,7 +137,7 @@ def test_never_more_requests_than_outstanding_and_credit_allow(
 ) -> None:
     router = Router(context)
     source = opened(ZmqReq(address=router.address, outstanding=outstanding, sockets=4))
-    until(lambda: len(router.take()) >= wanted and source._askers[0].connection.connected, source, credit)
+    until(lambda: len(router.take()) >= wanted and source._senders[0].askers[0].connection.connected, source, credit)
     for _ in range(5):
         assert source.receive(0.05, credit) == []
     assert len(router.take()) == wanted
@@ -159,7 +159,7 @@ def test_an_answer_makes_room_for_one_more_request_as_credit_allows(opened: Call
 def test_requests_are_spread_over_the_sockets(opened: Callable, context: zmq.Context) -> None:
     router = Router(context)
     source = opened(ZmqReq(address=router.address, outstanding=6, sockets=3))
-    until(lambda: all(asker.connection.connected for asker in source._askers), source, 0)
+    until(lambda: all(asker.connection.connected for asker in source._senders[0].askers), source, 0)
     until(lambda: len(router.take()) == 6, source, 6)
     askers = [request[0] for request in router.waiting]
     assert sorted(askers.count(asker) for asker in set(askers)) == [2, 2, 2]
@@ -260,7 +260,7 @@ def test_an_answer_that_came_before_the_server_ended_is_not_lost(opened: Callabl
     until(lambda: len(router.take()) == 3, source, 3)
     for body in numbered(3):
         router.answer(body)
-    asker = source._askers[0]
+    asker = source._senders[0].askers[0]
     assert asker.connection.socket.poll(1000 * WAIT_S)
     time.sleep(0.2)  # the rest arrives
     router.socket.close(0)
@@ -806,6 +806,65 @@ def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, mak
     assert source.status() == f"connecting to {address}"
     assert until(lambda: source.status() == f"nobody listens on {address}; trying on", source, credit=10) == []
     assert source.stop_asking() == 0
+
+
+@EVERY_KIND
+def test_several_senders_are_read_by_one_source_and_each_is_lost_and_found_by_itself(
+    opened: Callable, free_port: int, kind: str
+) -> None:
+    addresses = [f"tcp://127.0.0.1:{free_port}"]
+    with FrameServer(socket=kind) as stays:
+        addresses.append(stays.address)
+        source = opened(MAKES[kind](addresses))
+        missing = f"1 of 2 connected; nobody listens on {addresses[0]}; trying on"
+        until(lambda: source.status() == missing, source)
+        serving = serve_in_thread(stays, numbered(5))
+        assert numbers(gather(source, 5)) == [0, 1, 2, 3, 4], "one that is missing keeps no other from being heard"
+        with server_at(addresses[0], kind) as goes:
+            other = serve_in_thread(goes, numbered(5, 5))
+            assert numbers(gather(source, 5)) == [5, 6, 7, 8, 9]
+            assert source.status().startswith("2 of 2 connected")
+            other.join(WAIT_S)
+        until(lambda: source.status().startswith("1 of 2 connected; nobody listens on"), source)
+        serving.join(WAIT_S)
+        source.stop_asking()
+        source.close()
+    found = source.findings()
+    assert [loss["address"] for loss in found.figures["lost"]] == addresses[:1]
+    assert found.text.startswith(f"{addresses[0]}: the connection was lost 1 time")
+
+
+def test_a_silent_sender_takes_no_request_from_another_one(opened: Callable, context: zmq.Context) -> None:
+    silent, busy = Router(context), Router(context)
+    source = opened(ZmqReq(address=(silent.address, busy.address), outstanding=1))
+    until(lambda: len(silent.take()) == 1 and len(busy.take()) == 1, source)
+    for n in range(3):
+        busy.answer(*numbered(1, n))
+        assert numbers(gather(source, 1)) == [n]
+        until(lambda: len(busy.take()) == 1, source)
+    assert len(silent.take()) == 1
+    assert source.stop_asking() == 2
+
+
+def test_senders_that_push_take_turns(opened: Callable) -> None:
+    with FrameServer(socket="push") as one, FrameServer(socket="push") as other:
+        source = opened(ZmqPull(address=(one.address, other.address)))
+        servings = [serve_in_thread(one, numbered(20)), serve_in_thread(other, numbered(20, 100))]
+        for serving in servings:
+            serving.join(WAIT_S)
+        until(lambda: source.status().startswith("2 of 2 connected"), source, 0)
+        time.sleep(0.1)
+        found = numbers(gather(source, 40, lambda left: 40))
+        assert sorted(found) == [*range(20), *range(100, 120)]
+        assert [n for n in found if n < 100] == list(range(20)), "each sender's own are in order"
+        assert max(found.index(100), found.index(0)) <= 2
+
+
+def test_the_same_address_twice_or_none_is_refused() -> None:
+    for addresses, said in [(("tcp://h:1", "tcp://h:1"), "is there twice"), ((), "there is no address")]:
+        with pytest.raises(pydantic.ValidationError, match=said):
+            ZmqPull(address=addresses)
+    assert ZmqPull(address=("tcp://h:1",)).address == "tcp://h:1"
 
 
 @EVERY_KIND

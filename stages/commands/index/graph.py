@@ -482,7 +482,9 @@ def _parameters(
                 continue
             raise UserError(f"{origins[role, parameter]} and {row.flag} say the same thing: give one of them")
         typed = given.values[row.name]
-        parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
+        parameters[role][parameter] = _value(
+            row, tuple(typed) if row.repeatable and not isinstance(typed, str) else typed
+        )
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
     is_lattice_alone = _gives_lattice_alone(given)

@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
 from stages.commands.index.options import (
     Option,
+    addresses,
     conditions,
     data_format,
     negated,
@@ -46,7 +47,9 @@ _INPUT = (
     Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, one or several a file, also .gz), a folder of "
         "them, or a list of them. "
         "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
-    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
+    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address; can be given several times, for senders "
+        "with several.", str, "ADDR", repeatable=True, sets=("source.address",),
+        value=addresses),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
         sets=("source.subscribe",)),
