@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataFormat = Literal["msgpack", "cbf", "npy"]
+DataFormat = Literal["msgpack", "cbf", "npy", "dectris1", "dectris2"]
 
-DECODERS: dict[str, str] = {"msgpack": "decode/msgpack_map", "cbf": "decode/cbf", "npy": "decode/npy"}
+DECODERS: dict[str, str] = {
+    "msgpack": "decode/msgpack_map",
+    "cbf": "decode/cbf",
+    "npy": "decode/npy",
+    "dectris1": "decode/dectris1",
+    "dectris2": "decode/dectris2",
+}
 """The stage that reads each."""
