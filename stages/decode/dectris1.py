@@ -89,7 +89,7 @@ class RunningDectris1:
                 f"the image's encoding is {in_short(encoding)}; <, lz4<, bs8-lz4<, bs16-lz4< and bs32-lz4< are read",
             )
         bits, compression, order = found.groups()
-        dtype = _dtype(kind).newbyteorder(order)
+        dtype = _dtype(kind, order)
         if bits is not None and (compression is None or int(bits) != 8 * dtype.itemsize):
             raise RejectFrame("other_compression", f"the image's encoding is {encoding}, and its type {kind}")
         if size is not None and size != len(body):
@@ -148,10 +148,11 @@ def _shape(described: dict[str, Any]) -> tuple[int, ...]:
     return shape[1], shape[0]
 
 
-def _dtype(kind: Any) -> np.dtype[Any]:
+def _dtype(kind: Any, order: str = "<") -> np.dtype[Any]:
     if kind not in _TYPES:
         raise RejectFrame("bad_dtype", f"the image's type is {in_short(kind)}; one of {', '.join(_TYPES)} was wanted")
-    return np.dtype(kind).newbyteorder("<")
+    dtype: np.dtype[Any] = np.dtype(kind)
+    return dtype.newbyteorder(">" if order == ">" else "<")
 
 
 _LONGEST_APPENDIX = 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,6 +33,9 @@ _TYPES = {
 """Arrays of one type, by tag: RFC 8746, https://www.rfc-editor.org/rfc/rfc8746#section-2.1"""
 
 _CODECS: dict[str, Codec] = {"bslz4": "bslz4", "lz4": "lz4", "bszstd": "bszstd"}
+_LARGEST = 1 << 64
+"""No pixel is as large."""
+
 _DEEPEST = 32
 _TIMES = ("real_time", "start_time", "stop_time", "exposure_time")
 """Fractions of a second: numerator and denominator."""
@@ -177,8 +179,8 @@ class RunningDectris2:
         if isinstance(masks, Mapping):
             mask = {str(channel): pixel_mask(self._array(array)) for channel, array in masks.items()}
         error = said.get("error_value")
-        is_number = isinstance(error, int | float) and not isinstance(error, bool) and math.isfinite(error)
-        return Series(whole_number(said, "series_id"), values, mask, float(error) if is_number else None)
+        error_value = float(error) if isinstance(error, int | float) and abs(error) < _LARGEST else None
+        return Series(whole_number(said, "series_id"), values, mask, error_value)
 
 
 def _values(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,3 +14,9 @@ DECODERS: dict[str, str] = {
     "dectris2": "decode/dectris2",
 }
 """The stage that reads each."""
+
+WITH_PEAKS = frozenset({"msgpack", "dectris2"})
+"""Formats whose messages may hold a list of peaks."""
+
+SAID_ONCE = frozenset({"dectris1", "dectris2"})
+"""Formats whose senders say once, before a series, what holds for all of it: who misses that cannot read the rest."""
