@@ -60,7 +60,7 @@ from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
-from stages.wire.formats import DECODERS
+from stages.wire.formats import DECODERS, WITH_PEAKS
 
 log = logging.getLogger("streamajig.options")
 
@@ -327,7 +327,7 @@ def _decoder(given: Given, no_image: bool) -> str:
 
 def _peak_method(given: Given, no_image: bool) -> str:
     method = given.take("peaks") or _usual_peak_method(given, no_image)
-    if method == "msgpack" and not no_image and (data_format := _data_format(given)) != "msgpack":
+    if method == "msgpack" and not no_image and (data_format := _data_format(given)) not in WITH_PEAKS:
         raise UserError(
             f"--peaks=msgpack takes peaks that come with the messages, and --data-format={data_format} has none: give "
             "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels"
