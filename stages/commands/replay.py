@@ -22,6 +22,12 @@ Rate = Annotated[
     float | None,
     typer.Option("--rate", metavar="HZ", help="Messages a second, at most; default: as fast as taken."),
 ]
+CurveKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--curve-key", metavar="FILE", help="File of the secret key to serve with (CURVE); clients need its public key."
+    ),
+]
 BIND, TOPIC, REQUEST = "tcp://127.0.0.1:5002", "ondaframedata", "next"
 
 
@@ -38,6 +44,7 @@ def replay(
     topic: Topic = TOPIC,
     request: Request = REQUEST,
     rate: Rate = None,
+    curve_key: CurveKey = None,
     repeat: Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Go through the files N times.")] = 1,
 ) -> None:
     """Send recorded messages over a socket, byte for byte.
@@ -47,14 +54,23 @@ def replay(
     """
     todo = expand(files) * repeat
     read: list[Path] = []
-    with server_of(bind, kind_of(pub, push), topic, request, rate) as server:
+    with server_of(bind, kind_of(pub, push), topic, request, rate, curve_key) as server:
         serve(server, _bodies(todo, read), f"messages of {len(todo)} files")
         typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
 
 
-def server_of(bind: str, kind: Kind, topic: str, request: str, rate: float | None) -> FrameServer:
+def server_of(
+    bind: str, kind: Kind, topic: str, request: str, rate: float | None, curve_key: Path | None = None
+) -> FrameServer:
     """Make the server that the options ask for."""
-    return FrameServer(bind, socket=kind, topic=topic.encode() or None, request=request.encode(), rate_hz=rate)
+    return FrameServer(
+        bind,
+        socket=kind,
+        topic=topic.encode() or None,
+        request=request.encode(),
+        rate_hz=rate,
+        curve_key=curve_key,
+    )
 
 
 def serve(server: FrameServer, bodies: Iterable[Body], what: str) -> None:

@@ -14,6 +14,7 @@ from pipeline import EndOfStream, Findings, Message
 from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoints, addresses_of
+from stages.wire.curve import Secured
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.intake import Intake, Taken
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
@@ -23,7 +24,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Unasked:
+class Unasked(Secured):
     """The parameters of these sources."""
 
     address: Endpoints
@@ -64,6 +65,7 @@ class RunningUnasked:
 
     def __init__(self, parameters: Unasked, tags: tuple[str, ...] | None) -> None:
         addresses = addresses_of(parameters.address)
+        keys = parameters.keys()
         self._max_message_bytes = parameters.max_message_bytes
         self._pulls = tags is None
         # each sender says what it says once to us
@@ -81,6 +83,7 @@ class RunningUnasked:
                 rcvhwm=parameters.rcvhwm,
                 max_queue_bytes=parameters.max_queue_bytes,
                 max_message_bytes=parameters.max_message_bytes,
+                keys=keys,
             )
         except BaseException:
             self._context.term()
