@@ -73,6 +73,7 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
 ) -> None:
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
     from pipeline.paths import ask_before_overwriting, by_option, keep_apart
+    from stages.simulation.settings import IN_SERIES
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer, kind_of
 
@@ -110,7 +111,8 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
             (lambda frame: record.write(frame.truth)) if record else None,
         )
         server.serve(bodies, stopping)
-        sent = server.sent
+        # what is said once before all frames is none
+        sent = max(0, server.sent - 1) if beamline.style in IN_SERIES else server.sent
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

@@ -25,13 +25,19 @@ from writers import (
 )
 
 from pipeline import ByType, Context, Message, RejectFrame, SenderNumber, UserError
+from pipeline.job import run
+from stages.commands.index.graph import graph_from_options
 from stages.decode.dectris1 import Dectris1
 from stages.decode.dectris2 import Dectris2
+from stages.files.stream import read_stream
 from stages.geometry_map.map_panels import MapPanels
 from stages.peaks.from_message import FromMessage
 from stages.records.image import Image
+from stages.simulation.apparatus import Apparatus
+from stages.simulation.settings import Settings
 from stages.wire.cbor_outline import text_under
 from stages.wire.framing import framing_of
+from stages.wire.serving import FrameServer, serve_in_thread
 
 PIXELS = np.random.default_rng(2).poisson(2.0, (12, 17)).astype("u2")
 PIXELS[3, 4] = 65535
@@ -158,6 +164,39 @@ def test_what_the_geometry_file_says_counts(name: str, tmp_path: Path) -> None:
 @both
 def test_images_larger_than_may_be_are_rejected_before_they_are_decompressed(name: str) -> None:
     assert rejected(name, WRITERS[name]([PIXELS]), max_message_bytes=407).reason == "too_large"
+
+
+@both
+def test_what_the_simulator_sends_is_read_by_every_worker(name: str, tmp_path: Path) -> None:
+    """Its header comes once, and two workers need it; the geometry file leaves energy and distance open."""
+    apparatus = Apparatus.make(Settings(seed=5, hits=1.0, dtype="u2"), style=name, size="300x300", res=2000.0)
+    text = apparatus.geometry_text.replace("photon_energy = ", "; ").replace("clen = ", "; ")
+    (tmp_path / "x.geom").write_text(text)
+    frames = apparatus.simulation.frames(6)
+    with FrameServer(socket="push") as server:
+        serving = serve_in_thread(server, apparatus.wire.bodies(frames))
+        options = {
+            "zmq_input": server.address,
+            "zmq_pull": True,
+            "data_format": name,
+            "geometry": tmp_path / "x.geom",
+            "indexing": "none",
+            "backend": "processes:2" if name == "dectris2" else "threads:2",
+            "in_order": True,
+            "max_frames": 6,
+            "output": tmp_path / "x.stream",
+        }
+        report = run(
+            graph_from_options(
+                options if name == "dectris2" else {**options, "peaks": "peakfinder8", "threshold": 15.0}
+            )
+        )
+        serving.stop()
+    assert report.law_lines() == ["received 6 = delivered 6 + rejected 0 + dropped 0"]
+    chunks = list(read_stream(tmp_path / "x.stream").chunks)
+    assert [chunk.event for chunk in chunks] == [f"sim // {n:04d}" for n in range(6)]
+    assert all(chunk.peaks is not None and len(chunk.peaks) > 10 for chunk in chunks)
+    assert {chunk.photon_energy_ev for chunk in chunks} == {9500.0}
 
 
 # --- the first stream ---------------------------------------------------------------------------------------------------
