@@ -111,8 +111,7 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
             (lambda frame: record.write(frame.truth)) if record else None,
         )
         server.serve(bodies, stopping)
-        # what is said once before all frames is none
-        sent = max(0, server.sent - 1) if beamline.style in IN_SERIES else server.sent
+        sent = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 
