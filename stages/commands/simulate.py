@@ -77,6 +77,7 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
 ) -> None:
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
     from pipeline.paths import ask_before_overwriting, by_option, keep_apart
+    from stages.simulation.settings import IN_SERIES
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer, kind_of
 
@@ -115,7 +116,7 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
             (lambda frame: record.write(frame.truth)) if record else None,
         )
         server.serve(bodies, stopping)
-        sent = server.sent
+        sent = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

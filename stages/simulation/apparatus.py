@@ -15,7 +15,17 @@ from stages.files.geom.units import METRES, Quantity
 from stages.records.geometry import HC_EV_ANGSTROM
 from stages.records.header import Header
 from stages.simulation.experiment import Simulation
-from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, WITHOUT_NAMES, Settings, Style
+from stages.simulation.settings import (
+    DISTANCE_MM,
+    ENERGY_EV,
+    IN_SERIES,
+    RES_PER_M,
+    SIZE,
+    SPOTS,
+    WITHOUT_NAMES,
+    Settings,
+    Style,
+)
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
 
@@ -35,6 +45,10 @@ def places_in(style: Style, energy_ev: float, distance_mm: float) -> str:
             return "wavelength = Wavelength A\nclen = Detector_distance m\n"
         case "npy":
             return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
+        case "dectris1":
+            return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
+        case "dectris2":
+            return f"photon_energy = incident_energy eV\nclen = detector_distance m\npeak_list = {SPOTS}\n"
     return IN_MAPS
 
 
@@ -129,8 +143,10 @@ class Apparatus:
             if geometry:
                 notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
         peak_list = geom.peak_list or "peak_list"
+        if style in IN_SERIES:
+            settings = replace(settings, energy_jitter=0.0)
         if style in WITHOUT_NAMES:
-            peak_list = ""
+            peak_list = SPOTS if style == "dectris2" else ""
             if not panels_share_one_array(geom):
                 raise UserError(
                     f"{style} has one array a frame, and the geometry file {geometry} has its panels in several"

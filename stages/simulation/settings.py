@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Style = Literal["seed", "om", "cbf", "npy"]
+Style = Literal["seed", "om", "cbf", "npy", "dectris1", "dectris2"]
 """How simulated frames can be written as messages."""
 
-WITHOUT_NAMES = ("cbf", "npy")
-"""Styles whose one array has no name, and that carry no peaks."""
+WITHOUT_NAMES = ("cbf", "npy", "dectris1", "dectris2")
+"""Styles whose one array has no name."""
+
+IN_SERIES = ("dectris1", "dectris2")
+"""Styles that say once, before all frames, what the photon energy and the camera length are."""
+
+SPOTS = "spots"
+"""Key of the peaks in messages of dectris2, where Jungfraujoch has them; the others without names carry none."""
 
 SIZE = "2068x2162"
 """Width and height of the detector that is simulated without a geometry file, in pixels; an Eiger 4M."""

@@ -9,6 +9,8 @@
     A CBF image; header values are comments.
 ``npy``
     An array as ``numpy.save`` writes it, and nothing else.
+``dectris1``, ``dectris2``
+    A series of DECTRIS' streams: a message with what holds for all frames, and a message for each.
 
 Maps carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
 that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
@@ -28,9 +30,12 @@ from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
 from stages.simulation.as_cbf import cbf_image
+from stages.simulation.as_series import dectris1_frame, dectris1_header, dectris2_frame, dectris2_start
 from stages.simulation.experiment import SimulatedFrame
-from stages.simulation.settings import Style
+from stages.simulation.settings import IN_SERIES, Style
 from stages.simulation.truth import TRUTH_KEY
+
+Body = bytes | bytearray | list[bytes]
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -60,8 +65,10 @@ class WireFormat:
     peak_list: str = "peak_list"
     more: Callable[[float], Mapping[str, float]] = lambda energy_ev: {}  # noqa: ARG005
 
-    def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytes | bytearray:
-        """One message body. `timestamp_s` is the time of the exposure, now by default."""
+    def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> Body:
+        """One message's body, or its parts. `timestamp_s` is the time of the exposure, now by default."""
+        if self.style in IN_SERIES:
+            return self._in_series(frame)
         if self.style == "cbf":
             return cbf_image(self._only_array(frame), self._comments(frame))
         if self.style == "npy":
@@ -69,6 +76,23 @@ class WireFormat:
             np.save(buffer, self._only_array(frame), allow_pickle=False)
             return buffer.getvalue()
         return self._map(frame, timestamp_s)
+
+    def said_once(self, frame: SimulatedFrame) -> list[bytes]:
+        """The message that comes before all frames; empty where a style has none. `frame` is any of them."""
+        if self.style not in IN_SERIES:
+            return []
+        begins = dectris1_header if self.style == "dectris1" else dectris2_start
+        return begins(frame.geom.photon_energy_ev, self.distance_mm / 1000, frame.geom.mean_pixel_m)
+
+    def _in_series(self, frame: SimulatedFrame) -> list[bytes]:
+        more: dict[str, Any] = {"event_id": frame.truth.event}
+        if self.style == "dectris1":
+            return dectris1_frame(self._only_array(frame), frame.number, more)
+        if self.peak_list:
+            peaks = self._peaks(frame)
+            columns = zip(peaks["fs"], peaks["ss"], peaks["intensity"], strict=True)
+            more[self.peak_list] = [{"x": fs, "y": ss, "I": intensity} for fs, ss, intensity in columns]
+        return dectris2_frame(self._only_array(frame), frame.number, more)
 
     def _only_array(self, frame: SimulatedFrame) -> NDArray[Any]:
         (array,) = frame.arrays.values()
@@ -119,9 +143,16 @@ class WireFormat:
 
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytes | bytearray]:
-        """Message bodies of frames; `each` is called with a frame before its body is handed out."""
+    ) -> Iterator[Body]:
+        """Message bodies of frames, and before them what is said once.
+
+        `each` is called with a frame before its body is handed out.
+        """
+        is_begun = False
         for frame in frames:
+            if not is_begun and (said := self.said_once(frame)):
+                yield said
+            is_begun = True
             body = self.body(frame)
             if each is not None:
                 each(frame)

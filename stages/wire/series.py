@@ -124,4 +124,4 @@ def pixel_mask(array: NDArray[Any]) -> PixelMask:
     """Make a mask of a detector's pixel mask, in which each bit is a reason not to use the pixel."""
     bad = np.ascontiguousarray(array != 0).view(np.uint8)
     bad.flags.writeable = False
-    return PixelMask(bad, hashlib.blake2b(memoryview(bad), digest_size=8).hexdigest())
+    return PixelMask(bad, hashlib.blake2b(bad.data, digest_size=8).hexdigest())

@@ -20,7 +20,7 @@ from stages.live.merge import Until
 
 STAGES = {
     "source": ("source/zmq_sub", "source/zmq_req", "source/replay"),
-    "decode": ("decode/msgpack_map", "decode/headers_only"),
+    "decode": ("decode/msgpack_map", "decode/headers_only", "decode/dectris2"),
     "geometry_map": ("geometry_map/map_panels",),
     "resolution": ("geometry_map/limit_resolution",),
     "median_filter": ("peaks/median_filter",),
@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "request_timeout": ({}, 12.5, 12.5),
     "sequence_key": ({}, ["shot", "frame"], ("shot", "frame")),
     "when_full": ({"zmq_request": None, "zmq_subscribe": ["x"]}, "drop_oldest", "drop_oldest"),
+    "channel": ({"data_format": "dectris2"}, "threshold_2", "threshold_2"),
     "first_map_only": ({}, True, True),
     "max_message_bytes": ({}, 1_000_000, 1_000_000),
     "max_queue_bytes": ({"zmq_request": None, "zmq_subscribe": ["x"]}, 1_000_000, 1_000_000),

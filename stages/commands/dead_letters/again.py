@@ -38,15 +38,36 @@ def over_a_socket(messages: Messages, bind: str, pub: bool, topic: str, request:
     from stages.commands.replay import serve, server_of
 
     with server_of(bind, "pub" if pub else "rep", topic, request, rate) as server:
-        serve(server, _bodies(messages), f"{len(messages)} messages of rejected frames")
-        print(f"sent {server.sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
+        bodies = _Bodies(messages)
+        serve(server, bodies, f"{len(messages)} messages of rejected frames")
+        sent = max(0, server.sent - bodies.said)
+        print(f"sent {sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
 
 
-def _bodies(messages: Messages) -> Iterator[list[memoryview]]:
-    from stages.wire.recorded import read_whole
+class _Bodies:
+    """The messages, and before those that need it what their sender has said once, as a message of its own, as it did.
 
-    for files in messages:
-        yield [read_whole(file) for file in files]
+    Attributes
+    ----------
+    said
+        How many of these there were so far.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self.said = 0
+
+    def __iter__(self) -> Iterator[list[memoryview]]:
+        from stages.wire.recorded import is_preamble, read_whole
+
+        latest: list[memoryview] = []
+        for files in self._messages:
+            preamble = [read_whole(file) for file in files if is_preamble(file)]
+            if preamble and preamble != latest:
+                latest = preamble
+                self.said += 1
+                yield preamble
+            yield [read_whole(file) for file in files if not is_preamble(file)]
 
 
 def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: bool) -> Graph:

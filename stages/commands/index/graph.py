@@ -353,7 +353,7 @@ def _usual_peak_method(given: Given, no_image: bool) -> str:
     if no_image:
         return "msgpack"
     if (
-        _data_format(given) == "msgpack"
+        _data_format(given) in WITH_PEAKS
         and _SEARCH_OPTIONS.isdisjoint(given.values)
         and _names_a_peak_list(given.values.get("geometry"))
     ):

@@ -63,8 +63,8 @@ _INPUT = (
         "--zmq-server-key).", kind=str, metavar="FILE", sets=("source.secret_key",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
         sets=("source.data_format",), value=data_format, shapes=True),
-    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; default "
-        "in Jungfraujoch.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
+    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; in "
+        "Jungfraujoch default.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
