@@ -107,9 +107,11 @@ class Stored:
     @property
     def is_value(self) -> bool:
         """Whether it is a header value: one number or text, or an array of numbers that is small and has one dimension."""
+        if self.size > MOST_HEADER_BYTES:
+            return False
         if max(self.shape, default=1) == 1:
             return self.is_text or self.is_numeric
-        return self.is_numeric and len(self.shape) == 1 and self.size <= MOST_HEADER_BYTES
+        return self.is_numeric and len(self.shape) == 1
 
     @property
     def is_image(self) -> bool:
@@ -157,7 +159,7 @@ class HdfFile:
         """Return the pixels of a data set, read-only, in our byte order; rejects what has none."""
         stored = self._image(path)
         with _reading(f"{path!r} of the HDF5 file"):
-            return in_our_order(self._pixels(stored))
+            return in_our_order(self._values(stored))
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape of what `array` would."""
@@ -169,9 +171,10 @@ class HdfFile:
         if stored is None or not stored.is_value:
             raise RejectFrame("not_a_header_value", f"it is {stored}; a number or text was wanted")
         with _reading("the data set"):
-            layout = stored.id.get_create_plist().get_layout()
-            self._check_sizes(stored, layout)
-            return self._text(stored, layout) if stored.dtype == object else _read_value(stored)
+            if stored.dtype == object:
+                return self._text(stored)
+            values = self._values(stored)
+            return in_our_order(values) if values.size > 1 else _single(values.reshape(-1)[0])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -239,26 +242,32 @@ class HdfFile:
                 elif isinstance(found, h5d.DatasetID):
                     yield place
 
-    def _pixels(self, stored: Stored) -> NDArray[Any]:
+    def _values(self, stored: Stored) -> NDArray[Any]:
+        """Return all values of a data set, of one that is not compressed as a view of the message."""
         from h5py import h5d, h5t
 
         assert stored.dtype is not None
         layout = stored.id.get_create_plist().get_layout()
         self._check_sizes(stored, layout)
-        is_plain = stored.id.get_type() == h5t.py_create(stored.dtype)
+        # what is cut out of the file is right if its type is all there is to it: no bits that do not count, for example
+        is_plain = stored.dtype.kind == "S" or stored.id.get_type() == h5t.py_create(stored.dtype)
         if is_plain and layout == h5d.CONTIGUOUS:
             count = math.prod(stored.shape)
             return np.frombuffer(self.body, stored.dtype, count, stored.id.get_offset()).reshape(stored.shape)
-        if is_plain and stored.chunk is not None:
+        if stored.chunk is not None:
             chunks = Chunks(self.body, self.decompressor)
-            pixels = chunks.array(stored.id, stored.shape, stored.chunk, stored.dtype, stored.filters)
-            if pixels is not None:
-                return pixels
+            if is_plain:
+                values = chunks.array(stored.id, stored.shape, stored.chunk, stored.dtype, stored.filters)
+                if values is not None:
+                    return values
+            chunks.check(stored.id, stored.shape, stored.chunk)
         return _read_by_hdf5(stored)
 
-    def _text(self, stored: Stored, layout: int) -> str:
+    def _text(self, stored: Stored) -> str:
         from h5py import h5d
 
+        layout = stored.id.get_create_plist().get_layout()
+        self._check_sizes(stored, layout)
         sizes = self._root.get_create_plist().get_sizes()
         if layout != h5d.CONTIGUOUS or sizes != (8, 8):
             raise RejectFrame(
@@ -350,18 +359,5 @@ def _read_by_hdf5(stored: Stored) -> NDArray[Any]:
     return pixels
 
 
-def _read_value(stored: Stored) -> Any:
-    from h5py import h5s
-
-    lacking = cannot_be_undone(stored.filters)
-    if lacking:
-        raise RejectFrame("missing_filter", f"it {lacking}")
-    assert stored.dtype is not None
-    if stored.dtype.itemsize > MOST_HEADER_BYTES:
-        raise RejectFrame("too_large", f"it has {stored.dtype.itemsize} bytes; a header value has {MOST_HEADER_BYTES}")
-    values = np.empty(stored.shape, stored.dtype)
-    stored.id.read(h5s.ALL, h5s.ALL, values)
-    if values.size > 1:
-        return in_our_order(values)
-    value = values.reshape(-1)[0]
+def _single(value: Any) -> Any:
     return value.decode("utf-8", "replace").rstrip("\r\n") if isinstance(value, bytes) else value.item()
