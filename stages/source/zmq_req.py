@@ -21,6 +21,8 @@ from stages.wire.losses import Losses
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING, Reader
 from stages.wire.peer import ANSWERING
+from stages.wire.recording.layout import About
+from stages.wire.recording.recorder import Recordable, Recorder, with_recording
 
 log = logging.getLogger("streamajig.source")
 
@@ -28,12 +30,17 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 SHORT_REPLY_BYTES = 64
 
+RECORDED_ALONE = (
+    "each machine asks for frames of its own, and record names one folder for all: leave it out, or let 'streamajig record' "
+    "receive beside the run what is published"
+)
+
 SILENT_S = 2.0
 """Without an answer for so long, this is said."""
 
 
 @stage("source/zmq_req")
-class ZmqReq:
+class ZmqReq(Recordable):
     """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
 
     Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
@@ -73,6 +80,11 @@ class ZmqReq:
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
+
+    @property
+    def alone(self) -> str:
+        """With many askers there would be many recordings in one place."""
+        return "" if self.record is None else RECORDED_ALONE
 
     def open(self, context: Context) -> RunningZmqReq:
         """Connect; asking begins with the first `receive`."""
@@ -118,7 +130,11 @@ class RunningZmqReq:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(sockets)
         self._poller = zmq.Poller()
         self._askers: list[_Asker] = []
+        self.recorder: Recorder | None = None
         try:
+            self.recorder = parameters.recorder(
+                About("REQ", parameters.data_format, parameters.address, (parameters.request,))
+            )
             for number in range(sockets):
                 self._askers.append(_Asker(self._connect(number)))
         except BaseException:
@@ -172,7 +188,7 @@ class RunningZmqReq:
         return f"connected to {address}; no answer for {silent_s:.0f} s, {several(self._outstanding, 'request')} waiting there"
 
     def findings(self) -> Findings:
-        """Say when the sender was lost, and which requests came to nothing."""
+        """Say when the sender was lost, which requests came to nothing, and what was recorded."""
         lines = [self._losses.text()]
         if self._asked_again:
             lines.append(f"{several(self._asked_again, 'request')} asked again, the connection having been lost")
@@ -190,7 +206,7 @@ class RunningZmqReq:
             "given_up": self._given_up,
             "unanswered": self._unanswered,
         }
-        return Findings("\n".join(line for line in lines if line), figures)
+        return with_recording(Findings("\n".join(line for line in lines if line), figures), self.recorder)
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
@@ -201,6 +217,8 @@ class RunningZmqReq:
                 asker.asked.clear()
                 asker.connection.close()
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
 
     @property
     def _outstanding(self) -> int:
@@ -238,7 +256,7 @@ class RunningZmqReq:
             if connection.socket.poll(0):
                 continue
             if connection.has_refused:
-                messages.append(refused(self._parameters.max_message_bytes))
+                messages.append(refused(self._parameters.max_message_bytes, self.recorder))
                 if asker.asked:  # this was its answer
                     asker.asked.popleft()
             if not self._is_asking:
@@ -313,7 +331,7 @@ class RunningZmqReq:
             self._last_answer = time.monotonic()
             if asker.asked:
                 asker.asked.popleft()
-            found = messages_of(frames, parameters.max_message_bytes, self._framing)
+            found = messages_of(frames, parameters.max_message_bytes, self._framing, self.recorder)
             body = found[0].parts[0]
             if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not self._framing.may_be_frame(memoryview(body)):
                 messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))

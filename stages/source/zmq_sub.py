@@ -14,6 +14,8 @@ from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoint
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
+from stages.wire.recording.layout import About
+from stages.wire.recording.recorder import Recordable, Recorder, with_recording
 from stages.wire.subscription import Subscription
 
 BATCH = 64
@@ -21,7 +23,7 @@ BATCH = 64
 
 
 @stage("source/zmq_sub")
-class ZmqSub:
+class ZmqSub(Recordable):
     """Receive what a sender publishes on a PUB socket, as OnDA's and OM's viewers do (``--zmq-subscribe``).
 
     Every subscriber receives everything, and a sender that is faster than its subscribers drops what they do not take.
@@ -76,7 +78,11 @@ class RunningZmqSub:
         self._waiting: deque[Message] = deque()
         self._is_stopped = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.recorder: Recorder | None = None
         try:
+            self.recorder = parameters.recorder(
+                About("SUB", parameters.data_format, parameters.address, parameters.subscribe)
+            )
             self._subscription = Subscription(
                 self._context,
                 parameters.address,
@@ -87,6 +93,8 @@ class RunningZmqSub:
                 max_message_bytes=parameters.max_message_bytes,
             )
         except BaseException:
+            if self.recorder is not None:
+                self.recorder.close()
             self._context.term()
             raise
 
@@ -130,8 +138,9 @@ class RunningZmqSub:
         return self._subscription.status()
 
     def findings(self) -> Findings:
-        """Say when the sender was lost."""
-        return Findings(self._subscription.losses.text(), self._subscription.losses.figures())
+        """Say when the sender was lost, and what was recorded."""
+        losses = self._subscription.losses
+        return with_recording(Findings(losses.text(), losses.figures()), self.recorder)
 
     def close(self) -> None:
         """Disconnect, and forget what waits; may be called twice."""
@@ -140,6 +149,8 @@ class RunningZmqSub:
             self._waiting.clear()
             self._subscription.close()
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
 
     def _fill(self, wanted: int) -> None:
         """Let at least `wanted` messages wait here if there are so many; make the connection anew where that is due."""
@@ -150,7 +161,7 @@ class RunningZmqSub:
             self._note_refusal()
 
     def _accept(self, frames: list[zmq.Frame]) -> None:
-        self._waiting += messages_of(frames, self._parameters.max_message_bytes, self._framing)
+        self._waiting += messages_of(frames, self._parameters.max_message_bytes, self._framing, self.recorder)
 
     def _note_refusal(self) -> None:
-        self._waiting.append(refused(self._parameters.max_message_bytes))
+        self._waiting.append(refused(self._parameters.max_message_bytes, self.recorder))
