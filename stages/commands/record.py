@@ -32,7 +32,12 @@ _RATE_OVER = 20
 
 def record(  # noqa: PLR0913  # long: one parameter for each option of the command line
     zmq_input: Annotated[
-        str, typer.Option("--zmq-input", metavar="ADDR", help="Receive data over ZeroMQ from this address.")
+        list[str],
+        typer.Option(
+            "--zmq-input",
+            metavar="ADDR",
+            help="Receive data over ZeroMQ from this address; can be given several times, for senders with several.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the recording.")],
     zmq_subscribe: Annotated[
@@ -46,6 +51,9 @@ def record(  # noqa: PLR0913  # long: one parameter for each option of the comma
     zmq_request: Annotated[
         str | None, typer.Option("--zmq-request", metavar="STR", help="Ask for each message with this string.")
     ] = None,
+    zmq_pull: Annotated[
+        bool, typer.Option("--zmq-pull", help="Take what is pushed; a second program that pulls takes its share of it.")
+    ] = False,
     geometry: Annotated[
         Path | None,
         typer.Option("--geometry", "-g", metavar="FILE.geom", help="Geometry file that goes with the recording."),
@@ -87,14 +95,16 @@ def record(  # noqa: PLR0913  # long: one parameter for each option of the comma
     from stages.wire.recording.receiving import Until
     from stages.wire.recording.writing import clear
 
-    if (zmq_request is None) == (not zmq_subscribe):
+    how: dict[str, Any] = {"subscribe": tuple(zmq_subscribe or ()), "request": zmq_request, "pull": zmq_pull}
+    given = {name: value for name, value in how.items() if value}
+    if len(given) != 1:
         raise UserError(
-            "give either --zmq-subscribe=TAG, to take what is published, or --zmq-request=STRING, to ask for it"
+            "give one of --zmq-subscribe=TAG, to take what is published, --zmq-request=STRING, to ask for it, and --zmq-pull, "
+            "to take what is pushed"
         )
-    given: dict[str, Any] = {"subscribe": tuple(zmq_subscribe or ())} if zmq_subscribe else {"request": zmq_request}
     source = _checked(
-        **given,
-        address=zmq_input,
+        given,
+        address=tuple(zmq_input),
         data_format=data_format,
         max_message_bytes=max_message_bytes,
         record=output,
@@ -112,16 +122,19 @@ def record(  # noqa: PLR0913  # long: one parameter for each option of the comma
     return _run(source, Until(max_frames, no_data_timeout))
 
 
-def _checked(**parameters: Any) -> Any:
+def _checked(how: dict[str, Any], **parameters: Any) -> Any:
     """Return the source, or say of the options what is wrong with its parameters."""
     from pydantic import ValidationError
 
     from pipeline.errors import UserError, in_words
+    from stages.source.zmq_pull import ZmqPull
     from stages.source.zmq_req import ZmqReq
     from stages.source.zmq_sub import ZmqSub
 
     try:
-        return (ZmqSub if "subscribe" in parameters else ZmqReq)(**parameters)
+        if how.pop("pull", False):
+            return ZmqPull(**parameters)
+        return (ZmqSub if "subscribe" in how else ZmqReq)(**how, **parameters)
     except ValidationError as error:
         said = (f"{_option(str(p['loc'][0]))}={p['input']}: {in_words(p)}" for p in error.errors())
         raise UserError("\n".join(said)) from None
@@ -136,12 +149,15 @@ def _run(wanted: Any, until: Until) -> int:
     from pipeline import Context, Delivery, signals
     from pipeline.commands_execute import FAILED
     from pipeline.progress import ProgressLine
+    from stages.wire.connection import addresses_of
     from stages.wire.recording.receiving import Receiving
 
     with signals.Ending() as ending:
         source = wanted.open(Context())
         running = Receiving(source, asks=wanted.delivery is Delivery.SHARED, until=until)
-        log.info("recording what comes from %s in %s; Ctrl-C ends it", wanted.address, wanted.record)
+        log.info(
+            "recording what comes from %s in %s; Ctrl-C ends it", ", ".join(addresses_of(wanted.address)), wanted.record
+        )
         ending.last_words = lambda: _say(source, running)
         ending.opened()
         try:

@@ -26,7 +26,12 @@ _RATE_OVER = 20
 
 def relay(  # noqa: PLR0913  # long: one parameter for each option of the command line
     zmq_input: Annotated[
-        str, typer.Option("--zmq-input", metavar="ADDR", help="Receive data over ZeroMQ from this address.")
+        list[str],
+        typer.Option(
+            "--zmq-input",
+            metavar="ADDR",
+            help="Receive data over ZeroMQ from this address; can be given several times.",
+        ),
     ],
     zmq_subscribe: Annotated[
         list[str],
@@ -93,7 +98,7 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
     ``run``: 3 if not one frame was sent, 4 if none came.
     """
     wanted = _checked(
-        address=zmq_input,
+        address=tuple(zmq_input),
         subscribe=tuple(zmq_subscribe),
         bind=bind,
         request=request,
@@ -119,8 +124,12 @@ def _checked(**parameters: Any) -> Relay:
     try:
         return Relay(**parameters)
     except ValidationError as error:
-        said = (f"{_option(str(p['loc'][0]))}={p['input']}: {in_words(p)}" for p in error.errors())
+        said = (f"{_option(str(p['loc'][0]))}={_typed(p['input'])}: {in_words(p)}" for p in error.errors())
         raise UserError("\n".join(said)) from None
+
+
+def _typed(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def _option(name: str) -> str:

@@ -39,6 +39,22 @@ class Sentinels:
 
 
 @dataclass(frozen=True, eq=False)
+class PixelMask:
+    """Pixels that are bad in all images of a series, as its sender says.
+
+    Attributes
+    ----------
+    bad
+        uint8, of the images' shape: 1 where a pixel is bad.
+    digest
+        Stands for what is in it.
+    """
+
+    bad: NDArray[np.uint8]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
 class Image:
     """The arrays of a frame by the key under which they came; read-only views, never copies.
 
@@ -56,6 +72,8 @@ class Image:
         Values that are no intensities, in all arrays: such pixels are bad.
     before
         What this image was before a filter changed it for the peak search; None for one that is as it came.
+    mask
+        Which pixels the sender says are bad in all images of the series; None where it says nothing of it.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -63,6 +81,7 @@ class Image:
     others: Mapping[str, str] = field(default_factory=dict)
     sentinels: Sentinels = Sentinels()
     before: Before | None = None
+    mask: PixelMask | None = None
 
     def array(self, key: str) -> NDArray[Any]:
         """Return the array that came under `key`; rejects the frame if there is none or it is broken."""

@@ -11,41 +11,29 @@ from pipeline import Message
 from stages.wire.framing import Framing
 from stages.wire.message import stand_in
 from stages.wire.multipart import HARD_CEILING, MAX_PARTS, size_of
-from stages.wire.recording.recorder import Recorder
 
 
-def messages_of(
-    frames: Sequence[zmq.Frame], max_message_bytes: int, framing: Framing, recorder: Recorder | None = None
-) -> list[Message]:
+def messages_of(frames: Sequence[zmq.Frame], max_message_bytes: int, framing: Framing) -> list[Message]:
     """Return a Message for each frame, slices of the memory that ZeroMQ received them in.
 
-    A message that is too large or has too many parts becomes a stand-in, which the decoder rejects. All others are recorded as
-    they came, if there is a recorder.
+    A message that is too large or has too many parts becomes a stand-in, which the decoder rejects.
     """
     received_ns = time.time_ns()
     if len(frames) > MAX_PARTS:
         detail = f"the message has more than {MAX_PARTS} parts; wanted is what one frame is made of"
-        return [_not_passed_on("too_many_parts", detail, recorder)]
+        return [Message(b"", received_ns, (stand_in("too_many_parts", detail),))]
     size = size_of(frames)
     if size > max_message_bytes:
         detail = f"the message has {size} bytes, and max_message_bytes allows {max_message_bytes}"
-        return [_not_passed_on("too_large", detail, recorder)]
-    if recorder is not None:
-        recorder.note(received_ns, frames)
+        return [Message(b"", received_ns, (stand_in("too_large", detail),))]
     parts = [frame.buffer.toreadonly().cast("B") for frame in frames]
     return framing.frames_of(parts, received_ns, tuple(frames))
 
 
-def refused(max_message_bytes: int, recorder: Recorder | None = None) -> Message:
+def refused(max_message_bytes: int) -> Message:
     """Return what stands for a message that libzmq would not take, of which nothing else is known."""
     detail = (
         f"ZeroMQ refused a message, of which a part had more than {HARD_CEILING * max_message_bytes} bytes ({HARD_CEILING} x "
         "max_message_bytes) or which broke its protocol; this ended the connection, and a new one was made"
     )
-    return _not_passed_on("refused", detail, recorder)
-
-
-def _not_passed_on(reason: str, detail: str, recorder: Recorder | None) -> Message:
-    if recorder is not None:
-        recorder.miss(reason)
-    return Message(b"", time.time_ns(), (stand_in(reason, detail),))
+    return Message(b"", time.time_ns(), (stand_in("refused", detail),))

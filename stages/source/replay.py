@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Findings, Message, UserError, stage
-from stages.wire.framing import Spoken, framing_of
+from pipeline import Context, EndOfStream, Findings, Message, Preamble, UserError, stage
+from stages.wire.framing import Framing, Spoken, framing_of
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
-from stages.wire.recorded import expand, parts_together, read_messages, read_whole
+from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
 from stages.wire.recording.layout import SUFFIX
 from stages.wire.recording.pace import Pace, Speed
-from stages.wire.recording.reading import Damaged, Passed, read_records
+from stages.wire.recording.reading import Damaged, Passed, Recorded, read_records
 
 
 @stage("source/replay")
@@ -38,7 +38,9 @@ class Replay:
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     whole: bool = Field(
-        default=False, description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts."
+        default=False,
+        description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
+        "X.preamble.0.msgpack ... what its sender has said once.",
     )
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
@@ -71,6 +73,7 @@ class RunningReplay:
         self._read = 0
         self._passed = Passed()
         self._pace = Pace(parameters.speed)
+        self._of_senders: dict[tuple[bytes, int], Framing] = {}
         self._left = self._messages(files)
         self._next: list[Message] | None = None
         self._due = 0.0
@@ -117,8 +120,10 @@ class RunningReplay:
         for _ in range(self._parameters.repeat):
             for parts in parts_together(files) if self._parameters.whole else ():
                 self._read += len(parts)
-                bodies = tuple(body for file in parts for body in self._bodies(file))
-                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies)]
+                bodies = self._whole(file for file in parts if not is_preamble(file))
+                said = self._whole(file for file in parts if is_preamble(file))
+                preamble = Preamble.of(said, said) if said else None
+                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies, preamble)]
             for file in files if not self._parameters.whole else ():
                 topic = topic_of(file)
                 self._read += 1
@@ -137,9 +142,19 @@ class RunningReplay:
                     yield [_in_place_of(found, received_ns)]
                 else:
                     received_ns = found.received_ns
-                    yield self._framing.frames_of(found.parts, received_ns, found.parts)
+                    yield self._framing_of(found).frames_of(found.parts, received_ns, found.parts)
         except UserError as trouble:
             yield [_in_place_of(Damaged("unreadable_file", str(trouble)), received_ns)]
+
+    def _framing_of(self, found: Recorded) -> Framing:
+        """Each sender of a recording has a framing of its own, as it had then."""
+        key = (found.about.mark, found.sender)
+        if key not in self._of_senders:
+            self._of_senders[key] = framing_of(self._parameters.data_format, first_only=self._parameters.first_only)
+        return self._of_senders[key]
+
+    def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
+        return tuple(body for file in files for body in self._bodies(file))
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:

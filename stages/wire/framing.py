@@ -14,6 +14,7 @@ from pydantic import Field
 from pipeline import Message
 from stages.wire.formats import DataFormat
 from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
+from stages.wire.series_framing import dectris1_framing, dectris2_framing
 
 Spoken = Annotated[
     DataFormat,
@@ -44,7 +45,12 @@ class Framing(Protocol):
 
 def framing_of(data_format: str, *, first_only: bool = False) -> Framing:
     """Return a new framing for a format; `first_only`: of several maps in one message the first alone."""
+    if data_format in _SERIES:
+        return _SERIES[data_format]()
     return MapFraming(first_only) if data_format == "msgpack" else WholeFraming()
+
+
+_SERIES = {"dectris1": dectris1_framing, "dectris2": dectris2_framing}
 
 
 class MapFraming:

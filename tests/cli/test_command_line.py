@@ -133,7 +133,7 @@ ERRORS: dict[str, tuple[list[str], str]] = {
     "a refused option": ([*INDEX, "--mille"], "--mille is refused: data for detector refinement"),
     "two refused options": ([*INDEX, "--mille", "--asapo-token=a"], "--asapo-token is refused: ASAP::O"),
     "SUB and REQ": ([*INDEX, "--zmq-subscribe=a"], "--zmq-request and --zmq-subscribe exclude each other"),
-    "neither SUB nor REQ": (["index", ZMQ[0], "-o", "a", "-g", "b"], "neither is given"),
+    "neither SUB nor REQ": (["index", ZMQ[0], "-o", "a", "-g", "b"], "none is given"),
     "files and ZeroMQ": ([*INDEX, "-i", "a.lst"], "--input (-i) and --zmq-input exclude each other"),
     "a search without pixels": ([*INDEX, "--no-image-data", "--peaks=zaef"], "--peaks=zaef searches the pixels"),
     "a missing geometry": (INDEX, "a.geom"),

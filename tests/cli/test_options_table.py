@@ -43,7 +43,7 @@ HERE = str(Path(__file__).parent)
 EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # option: (what else is needed, what is typed, what the parameter becomes)
     "input": ({"zmq_input": None, "zmq_request": None}, HERE, (Path(HERE),)),
-    "zmq_input": ({}, "tcp://10.0.0.1:77", "tcp://10.0.0.1:77"),
+    "zmq_input": ({}, ["tcp://10.0.0.1:77", "tcp://h:78"], ("tcp://10.0.0.1:77", "tcp://h:78")),
     "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
     "zmq_request": ({}, "more", "more"),
     "geometry": ({}, Path("x.geom"), Path("x.geom")),

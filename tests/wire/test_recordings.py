@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgpack
 import pytest
-import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +64,7 @@ def test_any_program_that_reads_messagepack_reads_a_recording(tmp_path: Path) ->
         (name, version, said, _), *records = msgpack.Unpacker(opened)
     assert (name, version) == ("streamajig recording", 1)
     mark = msgpack.unpackb(said)["mark"]
-    assert [(first, parts) for first, _, _, parts, _ in records] == [(mark, list(parts)) for parts in numbered(2)]
+    assert [(first, parts) for first, _, _, _, parts, _ in records] == [(mark, list(parts)) for parts in numbered(2)]
 
 
 def test_files_are_bounded_and_a_message_that_is_larger_has_one_of_its_own(tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_a_message_of_many_parts_needs_many_writes_and_is_whole(tmp_path: Path) 
 def test_wherever_a_file_is_cut_off_all_whole_messages_are_read(tmp_path: Path) -> None:
     (file,) = written(tmp_path / "r", numbered(3))
     content = file.read_bytes()
-    record = len(b"".join(record_of(bytes(16), 0, [memoryview(part) for part in numbered(1)[0]])))
+    record = len(b"".join(record_of(bytes(16), 0, 0, [memoryview(part) for part in numbered(1)[0]])))
     first = len(content) - 3 * record
     for length in range(first, len(content)):
         file.write_bytes(content[:length])
@@ -101,7 +100,7 @@ def test_wherever_a_file_is_cut_off_all_whole_messages_are_read(tmp_path: Path) 
 def test_whichever_byte_rots_one_message_is_missing_and_named_and_no_other(tmp_path: Path) -> None:
     (file,) = written(tmp_path / "r", numbered(3))
     content = bytearray(file.read_bytes())
-    record = len(b"".join(record_of(bytes(16), 0, [memoryview(part) for part in numbered(1)[0]])))
+    record = len(b"".join(record_of(bytes(16), 0, 0, [memoryview(part) for part in numbered(1)[0]])))
     first = len(content) - 3 * record
     for at in range(first + record, first + 2 * record):
         for bit in (1, 128):
@@ -157,7 +156,7 @@ def test_a_message_larger_than_is_allowed_is_named_and_the_next_is_read(tmp_path
 def test_a_length_that_rots_to_a_huge_one_costs_no_memory_and_no_other_message(tmp_path: Path) -> None:
     (file,) = written(tmp_path, [(bytes(2_000_000),), *numbered(3)])
     content = file.read_bytes()
-    start = content.index(b"\x95\xc4\x10")
+    start = content.index(b"\x96\xc4\x10")
     huge = content[: start + 20] + (1_900_000 + 200_000).to_bytes(8) + content[start + 28 :]
     file.write_bytes(huge)
     found = list(read_records([file], Passed(), max_message_bytes=100_000))
@@ -263,8 +262,8 @@ def test_a_recording_is_not_written_over_and_carries_its_geometry(tmp_path: Path
 # the recorder
 
 
-def frames(*parts: bytes) -> list[zmq.Frame]:
-    return [zmq.Frame(part) for part in parts]
+def views(*parts: bytes) -> list[memoryview]:
+    return [memoryview(part) for part in parts]
 
 
 class Slow(RecordingWriter):
@@ -275,19 +274,19 @@ class Slow(RecordingWriter):
         self.let = threading.Semaphore(0)
         self.begun = threading.Event()
 
-    def write(self, received_ns: int, parts: list[memoryview]) -> int:  # type: ignore[override]
+    def write(self, received_ns: int, parts: Sequence[memoryview], sender: int = 0) -> int:
         self.begun.set()
         assert self.let.acquire(timeout=WAIT_S)
-        return super().write(received_ns, parts)
+        return super().write(received_ns, parts, sender)
 
 
 def test_whoever_hands_over_waits_for_no_disk_and_what_has_no_room_is_counted(tmp_path: Path) -> None:
     slow = Slow(tmp_path)
     recorder = Recorder(slow, queue_bytes=100)
-    recorder.note(0, frames(bytes(40)))
+    recorder.note(0, views(bytes(40)))
     assert slow.begun.wait(WAIT_S)
     for n in range(1, 6):
-        recorder.note(n, frames(bytes(40)))
+        recorder.note(n, views(bytes(40)))
     recorder.miss("refused")
     assert recorder.room() == 0
     counts = recorder.counts()
@@ -306,7 +305,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
     slow = Slow(tmp_path)
     recorder = Recorder(slow)
     for n in range(3):
-        recorder.note(n, frames(b"x"))
+        recorder.note(n, views(b"x"))
     assert slow.begun.wait(WAIT_S)
     recorder.close(0.01)
     assert recorder.counts().drop_reasons == {LEFT_OVER: 2}
@@ -318,7 +317,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
 def test_where_the_recording_ends_the_run_goes_on_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder(RecordingWriter(tmp_path, About("SUB"), limits=Limits(max_size=1000)))
     for n in range(30):
-        recorder.note(n, frames(b"tag", bytes(100)))
+        recorder.note(n, views(b"tag", bytes(100)))
     recorder.close(WAIT_S)
     counts = recorder.counts()
     assert counts.received == 30 == counts.written + counts.drop_reasons[AFTER_END]

@@ -160,6 +160,15 @@ def negated(given: bool) -> bool:
     return not given
 
 
+def addresses(typed: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Read one address, or several.
+
+    >>> addresses(("tcp://a:1",)), addresses(("tcp://a:1", "tcp://b:1"))
+    ('tcp://a:1', ('tcp://a:1', 'tcp://b:1'))
+    """
+    return typed[0] if isinstance(typed, tuple) and len(typed) == 1 else typed
+
+
 def data_format(text: str) -> str:
     """Read a data format.
 

@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.variant_options import AIM_HELP, KEEP_BEST_HELP, UNTIL_DECIDED_HELP, VARIANT_HELP, VERDICT_HELP
 from stages.commands.index.options import (
     Option,
+    addresses,
     conditions,
     data_format,
     negated,
@@ -48,14 +49,20 @@ _INPUT = (
         "of the recording, unless others are given), other recorded messages (.msgpack or .bin, one or several a file, also "
         ".gz), a folder of them, or a list of them. "
         "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
-    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
+    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address; can be given several times, for senders "
+        "with several.", str, "ADDR", repeatable=True, sets=("source.address",),
+        value=addresses),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
         sets=("source.subscribe",)),
     Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
         sets=("source.request",)),
+    own("--zmq-pull", panel=INPUT, help="Take what is pushed (PULL socket), as DECTRIS detectors, Jungfraujoch and karabo "
+        "bridges do.", shapes=True),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
         sets=("source.data_format",), value=data_format, shapes=True),
+    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; default "
+        "in Jungfraujoch.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
@@ -74,14 +81,16 @@ _INPUT = (
         "missing is counted as lost. Can be given several times: the first that is there counts.", kind=str, metavar="KEY",
         default="sequence_number, else the number in event ids", repeatable=True, sets=("decode.sequence_keys",)),
     own("--when-full", panel=INPUT,
-        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe): block, "
+        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe and --zmq-pull): "
+        "block, "
         "drop_newest or drop_oldest; what is dropped is counted.", kind=str, metavar="HOW", sets=("source.when_full",)),
     own("--first-map-only", panel=INPUT,
         help="Of a message that holds several maps use the first alone, as indexamajig does.", sets=("source.first_only",)),
     own("--max-message-bytes", panel=INPUT, help="Reject messages larger than this.", kind=int, metavar="N",
         sets=("source.max_message_bytes", "decode.max_message_bytes")),
     own("--max-queue-bytes", panel=INPUT,
-        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe); the others wait at the sender.",
+        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe and --zmq-pull); the others "
+        "wait at the sender.",
         kind=int, metavar="N", sets=("source.max_queue_bytes",)),
     refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
     refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),

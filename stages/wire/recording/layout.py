@@ -2,7 +2,7 @@
 
 A file begins with its header, ``["streamajig recording", 1, about, crc]``: the version, what is recorded as a packed map
 (:class:`About`) in a ``bin``, and the CRC-32 of that. Then one array for each message,
-``[mark, size, received_ns, [part, ...], crc]``:
+``[mark, size, received_ns, sender, [part, ...], crc]``:
 
 ``mark``
     16 random bytes, the same in all of a recording, as in Avro's object container files: where a length is damaged, the next
@@ -11,6 +11,8 @@ A file begins with its header, ``["streamajig recording", 1, about, crc]``: the 
     how many bytes of the record follow it.
 ``received_ns``
     nanoseconds since 1970 at which the last part arrived.
+``sender``
+    its number among those that were listened to, from 0: what a sender says once holds for its own messages alone.
 ``[part, ...]``
     the parts of the message, a ``bin`` each, tags, delimiters and empty ones too.
 ``crc``
@@ -43,14 +45,14 @@ MARK_BYTES = 16
 MOST_PARTS = 0xFFFF
 MOST_PART_BYTES = 0xFFFF_FFFF
 
-_ARRAY_OF_4, _ARRAY_OF_5 = 0x94, 0x95
+_ARRAY_OF_4, _ARRAY_OF_6 = 0x94, 0x96
 _BIN_8, _BIN_32 = 0xC4, 0xC6
-_UINT_32, _UINT_64 = 0xCE, 0xCF
+_UINT_16, _UINT_32, _UINT_64 = 0xCD, 0xCE, 0xCF
 _ARRAY_16 = 0xDC
 _STR_5_BITS = 0xA0
 
 _FILE_HEAD = struct.Struct(f">BB{len(NAME)}sBBI")
-_RECORD_HEAD = struct.Struct(f">BBB{MARK_BYTES}sBQBQBH")
+_RECORD_HEAD = struct.Struct(f">BBB{MARK_BYTES}sBQBQBHBH")
 _PART_HEAD = struct.Struct(">BI")
 _CRC = struct.Struct(">BI")
 
@@ -74,8 +76,8 @@ class About:
         Kind of the socket that received: SUB, PULL, or REQ, whose messages begin with the empty part of a reply.
     data_format
         As ``--data-format`` has it.
-    address, asked_for
-        Of the sender; the tags subscribed to, or the request.
+    addresses, asked_for
+        Of the senders; the tags subscribed to, or the request.
     geometry
         Name of the geometry file that lies beside, "" if there is none.
     began_ns
@@ -88,7 +90,7 @@ class About:
 
     socket: str
     data_format: str = "msgpack"
-    address: str = ""
+    addresses: tuple[str, ...] = ()
     asked_for: tuple[str, ...] = ()
     geometry: str = ""
     began_ns: int = 0
@@ -139,16 +141,27 @@ def _about(packed: bytes) -> About:
     return about
 
 
-def record_of(mark: bytes, received_ns: int, parts: Sequence[memoryview]) -> list[bytes | memoryview]:
+def record_of(mark: bytes, received_ns: int, sender: int, parts: Sequence[memoryview]) -> list[bytes | memoryview]:
     """Return what is to be written of one message; parts are handed on and not copied.
 
-    >>> record = b"".join(record_of(bytes(16), 5, [memoryview(b"tag"), memoryview(b"")]))
+    >>> record = b"".join(record_of(bytes(16), 5, 2, [memoryview(b"tag"), memoryview(b"")]))
     >>> msgpack.unpackb(record)[1:], len(record)
-    ([30, 5, [b'tag', b''], 3251365075], 58)
+    ([33, 5, 2, [b'tag', b''], 211372642], 61)
     """
     size = _RECORD_HEAD.size - _TO_SIZE + sum(_PART_HEAD.size + len(part) for part in parts) + _CRC.size
     head = _RECORD_HEAD.pack(
-        _ARRAY_OF_5, _BIN_8, MARK_BYTES, mark, _UINT_64, size, _UINT_64, received_ns, _ARRAY_16, len(parts)
+        _ARRAY_OF_6,
+        _BIN_8,
+        MARK_BYTES,
+        mark,
+        _UINT_64,
+        size,
+        _UINT_64,
+        received_ns,
+        _UINT_16,
+        sender,
+        _ARRAY_16,
+        len(parts),
     )
     crc = zlib.crc32(head[_BEFORE_SIZE:])
     pieces: list[bytes | memoryview] = [head]
@@ -161,7 +174,7 @@ def record_of(mark: bytes, received_ns: int, parts: Sequence[memoryview]) -> lis
 
 def begins_with(mark: bytes) -> bytes:
     """The bytes with which each record begins."""
-    return bytes((_ARRAY_OF_5, _BIN_8, MARK_BYTES)) + mark
+    return bytes((_ARRAY_OF_6, _BIN_8, MARK_BYTES)) + mark
 
 
 def length_of(head: bytes) -> int:
@@ -169,12 +182,12 @@ def length_of(head: bytes) -> int:
     return _TO_SIZE + int(_RECORD_HEAD.unpack_from(head)[5])
 
 
-def content_of(record: memoryview) -> tuple[int, tuple[memoryview, ...]] | None:
-    """Return when a message was received, and its parts as slices of the record; None if the record is damaged."""
+def content_of(record: memoryview) -> tuple[int, int, tuple[memoryview, ...]] | None:
+    """Return when a message was received, from which sender, and its parts as slices of the record; None if it is damaged."""
     end = len(record) - _CRC.size
     if end < _RECORD_HEAD.size or _CRC.unpack_from(record, end) != (_UINT_32, zlib.crc32(record[_BEFORE_SIZE:end])):
         return None
-    *_, received_ns, _, count = _RECORD_HEAD.unpack_from(record)
+    *_, received_ns, _, sender, _, count = _RECORD_HEAD.unpack_from(record)
     parts = []
     at = _RECORD_HEAD.size
     for _ in range(count):
@@ -183,4 +196,4 @@ def content_of(record: memoryview) -> tuple[int, tuple[memoryview, ...]] | None:
         start = at + _PART_HEAD.size
         at = start + int(_PART_HEAD.unpack_from(record, at)[1])
         parts.append(record[start:at])
-    return (received_ns, tuple(parts)) if at == end else None
+    return (received_ns, sender, tuple(parts)) if at == end else None

@@ -32,10 +32,11 @@ _MOST_READ_AT_ONCE = 1 << 30
 
 
 class Recorded(NamedTuple):
-    """A message as it was recorded: when it came, and its parts."""
+    """A message as it was recorded: when it came, from which of the senders, and its parts."""
 
     about: About
     received_ns: int
+    sender: int
     parts: tuple[memoryview, ...]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline import EndOfStream
+from pipeline import EndOfStream, Message
 from pipeline.amounts import size
 from pipeline.protocols import RunningSource
+from stages.wire.message import StandIn
 from stages.wire.recording.recorder import LEFT_OVER, Counts, Recorder
 
 TICK_S = 0.05
@@ -19,6 +20,9 @@ TICK_S = 0.05
 PROGRESS_S = 0.2
 NO_DATA_DRAIN_S = 0.1
 """Answers are waited for so long where nobody has answered for longer than was wanted."""
+
+NOT_PASSED_ON = frozenset({"too_large", "too_many_parts", "refused"})
+"""Why a source does not pass on a message that came."""
 
 BATCH = 64
 """Messages that are taken at once of those that come unasked."""
@@ -139,12 +143,19 @@ class Receiving:
             self._last_data_s = time.monotonic()  # nothing is asked for, so the silence is not the sender's
             return
         try:
-            self._source.receive(timeout_s, credit)
+            for message in self._source.receive(timeout_s, credit):
+                self._count_if_not_recorded(message)
         except EndOfStream:
             self._why_ended = self._why_ended or "the source has no more"
         received = self._recorder.counts().received
         if received > self._received:
             self._received, self._last_data_s = received, time.monotonic()
+
+    def _count_if_not_recorded(self, message: Message) -> None:
+        """Count what stands for a message that the source has not passed on; those that are none but came are recorded."""
+        body = message.parts[0] if message.parts else None
+        if isinstance(body, StandIn) and body.rejection.reason in NOT_PASSED_ON:
+            self._recorder.miss(body.rejection.reason)
 
     def _is_enough(self) -> bool:
         limit = self._until.max_messages

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pydantic
-import zmq
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from pipeline import Findings
+from pipeline import Findings, Message
 from pipeline.amounts import several, size
-from stages.wire.multipart import size_of
+from stages.wire.framing import Framing
 from stages.wire.recording.layout import MOST_PART_BYTES, MOST_PARTS, About
 from stages.wire.recording.writing import FILE_SIZE, KEEP_FREE, Limits, RecordingEndedError, RecordingWriter
 
@@ -34,6 +33,13 @@ CLOSE_S = 5.0
 TOO_SLOW = "no room in the queue: the disk is too slow"
 AFTER_END = "came after the recording had ended"
 LEFT_OVER = "waited to be written when the run ended"
+
+
+RECORDED_ALONE = (
+    "each machine receives frames of its own, and record names one folder for all: leave it out, or let 'streamajig record' "
+    "receive beside the run what is published"
+)
+"""Why a cluster does not record."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,9 @@ class Counts:
 
 class _Waiting(NamedTuple):
     received_ns: int
-    frames: Sequence[zmq.Frame]
+    sender: int
+    parts: Sequence[memoryview]
+    keep_alive: object
     size: int
 
 
@@ -100,20 +108,20 @@ class Recorder:
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
-    def note(self, received_ns: int, frames: Sequence[zmq.Frame]) -> None:
-        """Hand a message over, to be written as it is; never waits."""
-        total = size_of(frames)
+    def note(self, received_ns: int, parts: Sequence[memoryview], keep_alive: object = None, sender: int = 0) -> None:
+        """Hand a message over, to be written as it is; never waits. `keep_alive` owns the memory of the parts."""
+        total = sum(len(part) for part in parts)
         with self._changed:
             self._received += 1
             self._largest = max(self._largest, total)
             if self._why_ended:
                 self._dropped[AFTER_END] += 1
-            elif len(frames) > MOST_PARTS or any(len(frame) > MOST_PART_BYTES for frame in frames):
+            elif len(parts) > MOST_PARTS or any(len(part) > MOST_PART_BYTES for part in parts):
                 self._dropped["too_large"] += 1
             elif not self._has_room(total):
                 self._dropped[TOO_SLOW] += 1
             else:
-                self._waiting.append(_Waiting(received_ns, frames, total))
+                self._waiting.append(_Waiting(received_ns, sender, parts, keep_alive, total))
                 self._waiting_bytes += total
                 self._changed.notify_all()
 
@@ -155,7 +163,7 @@ class Recorder:
         where = f"{several(counts.files, 'file')} of {self._writer.folder}"
         lines = [f"recorded {several(counts.written, 'message')}, {size(counts.num_bytes)} in {where}"]
         lines += [f"not recorded: {count} x {reason}" for reason, count in counts.drop_reasons.items()]
-        lines += [f"the recording ended before the run: {counts.why_ended}"] if counts.why_ended else []
+        lines += [f"the recording ended: {counts.why_ended}"] if counts.why_ended else []
         return "\n".join(lines)
 
     def figures(self) -> dict[str, Any]:
@@ -230,15 +238,39 @@ class Recorder:
     def _write(self, message: _Waiting) -> str:
         """Write a message; return why it could not be, "" if it is on disk."""
         try:
-            parts = [frame.buffer.toreadonly().cast("B") for frame in message.frames]
-            self._writer.write(message.received_ns, parts)
+            self._writer.write(message.received_ns, message.parts, message.sender)
         except RecordingEndedError as error:
             self.ended_as_wanted = error.is_wanted
             return str(error)
         return ""
 
 
-@checked_dataclass(frozen=True, kw_only=True)
+class RecordedFraming:
+    """The framing of one sender, which hands all messages to a recorder before they are taken apart."""
+
+    def __init__(self, framing: Framing, recorder: Recorder, sender: int) -> None:
+        self._framing, self._recorder, self._sender = framing, recorder, sender
+
+    def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
+        """Record a message, and take it apart."""
+        self._recorder.note(received_ns, parts, keep_alive, self._sender)
+        return self._framing.frames_of(parts, received_ns, keep_alive)
+
+    def may_be_frame(self, short: memoryview) -> bool:
+        """As the framing has it."""
+        return self._framing.may_be_frame(short)
+
+    def warm_up(self) -> None:
+        """Compile what is compiled."""
+        self._framing.warm_up()
+
+
+def recorded(framing: Framing, recorder: Recorder | None, sender: int) -> Framing:
+    """Return the framing of a sender, of which all is recorded if there is a recorder."""
+    return framing if recorder is None else RecordedFraming(framing, recorder, sender)
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
 class Recordable:
     """The parameters of every source whose messages can be recorded."""
 

@@ -95,9 +95,9 @@ class RecordingWriter:
             self.close()
             raise UserError(f"nothing can be recorded in {folder}: {error}") from None
 
-    def write(self, received_ns: int, parts: Sequence[memoryview]) -> int:
+    def write(self, received_ns: int, parts: Sequence[memoryview], sender: int = 0) -> int:
         """Write one message, and return the bytes that it takes; RecordingEndedError if it is not written."""
-        pieces = record_of(self._about.mark, received_ns, parts)
+        pieces = record_of(self._about.mark, received_ns, sender, parts)
         size = sum(len(piece) for piece in pieces)
         try:
             if self._has_records and self._in_file + size > self._limits.file_size:
