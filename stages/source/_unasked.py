@@ -18,13 +18,15 @@ from stages.wire.curve import Secured
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.intake import Intake, Taken
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
+from stages.wire.recording.layout import About
+from stages.wire.recording.recorder import Recordable, recorded, with_recording
 
 BATCH = 64
 """Messages that are taken at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Unasked(Secured):
+class Unasked(Secured, Recordable):
     """The parameters of these sources."""
 
     address: Endpoints
@@ -69,7 +71,13 @@ class RunningUnasked:
         self._max_message_bytes = parameters.max_message_bytes
         self._pulls = tags is None
         # each sender says what it says once to us
-        self._framings = [framing_of(parameters.data_format, first_only=parameters.first_only) for _ in addresses]
+        self.recorder = parameters.recorder(
+            About("PULL" if tags is None else "SUB", parameters.data_format, addresses, tags or ())
+        )
+        self._framings = [
+            recorded(framing_of(parameters.data_format, first_only=parameters.first_only), self.recorder, n)
+            for n in range(len(addresses))
+        ]
         self._framings[0].warm_up()
         self._waiting: deque[Message] = deque()
         self._is_stopped = False
@@ -87,6 +95,8 @@ class RunningUnasked:
             )
         except BaseException:
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
             raise
 
     def receive(self, timeout_s: float, credit: int) -> list[Message]:
@@ -128,15 +138,15 @@ class RunningUnasked:
         return self._intake.status()
 
     def findings(self) -> Findings:
-        """Say when senders were lost, and whether they still sent at the end where that means a loss."""
+        """Say when senders were lost, whether they still sent at the end where that means a loss, and what was recorded."""
         text, figures = self._intake.losses()
         if not self._pulls:
-            return Findings(text, figures)
+            return with_recording(Findings(text, figures), self.recorder)
         cut_off = self._intake.cut_off
         if cut_off:
             last = f"{several(cut_off, 'sender')} still pushed when the run ended: what was on its way then is lost, uncounted"
             text = f"{text}\n{last}" if text else last
-        return Findings(text, {**figures, "cut_off": cut_off})
+        return with_recording(Findings(text, {**figures, "cut_off": cut_off}), self.recorder)
 
     def close(self) -> None:
         """Disconnect, and forget what waits; may be called twice."""
@@ -145,6 +155,8 @@ class RunningUnasked:
             self._waiting.clear()
             self._intake.close()
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
 
     def _fill(self, wanted: int) -> None:
         """Let at least `wanted` messages wait here if there are so many; make connections anew where that is due."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pipeline import Context, Delivery, stage
 from stages.source._unasked import RunningUnasked, Unasked
 from stages.wire.formats import SAID_ONCE
+from stages.wire.recording.recorder import RECORDED_ALONE
 
 
 @stage("source/zmq_pull")
@@ -28,7 +29,7 @@ class ZmqPull(Unasked):
     def alone(self) -> str:
         """Why not every worker of a cluster may pull, "" if it may."""
         if self.data_format not in SAID_ONCE:
-            return ""
+            return RECORDED_ALONE if self.record is not None else ""
         return (
             f"a sender of {self.data_format} says once what holds for a series, to one of those who pull, and the others could "
             "not read their frames: pull in one place, with --backend=processes:N or threads:N (-j N)"

@@ -20,13 +20,15 @@ from stages.wire.intake import status_of_several
 from stages.wire.losses import Losses, of_several
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING
 from stages.wire.peer import ANSWERING
+from stages.wire.recording.layout import About
+from stages.wire.recording.recorder import RECORDED_ALONE, Recordable, Recorder, recorded, with_recording
 
 MOST_THREADS = 64
 """Connections that have a thread of their own, at most: ZeroMQ tells threads by the bits of a number."""
 
 
 @stage("source/zmq_req")
-class ZmqReq(Secured):
+class ZmqReq(Secured, Recordable):
     """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
 
     Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
@@ -70,6 +72,11 @@ class ZmqReq(Secured):
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
+    @property
+    def alone(self) -> str:
+        """Why not every worker of a cluster may ask, "" if it may."""
+        return "" if self.record is None else RECORDED_ALONE
+
     def open(self, context: Context) -> RunningZmqReq:
         """Connect; asking begins with the first `receive`."""
         return RunningZmqReq(self)
@@ -89,7 +96,9 @@ class RunningZmqReq:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._threads)
         self._poller = zmq.Poller()
         self._senders: list[Sender] = []
+        self.recorder: Recorder | None = None
         try:
+            self.recorder = parameters.recorder(About("REQ", parameters.data_format, addresses, (parameters.request,)))
             for n, address in enumerate(addresses):
                 framing = framing_of(parameters.data_format, first_only=parameters.first_only)
                 framing.warm_up()
@@ -102,7 +111,7 @@ class RunningZmqReq:
                         outstanding=parameters.outstanding,
                         timeout_s=parameters.timeout_s,
                         max_message_bytes=parameters.max_message_bytes,
-                        framing=framing,
+                        framing=recorded(framing, self.recorder, n),
                     )
                 )
         except BaseException:
@@ -146,7 +155,7 @@ class RunningZmqReq:
         return status_of_several([(sender.status(), sender.connected) for sender in self._senders])
 
     def findings(self) -> Findings:
-        """Say when senders were lost, and which requests came to nothing."""
+        """Say when senders were lost, which requests came to nothing, and what was recorded."""
         text, figures = of_several([sender.losses for sender in self._senders])
         asked_again = sum(sender.asked_again for sender in self._senders)
         given_up = sum(sender.given_up for sender in self._senders)
@@ -163,7 +172,8 @@ class RunningZmqReq:
                 "frames as sent"
             )
         requests = {"asked_again": asked_again, "given_up": given_up, "unanswered": unanswered}
-        return Findings("\n".join(line for line in lines if line), {**figures, **requests})
+        found = Findings("\n".join(line for line in lines if line), {**figures, **requests})
+        return with_recording(found, self.recorder)
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
@@ -172,6 +182,8 @@ class RunningZmqReq:
             for sender in self._senders:
                 sender.close()
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
 
     @property
     def _outstanding(self) -> int:

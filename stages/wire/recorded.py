@@ -12,7 +12,7 @@ from pipeline import UserError
 from stages.wire.message import is_map_or_array, length_of_first
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
-SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
+SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz", ".rec")
 
 _PREAMBLE = ".preamble"
 

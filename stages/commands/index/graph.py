@@ -61,6 +61,7 @@ from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
 from stages.wire.formats import DECODERS, WITH_PEAKS
+from stages.wire.recording.reading import about, geometry_of, is_recording
 
 log = logging.getLogger("streamajig.options")
 
@@ -146,6 +147,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     values = valfilter(_is_given, options)
     if values.get("peaks") == "peakfinder8-fast":
         values.update(peaks="peakfinder8", peakfinder8_fast=True)
+    values = {**_from_recording(values), **values}
     given = Given(values)
     rows = [option(name) for name in given.values]
     _refuse(rows)
@@ -182,6 +184,20 @@ def _keep_files_apart(graph: Graph, given: Given) -> None:
 def _flag_that_sets(place: str) -> str:
     """The option of a role's parameter; the place itself if there is none."""
     return next((row.flag for row in OPTIONS if place in row.sets), place)
+
+
+def _from_recording(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recording that is the input says of itself and no option does: its geometry file, and the format of its data."""
+    path = Path(values.get("input", ""))
+    if "input" not in values or not is_recording(path) or not path.exists():
+        return {}
+    found: dict[str, Any] = {}
+    if "geometry" not in values and (geometry := geometry_of(path)):
+        log.info("the geometry file is that of the recording: %s", geometry)
+        found["geometry"] = geometry
+    if "data_format" not in values:
+        found["data_format"] = about(path).data_format
+    return found
 
 
 def _is_given(value: Any) -> bool:
@@ -495,6 +511,8 @@ def _parameters(
                 parameters[node]["lattice_file"] = Path(given.values["pdb"])
                 origins[node, "lattice_file"] = option("pdb").flag
                 given.effective.add("pdb")
+    if "record" in given and _has_parameter(stages["source"], "record_geometry"):
+        parameters["source"]["record_geometry"] = Path(given.values["geometry"])
     output = Path(given.values["output"])
     if "cells" in stages and output != STDOUT and ("pdb" not in given or is_lattice_alone):
         parameters["cells"].setdefault("path", output.with_suffix(".cell"))

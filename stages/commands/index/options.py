@@ -180,7 +180,18 @@ def data_format(text: str) -> str:
     return text
 
 
-MESSAGE_SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
+def replay_speed(text: str) -> str | float:
+    """Read how fast recorded messages are taken.
+
+    >>> replay_speed("25"), replay_speed("recorded")
+    (25.0, 'recorded')
+    """
+    from stages.wire.recording.pace import speed_of
+
+    return speed_of(text)
+
+
+MESSAGE_SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz", ".rec")
 """How the name of a recorded message ends."""
 
 

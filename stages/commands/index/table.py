@@ -21,6 +21,7 @@ from stages.commands.index.options import (
     radii,
     recorded,
     refused,
+    replay_speed,
     threads,
     tolerance,
 )
@@ -44,8 +45,9 @@ _INTERNAL = "it is internal to indexamajig's worker processes"
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, one or several a file, also .gz), a folder of "
-        "them, or a list of them. "
+    Option(("-i", "--input"), INPUT, "What streamajig record has written (its folder; geometry file and data format are those "
+        "of the recording, unless others are given), other recorded messages (.msgpack or .bin, one or several a file, also "
+        ".gz), a folder of them, or a list of them. "
         "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address; can be given several times, for senders "
         "with several.", str, "ADDR", repeatable=True, sets=("source.address",),
@@ -69,6 +71,9 @@ _INPUT = (
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
         sets=("geometry_map.geometry",)),
+    own("--replay-speed", panel=INPUT, help="How fast recorded messages are taken (with -i): recorded, as they came; full, as "
+        "fast as they are processed; or so many a second.", kind=str, metavar="SPEED", default="full", sets=("source.speed",),
+        value=replay_speed),
     own("--outstanding", panel=INPUT, help="Requests sent and not yet answered, at most (with --zmq-request).", kind=int,
         metavar="N", sets=("source.outstanding",)),
     own("--sockets", panel=INPUT, help="Connections over which requests are spread (with --zmq-request).", kind=int,
@@ -307,6 +312,15 @@ _RUNNING = (
         kind=int, metavar="N", default="1e10", sets=("run.dead_letter_bytes",)),
     own("--keep-messages", panel=RUNNING, help="Keep the messages of rejected frames there too.",
         sets=("run.keep_messages",)),
+    own("--record", panel=RUNNING, help="Record all messages in this folder as they come, with the geometry file; the run "
+        "waits for no disk, and what one is too slow for is counted (streamajig record does nothing else).", kind=Path,
+        metavar="FOLDER", sets=("source.record",)),
+    own("--record-file-size", panel=RUNNING, help="A file of the recording has so many bytes at most.", kind=str,
+        metavar="SIZE", default="2GB", sets=("source.record_file_size",), needs="record"),
+    own("--record-max-size", panel=RUNNING, help="The recording ends before it has more bytes than this (1TB, say).", kind=str,
+        metavar="SIZE", default="no limit", sets=("source.record_max_size",), needs="record"),
+    own("--record-keep-free", panel=RUNNING, help="The recording ends before less than this is free on the disk.", kind=str,
+        metavar="SIZE", default="1GB", sets=("source.record_keep_free",), needs="record"),
     own("--live-merge", panel=RUNNING,
         help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
         metavar="GROUP", sets=("merge.symmetry",)),
