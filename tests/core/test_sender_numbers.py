@@ -186,7 +186,7 @@ def test_only_what_goes_to_everybody_is_lost_for_certain() -> None:
 
     assert [lost(tally, delivery) for delivery in Delivery] == [2, 0, 0]
     assert figures(tally, Delivery.SHARED)["lost"] is None
-    assert "lost, unless others ask the same sender or this is a replay" in said(tally, Delivery.SHARED, 3)
+    assert "lost, unless others take from the same sender or this is a replay" in said(tally, Delivery.SHARED, 3)
     whole = replace(tally, missing=0)
     assert said(whole, Delivery.PUBLISHED, 3) == "lost before receipt: none of 3 messages, by their sequence_number"
     assert [said(whole, delivery, 3) for delivery in (Delivery.SHARED, Delivery.READ)] == ["", ""]

@@ -112,7 +112,7 @@ def test_shares_of_others_who_ask_are_not_said_to_be_lost() -> None:
     assert before["lost"] is None
     assert before["not_received"] == len(taken) > 0
     assert f"not received: {len(taken)} of {95 + len(taken)} messages" in report.text()
-    assert "lost, unless others ask the same sender" in report.text()
+    assert "lost, unless others take from the same sender" in report.text()
 
 
 @pytest.mark.parametrize("backend", ["serial:debug", "threads:4"])
