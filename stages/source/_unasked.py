@@ -167,7 +167,7 @@ class RunningUnasked:
             self._note_refusals(self._intake.renew_where_due())
 
     def _accept(self, taken: Taken) -> None:
-        self._waiting += messages_of(taken.frames, self._max_message_bytes, self._framings[taken.sender])
+        self._waiting += messages_of(taken.frames, self._max_message_bytes, self._framings[taken.sender], taken.sender)
 
     def _note_refusals(self, number: int) -> None:
         self._waiting += [refused(self._max_message_bytes) for _ in range(number)]

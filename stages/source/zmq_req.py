@@ -104,6 +104,7 @@ class RunningZmqReq:
                 framing.warm_up()
                 self._senders.append(
                     Sender(
+                        n,
                         address,
                         partial(self._connect, address),
                         range(n * sockets, (n + 1) * sockets),
