@@ -73,6 +73,8 @@ class Message:
         Whatever owns the memory behind `parts` (a ``zmq.Frame``, a shared-memory slot).
     preamble
         What the sender has said once, and means for this message too; None where there is nothing of the kind.
+    sender
+        Which of a source's senders it came from, where there are several; 0 is the first.
     """
 
     topic: bytes
@@ -80,6 +82,7 @@ class Message:
     parts: tuple[Buffer, ...]
     keep_alive: object = field(default=None, compare=False, repr=False)
     preamble: Preamble | None = None
+    sender: int = 0
 
     def detached(self) -> None:
         """Nothing is left of a message without its memory."""
@@ -87,7 +90,7 @@ class Message:
     def __reduce__(self) -> Any:
         # in another process it has memory of its own; what is `bytes` already stays what it is, a stand-in too
         parts = tuple(part if isinstance(part, bytes) else bytes(part) for part in self.parts)
-        return Message, (self.topic, self.received_ns, parts, None, self.preamble)
+        return Message, (self.topic, self.received_ns, parts, None, self.preamble, self.sender)
 
     def __repr__(self) -> str:
         return f"Message({sum(memoryview(part).nbytes for part in self.parts)} bytes)"

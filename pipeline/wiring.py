@@ -210,7 +210,8 @@ def _number_of(outcome: Outcome) -> SenderNumber | None:
     for value in frame.values.values():
         number = getattr(value, "sender_number", None)
         if isinstance(number, SenderNumber):
-            return number
+            message = frame.get(Message)
+            return number._replace(sender=message.sender) if message is not None and message.sender else number
     return None
 
 

@@ -26,6 +26,12 @@ Rate = Annotated[
     float | None,
     typer.Option("--rate", metavar="HZ", help="Messages a second, at most; default: as fast as taken."),
 ]
+CurveKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--curve-key", metavar="FILE", help="File of the secret key to serve with (CURVE); clients need its public key."
+    ),
+]
 BIND, TOPIC, REQUEST = "tcp://127.0.0.1:5002", "ondaframedata", "next"
 
 
@@ -42,6 +48,7 @@ def replay(
     topic: Topic = TOPIC,
     request: Request = REQUEST,
     rate: Rate = None,
+    curve_key: CurveKey = None,
     speed: Annotated[
         str,
         typer.Option(
@@ -66,16 +73,25 @@ def replay(
     if any(file.suffix == SUFFIX for file in todo):
         bodies = _whole_messages(todo, read, passed, topic.encode() if pub else b"", is_as_recorded)
         topic = ""
-    with server_of(bind, kind_of(pub, push), topic, request, rate) as server:
+    with server_of(bind, kind_of(pub, push), topic, request, rate, curve_key) as server:
         serve(server, bodies, f"messages of {len(todo)} files")
         typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
     if passed.text():
         typer.echo(passed.text(), err=True)
 
 
-def server_of(bind: str, kind: Kind, topic: str, request: str, rate: float | None) -> FrameServer:
+def server_of(
+    bind: str, kind: Kind, topic: str, request: str, rate: float | None, curve_key: Path | None = None
+) -> FrameServer:
     """Make the server that the options ask for."""
-    return FrameServer(bind, socket=kind, topic=topic.encode() or None, request=request.encode(), rate_hz=rate)
+    return FrameServer(
+        bind,
+        socket=kind,
+        topic=topic.encode() or None,
+        request=request.encode(),
+        rate_hz=rate,
+        curve_key=curve_key,
+    )
 
 
 def _how_fast(rate: float | None, speed: str, files: list[Path]) -> tuple[float | None, bool]:

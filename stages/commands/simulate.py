@@ -33,7 +33,7 @@ _SPELLINGS = {
 _METAVARS = {"int": "N", "float": "X", "bool": "", "Path | None": "FILE"}
 
 
-def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
+def _serve(  # noqa: PLR0913  # long: one parameter for each option of the command line
     beamline: Beamline,
     *,
     bind: Annotated[
@@ -53,6 +53,10 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
     ] = False,
     topic: Annotated[str, Option(metavar="TAG", help="Tag of published messages.")] = "ondaframedata",
     request: Annotated[str, Option(metavar="STR", help="The request that is answered with a frame.")] = "next",
+    curve_key: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="File of the secret key to serve with (CURVE); clients need its public key."),
+    ] = None,
     frames: Annotated[int, Option(min=0, metavar="N", help="How many; 0 goes on until stopped.")] = 0,
     rate: Annotated[
         float, Option(min=0, metavar="HZ", help="Frames per second at most; 0 is as fast as they are taken.")
@@ -77,7 +81,7 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
     from stages.wire.serving import FrameServer, kind_of
 
     written = by_option(truth=truth, write_geometry=write_geometry, write_cell=write_cell)
-    keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell), written)
+    keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell, curve_key=curve_key), written)
     log = logging.getLogger("streamajig.simulate")
     apparatus = beamline.set_up()
     for note in apparatus.notes:
@@ -102,6 +106,7 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
                 topic=topic.encode() or None,
                 request=request.encode(),
                 rate_hz=rate or None,
+                curve_key=curve_key,
             )
         )
         log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)

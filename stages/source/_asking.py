@@ -50,6 +50,8 @@ class Sender:
 
     Parameters
     ----------
+    number
+        Its place among those of the source.
     address
         Where it answers.
     connect
@@ -69,6 +71,7 @@ class Sender:
 
     def __init__(
         self,
+        number: int,
         address: str,
         connect: Callable[[int, Losses], Connection],
         connections: range,
@@ -79,7 +82,7 @@ class Sender:
         max_message_bytes: int,
         framing: Framing,
     ) -> None:
-        self._address, self._request, self._most = address, request, outstanding
+        self._number, self._address, self._request, self._most = number, address, request, outstanding
         self._timeout_s, self._max_message_bytes, self._framing = timeout_s, max_message_bytes, framing
         self._answers = 0
         self._last_answer = time.monotonic()
@@ -90,8 +93,8 @@ class Sender:
         self.losses = Losses(address)
         self.askers: list[_Asker] = []
         try:
-            for number in connections:
-                self.askers.append(_Asker(connect(number, self.losses)))
+            for connection in connections:
+                self.askers.append(_Asker(connect(connection, self.losses)))
         except BaseException:
             self.close()
             raise
@@ -227,7 +230,7 @@ class Sender:
             self._last_answer = time.monotonic()
             if asker.asked:
                 asker.asked.popleft()
-            found = messages_of(frames, self._max_message_bytes, self._framing)
+            found = messages_of(frames, self._max_message_bytes, self._framing, self._number)
             body = found[0].parts[0] if len(found) == 1 else None
             if body is not None and len(body) <= SHORT_REPLY_BYTES and not self._framing.may_be_frame(memoryview(body)):
                 messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))

@@ -14,6 +14,7 @@ from pipeline import EndOfStream, Findings, Message
 from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoints, addresses_of
+from stages.wire.curve import Secured
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.intake import Intake, Taken
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
@@ -25,7 +26,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Unasked(Recordable):
+class Unasked(Secured, Recordable):
     """The parameters of these sources."""
 
     address: Endpoints
@@ -66,6 +67,7 @@ class RunningUnasked:
 
     def __init__(self, parameters: Unasked, tags: tuple[str, ...] | None) -> None:
         addresses = addresses_of(parameters.address)
+        keys = parameters.keys()
         self._max_message_bytes = parameters.max_message_bytes
         self._pulls = tags is None
         # each sender says what it says once to us
@@ -89,6 +91,7 @@ class RunningUnasked:
                 rcvhwm=parameters.rcvhwm,
                 max_queue_bytes=parameters.max_queue_bytes,
                 max_message_bytes=parameters.max_message_bytes,
+                keys=keys,
             )
         except BaseException:
             self._context.term()
@@ -164,7 +167,7 @@ class RunningUnasked:
             self._note_refusals(self._intake.renew_where_due())
 
     def _accept(self, taken: Taken) -> None:
-        self._waiting += messages_of(taken.frames, self._max_message_bytes, self._framings[taken.sender])
+        self._waiting += messages_of(taken.frames, self._max_message_bytes, self._framings[taken.sender], taken.sender)
 
     def _note_refusals(self, number: int) -> None:
         self._waiting += [refused(self._max_message_bytes) for _ in range(number)]

@@ -14,6 +14,7 @@ from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from pipeline.amounts import several
 from stages.source._asking import Sender
 from stages.wire.connection import Connection, Endpoints, addresses_of
+from stages.wire.curve import Secured
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.intake import status_of_several
 from stages.wire.losses import Losses, of_several
@@ -27,7 +28,7 @@ MOST_THREADS = 64
 
 
 @stage("source/zmq_req")
-class ZmqReq(Recordable):
+class ZmqReq(Secured, Recordable):
     """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
 
     Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
@@ -89,6 +90,7 @@ class RunningZmqReq:
         self._is_asking = True
         self._is_closed = False
         addresses = addresses_of(parameters.address)
+        self._keys = parameters.keys()
         sockets = min(parameters.sockets, parameters.outstanding)
         self._threads = min(sockets * len(addresses), MOST_THREADS)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._threads)
@@ -102,6 +104,7 @@ class RunningZmqReq:
                 framing.warm_up()
                 self._senders.append(
                     Sender(
+                        n,
                         address,
                         partial(self._connect, address),
                         range(n * sockets, (n + 1) * sockets),
@@ -189,7 +192,7 @@ class RunningZmqReq:
 
     def _connect(self, address: str, number: int, losses: Losses) -> Connection:
         configure = partial(self._configure, number)
-        return Connection(self._context, zmq.DEALER, ANSWERING, address, losses, configure, self._poller)
+        return Connection(self._context, zmq.DEALER, ANSWERING, address, losses, configure, self._poller, self._keys)
 
     def _configure(self, number: int, socket: zmq.Socket[bytes]) -> None:
         # left to itself libzmq gives connections that are made at once to one thread

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import zmq
 
 from stages.wire.connection import Connection
+from stages.wire.curve import Keys
 from stages.wire.losses import Losses
 from stages.wire.multipart import HARD_CEILING, HighWaterMark, Reader, size_of
 from stages.wire.peer import PUBLISHING, PUSHING
@@ -36,6 +37,8 @@ class Incoming:
         A part that is `HARD_CEILING` times as long is refused by ZeroMQ, which ends the connection.
     io_threads
         The I/O threads of the context that may serve it, as a mask of bits; 0 for any.
+    keys
+        With which it connects; None: without security.
 
     Attributes
     ----------
@@ -56,6 +59,7 @@ class Incoming:
         max_queue_bytes: int,
         max_message_bytes: int,
         io_threads: int = 0,
+        keys: Keys | None = None,
     ) -> None:
         self._address, self._tags = address, tags
         self._max_queue_bytes, self._max_message_bytes = max_queue_bytes, max_message_bytes
@@ -66,7 +70,7 @@ class Incoming:
         self.is_cut_off = False
         self.losses = Losses(address)
         kind, takes = (zmq.PULL, PUSHING) if tags is None else (zmq.SUB, PUBLISHING)
-        self._connection = Connection(context, kind, takes, address, self.losses, self._configure, poller)
+        self._connection = Connection(context, kind, takes, address, self.losses, self._configure, poller, keys)
         self._reader = Reader(self._connection.socket)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import zmq
 
+from stages.wire.curve import Keys
 from stages.wire.incoming import Incoming
 from stages.wire.losses import of_several
 
@@ -54,6 +55,7 @@ class Intake:
         max_queue_bytes: int,
         max_message_bytes: int,
         io_threads: int = 0,
+        keys: Keys | None = None,
     ) -> None:
         self._poller = poller
         self._turn = 0
@@ -70,6 +72,7 @@ class Intake:
                         max_queue_bytes=max(1, max_queue_bytes // len(addresses)),
                         max_message_bytes=max_message_bytes,
                         io_threads=io_threads,
+                        keys=keys,
                     )
                 )
         except BaseException:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.texts import one_line
+from stages.wire.curve import Keys
 
 ASK_S = 0.3
 """An answer to the greeting, a few hundred bytes, may take so long; asking holds up nothing, since there is no connection."""
@@ -55,14 +56,26 @@ class Peer:
     mechanism: str = ""
     said: bytes = b""
 
-    def text(self, address: str, takes: frozenset[str]) -> str:
-        """Say who listens and which option to use, "" if it is one that we can `take` frames from."""
+    def text(self, address: str, takes: frozenset[str], keys: Keys | None = None, is_refused: bool = False) -> str:
+        """Say who listens and which option to use, "" if it is one that we can `take` frames from.
+
+        `keys` are those with which we connect; `is_refused`: it has said that it does not talk to who has ours.
+        """
         if not self.mechanism:
             return f"{self._stranger()} on {address} does not speak ZeroMQ"
+        if self.mechanism == "CURVE":
+            if keys is not None:
+                return keys.why_failed(address, is_refused)
+            return f"what listens on {address} wants CURVE security: --zmq-server-key=FILE gives its public key"
         if self.mechanism != "NULL":
             return (
                 f"what listens on {address} wants {self.mechanism} security, which streamajig does not speak: "
-                "frames come from a socket without (mechanism NULL)"
+                "frames come from a socket with CURVE, or without (mechanism NULL)"
+            )
+        if keys is not None:
+            return (
+                f"what listens on {address} has no security (mechanism NULL), and --zmq-server-key asks for CURVE: if it is "
+                "the right sender, leave that out"
             )
         kind = self.socket_type
         if not kind or kind in takes:

@@ -29,6 +29,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -43,6 +44,7 @@ from pipeline.parameters import in_sentences
 from stages.wire.askers import Askers, Connected
 from stages.wire.binding import bind, is_where
 from stages.wire.connection import Endpoints, addresses_of, notice_vanished_hosts
+from stages.wire.curve import Secured, secure_server
 from stages.wire.intake import Intake
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, MAX_PARTS, HighWaterMark, size_of
 from stages.wire.relay_report import ABANDONED, LEFT_OVER, RelayReport
@@ -80,7 +82,7 @@ _OF_SENDER, _OF_ASKERS = 0b0001, 0b1110
 
 @in_sentences
 @dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
-class Relay:
+class Relay(Secured):
     """What a relay does; `open` makes one that runs."""
 
     address: Endpoints
@@ -106,6 +108,10 @@ class Relay:
     max_frames: Annotated[int | None, Field(ge=1, description="End after this many messages.")] = None
     no_data_timeout_s: Annotated[
         float | None, Field(gt=0, description="End when nothing has come for so many seconds.")
+    ] = None
+    curve_key: Annotated[
+        Path | None,
+        Field(description="File of the secret key with which it answers; askers have its public key (CURVE)."),
     ] = None
     drain_s: Annotated[
         float,
@@ -149,6 +155,7 @@ class RunningRelay:
         self._linger_s = LINGER_S
         self._sender_now = ""
         self._started_s = self._last_data_s = self._told_s = time.monotonic()
+        keys = parameters.keys()
         with ExitStack() as stack:
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(_IO_THREADS)
             stack.callback(self._context.term)
@@ -170,6 +177,7 @@ class RunningRelay:
                 max_queue_bytes=IN_ZEROMQ_BYTES,
                 max_message_bytes=parameters.max_message_bytes,
                 io_threads=_OF_SENDER,
+                keys=keys,
             )
             stack.callback(self._intake.close)
             self._closing = stack.pop_all()
@@ -237,6 +245,8 @@ class RunningRelay:
         self._socket.setsockopt(zmq.AFFINITY, _OF_ASKERS)
         self._mark.set_on(self._socket)
         notice_vanished_hosts(self._socket)
+        if parameters.curve_key is not None:
+            secure_server(self._socket, parameters.curve_key)
         address = bind(self._socket, parameters.bind)
         for sender in addresses_of(parameters.address):
             if is_where(address, sender):

@@ -35,6 +35,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -43,6 +44,7 @@ import zmq
 from pipeline import UserError
 from stages.wire.askers import Askers
 from stages.wire.binding import bind as bind_to
+from stages.wire.curve import secure_server
 
 Body = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]
 """What is sent as one message: a buffer, or several, which become the parts of one multi-part message."""
@@ -76,6 +78,8 @@ class FrameServer:
         How many unanswered requests are kept.
     nodrop
         pub only: wait for slow subscribers instead of dropping messages for them.
+    curve_key
+        File of the secret key with which it serves; clients have its public key. None: without security.
     linger_s
         How long `close` waits for what has been sent to be delivered.
 
@@ -98,6 +102,7 @@ class FrameServer:
         parked: int = 20,
         nodrop: bool = True,
         linger_s: float = 5.0,
+        curve_key: Path | None = None,
     ) -> None:
         if socket not in _TYPES:
             raise UserError(f"a frame server's socket is 'pub', 'rep' or 'push', not {socket!r}")
@@ -117,6 +122,8 @@ class FrameServer:
             self._socket.setsockopt(zmq.XPUB_NODROP, int(nodrop))
         self._askers = Askers(self._socket, request, parked) if socket == "rep" else None
         try:
+            if curve_key is not None:
+                secure_server(self._socket, curve_key)
             self.address = bind_to(self._socket, bind)
         except BaseException:
             self._socket.close(0)

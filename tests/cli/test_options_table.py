@@ -46,6 +46,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "zmq_input": ({}, ["tcp://10.0.0.1:77", "tcp://h:78"], ("tcp://10.0.0.1:77", "tcp://h:78")),
     "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
     "zmq_request": ({}, "more", "more"),
+    "zmq_server_key": ({}, "beamline.key", Path("beamline.key")),
+    "zmq_secret_key": ({}, "own.key_secret", Path("own.key_secret")),
     "geometry": ({}, Path("x.geom"), Path("x.geom")),
     "replay_speed": ({"zmq_input": None, "zmq_request": None, "input": HERE}, "recorded", "recorded"),
     "record": ({}, Path("raw"), Path("raw")),

@@ -860,6 +860,25 @@ def test_senders_that_push_take_turns(opened: Callable) -> None:
         assert max(found.index(100), found.index(0)) <= 2
 
 
+@pytest.mark.parametrize("kind", ["push", "rep"])
+def test_what_each_of_several_senders_says_once_goes_with_its_own_frames(opened: Callable, kind: str) -> None:
+    def series(name: str) -> list[list[bytes]]:
+        header = [b'{"htype": "dheader-1.0"}', name.encode()]
+        return [header, *([b'{"htype": "dimage-1.0"}', f"{name} {n}".encode()] for n in range(10))]
+
+    with FrameServer(socket=kind) as one, FrameServer(socket=kind) as other:
+        servings = [serve_in_thread(one, series("one")), serve_in_thread(other, series("other"))]
+        found = gather(opened(MAKES[kind]((one.address, other.address), data_format="dectris1")), 20)
+        for serving in servings:
+            serving.join(WAIT_S)
+    said = [(bytes(message.preamble.parts[1]).decode(), bytes(message.parts[1]).decode()) for message in found]
+    assert sorted(said) == sorted((name, f"{name} {n}") for name in ("one", "other") for n in range(10))
+    assert {(name, message.sender) for (name, _), message in zip(said, found, strict=True)} == {
+        ("one", 0),
+        ("other", 1),
+    }
+
+
 def test_the_same_address_twice_or_none_is_refused() -> None:
     for addresses, said in [(("tcp://h:1", "tcp://h:1"), "is there twice"), ((), "there is no address")]:
         with pytest.raises(pydantic.ValidationError, match=said):

@@ -54,6 +54,7 @@ class Written:
     spans: tuple[tuple[int, int], ...]
     carried: tuple[Buffer, ...] = ()
     preamble: tuple[int, Written] | None = None
+    sender: int = 0
 
 
 def make_memory(slots: int) -> int:
@@ -73,7 +74,7 @@ def write(fd: int, slot: int, message: Message) -> Written:
     """Copy a message into a slot. OSError if there is no memory for it."""
     if not all(type(part) in _PLAIN for part in message.parts):
         carried = tuple(part if isinstance(part, bytes) else bytes(part) for part in message.parts)
-        return Written(message.topic, message.received_ns, slot, (), carried)
+        return Written(message.topic, message.received_ns, slot, (), carried, sender=message.sender)
     if total(message.parts) > STRIDE // 2:
         raise UserError(f"a message of {total(message.parts)} bytes is too long for shared memory")
     spans, at = [], 0
@@ -83,7 +84,7 @@ def write(fd: int, slot: int, message: Message) -> Written:
         for begin in range(0, view.nbytes, _MOST_AT_ONCE):
             _write_all(fd, view[begin : begin + _MOST_AT_ONCE], slot * STRIDE + at + begin)
         at += -(-view.nbytes // _ALIGNED) * _ALIGNED
-    return Written(message.topic, message.received_ns, slot, tuple(spans))
+    return Written(message.topic, message.received_ns, slot, tuple(spans), sender=message.sender)
 
 
 def _write_all(fd: int, view: memoryview, offset: int) -> None:
@@ -167,7 +168,8 @@ class Leases:
 
 def leased(written: Written, reader: Reader, leases: Leases, preamble: Preamble | None = None) -> Message:
     """The message in this slot, which holds the slot."""
-    return Message(written.topic, written.received_ns, reader.parts(written), Lease(written, leases), preamble)
+    lease = Lease(written, leases)
+    return Message(written.topic, written.received_ns, reader.parts(written), lease, preamble, written.sender)
 
 
 def leased_preamble(number: int, written: Written, reader: Reader, leases: Leases) -> Preamble:

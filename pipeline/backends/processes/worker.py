@@ -99,7 +99,9 @@ class Worker:
         parts = self._reader.parts(task.written)
         memory = _memory_of(parts)
         seen = tuple(bytes(part) for part in parts) if self._copies and memory else parts
-        message = Message(task.written.topic, task.written.received_ns, seen, preamble=self._preamble_of(task.written))
+        written = task.written
+        preamble = self._preamble_of(written)
+        message = Message(written.topic, written.received_ns, seen, None, preamble, written.sender)
         frame: Frame | Rejected = Frame(task.serial, task.event, task.received_ns, {Message: message})
         if task.refused is not None:
             node, reason, detail = task.refused

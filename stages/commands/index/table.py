@@ -59,6 +59,10 @@ _INPUT = (
         sets=("source.request",)),
     own("--zmq-pull", panel=INPUT, help="Take what is pushed (PULL socket), as DECTRIS detectors, Jungfraujoch and karabo "
         "bridges do.", shapes=True),
+    own("--zmq-server-key", panel=INPUT, help="Public key of the senders, or the file of it: only they are talked to, and "
+        "encrypted (CURVE).", kind=str, metavar="KEY|FILE", sets=("source.server_key",)),
+    own("--zmq-secret-key", panel=INPUT, help="File of our secret key, for senders that know whom they serve (with "
+        "--zmq-server-key).", kind=str, metavar="FILE", sets=("source.secret_key",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
         sets=("source.data_format",), value=data_format, shapes=True),
     own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; default "
