@@ -21,6 +21,8 @@ _OPTIONS = {
     "address": "--zmq-input",
     "subscribe": "--zmq-subscribe",
     "request": "--zmq-request",
+    "server_key": "--zmq-server-key",
+    "secret_key": "--zmq-secret-key",
     "record": "--output",
     "record_geometry": "--geometry",
 }
@@ -54,6 +56,14 @@ def record(  # noqa: PLR0913  # long: one parameter for each option of the comma
     zmq_pull: Annotated[
         bool, typer.Option("--zmq-pull", help="Take what is pushed; a second program that pulls takes its share of it.")
     ] = False,
+    zmq_server_key: Annotated[
+        str | None,
+        typer.Option("--zmq-server-key", metavar="KEY|FILE", help="Public key of the senders, or its file (CURVE)."),
+    ] = None,
+    zmq_secret_key: Annotated[
+        str | None,
+        typer.Option("--zmq-secret-key", metavar="FILE", help="Our secret key, for senders that ask for it."),
+    ] = None,
     geometry: Annotated[
         Path | None,
         typer.Option("--geometry", "-g", metavar="FILE.geom", help="Geometry file that goes with the recording."),
@@ -105,6 +115,8 @@ def record(  # noqa: PLR0913  # long: one parameter for each option of the comma
     source = _checked(
         given,
         address=tuple(zmq_input),
+        server_key=zmq_server_key,
+        secret_key=zmq_secret_key,
         data_format=data_format,
         max_message_bytes=max_message_bytes,
         record=output,
@@ -223,8 +235,8 @@ class Shown:
                 dropped=counts.dropped,
                 counts={},
                 frames_per_s=(counts.written - then) / max(report.elapsed_s - then_s, 1e-9),
-                latency_ms=float("nan"),
-                latency_99_ms=float("nan"),
+                latency_ms=counts.to_disk.quantile_ns(0.5) / 1e6,
+                latency_99_ms=counts.to_disk.quantile_ns(0.99) / 1e6,
                 elapsed_s=report.elapsed_s,
                 status=report.sender,
                 live=f"{size(counts.num_bytes)} on disk",

@@ -168,6 +168,17 @@ def test_what_several_senders_push_is_recorded_with_who_has_sent_it(tmp_path: Pa
     }
 
 
+def test_what_is_encrypted_is_recorded_by_whoever_knows_the_key(tmp_path: Path) -> None:
+    public, secret = zmq.curve_keypair()
+    (tmp_path / "secret").write_bytes(secret)
+    with FrameServer(socket="rep", curve_key=tmp_path / "secret") as server:
+        serving = serve_in_thread(server, [body(7)])
+        words = [f"--zmq-input={server.address}", "--zmq-request=next", f"--zmq-server-key={public.decode()}"]
+        assert cli.run(["record", *words, f"-o={tmp_path / 'r'}", "--max-frames=1"]) == 0
+        serving.join(WAIT_S)
+    assert parts(tmp_path / "r") == [[b"", body(7)]]
+
+
 class Process:
     """The command in a process of its own, with a sender that publishes what it is told to."""
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline import Findings, Message
 from pipeline.amounts import several, size
+from pipeline.metrics import Durations
 from stages.wire.framing import Framing
 from stages.wire.recording.layout import MOST_PART_BYTES, MOST_PARTS, About
 from stages.wire.recording.writing import FILE_SIZE, KEEP_FREE, Limits, RecordingEndedError, RecordingWriter
@@ -54,6 +55,8 @@ class Counts:
         What is on disk.
     drop_reasons
         How many messages were not recorded, by the reason.
+    to_disk
+        How long messages took from their receipt to the disk.
     why_ended
         Why no more is recorded, "" as long as it goes on.
     """
@@ -64,6 +67,7 @@ class Counts:
     num_bytes: int
     files: int
     drop_reasons: Mapping[str, int]
+    to_disk: Durations
     why_ended: str = ""
 
     @property
@@ -100,6 +104,7 @@ class Recorder:
         self._waiting_bytes = 0
         self._received = self._written = self._busy = 0
         self._dropped: Counter[str] = Counter()
+        self._to_disk = Durations()
         self._largest = 1
         self._why_ended = ""
         self._is_closed = False
@@ -154,6 +159,7 @@ class Recorder:
                 num_bytes=self._writer.num_bytes,
                 files=self._writer.files,
                 drop_reasons=dict(self._dropped),
+                to_disk=self._to_disk,
                 why_ended=self._why_ended,
             )
 
@@ -221,6 +227,7 @@ class Recorder:
                 self._drop_waiting(AFTER_END)
             else:
                 self._written += 1
+                self._to_disk.add(max(0, time.time_ns() - message.received_ns))
             self._changed.notify_all()
         if why:
             log.warning("the recording in %s has ended: %s; what comes now is not recorded", self._writer.folder, why)
