@@ -45,7 +45,7 @@ class RunningMapPanels:
 
     def _check_shapes(self, image: Image) -> None:
         try:
-            shapes = tuple(image.array(key).shape for key in self.detector.data_keys)
+            shapes = tuple(image.shape(key) for key in self.detector.data_keys)
         except RejectFrame as rejection:
             if image.arrays or image.broken:
                 raise
@@ -53,7 +53,7 @@ class RunningMapPanels:
             raise RejectFrame(rejection.reason, rejection.detail + hint) from None
         if shapes not in self._fitting:
             for panel in self.detector.static_panels:
-                panel.view(image.array(panel.data))
+                panel.check_shape(image.shape(panel.data))
             if len(self._fitting) < 64:
                 self._fitting.add(shapes)
 

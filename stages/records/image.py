@@ -26,16 +26,33 @@ class Sentinels:
         All values below this.
     equal
         Single values.
+    highest
+        The highest value of unsigned integers, whichever type an array has.
 
     >>> bool(Sentinels()), bool(Sentinels(equal=(65535.0,)))
     (False, True)
+    >>> Sentinels(highest=True).equal_in(np.dtype("u2")), Sentinels(highest=True).equal_in(np.dtype("i4"))
+    ((65535.0,), ())
     """
 
     below: float = -math.inf
     equal: tuple[float, ...] = ()
+    highest: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.equal) or self.below > -math.inf
+        return self.highest or bool(self.equal) or self.below > -math.inf
+
+    def equal_in(self, dtype: np.dtype[Any]) -> tuple[float, ...]:
+        """Return the single values of an array of this type."""
+        return (*self.equal, float(np.iinfo(dtype).max)) if self.highest and dtype.kind == "u" else self.equal
+
+
+class Unread(Mapping[str, NDArray[Any]]):
+    """Arrays that are read when somebody asks for them, each once."""
+
+    def shape_of(self, key: str) -> tuple[int, ...]:
+        """Return the shape of an array without reading it; raises what asking for the array would."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +117,12 @@ class Image:
             raise RejectFrame(
                 "missing_key", f"the message has no image under key {key!r}; its images are: {have}"
             ) from None
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Return the shape of the array under `key`, without reading it where that is still to be done."""
+        if isinstance(self.arrays, Unread) and key in self.arrays:
+            return self.arrays.shape_of(key)
+        return self.array(key).shape
 
     def detached(self) -> None:
         """Nothing is left of an image without the message's memory."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataFormat = Literal["msgpack", "cbf", "npy", "dectris1", "dectris2"]
+DataFormat = Literal["msgpack", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2"]
 
 DECODERS: dict[str, str] = {
     "msgpack": "decode/msgpack_map",
+    "hdf5": "decode/hdf5",
     "cbf": "decode/cbf",
+    "seedee": "decode/seedee",
     "npy": "decode/npy",
     "dectris1": "decode/dectris1",
     "dectris2": "decode/dectris2",

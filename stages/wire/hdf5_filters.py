@@ -6,6 +6,7 @@ HDF5 itself has a few; detectors and archives use others, which are plug-ins. ht
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
@@ -42,7 +43,7 @@ def filters_of(creation: Any) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple((number, parameters) for number, _, parameters, _ in found)
 
 
-def cannot_be_undone(filters: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
+def cannot_be_undone(filters: Sequence[tuple[int, tuple[int, ...]]]) -> str:
     """Say which of the filters nothing undoes, and what to install; "" if all can be undone."""
     from h5py import h5z
 

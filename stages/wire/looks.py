@@ -37,6 +37,8 @@ def magic_of(body: memoryview) -> tuple[str, str]:
     head = bytes(body[:_LOOK])
     if head.startswith(b"{") and b'"htype"' in head:
         return "JSON, as DECTRIS' first stream sends it", "dectris1"
+    if head.startswith(b"{") and (b'"seedee"' in head or b'"_data_format"' in head):
+        return "the description of a Seedee array", "seedee"
     return next(((what, name) for magic, what, name in _MAGIC if head.startswith(magic)), ("", ""))
 
 

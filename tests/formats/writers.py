@@ -39,6 +39,12 @@ class Format:
         Where a geometry file finds photon energy (12000 eV) and camera length (0.12 m); "" where the sender says them itself.
     has_checksum
         Whether a changed byte of the pixels is noticed.
+    variant
+        What is peculiar to this writer of the format, for its name among the tests.
+    key
+        Where the geometry file says that the pixels are.
+    told_by
+        Which part of a message says which format it is.
     most_expansion
         So many times as many bytes as a message can its pixels have, at most.
     """
@@ -50,9 +56,12 @@ class Format:
     places: str
     has_checksum: bool = False
     most_expansion: int = 64
+    variant: str = ""
+    key: str = "whatever"
+    told_by: int = -1
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
 
 ENERGY_EV, DISTANCE_M = 12000.0, 0.12
@@ -189,6 +198,65 @@ def dectris2(frames: list[Pixels]) -> list[Parts]:
     return messages + [image(n, {"threshold_1": cbor_array(pixels, "bslz4")}) for n, pixels in enumerate(frames)]
 
 
+def hdf5(**how: Any) -> Callable[[list[Pixels]], list[Parts]]:
+    """As h5py writes HDF5 files, one a frame."""
+
+    def write(frames: list[Pixels]) -> list[Parts]:
+        bodies: list[Parts] = []
+        for pixels in frames:
+            bodies.append([hdf5_file(pixels, **how)])
+        return bodies
+
+    return write
+
+
+def hdf5_file(pixels: Pixels, **how: Any) -> bytes:
+    """An HDF5 file with pixels and a header; `how` is for h5py's create_dataset."""
+    import h5py
+    import hdf5plugin  # noqa: F401 - it brings filters
+
+    if how.get("chunks") == "one":
+        how["chunks"] = pixels.shape
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("entry/data/data", data=pixels, **how)
+        file["LCLS/photon_energy"] = ENERGY_EV
+        file["LCLS/clen"] = np.array([DISTANCE_M])
+    return buffer.getvalue()
+
+
+BSLZ4 = (0, 2)
+"""Of bitshuffle: blocks of its own size, and LZ4 within."""
+
+HDF5 = {
+    "plain": {},
+    "gzip": {"chunks": "one", "compression": "gzip", "shuffle": True},
+    "bslz4": {"chunks": "one", "compression": 32008, "compression_opts": BSLZ4},
+    "bslz4-chunks": {"chunks": (16, 16), "compression": 32008, "compression_opts": BSLZ4},
+    "blosc": {"chunks": "one", "compression": 32001},
+}
+"""How files are written: what is read past HDF5 in one piece or many, and what HDF5 reads."""
+
+IN_FILES = "photon_energy = /LCLS/photon_energy eV\nclen = /LCLS/clen m\ndata = /entry/data/data\n"
+
+
+def seedee(compression: str) -> Callable[[list[Pixels]], list[Parts]]:
+    """As Seedee writes arrays."""
+
+    def write(frames: list[Pixels]) -> list[Parts]:
+        import seedee as library
+
+        messages = []
+        for pixels in frames:
+            body, description = library.serialize(
+                np.ascontiguousarray(pixels), getattr(library, f"COMPRESSION_{compression}")
+            )
+            messages.append([description.encode(), bytes(body)])
+        return messages
+
+    return write
+
+
 FIXED = f"photon_energy = {ENERGY_EV} eV\nclen = {DISTANCE_M} m\n"
 
 FORMATS = (
@@ -206,6 +274,32 @@ FORMATS = (
         ("i4", "u4", "i2", "u2", "i1", "u1", "f4", "f8", ">u2", ">f4"),
         highest,
         FIXED,
+    ),
+    *(
+        Format(
+            "hdf5",
+            hdf5(**how),
+            ("i4", "u4", "i2", "u2", "i1", "u1", "f4", "f8", ">u2", ">f4"),
+            highest,
+            IN_FILES,
+            most_expansion=1100,
+            variant=variant,
+            key="/entry/data/data",
+        )
+        for variant, how in HDF5.items()
+    ),
+    *(
+        Format(
+            "seedee",
+            seedee(compression),
+            ("i4", "u4", "i2", "u2", "i1", "u1", "f4", "f8", ">u2", ">f4"),
+            highest,
+            FIXED,
+            most_expansion=1100,
+            variant=compression.lower(),
+            told_by=0,
+        )
+        for compression in ("NONE", "LZ4", "BITSHUFFLE", "DEFLATE")
     ),
     Format("dectris1", dectris1, ("i4", "u4", "i2", "u2", "i1", "u1", "f4"), highest, "", most_expansion=256),
     Format("dectris2", dectris2, ("i4", "u4", "i2", "u2", "i1", "u1", "f4"), highest, "", most_expansion=256),

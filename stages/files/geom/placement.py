@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from functools import cached_property
@@ -77,7 +78,10 @@ class Placement:
                 continue
             pixels = as_message_buffer(panel.view(image.array(panel.data)))
             less = max(panel.flag_lessthan, sentinels.below)
-            rule = (less, panel.flag_morethan, np.array((*panel.flag_equal, *sentinels.equal), np.float64))
+            equal = (*panel.flag_equal, *sentinels.equal_in(pixels.dtype))
+            if not self._flagged[i] and not equal and less == -math.inf:
+                continue
+            rule = (less, panel.flag_morethan, np.array(equal, np.float64))
             static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
             if kernel.flag(pixels, static, *rule, latest, False):
                 masks[i] = latest
