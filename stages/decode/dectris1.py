@@ -27,7 +27,9 @@ from stages.wire.series import (
     whole_number,
 )
 
-KEYS = SeriesKeys(energy_ev="photon_energy", distance_m="detector_distance")
+KEYS = SeriesKeys(
+    energy_ev="photon_energy", distance_m="detector_distance", saturation="countrate_correction_count_cutoff"
+)
 
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32")
 _ENCODING = re.compile(r"(?:bs(8|16|32)-)?(lz4)?([<>])", re.ASCII)

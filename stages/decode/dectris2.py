@@ -18,7 +18,7 @@ from stages.wire.looks import not_wanted
 from stages.wire.naming import Naming
 from stages.wire.series import Latest, Series, named_in_series, parts_of, pixel_mask, scalars, whole_number
 
-KEYS = SeriesKeys(energy_ev="incident_energy", distance_m="detector_distance")
+KEYS = SeriesKeys(energy_ev="incident_energy", distance_m="detector_distance", saturation="saturation_value")
 
 SPOTS = "spots"
 """The key under which the header has the spots that Jungfraujoch has found, as ``--peaks=msgpack`` takes them."""

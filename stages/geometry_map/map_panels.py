@@ -15,19 +15,33 @@ from stages.records.header import Header
 from stages.records.image import Image
 from stages.records.told import PixelsDecoded, SeriesKeys
 
+_HIGHEST = 1 << 64
+"""No pixel is as high."""
+
 
 class RunningMapPanels:
     """The geometry at work in one replica."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, saturation_key: str = "") -> None:
         self.detector = detector
+        self._saturation_key = saturation_key
+        self._with_limit: tuple[float, Detector] = (0.0, detector)
         self._fitting: set[tuple[tuple[int, ...], ...]] = set()
 
     def __call__(self, header: Header, image: Image | None) -> DetGeom:
         """Return this frame's geometry; rejects a frame whose header or arrays do not have what the file asks for."""
         if image is not None:
             self._check_shapes(image)
-        return self.detector.geom_for(header, image)
+        return self._detector_for(header).geom_for(header, image)
+
+    def _detector_for(self, header: Header) -> Detector:
+        """The detector with the series' saturation, where the file and the series have it so; made once for a series."""
+        limit = header.get(self._saturation_key) if self._saturation_key else None
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < _HIGHEST:
+            return self.detector
+        if limit != self._with_limit[0]:
+            self._with_limit = float(limit), self.detector.with_saturation(float(limit))
+        return self._with_limit[1]
 
     def _check_shapes(self, image: Image) -> None:
         try:
@@ -54,7 +68,8 @@ class MapPanels:
     frame. Vectors and masks are worked out once for each camera length and shift.
 
     Where the file has no photon energy or no ``clen``, and the frames' format says both for a series of frames (dectris1,
-    dectris2), they are read from there; the geometry file in the stream says so. A series' pixel mask is added to the file's.
+    dectris2), they are read from there; the geometry file in the stream says so. So is the saturation, for panels without
+    ``max_adu``. A series' pixel mask is added to the file's.
 
     The stage reads mask files when it opens, checks that each frame's arrays are large enough for the panels, and marks
     pixels that ``flag_lessthan``, ``flag_morethan``, ``flag_equal``, or the format in which they came, call bad. What is
@@ -94,4 +109,4 @@ class MapPanels:
         if decoded is not None and decoded.has_sentinels:
             detector.warm_up_flags()
         context.publish(detector)
-        return RunningMapPanels(detector)
+        return RunningMapPanels(detector, said.saturation if said is not None and detector.has_no_saturation else "")

@@ -38,10 +38,13 @@ class SeriesKeys:
     ----------
     energy_ev, distance_m
         The key of the photon energy, in eV, and of the distance from sample to detector, in metres.
+    saturation
+        The key of the highest value that a pixel can have and be right; headers may be without it.
     """
 
     energy_ev: str
     distance_m: str
+    saturation: str
 
 
 @dataclass(frozen=True)

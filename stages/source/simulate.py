@@ -39,9 +39,8 @@ class RunningSimulate:
         if self._truth is not None:
             self._truth.write(frame.truth)
         if self._preamble is None and (said := wire.said_once(frame)):
-            self._preamble = Preamble.of(tuple(said))
-        body = wire.body(frame)
-        parts = tuple(body) if isinstance(body, list) else (memoryview(body).toreadonly(),)
+            self._preamble = Preamble.of(said)
+        parts = tuple(memoryview(part).toreadonly() for part in wire.parts(frame))
         return (Message(b"", time.time_ns(), parts, None, self._preamble),)
 
     def stop_asking(self) -> int:

@@ -13,6 +13,8 @@ import pytest
 from toy_stages import Keep
 
 from pipeline import Context, EndOfStream, Event, Graph, Message, Preamble, RejectFrame, run, stage
+from pipeline.kept_letters import read_folder
+from stages.commands.dead_letters.again import Bodies, messages_of
 from stages.source.replay import Replay
 
 FRAMES_EACH = 5
@@ -112,6 +114,17 @@ def test_dead_letters_are_replayed_with_it(tmp_path: Path) -> None:
     for message in found:
         assert message.preamble is not None
         assert tuple(map(bytes, message.preamble.parts)) == said(int(bytes(message.parts[0])[:1]))
+
+
+def test_dead_letters_are_sent_with_it_before_them(tmp_path: Path) -> None:
+    run(Graph.chain(Series(), ReadSeries(), Keep()).with_options(dead_letters=tmp_path, keep_messages=True))
+    (kept,) = read_folder(tmp_path)
+    messages, without = messages_of([*kept.letters, kept.letters[-1]])
+    assert without == []
+    sent = [tuple(map(bytes, body)) for body in Bodies(messages)]
+    assert sent == [
+        each for letter in kept.letters for each in (said(int(letter.detail[0])), (letter.detail.encode(),))
+    ]
 
 
 def test_letters_with_the_same_preamble_have_it_once_on_disk(tmp_path: Path) -> None:

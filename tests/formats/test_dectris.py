@@ -150,6 +150,28 @@ def test_the_geometry_file_may_leave_open_what_the_header_says(name: str, tmp_pa
 
 
 @both
+@pytest.mark.parametrize(("in_file", "wanted"), [("", 5000.0), ("max_adu = 700", 700.0)])
+def test_the_saturation_is_the_series_where_the_file_has_none(
+    name: str, in_file: str, wanted: float, tmp_path: Path
+) -> None:
+    (tmp_path / "x.geom").write_text(f"{in_file}\n{GEOMETRY}")
+    context = Context()
+    decode = (Dectris1 if name == "dectris1" else Dectris2)().open(context)
+    place = MapPanels(tmp_path / "x.geom").open(Context(upstream=ByType(context.published.values())))
+    header, frame = WRITERS[name]([PIXELS])
+    for limit, found in ((5000, wanted), ("none", np.inf if not in_file else wanted)):
+        begins = start(saturation_value=limit)
+        if name == "dectris1":
+            config = json.loads(header[1]) | {"countrate_correction_count_cutoff": limit}
+            begins = [header[0], json.dumps(config).encode()]
+        (message,) = frames_of(name, [begins, frame])
+        _, said, picture = decode(message)
+        geom = place(said, picture)
+        assert geom.panels[0].max_adu == found
+        assert place(said, picture).panels is geom.panels
+
+
+@both
 def test_what_the_geometry_file_says_counts(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.geom").write_text("photon_energy = 9000 eV\nclen = 0.3 m\n" + GEOMETRY)
     context = Context()

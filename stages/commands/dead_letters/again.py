@@ -38,13 +38,13 @@ def over_a_socket(messages: Messages, bind: str, pub: bool, topic: str, request:
     from stages.commands.replay import serve, server_of
 
     with server_of(bind, "pub" if pub else "rep", topic, request, rate) as server:
-        bodies = _Bodies(messages)
+        bodies = Bodies(messages)
         serve(server, bodies, f"{len(messages)} messages of rejected frames")
         sent = max(0, server.sent - bodies.said)
         print(f"sent {sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
 
 
-class _Bodies:
+class Bodies:
     """The messages, and before those that need it what their sender has said once, as a message of its own, as it did.
 
     Attributes

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,20 @@ class Detector(GeometryFile):
     def has_flags(self) -> bool:
         """Whether pixels can be bad by their values."""
         return any(self._placements.flagged)
+
+    @property
+    def has_no_saturation(self) -> bool:
+        """Whether panels have no ``max_adu``."""
+        return any(np.isinf(panel.max_adu) for panel in self.static_panels)
+
+    def with_saturation(self, max_adu: float) -> Detector:
+        """Return the detector with this ``max_adu`` for panels that have none."""
+        panels = tuple(
+            replace(placed, panel=replace(placed.panel, max_adu=max_adu)) if np.isinf(placed.panel.max_adu) else placed
+            for placed in self.panels
+        )
+        text = f"{self.text}\n; max_adu = {max_adu:.9g} where there is none: what the sender says of the series\n"
+        return replace(self, panels=panels, text=text)
 
     def require_complete(self) -> None:
         """Raise UserError for what may be absent from a file that is only looked at, but not from one that is used."""
