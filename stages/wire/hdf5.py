@@ -26,6 +26,7 @@ from pipeline import RejectFrame
 from stages.wire.compressed import Decompressor, in_our_order
 from stages.wire.hdf5_chunks import Chunks, Filters, most_expansion
 from stages.wire.hdf5_filters import cannot_be_undone, filters_of
+from stages.wire.hdf5_heaps import check_group, check_root
 from stages.wire.hdf5_text import text_at
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -143,6 +144,7 @@ class HdfFile:
         self.most_bytes = most_bytes
         self.decompressor = decompressor
         self._found: dict[str, Stored | None] = {}
+        check_root(body)
         with _reading(f"the HDF5 file of {len(body)} bytes"):
             self._root = h5f.open_file_image(body, _DO_NOT_COPY | _DO_NOT_RELEASE)
         weakref.finalize(self, _close, self._root, self._found, body)
@@ -206,6 +208,7 @@ class HdfFile:
             if not isinstance(at, h5g.GroupID):
                 return None
             name = left.popleft()
+            check_group(self.body, h5o.get_info(at).addr)
             if b"%" in name:
                 name = _only_match(at, name, path)
             if not at.links.exists(name):
@@ -230,6 +233,7 @@ class HdfFile:
         left, looked_at = deque([("", self._root, 0)]), 0
         while left:
             path, group, level = left.popleft()
+            check_group(self.body, h5o.get_info(group).addr)
             for name in group:
                 looked_at += 1
                 if looked_at > _MOST_OBJECTS:

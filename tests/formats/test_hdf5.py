@@ -335,6 +335,15 @@ def test_text_whose_heap_is_broken_is_rejected_and_never_waited_for() -> None:
     assert reason_of(lambda: header["text"]) == "bad_hdf5"
 
 
+def test_a_group_whose_list_of_free_blocks_has_no_end_is_rejected_and_never_looked_into() -> None:
+    body = bytearray(hdf5_file(PIXELS))
+    heap = body.index(b"HEAP")
+    _, first, data = (int.from_bytes(body[heap + at : heap + at + 8], "little") for at in (8, 16, 24))
+    at = data + first
+    body[at : at + 8] = first.to_bytes(8, "little")  # the first free block comes after itself
+    assert reason_of(lambda: opened(bytes(body))) == "bad_hdf5"
+
+
 def test_without_a_filter_the_frame_is_rejected_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import h5py.h5z
 
