@@ -44,4 +44,4 @@ def filtered(image: Image, geom: DetGeom, panel_filter: PanelFilter) -> Image:
             place[...] = out
     for array in arrays.values():
         array.flags.writeable = False
-    return Image({**image.arrays, **arrays}, image.broken, image.others, Before(image, geom))
+    return Image({**image.arrays, **arrays}, image.broken, image.others, before=Before(image, geom))

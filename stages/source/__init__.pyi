@@ -1,3 +1,4 @@
+from .files import Files as Files
 from .replay import Replay as Replay
 from .simulate import Simulate as Simulate
 from .zmq_req import ZmqReq as ZmqReq

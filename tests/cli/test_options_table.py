@@ -19,8 +19,8 @@ from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option
 from stages.live.merge import Until
 
 STAGES = {
-    "source": ("source/zmq_sub", "source/zmq_req", "source/replay"),
-    "decode": ("decode/msgpack_map", "decode/headers_only"),
+    "source": ("source/zmq_sub", "source/zmq_req", "source/replay", "source/files"),
+    "decode": ("decode/msgpack_map", "decode/headers_only", "decode/hdf5_file"),
     "geometry_map": ("geometry_map/map_panels",),
     "resolution": ("geometry_map/limit_resolution",),
     "median_filter": ("peaks/median_filter",),
@@ -40,9 +40,18 @@ STAGES = {
 
 HERE = str(Path(__file__).parent)
 
+NO_ZMQ: dict[str, Any] = {"zmq_input": None, "zmq_request": None}
+IMAGES = {**NO_ZMQ, "input": "run7.cxi"}
+
 EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # option: (what else is needed, what is typed, what the parameter becomes)
     "input": ({"zmq_input": None, "zmq_request": None}, HERE, (Path(HERE),)),
+    "data_format": ({"peaks": "zaef"}, "npy", "npy"),
+    "watch": (NO_ZMQ, "run7/*.h5", "run7/*.h5"),
+    "prefix": (IMAGES, "/data/run7/", "/data/run7/"),
+    "basename": (IMAGES, True, True),
+    "no_check_prefix": (IMAGES, True, False),
+    "wait_for_file": (IMAGES, 30.0, 30.0),
     "zmq_input": ({}, "tcp://10.0.0.1:77", "tcp://10.0.0.1:77"),
     "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
     "zmq_request": ({}, "more", "more"),

@@ -14,11 +14,11 @@ from stages.commands.index.options import (
     Option,
     conditions,
     data_format,
+    inputs,
     negated,
     noted,
     own,
     radii,
-    recorded,
     refused,
     threads,
     tolerance,
@@ -35,7 +35,6 @@ COMPARING = "Comparing"
 OTHER_INDEXERS = "Options of other indexing programs"
 PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, COMPARING, RUNNING, OTHER_INDEXERS)
 
-_NO_FILES = "it concerns image files, and streamajig reads messages"
 _ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
 _MILLE = "data for detector refinement are not written yet"
 _INTERNAL = "it is internal to indexamajig's worker processes"
@@ -43,9 +42,11 @@ _INTERNAL = "it is internal to indexamajig's worker processes"
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, one or several a file, also .gz), a folder of "
-        "them, or a list of them. "
-        "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
+    Option(("-i", "--input"), INPUT, "List of image files, one a line, with an event or without (run7.cxi //3); or one image "
+        "file (CBF or HDF5), a folder or a pattern of them; or recorded messages (.msgpack or .bin, also .gz), a folder or a "
+        "list of them.", str, "FILE", sets=("source.files",), value=inputs),
+    own("--watch", panel=INPUT, help="Process image files as they appear in this folder, or match this pattern "
+        "('run7/*_master.h5'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.watch",)),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
@@ -53,11 +54,11 @@ _INPUT = (
     Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
         sets=("source.request",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
-        sets=("source.data_format",), value=data_format, shapes=True),
+        sets=("source.data_format",), value=data_format),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
-        sets=("geometry_map.geometry",)),
+        sets=("geometry_map.geometry", "source.geometry", "decode.geometry")),
     own("--outstanding", panel=INPUT, help="Requests sent and not yet answered, at most (with --zmq-request).", kind=int,
         metavar="N", sets=("source.outstanding",)),
     own("--sockets", panel=INPUT, help="Connections over which requests are spread (with --zmq-request).", kind=int,
@@ -78,11 +79,14 @@ _INPUT = (
     own("--max-queue-bytes", panel=INPUT,
         help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe); the others wait at the sender.",
         kind=int, metavar="N", sets=("source.max_queue_bytes",)),
-    refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
-    refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),
-    noted("--no-check-prefix", panel=INPUT, help="Leave the prefix of file names as it is.",
-        why="no file names are read, so none has a prefix to correct"),
-    refused("--wait-for-file", panel=INPUT, help="Wait for each image file.", why=_NO_FILES, kind=str, metavar="SECONDS"),
+    Option(("--prefix", "-x"), INPUT, "Put this before each name in the list of image files.", str, "PATH",
+        sets=("source.prefix",)),
+    Option(("--basename",), INPUT, "Remove folders from the names in the list, before --prefix.",
+        sets=("source.basename",)),
+    Option(("--no-check-prefix",), INPUT, "Do not add the slash that a prefix lacks which is a folder.", value=negated,
+        sets=("source.check_prefix",)),
+    Option(("--wait-for-file",), INPUT, "Wait so long for each image file that is not there; -1 waits for ever.", float,
+        "SECONDS", "0", sets=("source.wait_for_file_s",)),
     refused("-v", panel=INPUT, help="Print the version.", why="'streamajig --version' prints the version"),
     refused("--spectrum-file", panel=INPUT, help="File with the spectrum.", why="indexamajig no longer uses it either",
         kind=str),
@@ -105,7 +109,7 @@ _OUTPUT = (
     Option(("--no-refls-in-stream",), OUTPUT, "Leave reflections out of the stream.", sets=("sink.no_reflections",)),
     Option(("--copy-header", "--copy-hdf5-field"), OUTPUT,
         "Copy this entry of each message to the stream; can be given several times.", str, "KEY", repeatable=True,
-        sets=("sink.copy_headers",)),
+        sets=("sink.copy_headers", "decode.headers")),
     Option(("--serial-start", "--serial-offset"), OUTPUT, "Serial number of the first frame.", int, "N", "1",
         sets=("run.serial_offset",)),
     own("--in-order", panel=OUTPUT, help="Write chunks in the order of their serials.", sets=("sink.in_order",)),
@@ -117,9 +121,9 @@ _OUTPUT = (
 
 _PEAKS = (
     Option(("--peaks",), PEAKS,
-        "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
-        "peakfinder9, likelihood.", str,
-        "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
+        "Where peaks come from: msgpack (the message's own list), cxi or hdf5 (the list in the image file), zaef, peakfinder8, "
+        "peakfinder8-fast, peakfinder9, likelihood.", str,
+        "METHOD", "msgpack (or cxi, of HDF5 files) if the geometry file has a peak_list, else zaef", shapes=True),
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
         "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
