@@ -15,6 +15,7 @@ from fabio.cbfimage import CbfImage
 
 from pipeline import Context, EndOfStream, Message, RejectFrame, UserError, registry
 from pipeline.job import run
+from pipeline.kept_letters import read_folder
 from pipeline.report import Report
 from stages.commands.index.graph import graph_from_options
 from stages.files.hdf5_events import EventOfFile, events_of
@@ -119,6 +120,31 @@ def test_rejected_frames_name_their_file(here: Path) -> None:
     assert "/entry/data has 4 frames along dimension 0, and frame 4 was asked for" in reasons[2][1]
     assert source.findings().figures["unreadable_files"] == 2
     decode.close()
+
+
+def test_rejected_frames_of_files_are_run_again_from_their_files(here: Path) -> None:
+    from stages.commands.dead_letters.again import graph_of, messages_of
+
+    geometry(here)
+    stack(here / "a.h5", 2)
+    (here / "files.lst").write_text("a.h5 //1\na.h5 //2\nlate.h5\n")
+    options = {
+        "peaks": "zaef",
+        "threshold": 200.0,
+        "indexing": "none",
+        "input": "files.lst",
+        "geometry": "detector.geom",
+    }
+    kept = {"dead_letters": here / "dead", "keep_messages": True, "output": here / "out.stream"}
+    graph = graph_from_options({**options, **kept})
+    run(graph)
+    graph.save(here / "graph.yaml")
+    stack(here / "a.h5", 3)
+    letters = [letter for kept_run in read_folder(here / "dead") for letter in kept_run.letters]
+    again = graph_of(here / "graph.yaml", messages_of(letters)[0], (), force=True)
+    assert run(again.with_options(dead_letters=None)).law_lines() == [
+        "received 2 = delivered 1 + rejected 1 + dropped 0"
+    ]
 
 
 def everything(source: RunningFiles) -> list[Message]:
