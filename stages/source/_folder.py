@@ -18,23 +18,24 @@ _TAIL_BYTES = 4096
 
 
 class Folder:
-    """The files of a folder, or that match a pattern, looked at again and again.
+    """The files of folders, or that match patterns, looked at again and again.
 
     Parameters
     ----------
-    name, kind
+    names, kind
         What is watched, and the format by which files are known in a folder.
     settle_s
         A file is complete that has not changed for so long, but for CBF images, whose end can be seen.
     """
 
-    def __init__(self, name: str, kind: ImageFormat, settle_s: float) -> None:
-        self._name, self._kind, self._settle_s = name, kind, settle_s
+    def __init__(self, names: tuple[str, ...], kind: ImageFormat, settle_s: float) -> None:
+        self._names, self._kind, self._settle_s = names, kind, settle_s
         self._seen: dict[str, tuple[tuple[int, int, int], float]] = {}
         self._taken: dict[str, int] = {}
         self._taken_as: dict[str, tuple[int, int, int]] = {}
-        if not is_pattern(name) and not Path(name).is_dir():
-            raise UserError(f"{name}: there is no such folder to watch")
+        for name in names:
+            if not is_pattern(name) and not Path(name).is_dir():
+                raise UserError(f"{name}: there is no such folder to watch")
 
     @property
     def incomplete(self) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ class Folder:
         return before
 
     def _changed(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        for name in matching(self._name, self._kind):
+        for name in dict.fromkeys(file for watched in self._names for file in matching(watched, self._kind)):
             if self._kind == "cbf" and name in self._taken:
                 continue
             try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline import Context, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
@@ -39,10 +39,12 @@ class Files:
     grows later gives the frames that were added. That goes on until the run is stopped (``--no-data-timeout``).
     """
 
-    files: tuple[str, ...] = Field(
-        default=(), description="Image files, with an event or without, patterns or folders of them, and lists of them."
+    images: tuple[str, ...] = Field(
+        min_length=1,
+        description="Image files, with an event or without, patterns or folders of them, and lists of them; with `watch` "
+        "folders or patterns.",
     )
-    watch: str = Field(default="", description="A folder, or a pattern, of files that appear while the run goes on.")
+    watch: bool = Field(default=False, description="Take files as they appear while the run goes on (``--watch``).")
     data_format: ImageFormat = Field(default="cbf", description="What the files are; the decoder has to be its.")
     geometry: Path | None = Field(
         default=None, description="CrystFEL geometry file: which dimension of HDF5 files counts frames."
@@ -58,15 +60,9 @@ class Files:
         default=1.0, ge=0, description="A file is complete that has not changed for so many seconds."
     )
 
-    @model_validator(mode="after")
-    def _one_kind_of_input(self) -> Files:
-        if bool(self.files) == bool(self.watch):
-            raise ValueError("give either files or watch, and not both")
-        return self
-
     def input_files(self) -> list[Path]:
         """The files and lists that are named, as far as they are single ones."""
-        return [Path(parse_line(name).filename) for name in self.files if not is_pattern(name)]
+        return [Path(parse_line(name).filename) for name in self.images if not is_pattern(name)]
 
     def open(self, context: Context) -> RunningFiles:
         """Read the geometry file, if events are counted by it; UserError for what is not there."""
@@ -76,7 +72,7 @@ class Files:
             if self.geometry is None:
                 raise UserError("source/files: HDF5 files need the parameter geometry: which dimension counts frames")
             layout = StackLayout.of(Detector.load(self.geometry))
-        for name in self.files:
+        for name in () if self.watch else self.images:
             is_one = parse_line(name).event is None and not is_pattern(name)
             if is_one and not Path(name).exists() and not self.wait_for_file_s:
                 raise UserError(f"{name}: no such file; wanted is an image file, a folder of them, or a list of them")
@@ -93,7 +89,7 @@ class RunningFiles:
         self._num_files = self._num_frames = self._num_unreadable = 0
         self._folder: Folder | None = None
         if parameters.watch:
-            self._folder = Folder(parameters.watch, parameters.data_format, parameters.settle_s)
+            self._folder = Folder(parameters.images, parameters.data_format, parameters.settle_s)
         self._left = self._as_they_come() if parameters.watch else self._listed()
 
     def receive(self, timeout_s: float, credit: int) -> list[Message]:
@@ -126,7 +122,7 @@ class RunningFiles:
         if self._folder is not None:
             waiting = self._folder.num_incomplete
             more = f"; {several(waiting, 'file')} not complete yet" if waiting else ""
-            return f"watching {self._parameters.watch}: {so_far}{more}"
+            return f"watching {', '.join(self._parameters.images)}: {so_far}{more}"
         return f"{so_far}; waiting for {self._is_waiting_for}" if self._is_waiting_for else so_far
 
     def findings(self) -> Findings:
@@ -149,7 +145,9 @@ class RunningFiles:
         """The frames of the list; None while a file is waited for."""
         parameters = self._parameters
         make = Prefixed.checked if parameters.check_prefix else Prefixed
-        for listed in listed_in(parameters.files, parameters.data_format, make(parameters.prefix, parameters.basename)):
+        for listed in listed_in(
+            parameters.images, parameters.data_format, make(parameters.prefix, parameters.basename)
+        ):
             self._num_files += 1
             yield from self._until_there(listed)
             yield from self._frames_of(listed)

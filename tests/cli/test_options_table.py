@@ -47,7 +47,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # option: (what else is needed, what is typed, what the parameter becomes)
     "input": ({"zmq_input": None, "zmq_request": None}, HERE, (Path(HERE),)),
     "data_format": ({"peaks": "zaef"}, "npy", "npy"),
-    "watch": (NO_ZMQ, "run7/*.h5", "run7/*.h5"),
+    "watch": (NO_ZMQ, "run7/*.h5", ("run7/*.h5",)),
     "prefix": (IMAGES, "/data/run7/", "/data/run7/"),
     "basename": (IMAGES, True, True),
     "no_check_prefix": (IMAGES, True, False),

@@ -105,7 +105,7 @@ def test_rejected_frames_name_their_file(here: Path) -> None:
     with h5py.File(here / "other.h5", "w") as file:
         file["entry/data"] = np.zeros((2, HEIGHT, WIDTH, 3), np.int16)
     (here / "files.lst").write_text("gone.h5\ngone.h5 //0\na.cxi //4\ncut.h5\nother.h5 //0\na.cxi //x\na.cxi b//0\n")
-    source = Files(files=("files.lst",), data_format="hdf5", geometry=geometry(here)).open(Context())
+    source = Files(images=("files.lst",), data_format="hdf5", geometry=geometry(here)).open(Context())
     decode = registry.load("decode/hdf5_file")(geometry=here / "detector.geom").open(Context())
     reasons = []
     for message in everything(source):
@@ -309,7 +309,7 @@ def test_prefix_and_basename_change_the_names_in_lists(here: Path) -> None:
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(here: Path) -> None:
-    source = Files(files=("late.cbf",), wait_for_file_s=60, poll_s=0.001).open(Context())
+    source = Files(images=("late.cbf",), wait_for_file_s=60, poll_s=0.001).open(Context())
     assert source.receive(0.0, 5) == []
     assert source.status() == "0 frames of 1 file; waiting for late.cbf"
     cbf(here / "late.cbf", 0)
@@ -322,9 +322,9 @@ def test_a_file_that_is_not_there_yet_is_waited_for(here: Path) -> None:
 def test_no_file_is_an_error_before_anything_runs(here: Path) -> None:
     geometry(here)
     with pytest.raises(UserError, match=r"lost\.cxi: no such file"):
-        Files(files=("lost.cxi",), data_format="hdf5", geometry=here / "detector.geom").open(Context())
+        Files(images=("lost.cxi",), data_format="hdf5", geometry=here / "detector.geom").open(Context())
     with pytest.raises(UserError, match="there is no such folder to watch"):
-        Files(watch="nowhere").open(Context())
+        Files(images=("nowhere",), watch=True).open(Context())
     (here / "detector.geom").write_text(FIXED + PANEL)
     with pytest.raises(UserError, match="has no directive 'data'"):
         registry.load("decode/hdf5_file")(geometry=here / "detector.geom").open(Context())
@@ -333,7 +333,7 @@ def test_no_file_is_an_error_before_anything_runs(here: Path) -> None:
 @pytest.fixture
 def watching(here: Path) -> Iterator[RunningFiles]:
     (here / "run").mkdir()
-    source = Files(watch="run", poll_s=0.001, settle_s=0.0).open(Context())
+    source = Files(images=("run",), watch=True, poll_s=0.001, settle_s=0.0).open(Context())
     yield source
     source.close()
 
@@ -357,9 +357,9 @@ def test_a_folder_gives_its_images_as_they_are_completed_and_none_twice(here: Pa
 
 
 def test_a_stack_that_grows_gives_the_frames_that_were_added(here: Path) -> None:
-    source = Files(watch="*.h5", data_format="hdf5", geometry=geometry(here), poll_s=0.001, settle_s=0.0).open(
-        Context()
-    )
+    source = Files(
+        images=("*.h5",), watch=True, data_format="hdf5", geometry=geometry(here), poll_s=0.001, settle_s=0.0
+    ).open(Context())
     decode = registry.load("decode/hdf5_file")(geometry=here / "detector.geom").open(Context())
 
     def now() -> list[tuple[str, int]]:

@@ -63,7 +63,7 @@ def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: boo
     except UserError as error:
         raise UserError(f"{error}\n(--set NODE.PARAMETER=FILE names another file)") from None
     if isinstance(graph.source.stage, Files):
-        return graph.replace(graph.source.name, replace(graph.source.stage, files=_lines(messages), watch=""))
+        return graph.replace(graph.source.name, replace(graph.source.stage, images=_lines(messages), watch=False))
     files = tuple(file for parts in messages for file in parts)
     return graph.replace(graph.source.name, Replay(files=files, whole=True))
 

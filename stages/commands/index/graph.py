@@ -531,6 +531,7 @@ def _parameters(
         given.effective.add(row.name)
     if given.images:
         parameters["source"]["data_format"] = given.images
+        parameters["source"]["watch"] = "watch" in given
     if given.images == "hdf5":
         parameters["decode"]["peaks"] = stages["peaks"] == "peaks/from_message"
     is_lattice_alone = _gives_lattice_alone(given)

@@ -192,6 +192,11 @@ def inputs(text: str | tuple[Path | str, ...]) -> tuple[Path | str, ...]:
     return (text,) if image_format((text,)) else recorded(text)
 
 
+def watched(text: str) -> tuple[str, ...]:
+    """Read what ``--watch`` names: a folder or a pattern."""
+    return (text,)
+
+
 def image_format(names: tuple[Path | str, ...]) -> ImageFormat | None:
     """Return the format of the image files that are named, singly, by a folder, a pattern or a list; None if there are none."""
     if not names or isinstance(names[0], Path):

@@ -22,6 +22,7 @@ from stages.commands.index.options import (
     refused,
     threads,
     tolerance,
+    watched,
 )
 from stages.wire.formats import DECODERS
 
@@ -44,9 +45,9 @@ _INTERNAL = "it is internal to indexamajig's worker processes"
 _INPUT = (
     Option(("-i", "--input"), INPUT, "List of image files, one a line, with an event or without (run7.cxi //3); or one image "
         "file (CBF or HDF5), a folder or a pattern of them; or recorded messages (.msgpack or .bin, also .gz), a folder or a "
-        "list of them.", str, "FILE", sets=("source.files",), value=inputs),
+        "list of them.", str, "FILE", sets=("source.files", "source.images"), value=inputs),
     own("--watch", panel=INPUT, help="Process image files as they appear in this folder, or match this pattern "
-        "('run7/*_master.h5'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.watch",)),
+        "('run7/*_master.h5'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.images",), value=watched),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
