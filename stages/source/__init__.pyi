@@ -1,3 +1,4 @@
+from .asapo import Asapo as Asapo
 from .files import Files as Files
 from .replay import Replay as Replay
 from .simulate import Simulate as Simulate

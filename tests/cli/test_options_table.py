@@ -19,7 +19,7 @@ from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option
 from stages.live.merge import Until
 
 STAGES = {
-    "source": ("source/zmq_sub", "source/zmq_req", "source/replay", "source/files"),
+    "source": ("source/zmq_sub", "source/zmq_req", "source/replay", "source/files", "source/asapo"),
     "decode": ("decode/msgpack_map", "decode/headers_only", "decode/hdf5_file"),
     "geometry_map": ("geometry_map/map_panels",),
     "resolution": ("geometry_map/limit_resolution",),
@@ -41,6 +41,14 @@ STAGES = {
 HERE = str(Path(__file__).parent)
 
 NO_ZMQ: dict[str, Any] = {"zmq_input": None, "zmq_request": None}
+ASAPO = {
+    **NO_ZMQ,
+    "asapo_endpoint": "here:8400",
+    "asapo_beamtime": "110",
+    "asapo_group": "us",
+    "asapo_source": "eiger",
+    "asapo_stream": "run7",
+}
 IMAGES = {**NO_ZMQ, "input": "run7.cxi"}
 
 EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
@@ -52,6 +60,15 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "basename": (IMAGES, True, True),
     "no_check_prefix": (IMAGES, True, False),
     "wait_for_file": (IMAGES, 30.0, 30.0),
+    "asapo_endpoint": (ASAPO, "there:8400", "there:8400"),
+    "asapo_token": (ASAPO, "secret", "secret"),
+    "asapo_beamtime": (ASAPO, "11", "11"),
+    "asapo_group": (ASAPO, "we", "we"),
+    "asapo_source": (ASAPO, "pilatus", "pilatus"),
+    "asapo_stream": (ASAPO, "run8", "run8"),
+    "asapo_wait_for_stream": (ASAPO, True, True),
+    "asapo_consumer_timeout": (ASAPO, 3000, 3000),
+    "asapo_acks": (ASAPO, True, True),
     "zmq_input": ({}, "tcp://10.0.0.1:77", "tcp://10.0.0.1:77"),
     "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
     "zmq_request": ({}, "more", "more"),

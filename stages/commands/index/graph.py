@@ -6,7 +6,7 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 ========================  =================================================================
 role (name of the node)   stage
 ========================  =================================================================
-source                    source/zmq_sub, source/zmq_req, source/replay, source/files
+source                    source/zmq_sub, source/zmq_req, source/asapo, source/replay, source/files
 decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``; decode/cbf,
                           decode/hdf5_file or decode/hdf5_file_headers for image files
 geometry_map              geometry_map/map_panels
@@ -89,6 +89,7 @@ _SOURCES = {
     "input": "reads files",
     "watch": "reads files that appear while the run goes on",
     "zmq_input": "receives data over ZeroMQ",
+    "asapo_endpoint": "receives data over ASAP::O",
 }
 """The options that say where frames come from, and what each does."""
 
@@ -319,6 +320,8 @@ def _source(given: Given) -> str:
         return "source/files"
     if "input" in given:
         return "source/replay"
+    if "asapo_endpoint" in given:
+        return "source/asapo"
     return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
 
 

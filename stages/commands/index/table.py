@@ -36,7 +36,6 @@ COMPARING = "Comparing"
 OTHER_INDEXERS = "Options of other indexing programs"
 PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, COMPARING, RUNNING, OTHER_INDEXERS)
 
-_ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
 _MILLE = "data for detector refinement are not written yet"
 _INTERNAL = "it is internal to indexamajig's worker processes"
 
@@ -91,14 +90,21 @@ _INPUT = (
     refused("-v", panel=INPUT, help="Print the version.", why="'streamajig --version' prints the version"),
     refused("--spectrum-file", panel=INPUT, help="File with the spectrum.", why="indexamajig no longer uses it either",
         kind=str),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO, kind=str)
-        for name in ("endpoint", "token", "beamtime", "group", "source", "stream", "consumer-timeout")
-    ),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO)
-        for name in ("wait-for-stream", "output-stream", "acks")
-    ),
+    Option(("--asapo-endpoint",), INPUT, "Receive data over ASAP::O from this endpoint.", str, "HOST:PORT",
+        sets=("source.endpoint",)),
+    Option(("--asapo-token",), INPUT, "Token for ASAP::O.", str, "TOKEN", sets=("source.token",)),
+    Option(("--asapo-beamtime",), INPUT, "Beamtime for ASAP::O.", str, "ID", sets=("source.beamtime",)),
+    Option(("--asapo-group",), INPUT, "Consumer group for ASAP::O: those of one name share the messages.", str, "NAME",
+        sets=("source.group",)),
+    Option(("--asapo-source",), INPUT, "Data source for ASAP::O.", str, "NAME", sets=("source.data_source",)),
+    Option(("--asapo-stream",), INPUT, "Stream for ASAP::O.", str, "NAME", sets=("source.stream",)),
+    Option(("--asapo-wait-for-stream",), INPUT, "Wait for a stream that has no messages yet.",
+        sets=("source.wait_for_stream",)),
+    Option(("--asapo-consumer-timeout",), INPUT, "How long one request to ASAP::O may take.", int, "MS", "500",
+        sets=("source.consumer_timeout_ms",)),
+    Option(("--asapo-acks",), INPUT, "Acknowledge each message of ASAP::O.", sets=("source.acks",)),
+    refused("--asapo-output-stream", panel=INPUT, help="Send hits on over ASAP::O.",
+        why="hits are not sent on over ASAP::O yet", kind=str),
 )
 
 _OUTPUT = (
