@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Event, Message, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
-from stages.decode.npy import highest_of
 from stages.files.hdf5_events import EventOfFile
 from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.files.hdf5_frames import BeyondEnd, StackLayout, masks_of, pixels_of
@@ -59,8 +58,7 @@ class RunningHdf5File(Reader):
     def _read(self, frame: FileFrame, event: EventOfFile) -> tuple[Event, Header, Image]:
         file = self.opened(frame)
         arrays = {pattern: pixels_of(file, event, pattern, dims) for pattern, dims in self.stack.pixels.items()}
-        highest = {value for array in arrays.values() for value in highest_of(array.dtype).equal}
-        image = Image(arrays, {}, sentinels=Sentinels(equal=tuple(sorted(highest))), bad=self._bad(file, event))
+        image = Image(arrays, {}, sentinels=Sentinels(highest=True), bad=self._bad(file, event))
         name, header = self.header_of(file, frame, event)
         return name, header, image
 

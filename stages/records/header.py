@@ -130,7 +130,9 @@ class Header(Mapping[str, Any]):
         return number
 
 
-def _own(value: object) -> object:
+def _own(value: Any) -> Any:
+    if hasattr(value, "detached"):
+        return value.detached()
     if isinstance(value, msgspec.Raw):
         return value.copy()
     return bytes(value) if isinstance(value, memoryview) else value

@@ -314,7 +314,7 @@ class RunningZmqReq:
             if asker.asked:
                 asker.asked.popleft()
             found = messages_of(frames, parameters.max_message_bytes, self._framing)
-            body = found[0].parts[0]
+            body = found[0].parts[0] if found else b""  # what a sender says once is no frame
             if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not self._framing.may_be_frame(memoryview(body)):
                 messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))
             else:

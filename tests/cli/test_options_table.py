@@ -20,7 +20,7 @@ from stages.live.merge import Until
 
 STAGES = {
     "source": ("source/zmq_sub", "source/zmq_req", "source/replay", "source/files", "source/asapo"),
-    "decode": ("decode/msgpack_map", "decode/headers_only", "decode/hdf5_file"),
+    "decode": ("decode/msgpack_map", "decode/headers_only", "decode/hdf5_file", "decode/dectris2"),
     "geometry_map": ("geometry_map/map_panels",),
     "resolution": ("geometry_map/limit_resolution",),
     "median_filter": ("peaks/median_filter",),
@@ -55,6 +55,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # option: (what else is needed, what is typed, what the parameter becomes)
     "input": ({"zmq_input": None, "zmq_request": None}, HERE, (Path(HERE),)),
     "data_format": ({"peaks": "zaef"}, "npy", "npy"),
+    "channel": ({"data_format": "dectris2", "peaks": "zaef"}, "threshold_2", "threshold_2"),
     "watch": (NO_ZMQ, "run7/*.h5", ("run7/*.h5",)),
     "prefix": (IMAGES, "/data/run7/", "/data/run7/"),
     "basename": (IMAGES, True, True),

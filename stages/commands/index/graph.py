@@ -6,7 +6,7 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 ========================  =================================================================
 role (name of the node)   stage
 ========================  =================================================================
-source                    source/zmq_sub, source/zmq_req, source/asapo, source/replay, source/files
+source                    source/zmq_sub, source/zmq_req, source/zmq_pull, source/asapo, source/replay, source/files
 decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``; decode/cbf,
                           decode/hdf5_file or decode/hdf5_file_headers for image files
 geometry_map              geometry_map/map_panels
@@ -62,7 +62,7 @@ from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
 from stages.files.image_list import SUFFIXES, ImageFormat
-from stages.wire.formats import DECODERS
+from stages.wire.formats import DECODERS, WITH_PEAKS
 
 log = logging.getLogger("streamajig.options")
 
@@ -100,6 +100,13 @@ _SEARCH_OPTIONS = frozenset({"threshold", "min_squared_gradient", "min_gradient"
 
 INTEGRATION_FLAGS = ("cen", "sat", "grad")
 """What may follow the integration method, or with ``no`` before it; parameters of the integrating stage."""
+
+_ZMQ_SOURCES = {
+    "zmq_request": "source/zmq_req",
+    "zmq_subscribe": "source/zmq_sub",
+    "zmq_pull": "source/zmq_pull",
+}
+"""How data may be received from --zmq-input, and the source that does so."""
 
 INTEGRATION_METHODS = ("rings", "prof2d")
 
@@ -226,15 +233,17 @@ def _check_input(given: Given) -> None:
         problems.append(f"{flags} exclude each other: {what}")
     elif not sources:
         problems.append("there is no input: give --zmq-input=ADDRESS, such as tcp://127.0.0.1:5002")
-    if "zmq_request" in given and "zmq_subscribe" in given:
+    ways = [name for name in _ZMQ_SOURCES if name in given]
+    if len(ways) > 1:
+        flags = " and ".join(option(name).flag for name in ways)
         problems.append(
-            "--zmq-request and --zmq-subscribe exclude each other: a REQ socket asks for each frame, "
-            "a SUB socket takes what is published"
+            f"{flags} exclude each other: a REQ socket asks for each frame, a SUB socket takes what is published, a PULL "
+            "socket what is pushed"
         )
-    elif "zmq_input" in given and "zmq_request" not in given and "zmq_subscribe" not in given:
+    elif "zmq_input" in given and not ways:
         problems.append(
             "--zmq-input needs either --zmq-request=STRING, to ask for frames, or --zmq-subscribe=TAG, to take what is "
-            "published; neither is given"
+            "published, or --zmq-pull, to take what is pushed; none is given"
         )
     if "geometry" not in given:
         problems.append("there is no geometry file: give --geometry=FILE.geom (-g)")
@@ -322,7 +331,8 @@ def _source(given: Given) -> str:
         return "source/replay"
     if "asapo_endpoint" in given:
         return "source/asapo"
-    return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
+    given.take("zmq_pull")
+    return next(stage_name for name, stage_name in _ZMQ_SOURCES.items() if name in given)
 
 
 def _image_format(given: Given) -> ImageFormat | None:
@@ -372,7 +382,8 @@ def _peak_method(given: Given, no_image: bool) -> str:
             "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels, or msgpack for those that come with "
             "messages"
         )
-    if method == "msgpack" and (given.images or not no_image) and (data_format := _data_format(given)) != "msgpack":
+    data_format = _data_format(given)
+    if method == "msgpack" and (given.images or (not no_image and data_format not in WITH_PEAKS)):
         raise UserError(
             f"--peaks=msgpack takes peaks that come with the messages, and --data-format={data_format} has none: give "
             "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels"

@@ -115,7 +115,7 @@ class Detector(GeometryFile):
             self.shift_x.read(header) if self.shift_x else 0.0,
             self.shift_y.read(header) if self.shift_y else 0.0,
         )
-        here = self._placements.get(clen_m, shift_m)
+        here = self._placements.get(clen_m, shift_m, image.mask if image is not None else None)
         bad = here.static_bad
         if image is not None and (self.has_flags or image.sentinels or image.bad):
             bad = here.with_flags(image)
