@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Style = Literal["seed", "om", "cbf", "npy"]
+Style = Literal["seed", "om", "hdf5", "cbf", "seedee", "npy"]
 """How simulated frames can be written as messages."""
 
-WITHOUT_NAMES = ("cbf", "npy")
-"""Styles whose one array has no name, and that carry no peaks."""
+WITHOUT_NAMES = ("cbf", "seedee", "npy")
+"""Styles whose one array has no name."""
+
+WITHOUT_PEAKS = ("hdf5", *WITHOUT_NAMES)
+"""Styles that carry no peaks."""
 
 SIZE = "2068x2162"
 """Width and height of the detector that is simulated without a geometry file, in pixels; an Eiger 4M."""

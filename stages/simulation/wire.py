@@ -5,8 +5,12 @@
 ``om``
     OM 23.8: one map; the image's own keys (``nd``, ``type``, ``kind``, ``shape``, ``data``) are binary, as msgpack-numpy
     writes them.
+``hdf5``
+    An HDF5 file; pixels and header values are at the paths that the geometry file says.
 ``cbf``
     A CBF image; header values are comments.
+``seedee``
+    Two parts, as Seedee's users send them: JSON, in which the array is described among header values, and the array.
 ``npy``
     An array as ``numpy.save`` writes it, and nothing else.
 
@@ -28,6 +32,7 @@ from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
 from stages.simulation.as_cbf import cbf_image
+from stages.simulation.as_hdf5 import hdf5_file, seedee_parts
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import Style
 from stages.simulation.truth import TRUTH_KEY
@@ -61,7 +66,18 @@ class WireFormat:
     more: Callable[[float], Mapping[str, float]] = lambda energy_ev: {}  # noqa: ARG005
 
     def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytes | bytearray:
-        """One message body. `timestamp_s` is the time of the exposure, now by default."""
+        """One message body, of several parts the last. `timestamp_s` is the time of the exposure, now by default."""
+        return self.parts(frame, timestamp_s)[-1]
+
+    def parts(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> tuple[bytes | bytearray, ...]:
+        """One message."""
+        if self.style == "seedee":
+            return seedee_parts(self._only_array(frame), self._values(frame))
+        return (self._one_part(frame, timestamp_s),)
+
+    def _one_part(self, frame: SimulatedFrame, timestamp_s: float | None) -> bytes | bytearray:
+        if self.style == "hdf5":
+            return hdf5_file(frame.arrays, self._values(frame))
         if self.style == "cbf":
             return cbf_image(self._only_array(frame), self._comments(frame))
         if self.style == "npy":
@@ -73,6 +89,10 @@ class WireFormat:
     def _only_array(self, frame: SimulatedFrame) -> NDArray[Any]:
         (array,) = frame.arrays.values()
         return array
+
+    def _values(self, frame: SimulatedFrame) -> dict[str, object]:
+        who = {"event_id": frame.truth.event, "sequence_number": frame.number}
+        return who | dict(self.more(frame.geom.photon_energy_ev))
 
     def _comments(self, frame: SimulatedFrame) -> dict[str, object]:
         energy_ev = frame.geom.photon_energy_ev
@@ -119,13 +139,13 @@ class WireFormat:
 
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytes | bytearray]:
-        """Message bodies of frames; `each` is called with a frame before its body is handed out."""
+    ) -> Iterator[bytes | bytearray | tuple[bytes | bytearray, ...]]:
+        """Message bodies of frames, or all parts; `each` is called with a frame before its body is handed out."""
         for frame in frames:
-            body = self.body(frame)
+            parts = self.parts(frame)
             if each is not None:
                 each(frame)
-            yield body
+            yield parts if len(parts) > 1 else parts[0]
 
     def _array(self, array: NDArray[np.generic]) -> dict[Any, Any]:
         entries = {

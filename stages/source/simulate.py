@@ -37,7 +37,7 @@ class RunningSimulate:
         self._next += 1
         if self._truth is not None:
             self._truth.write(frame.truth)
-        return (Message(b"", time.time_ns(), (memoryview(wire.body(frame)).toreadonly(),)),)
+        return (Message(b"", time.time_ns(), tuple(memoryview(part).toreadonly() for part in wire.parts(frame))),)
 
     def stop_asking(self) -> int:
         """Make no more frames."""

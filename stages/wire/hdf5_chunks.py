@@ -155,7 +155,7 @@ class Chunks:
         self, stored: memoryview, steps: list[Step], chunk: tuple[int, ...], dtype: np.dtype[Any]
     ) -> NDArray[Any]:
         size = math.prod(chunk) * dtype.itemsize
-        raw: memoryview | bytes | NDArray[np.uint8] = stored
+        raw: Any = stored
         for n, step in enumerate(steps):
             match step:
                 case "fletcher32":
@@ -184,8 +184,8 @@ _NEED_DECOMPRESSOR = frozenset({"bslz4", "bszstd", "lz4"})
 def checked(stored: memoryview) -> memoryview:
     """Return bytes without the checksum of four bytes behind them; rejects them if it is not theirs.
 
-    Fletcher's checksum, with words of 16 bits, the high byte first: the sum of the words, and the sum of those sums, each modulo
-    2^16 - 1, where 0 stands for nothing but zeros. https://en.wikipedia.org/wiki/Fletcher%27s_checksum
+    Fletcher's checksum, with words of 16 bits, the high byte first: the sum of the words, and the sum of those sums, each
+    modulo 2^16 - 1, where 0 stands for nothing but zeros. https://en.wikipedia.org/wiki/Fletcher%27s_checksum
     """
     body, digest = stored[:-4], bytes(stored[-4:])
     words = np.frombuffer(bytes(body) + bytes(len(body) % 2), ">u2").astype(np.uint64)
