@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Event, Message, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
+from stages.decode.hdf5 import decompressor_if_any
 from stages.files.hdf5_events import EventOfFile
 from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.files.hdf5_frames import BeyondEnd, StackLayout, masks_of, pixels_of
@@ -42,6 +43,7 @@ class RunningHdf5File(Reader):
     def __init__(self, layout: StackLayout, open_files: int) -> None:
         super().__init__(layout, open_files)
         self._masks: dict[int, NDArray[np.uint8]] = {}
+        self._decompressor = decompressor_if_any()
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Read the frame; if it is not there, once more from a file opened anew: it or those it links to may have grown."""
@@ -57,7 +59,10 @@ class RunningHdf5File(Reader):
 
     def _read(self, frame: FileFrame, event: EventOfFile) -> tuple[Event, Header, Image]:
         file = self.opened(frame)
-        arrays = {pattern: pixels_of(file, event, pattern, dims) for pattern, dims in self.stack.pixels.items()}
+        arrays = {
+            pattern: pixels_of(file, event, pattern, dims, self._decompressor)
+            for pattern, dims in self.stack.pixels.items()
+        }
         image = Image(arrays, {}, sentinels=Sentinels(highest=True), bad=self._bad(file, event))
         name, header = self.header_of(file, frame, event)
         return name, header, image

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from stages.files.geom.model import MaskSource
 from stages.files.hdf5_events import EventOfFile
 from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.records.geometry import Panel
+from stages.wire.compressed import Codec, Decompressor
+from stages.wire.hdf5_chunks import steps_of
+from stages.wire.hdf5_filters import filters_of
 
 LONGEST_TEXT = 4096
 """Characters of a header value that is text."""
@@ -87,10 +91,17 @@ def _frame_axes(dims: tuple[str | int, ...]) -> list[int]:
     return [axis for axis, dim in enumerate(dims) if dim == "%"]
 
 
-def pixels_of(file: OpenFile, event: EventOfFile, pattern: str, dims: tuple[str | int, ...]) -> NDArray[Any]:
+def pixels_of(
+    file: OpenFile,
+    event: EventOfFile,
+    pattern: str,
+    dims: tuple[str | int, ...],
+    decompressor: Decompressor | None = None,
+) -> NDArray[Any]:
     """Return an event's array, without the dimensions that count frames; read-only, of a type that pixels have.
 
-    Rejects the frame if the array is not there, or not as the geometry file says.
+    Rejects the frame if the array is not there, or not as the geometry file says. With a decompressor a frame that is one chunk
+    of bitshuffle or LZ4 is decompressed past HDF5, which has one lock for all threads.
     """
     path = event.path(pattern)
     dataset = _dataset(file, path)
@@ -99,8 +110,28 @@ def pixels_of(file: OpenFile, event: EventOfFile, pattern: str, dims: tuple[str 
             "wrong_dimensions",
             f"{path} has shape {dataset.shape}, and the geometry file's dim directives say {', '.join(map(str, dims))}",
         )
-    values = dataset[_at(path, dataset.shape, dims, event)]
-    return as_pixels(values, path)
+    at = _at(path, dataset.shape, dims, event)
+    values = _one_chunk(dataset, at, decompressor) if decompressor is not None and dataset.chunks is not None else None
+    return as_pixels(dataset[at] if values is None else values, path)
+
+
+def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompressor) -> NDArray[Any] | None:
+    """Read a frame that is one chunk of its own; None for one that HDF5 has to read."""
+    wanted = tuple(1 if isinstance(number, int) else size for number, size in zip(at, dataset.shape, strict=True))
+    if dataset.chunks != wanted:
+        return None
+    steps = steps_of(filters_of(dataset.id.get_create_plist()), dataset.dtype.itemsize)
+    if steps not in (["bslz4"], ["bszstd"], ["lz4"]):
+        return None
+    try:
+        skipped, chunk = dataset.id.read_direct_chunk(tuple(n if isinstance(n, int) else 0 for n in at))
+    except (OSError, ValueError, RuntimeError):  # it was never written
+        return None
+    if skipped:
+        return None
+    shape = tuple(size for number, size in zip(at, dataset.shape, strict=True) if not isinstance(number, int))
+    size = math.prod(shape) * dataset.dtype.itemsize
+    return decompressor.array(memoryview(chunk), cast(Codec, steps[0]), shape, dataset.dtype, size)
 
 
 def as_pixels(values: NDArray[Any], path: str) -> NDArray[Any]:
@@ -113,7 +144,8 @@ def as_pixels(values: NDArray[Any], path: str) -> NDArray[Any]:
     if values.dtype.type not in PIXEL_TYPES:
         raise RejectFrame("bad_dtype", f"{path} holds {dtype}; integers or real numbers were wanted")
     values = np.ascontiguousarray(values)
-    values.flags.writeable = False
+    if values.flags.writeable:
+        values.flags.writeable = False
     return values
 
 

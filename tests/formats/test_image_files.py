@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from fabio.cbfimage import CbfImage
@@ -19,9 +20,12 @@ from pipeline.kept_letters import read_folder
 from pipeline.report import Report
 from stages.commands.index.graph import graph_from_options
 from stages.files.hdf5_events import EventOfFile, events_of
+from stages.files.hdf5_files import OpenFile
+from stages.files.hdf5_frames import pixels_of as pixels_of_event
 from stages.files.image_list import Listed, Prefixed, parse_line
 from stages.files.stream import Chunk, read_stream
 from stages.source.files import Files, RunningFiles
+from stages.wire.compressed import Decompressor
 from stages.wire.file_frame import FileFrame, file_frame
 from stages.wire.serving import FrameServer, serve_in_thread
 
@@ -293,6 +297,31 @@ def test_a_master_file_leads_to_the_files_with_the_frames(here: Path) -> None:
     geometry(here, FIXED + STACK.replace("/entry/data", "/entry/data/data_%"))
     chunks, _, _ = processed(here, input="run_master.h5")
     assert [(event, num) for _, event, num in names(chunks)] == [("000001//0", 1), ("000001//1", 2), ("000002//0", 1)]
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4"])
+def test_compressed_stacks_are_read_past_hdf5_and_by_it_alike(here: Path, dtype: str) -> None:
+    """As DECTRIS' files are: one chunk a frame; and as other writers make them: several chunks, or one never written."""
+    frames = np.stack([pixels_of(n) for n in range(3)]).astype(dtype)
+    ways = {"whole": (1, HEIGHT, WIDTH), "pieces": (1, HEIGHT // 2, WIDTH), "several": (2, HEIGHT, WIDTH)}
+    with h5py.File(here / "a.h5", "w") as file:
+        for name, chunks in ways.items():
+            file.create_dataset(name, data=frames, chunks=chunks, **hdf5plugin.Bitshuffle())
+        file.create_dataset("lz4", data=frames, chunks=ways["whole"], **hdf5plugin.LZ4())
+        hole = file.create_dataset(
+            "hole", frames.shape, dtype, chunks=ways["whole"], fillvalue=7, **hdf5plugin.Bitshuffle()
+        )
+        hole[1] = frames[1]
+    file = OpenFile(str(here / "a.h5"))
+    decompressor = Decompressor("decode/hdf5_file", "hdf5")
+    for name in (*ways, "lz4"):
+        for n in range(3):
+            for how in (decompressor, None):
+                found = pixels_of_event(file, EventOfFile((), (n,)), f"/{name}", ("%", "ss", "fs"), how)
+                np.testing.assert_array_equal(found, frames[n])
+                assert not found.flags.writeable
+    assert (pixels_of_event(file, EventOfFile((), (0,)), "/hole", ("%", "ss", "fs"), decompressor) == 7).all()
+    file.close()
 
 
 def test_prefix_and_basename_change_the_names_in_lists(here: Path) -> None:
