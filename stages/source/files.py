@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
 from stages.files.geom.detector import Detector
-from stages.files.hdf5_events import events_of
+from stages.files.hdf5_events import EventOfFile, events_of
 from stages.files.hdf5_files import TROUBLE, load_h5py, open_to_read
 from stages.files.hdf5_frames import StackLayout
 from stages.files.image_list import ImageFormat, Listed, Prefixed, is_pattern, listed_in, parse_line
 from stages.source._folder import Folder
 from stages.wire.file_frame import file_frame
 from stages.wire.message import stand_in
+
+log = logging.getLogger("streamajig.source")
 
 _AT_ONCE = 64
 """Frames that are named in one go, at most."""
@@ -87,6 +91,7 @@ class RunningFiles:
         self._layout = layout
         self._is_waiting_for = ""
         self._num_files = self._num_frames = self._num_unreadable = 0
+        self._has_warned = False
         self._folder: Folder | None = None
         if parameters.watch:
             self._folder = Folder(parameters.images, parameters.data_format, parameters.settle_s)
@@ -205,7 +210,26 @@ class RunningFiles:
             yield "//"
             return
         with open_to_read(filename) as file:
-            yield from events_of(file, pattern, dims)
+            events = events_of(file, pattern, dims)
+            first = next(events, None)
+            if first is None:
+                log.warning("%s holds no frames", filename)
+                return
+            if self._folder is not None:
+                self._say_if_elsewhere(file, EventOfFile.parse(first).path(pattern))
+            yield first
+            yield from events
+
+    def _say_if_elsewhere(self, file: Any, path: str) -> None:
+        """Say that frames are in files which are not watched: those that are added there later are not seen."""
+        dataset = file[path]
+        if not self._has_warned and (dataset.is_virtual or dataset.file.filename != file.filename):
+            self._has_warned = True
+            log.warning(
+                "%s leads to frames in other files, and those are not watched: frames that come into them later are missed. "
+                "Watch the files that hold the frames, or process this one when it is complete (-i)",
+                file.filename,
+            )
 
     def _frame(self, filename: str, event: str) -> Message:
         self._num_frames += 1

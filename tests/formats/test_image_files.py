@@ -410,6 +410,22 @@ def test_a_stack_that_grows_gives_the_frames_that_were_added(here: Path) -> None
     decode.close()
 
 
+def test_a_master_file_that_is_watched_is_said_to_miss_what_comes_later(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stack(here / "data.h5", 1)
+    with h5py.File(here / "a_master.h5", "w") as file:
+        file["entry/data"] = h5py.ExternalLink("data.h5", "/entry/data")
+    geometry(here)
+    for name, is_said in (("data.h5", False), ("a_master.h5", True)):
+        source = Files(
+            images=(f"{name[:-1]}?",), watch=True, data_format="hdf5", geometry=here / "detector.geom", settle_s=0.0
+        ).open(Context())
+        assert [source.receive(0.0, 5), len(source.receive(0.0, 5))] == [[], 1]
+        assert ("frames that come into them later are missed" in caplog.text) is is_said
+        source.close()
+
+
 def test_a_watched_run_ends_when_nothing_has_come_for_a_while(here: Path) -> None:
     geometry(here)
     (here / "run").mkdir()

@@ -46,7 +46,7 @@ _INPUT = (
         "file (CBF or HDF5), a folder or a pattern of them; or recorded messages (.msgpack or .bin, also .gz), a folder or a "
         "list of them.", str, "FILE", sets=("source.files", "source.images"), value=inputs),
     own("--watch", panel=INPUT, help="Process image files as they appear in this folder, or match this pattern "
-        "('run7/*_master.h5'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.images",), value=watched),
+        "('run7/*.cxi'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.images",), value=watched),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
