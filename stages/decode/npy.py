@@ -61,7 +61,7 @@ class RunningNpy:
         if bytes(body[: len(_MAGIC)]) != _MAGIC:
             raise not_wanted(body, "a .npy file")
         array = array_of(body)
-        event, header = self._parameters.named(Header({}))
+        event, header = self._parameters.named(Header({}), message)
         return event, header, Image({UNNAMED: array}, {}, sentinels=highest_of(array.dtype))
 
 

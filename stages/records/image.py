@@ -87,6 +87,9 @@ class Image:
         Key -> what stands there, in words, of the values that are no images.
     sentinels
         Values that are no intensities, in all arrays: such pixels are bad.
+    bad
+        Number of a panel -> uint8 (height, width), 1 where the frame's own file says that a pixel is bad; the same array as for
+        other frames as long as nothing changes.
     before
         What this image was before a filter changed it for the peak search; None for one that is as it came.
     mask
@@ -99,6 +102,7 @@ class Image:
     sentinels: Sentinels = Sentinels()
     before: Before | None = None
     mask: PixelMask | None = None
+    bad: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
 
     def array(self, key: str) -> NDArray[Any]:
         """Return the array that came under `key`; rejects the frame if there is none or it is broken."""

@@ -1,3 +1,5 @@
+from .asapo import Asapo as Asapo
+from .files import Files as Files
 from .replay import Replay as Replay
 from .simulate import Simulate as Simulate
 from .zmq_pull import ZmqPull as ZmqPull

@@ -266,13 +266,13 @@ def test_an_indexing_method_that_is_not_here_is_refused_with_those_that_are(meth
 @pytest.mark.parametrize(
     ("method", "wanted"),
     [
-        ("hdf5", "--peaks=msgpack"),
-        ("cxi", "--peaks=msgpack"),
-        ("none", "--indexing=none"),
+        ("hdf5", "takes peaks that are in HDF5 files"),
+        ("cxi", "takes peaks that are in HDF5 files"),
+        ("none", "is refused: .*--indexing=none"),
     ],
 )
 def test_other_peak_methods_are_refused_by_name(method: str, wanted: str) -> None:
-    with pytest.raises(UserError, match=f"--peaks={method} is refused: .*{wanted}"):
+    with pytest.raises(UserError, match=f"--peaks={method} {wanted}"):
         graph_from_options({**BASE, "peaks": method})
 
 
@@ -400,7 +400,7 @@ def test_recorded_messages_are_read_from_a_list_a_folder_or_one_by_one(tmp_path:
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        (b"image.h5 //3\n", "lists 'image.h5 //3': image files are not read"),
+        (b"image.tif //3\n", "lists 'image.tif //3', which is neither an image file"),
         (b"\x89HDF\xff", "not a list"),
         (b" \n", "no files"),
     ],
@@ -424,7 +424,7 @@ def test_lists_of_anything_else_are_refused(tmp_path: Path, content: bytes, want
         ({"max_frames": 0}, "^--max-frames: .*found 0"),
         ({"no_data_timeout": -1.0}, "^--no-data-timeout: .*found -1"),
         ({"when_full": "explode", "zmq_request": None, "zmq_subscribe": ["a"]}, "^--when-full: .*found 'explode'"),
-        ({"data_format": "tiff"}, "^--data-format: 'tiff' is not read; there are msgpack, cbf"),
+        ({"data_format": "tiff"}, "^--data-format: 'tiff' is not read; there are msgpack, .*cbf"),
         ({"data_format": "cbf", "peaks": "msgpack"}, "^--peaks=msgpack takes peaks .* --data-format=cbf has none"),
         ({"data_format": "npy", "no_image_data": True}, "^--no-image-data takes peaks .* --data-format=npy has none"),
         ({"int_diag": "sometimes"}, "^--int-diag: .*'sometimes' is no condition: give none, all"),

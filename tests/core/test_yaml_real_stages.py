@@ -27,6 +27,7 @@ REQUIRED: dict[str, Any] = {
     "path": Path("output.stream"),
     "symmetry": "4/mmm",
     "files": (Path("a.msgpack"), Path("b")),
+    "images": ("files.lst", "run7.cxi //3"),
     "file": Path("crystals.sol"),
 }
 

@@ -75,6 +75,7 @@ def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: boo
     from pipeline import Graph, UserError
     from pipeline.paths import ask_before_overwriting
     from pipeline.settings import with_settings
+    from stages.source.files import Files
     from stages.source.replay import Replay
 
     graph = with_settings(Graph.load(file), settings)
@@ -82,8 +83,19 @@ def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: boo
         ask_before_overwriting(graph.files()[1], force)
     except UserError as error:
         raise UserError(f"{error}\n(--set NODE.PARAMETER=FILE names another file)") from None
+    if isinstance(graph.source.stage, Files):
+        return graph.replace(graph.source.name, replace(graph.source.stage, images=_lines(messages), watch=False))
     files = tuple(file for parts in messages for file in parts)
     return graph.replace(graph.source.name, Replay(files=files, whole=True))
+
+
+def _lines(messages: Messages) -> tuple[str, ...]:
+    """What was kept of frames of files, as lines of a list; what stands for a file that could not be read fails again."""
+    from stages.files.image_list import parse_line
+    from stages.wire.recorded import read_whole
+
+    lines = (bytes(read_whole(files[-1])).decode(errors="surrogateescape") for files in messages)
+    return tuple(line if parse_line(line).event else f"{line} //" for line in lines)
 
 
 def through_graph(messages: Messages, load: Callable[[], Graph], command_line: str, and_clear: bool) -> int:

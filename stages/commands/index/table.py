@@ -15,15 +15,16 @@ from stages.commands.index.options import (
     addresses,
     conditions,
     data_format,
+    inputs,
     negated,
     noted,
     own,
     radii,
-    recorded,
     refused,
     replay_speed,
     threads,
     tolerance,
+    watched,
 )
 from stages.wire.formats import DECODERS
 
@@ -37,18 +38,18 @@ COMPARING = "Comparing"
 OTHER_INDEXERS = "Options of other indexing programs"
 PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, COMPARING, RUNNING, OTHER_INDEXERS)
 
-_NO_FILES = "it concerns image files, and streamajig reads messages"
-_ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
 _MILLE = "data for detector refinement are not written yet"
 _INTERNAL = "it is internal to indexamajig's worker processes"
 
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "What streamajig record has written (its folder; geometry file and data format are those "
-        "of the recording, unless others are given), other recorded messages (.msgpack or .bin, one or several a file, also "
-        ".gz), a folder of them, or a list of them. "
-        "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
+    Option(("-i", "--input"), INPUT, "List of image files, one a line, with an event or without (run7.cxi //3); or one image "
+        "file (CBF or HDF5), a folder or a pattern of them; or what streamajig record has written (its folder; geometry file "
+        "and data format are those of the recording, unless others are given); or other recorded messages (.msgpack or .bin, "
+        "also .gz), a folder or a list of them.", str, "FILE", sets=("source.files", "source.images"), value=inputs),
+    own("--watch", panel=INPUT, help="Process image files as they appear in this folder, or match this pattern "
+        "('run7/*.cxi'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.images",), value=watched),
     Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address; can be given several times, for senders "
         "with several.", str, "ADDR", repeatable=True, sets=("source.address",),
         value=addresses),
@@ -64,13 +65,13 @@ _INPUT = (
     own("--zmq-secret-key", panel=INPUT, help="File of our secret key, for senders that know whom they serve (with "
         "--zmq-server-key).", kind=str, metavar="FILE", sets=("source.secret_key",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
-        sets=("source.data_format",), value=data_format, shapes=True),
-    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; in "
-        "Jungfraujoch default.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
+        sets=("source.data_format",), value=data_format),
+    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; "
+        "default in Jungfraujoch.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
-        sets=("geometry_map.geometry",)),
+        sets=("geometry_map.geometry", "source.geometry", "decode.geometry")),
     own("--replay-speed", panel=INPUT, help="How fast recorded messages are taken (with -i): recorded, as they came; full, as "
         "fast as they are processed; or so many a second.", kind=str, metavar="SPEED", default="full", sets=("source.speed",),
         value=replay_speed),
@@ -96,22 +97,32 @@ _INPUT = (
         help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe and --zmq-pull); the others "
         "wait at the sender.",
         kind=int, metavar="N", sets=("source.max_queue_bytes",)),
-    refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
-    refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),
-    noted("--no-check-prefix", panel=INPUT, help="Leave the prefix of file names as it is.",
-        why="no file names are read, so none has a prefix to correct"),
-    refused("--wait-for-file", panel=INPUT, help="Wait for each image file.", why=_NO_FILES, kind=str, metavar="SECONDS"),
+    Option(("--prefix", "-x"), INPUT, "Put this before each name in the list of image files.", str, "PATH",
+        sets=("source.prefix",)),
+    Option(("--basename",), INPUT, "Remove folders from the names in the list, before --prefix.",
+        sets=("source.basename",)),
+    Option(("--no-check-prefix",), INPUT, "Do not add the slash that a prefix lacks which is a folder.", value=negated,
+        sets=("source.check_prefix",)),
+    Option(("--wait-for-file",), INPUT, "Wait so long for each image file that is not there; -1 waits for ever.", float,
+        "SECONDS", "0", sets=("source.wait_for_file_s",)),
     refused("-v", panel=INPUT, help="Print the version.", why="'streamajig --version' prints the version"),
     refused("--spectrum-file", panel=INPUT, help="File with the spectrum.", why="indexamajig no longer uses it either",
         kind=str),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO, kind=str)
-        for name in ("endpoint", "token", "beamtime", "group", "source", "stream", "consumer-timeout")
-    ),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO)
-        for name in ("wait-for-stream", "output-stream", "acks")
-    ),
+    Option(("--asapo-endpoint",), INPUT, "Receive data over ASAP::O from this endpoint.", str, "HOST:PORT",
+        sets=("source.endpoint",)),
+    Option(("--asapo-token",), INPUT, "Token for ASAP::O.", str, "TOKEN", sets=("source.token",)),
+    Option(("--asapo-beamtime",), INPUT, "Beamtime for ASAP::O.", str, "ID", sets=("source.beamtime",)),
+    Option(("--asapo-group",), INPUT, "Consumer group for ASAP::O: those of one name share the messages.", str, "NAME",
+        sets=("source.group",)),
+    Option(("--asapo-source",), INPUT, "Data source for ASAP::O.", str, "NAME", sets=("source.data_source",)),
+    Option(("--asapo-stream",), INPUT, "Stream for ASAP::O.", str, "NAME", sets=("source.stream",)),
+    Option(("--asapo-wait-for-stream",), INPUT, "Wait for a stream that has no messages yet.",
+        sets=("source.wait_for_stream",)),
+    Option(("--asapo-consumer-timeout",), INPUT, "How long one request to ASAP::O may take.", int, "MS", "500",
+        sets=("source.consumer_timeout_ms",)),
+    Option(("--asapo-acks",), INPUT, "Acknowledge each message of ASAP::O.", sets=("source.acks",)),
+    refused("--asapo-output-stream", panel=INPUT, help="Send hits on over ASAP::O.",
+        why="hits are not sent on over ASAP::O yet", kind=str),
 )
 
 _OUTPUT = (
@@ -123,7 +134,7 @@ _OUTPUT = (
     Option(("--no-refls-in-stream",), OUTPUT, "Leave reflections out of the stream.", sets=("sink.no_reflections",)),
     Option(("--copy-header", "--copy-hdf5-field"), OUTPUT,
         "Copy this entry of each message to the stream; can be given several times.", str, "KEY", repeatable=True,
-        sets=("sink.copy_headers",)),
+        sets=("sink.copy_headers", "decode.headers")),
     Option(("--serial-start", "--serial-offset"), OUTPUT, "Serial number of the first frame.", int, "N", "1",
         sets=("run.serial_offset",)),
     own("--in-order", panel=OUTPUT, help="Write chunks in the order of their serials.", sets=("sink.in_order",)),
@@ -135,9 +146,9 @@ _OUTPUT = (
 
 _PEAKS = (
     Option(("--peaks",), PEAKS,
-        "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
-        "peakfinder9, likelihood.", str,
-        "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
+        "Where peaks come from: msgpack (the message's own list), cxi or hdf5 (the list in the image file), zaef, peakfinder8, "
+        "peakfinder8-fast, peakfinder9, likelihood.", str,
+        "METHOD", "msgpack (or cxi, of HDF5 files) if the geometry file has a peak_list, else zaef", shapes=True),
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
         "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),

@@ -117,7 +117,8 @@ class Detector(GeometryFile):
     def geom_for(self, header: Header, image: Image | None = None) -> DetGeom:
         """Return the geometry of one frame; rejects it if its header lacks a number, naming the key.
 
-        `image` is looked at only if pixels can be bad by their values (``flag_...``, and what its format says).
+        `image` is looked at only if pixels can be bad by their values (``flag_...``, and what its format says), or its file
+        has masks.
         """
         if self.energy is None:
             self.require_complete()
@@ -130,7 +131,7 @@ class Detector(GeometryFile):
         )
         here = self._placements.get(clen_m, shift_m, image.mask if image is not None else None)
         bad = here.static_bad
-        if image is not None and (self.has_flags or image.sentinels):
+        if image is not None and (self.has_flags or image.sentinels or image.bad):
             bad = here.with_flags(image)
         return self._geom(here, bad, energy_ev, shift_m)
 

@@ -68,12 +68,14 @@ class Placement:
             )
         self._flagged = placements.flagged
         self._latest: dict[int, NDArray[np.uint8]] = {}
+        self._with_own: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
 
     def with_flags(self, image: Image) -> tuple[NDArray[np.uint8], ...]:
-        """Return masks with the flags and sentinels of this image; the same arrays as before where nothing has changed."""
+        """Return masks with the flags, sentinels and masks of this image; the same arrays as long as nothing changes."""
         masks = list(self.static_bad)
         sentinels = image.sentinels
         for i, panel in enumerate(self._panels):
+            static = masks[i] = self._with_mask_of(i, image)
             if panel.no_index or not (self._flagged[i] or sentinels):
                 continue
             pixels = as_message_buffer(panel.view(image.array(panel.data)))
@@ -82,7 +84,7 @@ class Placement:
             if not self._flagged[i] and not equal and less == -math.inf:
                 continue
             rule = (less, panel.flag_morethan, np.array(equal, np.float64))
-            static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
+            latest = self._latest.get(i, static)
             if kernel.flag(pixels, static, *rule, latest, False):
                 masks[i] = latest
             else:
@@ -91,6 +93,17 @@ class Placement:
                 self._latest[i] = masks[i]
         same = all(mask is static for mask, static in zip(masks, self.static_bad, strict=True))
         return self.static_bad if same else tuple(masks)
+
+    def _with_mask_of(self, number: int, image: Image) -> NDArray[np.uint8]:
+        """A panel's bad pixels with those that the image's own file says are bad."""
+        own = image.bad.get(number)
+        if own is None:
+            return self.static_bad[number]
+        of, both = self._with_own.get(number, (None, self.static_bad[number]))
+        if of is not own:
+            both = self.static_bad[number] | own
+            self._with_own[number] = own, both
+        return both
 
 
 class Placements:
