@@ -42,7 +42,7 @@ def check_root(body: memoryview) -> None:
         if at is not None:
             check_group(body, _TWO.unpack_from(body, at)[0])
             _check_heap(body, _TWO.unpack_from(body, at + 16)[1])
-    except struct.error:
+    except (struct.error, OverflowError):
         return
 
 
@@ -51,7 +51,7 @@ def check_group(body: memoryview, address: int) -> None:
     try:
         for at in _heaps_of(body, address):
             _check_heap(body, at)
-    except struct.error:  # outside of the file, where HDF5 gives up too
+    except (struct.error, OverflowError):  # outside of the file, where HDF5 gives up too
         return
 
 

@@ -323,6 +323,7 @@ def test_a_file_that_is_cut_short_or_no_hdf5_is_rejected() -> None:
     body = hdf5_file(PIXELS)
     assert reason_of(lambda: opened(body[:-100])[2].array(PATH)) == "bad_hdf5"
     assert reason_of(lambda: opened(body[:8])) == "bad_hdf5"
+    assert reason_of(lambda: opened(body[:64] + b"\xff" * 32 + body[96:])) == "bad_hdf5"
     assert reason_of(lambda: opened(b"\x89HDF")) == "another_format"
 
 
