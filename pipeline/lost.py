@@ -7,7 +7,7 @@ That a number is missing is a fact; that the message is lost is known only of a 
 'lost before receipt: 12 of 1014 messages (1.2 %), by their shot; 2 came late'
 >>> print(said(tally, Delivery.SHARED, 1002).replace(": lost", ":\\nlost"))
 not received: 12 of 1014 messages (1.2 %), by their shot:
-lost, unless others ask the same sender or this is a replay; 2 came late
+lost, unless others take from the same sender or this is a replay; 2 came late
 >>> said(Tally(), Delivery.PUBLISHED, 7)
 'lost before receipt: unknown: a publisher does not say what it drops, and its messages have no numbers (--sequence-key)'
 """
@@ -29,7 +29,7 @@ class Delivery(StrEnum):
     """Every one, unless it is lost."""
 
     SHARED = "shared"
-    """Each goes to one of those who ask."""
+    """Each goes to one of those who ask, or pull."""
 
     READ = "read"
     """There is no sender that loses any: files, or frames made here."""
@@ -88,8 +88,8 @@ def _unless(tally: Tally, delivery: Delivery) -> str:
     if delivery is Delivery.READ or is_lost(tally, delivery):
         return ""
     if tally.counts_messages:
-        return ": lost, unless others ask the same sender or this is a replay"
-    others = ", sent to others who ask" if delivery is Delivery.SHARED else ""
+        return ": lost, unless others take from the same sender or this is a replay"
+    others = ", sent to others" if delivery is Delivery.SHARED else ""
     return f": not sent (a sender may choose among its events){others}, or lost"
 
 

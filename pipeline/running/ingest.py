@@ -212,6 +212,7 @@ class Ingest:
         self._serial = options.serial_offset
         self._received = 0
         self._last_data = time.monotonic()
+        self._began_ns = time.time_ns()
         self._drain_until: float | None = None
         self.finished = False
         self.why_finished = ""
@@ -299,7 +300,10 @@ class Ingest:
             if limit is not None and self._received > limit:
                 self._collector.drop(serial, "beyond max_frames")
                 continue
-            self._put(Frame(serial, "", message.received_ns, {Message: message}))
+            # a message of a recording keeps its time, and how long the run takes for it is counted from now
+            is_of_before = message.received_ns < self._began_ns
+            received_ns = time.time_ns() if is_of_before else message.received_ns
+            self._put(Frame(serial, "", received_ns, {Message: message}))
 
     def _is_full(self) -> bool:
         """Whether as many frames have come as were asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("streamajig.relay")
 
-_OPTIONS = {"address": "--zmq-input", "subscribe": "--zmq-subscribe", "tags": "--no-tags", "drain_s": "--drain"}
+_OPTIONS = {
+    "address": "--zmq-input",
+    "server_key": "--zmq-server-key",
+    "secret_key": "--zmq-secret-key",
+    "subscribe": "--zmq-subscribe",
+    "tags": "--no-tags",
+    "drain_s": "--drain",
+}
 """Options that are not spelt as the parameters of a relay are."""
 
 _RATE_OVER = 20
@@ -26,7 +34,12 @@ _RATE_OVER = 20
 
 def relay(  # noqa: PLR0913  # long: one parameter for each option of the command line
     zmq_input: Annotated[
-        str, typer.Option("--zmq-input", metavar="ADDR", help="Receive data over ZeroMQ from this address.")
+        list[str],
+        typer.Option(
+            "--zmq-input",
+            metavar="ADDR",
+            help="Receive data over ZeroMQ from this address; can be given several times.",
+        ),
     ],
     zmq_subscribe: Annotated[
         list[str],
@@ -36,6 +49,16 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
             help="Receive what is published under this tag; can be given several times.",
         ),
     ],
+    zmq_server_key: Annotated[
+        str | None,
+        typer.Option("--zmq-server-key", metavar="KEY|FILE", help="Public key of the sender, or its file (CURVE)."),
+    ] = None,
+    zmq_secret_key: Annotated[
+        str | None,
+        typer.Option(
+            "--zmq-secret-key", metavar="FILE", help="File of our secret key, for senders that know whom they serve."
+        ),
+    ] = None,
     bind: Annotated[
         str, typer.Option("--bind", metavar="ADDR", help="Endpoint to answer at; tcp://*:5003 answers other machines.")
     ] = "tcp://127.0.0.1:5003",
@@ -75,6 +98,14 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
         float | None,
         typer.Option("--no-data-timeout", metavar="SECONDS", help="End when nothing has arrived for this long."),
     ] = None,
+    curve_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--curve-key",
+            metavar="FILE",
+            help="File of the secret key to answer with (CURVE); askers need its public key.",
+        ),
+    ] = None,
     drain: Annotated[
         float,
         typer.Option(
@@ -93,7 +124,7 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
     ``run``: 3 if not one frame was sent, 4 if none came.
     """
     wanted = _checked(
-        address=zmq_input,
+        address=tuple(zmq_input),
         subscribe=tuple(zmq_subscribe),
         bind=bind,
         request=request,
@@ -105,6 +136,9 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
         max_frames=max_frames,
         no_data_timeout_s=no_data_timeout,
         drain_s=drain,
+        server_key=zmq_server_key,
+        secret_key=zmq_secret_key,
+        curve_key=curve_key,
     )
     return _run(wanted)
 
@@ -119,8 +153,12 @@ def _checked(**parameters: Any) -> Relay:
     try:
         return Relay(**parameters)
     except ValidationError as error:
-        said = (f"{_option(str(p['loc'][0]))}={p['input']}: {in_words(p)}" for p in error.errors())
+        said = (f"{_option(str(p['loc'][0]))}={_typed(p['input'])}: {in_words(p)}" for p in error.errors())
         raise UserError("\n".join(said)) from None
+
+
+def _typed(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def _option(name: str) -> str:

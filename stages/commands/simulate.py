@@ -33,7 +33,7 @@ _SPELLINGS = {
 _METAVARS = {"int": "N", "float": "X", "bool": "", "Path | None": "FILE"}
 
 
-def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
+def _serve(  # noqa: PLR0913  # long: one parameter for each option of the command line
     beamline: Beamline,
     *,
     bind: Annotated[
@@ -47,8 +47,16 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
             help="PUB sends to all who subscribe, as OnDA does; REP answers requests, as OM does.",
         ),
     ] = False,
+    push: Annotated[
+        bool,
+        Option("--push", help="PUSH deals frames out to those who pull, as DECTRIS detectors and Jungfraujoch do."),
+    ] = False,
     topic: Annotated[str, Option(metavar="TAG", help="Tag of published messages.")] = "ondaframedata",
     request: Annotated[str, Option(metavar="STR", help="The request that is answered with a frame.")] = "next",
+    curve_key: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="File of the secret key to serve with (CURVE); clients need its public key."),
+    ] = None,
     frames: Annotated[int, Option(min=0, metavar="N", help="How many; 0 goes on until stopped.")] = 0,
     rate: Annotated[
         float, Option(min=0, metavar="HZ", help="Frames per second at most; 0 is as fast as they are taken.")
@@ -69,11 +77,12 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
 ) -> None:
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
     from pipeline.paths import ask_before_overwriting, by_option, keep_apart
+    from stages.simulation.settings import IN_SERIES
     from stages.simulation.truth import TruthWriter
-    from stages.wire.serving import FrameServer
+    from stages.wire.serving import FrameServer, kind_of
 
     written = by_option(truth=truth, write_geometry=write_geometry, write_cell=write_cell)
-    keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell), written)
+    keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell, curve_key=curve_key), written)
     log = logging.getLogger("streamajig.simulate")
     apparatus = beamline.set_up()
     for note in apparatus.notes:
@@ -94,20 +103,20 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
         server = stack.enter_context(
             FrameServer(
                 bind,
-                "pub" if publish else "rep",
+                kind_of(publish, push),
                 topic=topic.encode() or None,
                 request=request.encode(),
                 rate_hz=rate or None,
+                curve_key=curve_key,
             )
         )
-        how = f"publishing as {topic!r}" if publish else f"answering the request {request!r}"
-        log.info("serving frames at %s, %s; Ctrl-C ends it", server.address, how)
+        log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)
         bodies = apparatus.wire.bodies(
             apparatus.simulation.frames(frames or None, pixels=beamline.image),
             (lambda frame: record.write(frame.truth)) if record else None,
         )
         server.serve(bodies, stopping)
-        sent = server.sent
+        sent = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

@@ -65,7 +65,7 @@ class RunningCbf:
         image = read_cbf(body)
         if self._parameters.check_md5 and image.md5:
             _check_md5(image)
-        event, header = self._parameters.named(Header(image.comments))
+        event, header = self._parameters.named(Header(image.comments), message)
         return event, header, Image({UNNAMED: pixels_of(image)}, {}, sentinels=NO_COUNT)
 
     def _decompressed(self, body: memoryview) -> memoryview:

@@ -7,29 +7,45 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline import Context, RejectFrame, UserError, stage
+from stages.files.geom import parser
 from stages.files.geom.detector import Detector
+from stages.files.geom.file_text import read_text
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
 from stages.records.image import Image
-from stages.records.told import PixelsDecoded
+from stages.records.told import PixelsDecoded, SeriesKeys
+
+_HIGHEST = 1 << 64
+"""No pixel is as high."""
 
 
 class RunningMapPanels:
     """The geometry at work in one replica."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, saturation_key: str = "") -> None:
         self.detector = detector
+        self._saturation_key = saturation_key
+        self._with_limit: tuple[float, Detector] = (0.0, detector)
         self._fitting: set[tuple[tuple[int, ...], ...]] = set()
 
     def __call__(self, header: Header, image: Image | None) -> DetGeom:
         """Return this frame's geometry; rejects a frame whose header or arrays do not have what the file asks for."""
         if image is not None:
             self._check_shapes(image)
-        return self.detector.geom_for(header, image)
+        return self._detector_for(header).geom_for(header, image)
+
+    def _detector_for(self, header: Header) -> Detector:
+        """The detector with the series' saturation, where the file and the series have it so; made once for a series."""
+        limit = header.get(self._saturation_key) if self._saturation_key else None
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < _HIGHEST:
+            return self.detector
+        if limit != self._with_limit[0]:
+            self._with_limit = float(limit), self.detector.with_saturation(float(limit))
+        return self._with_limit[1]
 
     def _check_shapes(self, image: Image) -> None:
         try:
-            shapes = tuple(image.array(key).shape for key in self.detector.data_keys)
+            shapes = tuple(image.shape(key) for key in self.detector.data_keys)
         except RejectFrame as rejection:
             if image.arrays or image.broken:
                 raise
@@ -37,12 +53,12 @@ class RunningMapPanels:
             raise RejectFrame(rejection.reason, rejection.detail + hint) from None
         if shapes not in self._fitting:
             for panel in self.detector.static_panels:
-                panel.view(image.array(panel.data))
+                panel.check_shape(image.shape(panel.data))
             if len(self._fitting) < 64:
                 self._fitting.add(shapes)
 
 
-@stage("geometry_map/map_panels", publishes=(Detector,), uses=(PixelsDecoded,))
+@stage("geometry_map/map_panels", publishes=(Detector,), uses=(PixelsDecoded, SeriesKeys))
 class MapPanels:
     """Work out where every panel stands in the laboratory, for each frame, from a CrystFEL geometry file.
 
@@ -50,6 +66,10 @@ class MapPanels:
     ``clen + coffset`` along the beam, moved by ``detector_shift``. ``photon_energy`` (or ``wavelength``, ``electron_voltage``),
     ``clen`` and ``detector_shift_x/y`` may be the names of header keys, matched exactly, with a unit; they are read from every
     frame. Vectors and masks are worked out once for each camera length and shift.
+
+    Where the file has no photon energy or no ``clen``, and the frames' format says both for a series of frames (dectris1,
+    dectris2), they are read from there; the geometry file in the stream says so. So is the saturation, for panels without
+    ``max_adu``. A series' pixel mask is added to the file's.
 
     The stage reads mask files when it opens, checks that each frame's arrays are large enough for the panels, and marks
     pixels that ``flag_lessthan``, ``flag_morethan``, ``flag_equal``, or the format in which they came, call bad. What is
@@ -64,14 +84,20 @@ class MapPanels:
     def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 
+        said = context.upstream.get(SeriesKeys)
+
         def load() -> Detector:
-            detector = Detector.load(self.geometry)
+            if said is None:
+                detector = Detector.load(self.geometry)
+            else:
+                text = parser.completed(read_text(self.geometry), said.energy_ev, said.distance_m)
+                detector = Detector.parse(text, str(self.geometry))
             for note in detector.warnings:
                 context.log.warning("%s", note)
             detector.prepare()
             return detector
 
-        detector = context.tables.get(("geometry_map/map_panels", str(self.geometry)), load)
+        detector = context.tables.get(("geometry_map/map_panels", str(self.geometry), said), load)
         lacking = [panel.name for panel in detector.static_panels if not panel.data]
         decoded = context.upstream.get(PixelsDecoded)
         if lacking and decoded is not None and decoded.wanted and decoded.named:
@@ -83,4 +109,4 @@ class MapPanels:
         if decoded is not None and decoded.has_sentinels:
             detector.warm_up_flags()
         context.publish(detector)
-        return RunningMapPanels(detector)
+        return RunningMapPanels(detector, said.saturation if said is not None and detector.has_no_saturation else "")

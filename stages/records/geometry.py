@@ -84,14 +84,24 @@ class Panel:
         >>> Panel("p1", dims=("%", 1, "ss", "fs"), max_fs=3, max_ss=2).view(np.zeros((2, 5, 4))).shape
         (3, 4)
         """
+        one_frame, index = self._place_in(array.shape)
+        view = (array if array.shape == one_frame else array.reshape(one_frame))[index]
+        return view.T if self.dims.index("fs") < self.dims.index("ss") else view
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Reject a frame whose array has a shape in which the panel is not."""
+        self._place_in(shape)
+
+    def _place_in(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[slice | int, ...]]:
+        """Return an array's shape without its frame axes, and where the panel is in it."""
         dims = [d for d in self.dims if d != "%"]
-        if array.ndim == len(self.dims) != len(dims):
-            array = self._first_frame(array)
-        if array.ndim != len(dims):
+        if len(shape) == len(self.dims) != len(dims):
+            shape = self._without_frames(shape)
+        if len(shape) != len(dims):
             raise RejectFrame(
                 "wrong_dimensions",
                 f"panel {self.name!r} wants {self.data!r} with {len(dims)} dimensions ({', '.join(map(str, dims))}), "
-                f"and it has shape {array.shape}",
+                f"and it has shape {shape}",
             )
         index: list[slice | int] = []
         needed: list[int] = []
@@ -105,24 +115,23 @@ class Panel:
             else:
                 index.append(int(dim))
                 needed.append(int(dim) + 1)
-        if any(have < need for have, need in zip(array.shape, needed, strict=True)):
+        if any(have < need for have, need in zip(shape, needed, strict=True)):
             raise RejectFrame(
                 "image_too_small",
-                f"panel {self.name!r} needs {self.data!r} to be at least {tuple(needed)}, and it is {array.shape}",
+                f"panel {self.name!r} needs {self.data!r} to be at least {tuple(needed)}, and it is {shape}",
             )
-        view = array[tuple(index)]
-        return view.T if dims.index("fs") < dims.index("ss") else view
+        return shape, tuple(index)
 
-    def _first_frame(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Take the frame axes (``%``) off an array that came with them, of length 1 each."""
-        sizes = [size for size, dim in zip(array.shape, self.dims, strict=True) if dim == "%"]
+    def _without_frames(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Take the frame axes (``%``) off the shape of an array that came with them, of length 1 each."""
+        sizes = [size for size, dim in zip(shape, self.dims, strict=True) if dim == "%"]
         if any(size != 1 for size in sizes):
             raise RejectFrame(
                 "wrong_dimensions",
-                f"panel {self.name!r} wants one frame in {self.data!r}, and its shape {array.shape} "
+                f"panel {self.name!r} wants one frame in {self.data!r}, and its shape {shape} "
                 f"holds {max(sizes)} along a '%' dimension",
             )
-        return array.reshape([size for size, dim in zip(array.shape, self.dims, strict=True) if dim != "%"])
+        return tuple(size for size, dim in zip(shape, self.dims, strict=True) if dim != "%")
 
 
 @dataclass(frozen=True, eq=False)

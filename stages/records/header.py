@@ -10,7 +10,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -38,6 +38,8 @@ class Header(Mapping[str, Any]):
         Keys of the message's map under which there are images; they are no header values.
     sender_number
         The number that the sender has given the message, if it has one.
+    place
+        File name and event, as CrystFEL writes them, of a frame that was read from a file; None for one that was received.
 
     >>> header = Header({"beam_energy": 9500, "clen": "130.5", "note": None})
     >>> header.number("beam_energy"), header.number("clen")
@@ -49,6 +51,7 @@ class Header(Mapping[str, Any]):
     images: frozenset[str] = frozenset()
     sender_number: SenderNumber | None = None
     _seen: dict[str, Any] = field(default_factory=dict, repr=False)
+    place: tuple[str, str] | None = None
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._seen:
@@ -70,11 +73,15 @@ class Header(Mapping[str, Any]):
     def detached(self) -> Header:
         """Return a header that keeps nothing alive of the message, whose buffer holds the pixels too."""
         own = {key: _own(value) for key, value in self.raw.items()}
-        return Header(own, self.decode, sender_number=self.sender_number)
+        return Header(own, self.decode, sender_number=self.sender_number, place=self.place)
 
     def numbered(self, number: SenderNumber | None) -> Header:
         """Return the header with the number that the sender has given the message."""
-        return Header(self.raw, self.decode, self.images, number, self._seen)
+        return replace(self, sender_number=number)
+
+    def of_file(self, filename: str, event: str) -> Header:
+        """Return the header of a frame that was read from a file."""
+        return replace(self, place=(filename, event))
 
     def __reduce__(self) -> Any:
         # memory of the message does not cross to another process
@@ -83,6 +90,8 @@ class Header(Mapping[str, Any]):
             self.decode,
             self.images,
             self.sender_number,
+            {},
+            self.place,
         )
 
     def __repr__(self) -> str:
@@ -121,7 +130,9 @@ class Header(Mapping[str, Any]):
         return number
 
 
-def _own(value: object) -> object:
+def _own(value: Any) -> Any:
+    if hasattr(value, "detached"):
+        return value.detached()
     if isinstance(value, msgspec.Raw):
         return value.copy()
     return bytes(value) if isinstance(value, memoryview) else value

@@ -26,16 +26,49 @@ class Sentinels:
         All values below this.
     equal
         Single values.
+    highest
+        The highest value of unsigned integers, whichever type an array has.
 
     >>> bool(Sentinels()), bool(Sentinels(equal=(65535.0,)))
     (False, True)
+    >>> Sentinels(highest=True).equal_in(np.dtype("u2")), Sentinels(highest=True).equal_in(np.dtype("i4"))
+    ((65535.0,), ())
     """
 
     below: float = -math.inf
     equal: tuple[float, ...] = ()
+    highest: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.equal) or self.below > -math.inf
+        return self.highest or bool(self.equal) or self.below > -math.inf
+
+    def equal_in(self, dtype: np.dtype[Any]) -> tuple[float, ...]:
+        """Return the single values of an array of this type."""
+        return (*self.equal, float(np.iinfo(dtype).max)) if self.highest and dtype.kind == "u" else self.equal
+
+
+class Unread(Mapping[str, NDArray[Any]]):
+    """Arrays that are read when somebody asks for them, each once."""
+
+    def shape_of(self, key: str) -> tuple[int, ...]:
+        """Return the shape of an array without reading it; raises what asking for the array would."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class PixelMask:
+    """Pixels that are bad in all images of a series, as its sender says.
+
+    Attributes
+    ----------
+    bad
+        uint8, of the images' shape: 1 where a pixel is bad.
+    digest
+        Stands for what is in it.
+    """
+
+    bad: NDArray[np.uint8]
+    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +85,15 @@ class Image:
         Key -> what is wrong with an array that could not be read; who needs it rejects the frame with this.
     others
         Key -> what stands there, in words, of the values that are no images.
-    before
-        What this image was before a filter changed it for the peak search; None for one that is as it came.
     sentinels
         Values that are no intensities, in all arrays: such pixels are bad.
+    bad
+        Number of a panel -> uint8 (height, width), 1 where the frame's own file says that a pixel is bad; the same array as for
+        other frames as long as nothing changes.
+    before
+        What this image was before a filter changed it for the peak search; None for one that is as it came.
+    mask
+        Which pixels the sender says are bad in all images of the series; None where it says nothing of it.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -63,6 +101,8 @@ class Image:
     others: Mapping[str, str] = field(default_factory=dict)
     before: Before | None = None
     sentinels: Sentinels = Sentinels()
+    mask: PixelMask | None = None
+    bad: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
 
     def array(self, key: str) -> NDArray[Any]:
         """Return the array that came under `key`; rejects the frame if there is none or it is broken."""
@@ -81,6 +121,12 @@ class Image:
             raise RejectFrame(
                 "missing_key", f"the message has no image under key {key!r}; its images are: {have}"
             ) from None
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Return the shape of the array under `key`, without reading it where that is still to be done."""
+        if isinstance(self.arrays, Unread) and key in self.arrays:
+            return self.arrays.shape_of(key)
+        return self.array(key).shape
 
     def detached(self) -> None:
         """Nothing is left of an image without the message's memory."""

@@ -31,6 +31,23 @@ class PixelsDecoded:
 
 
 @dataclass(frozen=True)
+class SeriesKeys:
+    """Keys under which every frame's header has what the series' header says, for what the geometry file leaves open.
+
+    Attributes
+    ----------
+    energy_ev, distance_m
+        The key of the photon energy, in eV, and of the distance from sample to detector, in metres.
+    saturation
+        The key of the highest value that a pixel can have and be right; headers may be without it.
+    """
+
+    energy_ev: str
+    distance_m: str
+    saturation: str
+
+
+@dataclass(frozen=True)
 class IndexingMethods:
     """The names of the indexing methods so far, in the order in which they are tried; none for ``--indexing=none``.
 

@@ -14,8 +14,20 @@ from stages.files.geom.detector import Detector
 from stages.files.geom.units import METRES, Quantity
 from stages.records.geometry import HC_EV_ANGSTROM
 from stages.records.header import Header
+from stages.simulation.as_hdf5 import require_h5py
 from stages.simulation.experiment import Simulation
-from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, WITHOUT_NAMES, Settings, Style
+from stages.simulation.settings import (
+    DISTANCE_MM,
+    ENERGY_EV,
+    IN_SERIES,
+    RES_PER_M,
+    SIZE,
+    SPOTS,
+    WITHOUT_NAMES,
+    WITHOUT_PEAKS,
+    Settings,
+    Style,
+)
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
 
@@ -31,10 +43,18 @@ def places_in(style: Style, energy_ev: float, distance_mm: float) -> str:
     clen = 0.13 m
     """
     match style:
+        case "hdf5":
+            return "photon_energy = /entry/beam/photon_energy eV\nclen = /entry/detector/distance m\ndata = /entry/data/data\n"
+        case "seedee":
+            return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
         case "cbf":
             return "wavelength = Wavelength A\nclen = Detector_distance m\n"
         case "npy":
             return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
+        case "dectris1":
+            return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
+        case "dectris2":
+            return f"photon_energy = incident_energy eV\nclen = detector_distance m\npeak_list = {SPOTS}\n"
     return IN_MAPS
 
 
@@ -117,6 +137,8 @@ class Apparatus:
         """
         if not (energy_ev > 0 and distance_mm > 0):
             raise UserError(f"energy and distance must be above 0, and are {energy_ev} eV and {distance_mm} mm")
+        if style == "hdf5":
+            require_h5py()
         places = places_in(style, energy_ev, distance_mm)
         built_in = flat_geometry(*parse_size(size), res, settings.adu_per_photon, places)
         detector = Detector.load(geometry) if geometry else Detector.parse(built_in)
@@ -129,13 +151,18 @@ class Apparatus:
             if geometry:
                 notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
         peak_list = geom.peak_list or "peak_list"
-        if style in WITHOUT_NAMES:
+        if style in IN_SERIES:
+            settings = replace(settings, energy_jitter=0.0)
+        if style in WITHOUT_PEAKS:
             peak_list = ""
+        if style == "dectris2":
+            peak_list = SPOTS
+        if style in WITHOUT_NAMES:
             if not panels_share_one_array(geom):
                 raise UserError(
                     f"{style} has one array a frame, and the geometry file {geometry} has its panels in several"
                 )
-        elif not panels_share_one_array(geom):
+        elif peak_list and not panels_share_one_array(geom):
             peak_list = ""
             notes.append("no peak lists are sent: fs and ss alone would not say on which panel a peak lies")
         if cell is None:

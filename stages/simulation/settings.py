@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Style = Literal["seed", "om", "cbf", "npy"]
+Style = Literal["seed", "om", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2"]
 """How simulated frames can be written as messages."""
 
-WITHOUT_NAMES = ("cbf", "npy")
-"""Styles whose one array has no name, and that carry no peaks."""
+IN_SERIES = ("dectris1", "dectris2")
+"""Styles that say once, before all frames, what the photon energy and the camera length are."""
+
+WITHOUT_NAMES = ("cbf", "seedee", "npy", *IN_SERIES)
+"""Styles whose one array has no name."""
+
+WITHOUT_PEAKS = ("hdf5", "cbf", "seedee", "npy", "dectris1")
+"""Styles that carry no peaks."""
+
+SPOTS = "spots"
+"""Key of the peaks in messages of dectris2, where Jungfraujoch has them."""
 
 SIZE = "2068x2162"
 """Width and height of the detector that is simulated without a geometry file, in pixels; an Eiger 4M."""

@@ -5,10 +5,16 @@
 ``om``
     OM 23.8: one map; the image's own keys (``nd``, ``type``, ``kind``, ``shape``, ``data``) are binary, as msgpack-numpy
     writes them.
+``hdf5``
+    An HDF5 file; pixels and header values are at the paths that the geometry file says.
 ``cbf``
     A CBF image; header values are comments.
+``seedee``
+    Two parts, as Seedee's users send them: JSON, in which the array is described among header values, and the array.
 ``npy``
     An array as ``numpy.save`` writes it, and nothing else.
+``dectris1``, ``dectris2``
+    A series of DECTRIS' streams: a message with what holds for all frames, and a message for each.
 
 Maps carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
 that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
@@ -28,8 +34,10 @@ from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
 from stages.simulation.as_cbf import cbf_image
+from stages.simulation.as_hdf5 import hdf5_file, seedee_parts
+from stages.simulation.as_series import dectris1_frame, dectris1_header, dectris2_frame, dectris2_start
 from stages.simulation.experiment import SimulatedFrame
-from stages.simulation.settings import Style
+from stages.simulation.settings import IN_SERIES, Style
 from stages.simulation.truth import TRUTH_KEY
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -61,7 +69,20 @@ class WireFormat:
     more: Callable[[float], Mapping[str, float]] = lambda energy_ev: {}  # noqa: ARG005
 
     def body(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> bytes | bytearray:
-        """One message body. `timestamp_s` is the time of the exposure, now by default."""
+        """One message body, of several parts the last. `timestamp_s` is the time of the exposure, now by default."""
+        return self.parts(frame, timestamp_s)[-1]
+
+    def parts(self, frame: SimulatedFrame, timestamp_s: float | None = None) -> tuple[bytes | bytearray, ...]:
+        """One message."""
+        if self.style in IN_SERIES:
+            return self._in_series(frame)
+        if self.style == "seedee":
+            return seedee_parts(self._only_array(frame), self._values(frame))
+        return (self._one_part(frame, timestamp_s),)
+
+    def _one_part(self, frame: SimulatedFrame, timestamp_s: float | None) -> bytes | bytearray:
+        if self.style == "hdf5":
+            return hdf5_file(frame.arrays, self._values(frame))
         if self.style == "cbf":
             return cbf_image(self._only_array(frame), self._comments(frame))
         if self.style == "npy":
@@ -70,9 +91,30 @@ class WireFormat:
             return buffer.getvalue()
         return self._map(frame, timestamp_s)
 
+    def said_once(self, frame: SimulatedFrame) -> tuple[bytes, ...]:
+        """The message that comes before all frames; empty where a style has none. `frame` is any of them."""
+        if self.style not in IN_SERIES:
+            return ()
+        begins = dectris1_header if self.style == "dectris1" else dectris2_start
+        return tuple(begins(frame.geom.photon_energy_ev, self.distance_mm / 1000, frame.geom.mean_pixel_m))
+
+    def _in_series(self, frame: SimulatedFrame) -> tuple[bytes, ...]:
+        more: dict[str, Any] = {"event_id": frame.truth.event}
+        if self.style == "dectris1":
+            return tuple(dectris1_frame(self._only_array(frame), frame.number, more))
+        if self.peak_list:
+            peaks = self._peaks(frame)
+            columns = zip(peaks["fs"], peaks["ss"], peaks["intensity"], strict=True)
+            more[self.peak_list] = [{"x": fs, "y": ss, "I": intensity} for fs, ss, intensity in columns]
+        return tuple(dectris2_frame(self._only_array(frame), frame.number, more))
+
     def _only_array(self, frame: SimulatedFrame) -> NDArray[Any]:
         (array,) = frame.arrays.values()
         return array
+
+    def _values(self, frame: SimulatedFrame) -> dict[str, object]:
+        who = {"event_id": frame.truth.event, "sequence_number": frame.number}
+        return who | dict(self.more(frame.geom.photon_energy_ev))
 
     def _comments(self, frame: SimulatedFrame) -> dict[str, object]:
         energy_ev = frame.geom.photon_energy_ev
@@ -119,13 +161,20 @@ class WireFormat:
 
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytes | bytearray]:
-        """Message bodies of frames; `each` is called with a frame before its body is handed out."""
+    ) -> Iterator[bytes | bytearray | tuple[bytes | bytearray, ...]]:
+        """Message bodies of frames, or all parts, and before them what is said once.
+
+        `each` is called with a frame before its body is handed out.
+        """
+        is_begun = False
         for frame in frames:
-            body = self.body(frame)
+            if not is_begun and (said := self.said_once(frame)):
+                yield said
+            is_begun = True
+            parts = self.parts(frame)
             if each is not None:
                 each(frame)
-            yield body
+            yield parts if len(parts) > 1 else parts[0]
 
     def _array(self, array: NDArray[np.generic]) -> dict[Any, Any]:
         entries = {

@@ -135,7 +135,14 @@ class ChunkEncoder:
         return "\n".join(lines) + "\n"
 
     def _name(self, frame: Frame, rejected: Rejected | None) -> tuple[str, str]:
-        """File name and event, which together identify the frame; the event is what the sender calls it."""
+        """File name and event, which together identify the frame; the event is what the sender calls it.
+
+        Of frames that were read from files both are what CrystFEL writes of the same list.
+        """
+        header = frame.get(Header)
+        if header is not None and header.place is not None:
+            filename, event = header.place
+            return one_line(self._options.filename or filename), one_line(event)
         event = one_line((frame.event or (rejected.event if rejected else "")).strip())
         filename = self._options.filename
         if not filename:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -13,8 +14,10 @@ from stages.wire.message import stand_in
 from stages.wire.multipart import HARD_CEILING, MAX_PARTS, size_of
 
 
-def messages_of(frames: Sequence[zmq.Frame], max_message_bytes: int, framing: Framing) -> list[Message]:
-    """Return a Message for each frame, slices of the memory that ZeroMQ received them in.
+def messages_of(
+    frames: Sequence[zmq.Frame], max_message_bytes: int, framing: Framing, sender: int = 0
+) -> list[Message]:
+    """Return a Message for each frame that has come from this sender, slices of the memory that ZeroMQ received them in.
 
     A message that is too large or has too many parts becomes a stand-in, which the decoder rejects.
     """
@@ -27,7 +30,8 @@ def messages_of(frames: Sequence[zmq.Frame], max_message_bytes: int, framing: Fr
         detail = f"the message has {size} bytes, and max_message_bytes allows {max_message_bytes}"
         return [Message(b"", received_ns, (stand_in("too_large", detail),))]
     parts = [frame.buffer.toreadonly().cast("B") for frame in frames]
-    return framing.frames_of(parts, received_ns, tuple(frames))
+    found = framing.frames_of(parts, received_ns, tuple(frames))
+    return [dataclasses.replace(one, sender=sender) for one in found] if sender else found
 
 
 def refused(max_message_bytes: int) -> Message:

@@ -5,34 +5,42 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Message, UserError, stage
-from stages.wire.framing import Spoken, framing_of
+from pipeline import Context, EndOfStream, Findings, Message, Preamble, UserError, stage
+from stages.wire.framing import Framing, Spoken, framing_of
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
-from stages.wire.recorded import expand, parts_together, read_messages, read_whole
+from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
+from stages.wire.recording.layout import SUFFIX
+from stages.wire.recording.pace import Pace, Speed
+from stages.wire.recording.reading import Damaged, Passed, Recorded, read_records
 
 
 @stage("source/replay")
 class Replay:
     """Read messages that were recorded, in the order of the files' names.
 
-    A file holds the body of one message, or, of MessagePack, of several one behind the other: ``.msgpack`` or ``.bin``, either
-    also compressed (``.gz``); of a folder all such files are taken. A message that holds an array of maps becomes one frame per
-    map. A file that cannot be read is a rejected frame. Dead letters are sent as they came with ``whole``.
+    What ``streamajig record`` has written (``.rec``) comes as it came then, message by message, with its parts and times, so
+    that the same graph makes the same of it; a damaged place in it is a rejected frame. Any other file holds the body of one
+    message, or, of MessagePack, of several one behind the other: ``.msgpack`` or ``.bin``, either also compressed (``.gz``). Of
+    a folder all such files are taken. A message that holds an array of maps becomes one frame per map. A file that cannot be
+    read is a rejected frame. Dead letters are sent as they came with ``whole``.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
     repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
+    speed: Speed = "full"
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     whole: bool = Field(
-        default=False, description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts."
+        default=False,
+        description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
+        "X.preamble.0.msgpack ... what its sender has said once.",
     )
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
@@ -45,7 +53,13 @@ class Replay:
 
     def open(self, context: Context) -> RunningReplay:
         """Find the files."""
-        return RunningReplay(self, expand(self.files))
+        files = expand(self.files)
+        others = [file for file in files if file.suffix != SUFFIX]
+        if self.speed == "recorded" and others:
+            raise UserError(
+                f"{others[0]} does not say when it was received: recordings alone (*{SUFFIX}) are replayed at recorded speed"
+            )
+        return RunningReplay(self, files)
 
 
 class RunningReplay:
@@ -57,21 +71,35 @@ class RunningReplay:
         self._framing.warm_up()
         self._number = len(files) * parameters.repeat
         self._read = 0
+        self._passed = Passed()
+        self._pace = Pace(parameters.speed)
+        self._of_senders: dict[tuple[bytes, int], Framing] = {}
         self._left = self._messages(files)
+        self._next: list[Message] | None = None
+        self._due = 0.0
 
     def receive(self, timeout_s: float, credit: int) -> list[Message]:
         """Read the next message; raises EndOfStream when there is none."""
         if credit <= 0:
             time.sleep(min(max(timeout_s, 0.0), 0.005))
             return []
-        try:
-            return next(self._left)
-        except StopIteration:
-            raise EndOfStream from None
+        if self._next is None:
+            try:
+                self._next = next(self._left)
+            except StopIteration:
+                raise EndOfStream from None
+            self._due = self._pace.due(self._next[0].received_ns) if self._next else 0.0
+        early_s = self._due - time.monotonic()
+        if early_s > 0:
+            time.sleep(min(max(timeout_s, 0.0), early_s))
+            return []
+        messages, self._next = self._next, None
+        return messages
 
     def stop_asking(self) -> int:
         """Read nothing more."""
         self._left = iter(())
+        self._next = None
         return 0
 
     def status(self) -> str:
@@ -79,21 +107,54 @@ class RunningReplay:
         return f"read {self._read} of {self._number} files"
 
     def close(self) -> None:
-        """Nothing is open between files."""
+        """Let go of the file that is open."""
         self._left = iter(())
+        self._next = None
+
+    def findings(self) -> Findings:
+        """Say what of recordings was passed over."""
+        passed = self._passed
+        return Findings(passed.text(), {"damaged": passed.damaged, "cut": [str(file) for file in passed.cut]})
 
     def _messages(self, files: list[Path]) -> Iterator[list[Message]]:
         for _ in range(self._parameters.repeat):
             for parts in parts_together(files) if self._parameters.whole else ():
                 self._read += len(parts)
-                bodies = tuple(body for file in parts for body in self._bodies(file))
-                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies)]
+                bodies = self._whole(file for file in parts if not is_preamble(file))
+                said = self._whole(file for file in parts if is_preamble(file))
+                preamble = Preamble.of(said, said) if said else None
+                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies, preamble)]
             for file in files if not self._parameters.whole else ():
                 topic = topic_of(file)
                 self._read += 1
+                if file.suffix == SUFFIX:
+                    yield from self._recorded(file)
+                    continue
                 for body in self._bodies(file):
                     frames = self._framing.frames_of([body], time.time_ns(), body)
                     yield [dataclasses.replace(frame, topic=topic) for frame in frames]
+
+    def _recorded(self, file: Path) -> Iterator[list[Message]]:
+        received_ns = time.time_ns()
+        try:
+            for found in read_records([file], self._passed, self._parameters.max_message_bytes):
+                if isinstance(found, Damaged):
+                    yield [_in_place_of(found, received_ns)]
+                else:
+                    received_ns = found.received_ns
+                    yield self._framing_of(found).frames_of(found.parts, received_ns, found.parts)
+        except UserError as trouble:
+            yield [_in_place_of(Damaged("unreadable_file", str(trouble)), received_ns)]
+
+    def _framing_of(self, found: Recorded) -> Framing:
+        """Each sender of a recording has a framing of its own, as it had then."""
+        key = (found.about.mark, found.sender)
+        if key not in self._of_senders:
+            self._of_senders[key] = framing_of(self._parameters.data_format, first_only=self._parameters.first_only)
+        return self._of_senders[key]
+
+    def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
+        return tuple(body for file in files for body in self._bodies(file))
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:
@@ -103,6 +164,10 @@ class RunningReplay:
                 yield from read_messages(file, self._parameters.max_message_bytes)
         except UserError as trouble:
             yield memoryview(stand_in("unreadable_file", str(trouble)))
+
+
+def _in_place_of(damaged: Damaged, received_ns: int) -> Message:
+    return Message(b"", received_ns, (stand_in(damaged.reason, damaged.detail),))
 
 
 def topic_of(file: Path) -> bytes:

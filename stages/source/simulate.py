@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Message, stage
+from pipeline import Context, EndOfStream, Message, Preamble, stage
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.beamline import Beamline
 from stages.simulation.truth import TruthWriter
@@ -24,6 +24,7 @@ class RunningSimulate:
         self._truth = truth
         self._next = 0
         self._stopped = False
+        self._preamble: Preamble | None = None
 
     def receive(self, timeout_s: float, credit: int) -> Sequence[Message]:
         """Make the next frame, if there is room for it."""
@@ -37,7 +38,10 @@ class RunningSimulate:
         self._next += 1
         if self._truth is not None:
             self._truth.write(frame.truth)
-        return (Message(b"", time.time_ns(), (memoryview(wire.body(frame)).toreadonly(),)),)
+        if self._preamble is None and (said := wire.said_once(frame)):
+            self._preamble = Preamble.of(said)
+        parts = tuple(memoryview(part).toreadonly() for part in wire.parts(frame))
+        return (Message(b"", time.time_ns(), parts, None, self._preamble),)
 
     def stop_asking(self) -> int:
         """Make no more frames."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections import deque
 from functools import partial
 from typing import ClassVar
 
@@ -14,26 +12,23 @@ from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from pipeline.amounts import several
-from stages.source._messages import messages_of, refused
-from stages.wire.connection import Connection, Endpoint
+from stages.source._asking import Sender
+from stages.wire.connection import Connection, Endpoints, addresses_of
+from stages.wire.curve import Secured
 from stages.wire.framing import Spoken, framing_of
-from stages.wire.losses import Losses
-from stages.wire.message import stand_in
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING, Reader
+from stages.wire.intake import status_of_several
+from stages.wire.losses import Losses, of_several
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING
 from stages.wire.peer import ANSWERING
+from stages.wire.recording.layout import About
+from stages.wire.recording.recorder import RECORDED_ALONE, Recordable, Recorder, recorded, with_recording
 
-log = logging.getLogger("streamajig.source")
-
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
-SHORT_REPLY_BYTES = 64
-
-SILENT_S = 2.0
-"""Without an answer for so long, this is said."""
+MOST_THREADS = 64
+"""Connections that have a thread of their own, at most: ZeroMQ tells threads by the bits of a number."""
 
 
 @stage("source/zmq_req")
-class ZmqReq:
+class ZmqReq(Secured, Recordable):
     """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
 
     Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
@@ -52,17 +47,20 @@ class ZmqReq:
 
     delivery: ClassVar[Delivery] = Delivery.SHARED
 
-    address: Endpoint
+    address: Endpoints
     request: str = Field(default="next", min_length=1, description="What to ask with; OM's word is next.")
     outstanding: int = Field(
-        default=10, ge=1, le=1000, description="Requests that may wait for an answer at once, over all sockets."
+        default=10,
+        ge=1,
+        le=1000,
+        description="Requests that may wait for an answer at once, over all sockets; one at each of several senders always.",
     )
     sockets: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Connections over which the requests are spread; a thread of its own reads each, for where one is too "
-        "slow. With one, frames come in the order they were sent.",
+        description="Connections to each sender over which requests are spread; a thread of its own reads each, for where one "
+        "is too slow. With one, a sender's frames come in the order they were sent.",
     )
     timeout_s: float = Field(
         default=30.0,
@@ -74,26 +72,14 @@ class ZmqReq:
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
+    @property
+    def alone(self) -> str:
+        """Why not every worker of a cluster may ask, "" if it may."""
+        return "" if self.record is None else RECORDED_ALONE
+
     def open(self, context: Context) -> RunningZmqReq:
         """Connect; asking begins with the first `receive`."""
         return RunningZmqReq(self)
-
-
-class _Asker:
-    """One connection, and when each of its unanswered requests was sent: the time, and how many answers had come by then."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.reader = Reader(connection.socket)
-        self.asked: deque[tuple[float, int]] = deque()
-        self.is_lost = False
-
-    def begin_anew(self) -> None:
-        """Connect anew; what has been asked for is forgotten."""
-        self.connection.renew()
-        self.reader = Reader(self.connection.socket)
-        self.asked.clear()
-        self.is_lost = False
 
 
 class RunningZmqReq:
@@ -101,26 +87,34 @@ class RunningZmqReq:
 
     def __init__(self, parameters: ZmqReq) -> None:
         self._parameters = parameters
-        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
-        self._framing.warm_up()
         self._is_asking = True
         self._is_closed = False
-        self._answers = 0
-        self._last_answer = time.monotonic()
-        self._asked_again = 0
-        self._given_up = 0
-        self._unanswered = 0
-        self._pause_s = 0.0
-        self._paused_until = 0.0
-        self._complaint = ""
-        self._losses = Losses(parameters.address)
+        addresses = addresses_of(parameters.address)
+        self._keys = parameters.keys()
         sockets = min(parameters.sockets, parameters.outstanding)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(sockets)
+        self._threads = min(sockets * len(addresses), MOST_THREADS)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._threads)
         self._poller = zmq.Poller()
-        self._askers: list[_Asker] = []
+        self._senders: list[Sender] = []
+        self.recorder: Recorder | None = None
         try:
-            for number in range(sockets):
-                self._askers.append(_Asker(self._connect(number)))
+            self.recorder = parameters.recorder(About("REQ", parameters.data_format, addresses, (parameters.request,)))
+            for n, address in enumerate(addresses):
+                framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+                framing.warm_up()
+                self._senders.append(
+                    Sender(
+                        n,
+                        address,
+                        partial(self._connect, address),
+                        range(n * sockets, (n + 1) * sockets),
+                        request=parameters.request,
+                        outstanding=parameters.outstanding,
+                        timeout_s=parameters.timeout_s,
+                        max_message_bytes=parameters.max_message_bytes,
+                        framing=recorded(framing, self.recorder, n),
+                    )
+                )
         except BaseException:
             self.close()
             raise
@@ -128,206 +122,97 @@ class RunningZmqReq:
     def receive(self, timeout_s: float, credit: int) -> list[Message]:
         """Ask for as many frames as `credit` and `outstanding` allow, and wait for answers.
 
-        Raises EndOfStream when nothing more is to be asked for and no answer can come.
+        Of each of several senders one frame may be asked for whatever these allow, or a silent one would keep the others from
+        being asked. Raises EndOfStream when nothing more is to be asked for and no answer can come.
         """
         deadline = time.monotonic() + timeout_s
         while True:
             if self._is_closed:
                 raise EndOfStream
-            messages = self._watch()
+            messages = [message for sender in self._senders for message in sender.watch(self._is_asking)]
             self._ask(credit)
             if not messages and not self._is_asking and not self._outstanding:
                 raise EndOfStream
             wait_s = 0.0 if messages else max(0.0, self._wake_at(deadline) - time.monotonic())
             ready = dict(self._poller.poll(math.ceil(1000 * wait_s)))
-            for asker in self._askers:
-                if asker.connection.socket in ready:
-                    messages += self._take_answers(asker)
+            for sender in self._senders:
+                messages += sender.take_answers(ready)
             if messages or time.monotonic() >= deadline:
                 return messages
 
     def stop_asking(self) -> int:
         """Ask for nothing more; return how many requests may still be answered."""
         self._is_asking = False
-        self._losses.stop()
-        if not self._is_closed:
-            for asker in self._askers:
-                asker.is_lost = asker.connection.look() or asker.is_lost
-        return sum(len(asker.asked) for asker in self._askers if not self._is_over(asker))
+        for sender in self._senders:
+            sender.losses.stop()
+            if not self._is_closed:
+                sender.look()
+        return sum(sender.may_be_answered() for sender in self._senders)
 
     def status(self) -> str:
         """Say whether anybody is there, and what is waited for."""
         if self._is_closed:
             return "closed"
-        address = self._parameters.address
-        for asker in self._askers:
-            asker.is_lost = asker.connection.look() or asker.is_lost
-        if not any(asker.connection.connected for asker in self._askers):
-            return self._askers[0].connection.nobody()
-        if self._complaint:
-            return f"{self._complaint}; asking less often"
-        silent_s = time.monotonic() - self._last_answer
-        if silent_s < SILENT_S or not self._outstanding:
-            return f"connected to {address}"
-        return f"connected to {address}; no answer for {silent_s:.0f} s, {several(self._outstanding, 'request')} waiting there"
+        return status_of_several([(sender.status(), sender.connected) for sender in self._senders])
 
     def findings(self) -> Findings:
-        """Say when the sender was lost, and which requests came to nothing."""
-        lines = [self._losses.text()]
-        if self._asked_again:
-            lines.append(f"{several(self._asked_again, 'request')} asked again, the connection having been lost")
-        if self._given_up:
+        """Say when senders were lost, which requests came to nothing, and what was recorded."""
+        text, figures = of_several([sender.losses for sender in self._senders])
+        asked_again = sum(sender.asked_again for sender in self._senders)
+        given_up = sum(sender.given_up for sender in self._senders)
+        unanswered = sum(sender.unanswered for sender in self._senders)
+        lines = [text]
+        if asked_again:
+            lines.append(f"{several(asked_again, 'request')} asked again, the connection having been lost")
+        if given_up:
             patience = f"without an answer for {self._parameters.timeout_s:g} s"
-            lines.append(f"{several(self._given_up, 'request')} given up and asked again, {patience}")
-        if self._unanswered:
+            lines.append(f"{several(given_up, 'request')} given up and asked again, {patience}")
+        if unanswered:
             lines.append(
-                f"{several(self._unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
+                f"{several(unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
                 "frames as sent"
             )
-        figures = {
-            **self._losses.figures(),
-            "asked_again": self._asked_again,
-            "given_up": self._given_up,
-            "unanswered": self._unanswered,
-        }
-        return Findings("\n".join(line for line in lines if line), figures)
+        requests = {"asked_again": asked_again, "given_up": given_up, "unanswered": unanswered}
+        found = Findings("\n".join(line for line in lines if line), {**figures, **requests})
+        return with_recording(found, self.recorder)
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
         if not self._is_closed:
             self._is_closed = True
-            self._unanswered += self._outstanding
-            for asker in self._askers:
-                asker.asked.clear()
-                asker.connection.close()
+            for sender in self._senders:
+                sender.close()
             self._context.term()
+            if self.recorder is not None:
+                self.recorder.close()
 
     @property
     def _outstanding(self) -> int:
-        return sum(len(asker.asked) for asker in self._askers)
+        return sum(sender.outstanding for sender in self._senders)
 
-    def _connect(self, number: int) -> Connection:
-        return Connection(
-            self._context,
-            zmq.DEALER,
-            ANSWERING,
-            self._parameters.address,
-            self._losses,
-            partial(self._configure, number),
-            self._poller,
-        )
+    def _connect(self, address: str, number: int, losses: Losses) -> Connection:
+        configure = partial(self._configure, number)
+        return Connection(self._context, zmq.DEALER, ANSWERING, address, losses, configure, self._poller, self._keys)
 
     def _configure(self, number: int, socket: zmq.Socket[bytes]) -> None:
         # left to itself libzmq gives connections that are made at once to one thread
-        socket.setsockopt(zmq.AFFINITY, 1 << number)
+        socket.setsockopt(zmq.AFFINITY, 1 << number % self._threads)
         socket.setsockopt(zmq.RCVHWM, self._parameters.outstanding + 1)
         socket.setsockopt(zmq.MAXMSGSIZE, HARD_CEILING * self._parameters.max_message_bytes)
 
-    def _watch(self) -> list[Message]:
-        """Make anew the connections that were lost, and those on which an answer is overdue.
-
-        The answers that came before are taken first. Returns what stands for answers that ZeroMQ refused.
-        """
-        messages: list[Message] = []
-        for asker in self._askers:
-            connection = asker.connection
-            asker.is_lost = connection.look() or asker.is_lost
-            is_over = self._is_over(asker)
-            if not (is_over or self._is_overdue(asker) or connection.is_to_be_renewed):
-                continue
-            if connection.socket.poll(0):
-                continue
-            if connection.has_refused:
-                messages.append(refused(self._parameters.max_message_bytes))
-                if asker.asked:  # this was its answer
-                    asker.asked.popleft()
-            if not self._is_asking:
-                self._unanswered += len(asker.asked)
-            elif is_over or not asker.asked:
-                self._asked_again += len(asker.asked)
-            else:
-                self._given_up += len(asker.asked)
-                patience_s = self._parameters.timeout_s
-                log.warning("no answer for %g s: asking again on a new connection", patience_s)
-            asker.begin_anew()
-        return messages
-
-    def _is_over(self, asker: _Asker) -> bool:
-        """Whether what was asked for on this connection will not be answered, the connection having been lost."""
-        return asker.is_lost and asker.connection.is_settled and not asker.connection.socket.poll(0)
-
-    def _is_overdue(self, asker: _Asker) -> bool:
-        """Whether the oldest request will hardly be answered any more.
-
-        A slow sender that answers at all is waited for, until it has answered so many requests that this one must have had
-        its turn.
-        """
-        if not asker.asked:
-            return False
-        asked, answers_then = asker.asked[0]
-        now = time.monotonic()
-        passed_over = self._answers - answers_then > 2 * self._parameters.outstanding
-        silent_since = asked if passed_over else max(asked, self._last_answer)
-        return now - silent_since > self._parameters.timeout_s
-
     def _ask(self, credit: int) -> None:
-        """Send as many requests as may be sent now, spread over the connections."""
-        now = time.monotonic()
-        if not self._is_asking or now < self._paused_until:
+        """Send as many requests as may be sent now, to the sender at which the fewest wait."""
+        if not self._is_asking or credit <= 0:
             return
-        allowed = min(credit, self._parameters.outstanding, 1 if self._pause_s else credit)
-        request = [b"", self._parameters.request.encode()]
-        for _ in range(allowed - self._outstanding):
-            for asker in sorted(self._askers, key=lambda one: len(one.asked)):
-                # not zmq.IMMEDIATE, which throws away answers that came before the connection was lost
-                if asker.is_lost or not asker.connection.connected:
-                    continue
-                try:
-                    asker.connection.socket.send_multipart(request, zmq.NOBLOCK)
-                except zmq.Again:  # the sender takes no more
-                    continue
-                asker.asked.append((now, self._answers))
-                break
-            else:
+        for sender in self._senders:
+            if not sender.outstanding:
+                sender.ask()
+        for _ in range(min(credit, self._parameters.outstanding) - self._outstanding):
+            if not any(sender.ask() for sender in sorted(self._senders, key=lambda one: one.outstanding)):
                 return
 
     def _wake_at(self, deadline: float) -> float:
         """The time at which there is something to do even if nothing comes."""
-        now = time.monotonic()
-        times = [now + asker.connection.wait_s(deadline - now) for asker in self._askers]
-        if self._paused_until > time.monotonic():
-            times.append(self._paused_until)
-        times += [asker.asked[0][0] + self._parameters.timeout_s for asker in self._askers if asker.asked]
         # an overdue time in the past is of a request that is still waited for because others are answered
-        return min(deadline, max(min(times), time.monotonic() + 0.01))
-
-    def _take_answers(self, asker: _Asker) -> list[Message]:
-        parameters = self._parameters
-        messages: list[Message] = []
-        for _ in range(parameters.outstanding + 1):  # whoever sends more than was asked for does not keep us here
-            try:
-                frames = asker.reader.take()
-            except zmq.Again:
-                break
-            self._answers += 1
-            self._last_answer = time.monotonic()
-            if asker.asked:
-                asker.asked.popleft()
-            found = messages_of(frames, parameters.max_message_bytes, self._framing)
-            body = found[0].parts[0]
-            if len(found) == 1 and len(body) <= SHORT_REPLY_BYTES and not self._framing.may_be_frame(memoryview(body)):
-                messages.append(Message(b"", found[0].received_ns, (self._complain(bytes(body)),)))
-            else:
-                self._pause_s, self._paused_until, self._complaint = 0.0, 0.0, ""
-                messages += found
-        return messages
-
-    def _complain(self, reply: bytes) -> bytes:
-        """Pause after a reply that is no frame, longer each time; return what stands for it."""
-        if self._last_answer >= self._paused_until:
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-            self._paused_until = self._last_answer + self._pause_s
-        request = self._parameters.request
-        self._complaint = f"the sender answered {reply!r} to the request {request!r}, which is no frame"
-        advice = "" if request == "next" else "; OM's request for a frame is 'next': --zmq-request=next"
-        return stand_in("error_reply", self._complaint + advice)
+        soonest = min(sender.wake_at(deadline) for sender in self._senders)
+        return min(deadline, max(soonest, time.monotonic() + 0.01))

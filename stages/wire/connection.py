@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field
 from zmq.utils.monitor import recv_monitor_message
 
 from pipeline import UserError
+from stages.wire.curve import Keys
 from stages.wire.losses import Losses
 from stages.wire.peer import ask
 
@@ -73,6 +74,31 @@ Endpoint = Annotated[
 ]
 
 
+def addresses_of(address: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One address or several, as several."""
+    return (address,) if isinstance(address, str) else address
+
+
+def _endpoints(address: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Check that all addresses are some that ZeroMQ can connect to, and each is there once."""
+    found = tuple(_endpoint(one) for one in addresses_of(address))
+    if not found:
+        raise ValueError("there is no address; wanted is one or several, such as tcp://127.0.0.1:5002")
+    twice = [one for one in found if found.count(one) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice; each sender is connected to once")
+    return found[0] if len(found) == 1 else found
+
+
+Endpoints = Annotated[
+    str | tuple[str, ...],
+    AfterValidator(_endpoints),
+    Field(
+        description="ZeroMQ endpoint of the sender, e.g. tcp://127.0.0.1:5002, or a list of those of several senders."
+    ),
+]
+
+
 def notice_vanished_hosts(socket: zmq.Socket[bytes]) -> None:
     """Let the kernel notice after about half a minute that a host has vanished without a word."""
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -96,6 +122,8 @@ class Connection:
         Sets the options of each new socket.
     poller
         Has the present socket and monitor registered.
+    keys
+        With which it connects; None: without security.
 
     Attributes
     ----------
@@ -114,15 +142,18 @@ class Connection:
         losses: Losses,
         configure: Callable[[zmq.Socket[bytes]], None],
         poller: zmq.Poller,
+        keys: Keys | None = None,
     ) -> None:
         self._context, self._kind, self._takes, self._address = context, kind, takes, address
         self._losses, self._configure, self._poller = losses, configure, poller
+        self._keys = keys
         self._number = next(_numbers)
         self._started_s = time.monotonic()
         self._pause_s = SETTLE_S
         self._who = ""
         self._asked_who_s = -math.inf
         self._stranger = False
+        self._is_refused = False
         self._open()
 
     def renew(self) -> None:
@@ -169,7 +200,7 @@ class Connection:
         if (self._stranger or is_silent) and now - self._asked_who_s >= ASK_AGAIN_S:
             self._asked_who_s = now
             peer = ask(self._address)
-            who = peer.text(self._address, self._takes) if peer is not None else ""
+            who = peer.text(self._address, self._takes, self._keys, self._is_refused) if peer is not None else ""
             if who and who != self._who:
                 log.warning("%s", who)
             self._who = who
@@ -206,6 +237,8 @@ class Connection:
             notice_vanished_hosts(self.socket)
             if "[" in self._address:
                 self.socket.setsockopt(zmq.IPV6, 1)
+            if self._keys is not None:
+                self._keys.set_on(self.socket)
             self._configure(self.socket)
             endpoint = f"inproc://monitor-{next(_numbers)}"
             self.socket.monitor(endpoint, _WATCHED)
@@ -224,8 +257,10 @@ class Connection:
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.connected, self._was_up, self._stranger = True, False, False
             self._tcp_s, self._ended_s, self._pause_s = None, None, SETTLE_S
+            self._is_refused = False
             self._losses.back(self._number)
         elif event & _FAILED:
+            self._is_refused = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
             self._stranger, self._ended_s = True, time.monotonic()
         elif event == zmq.EVENT_DISCONNECTED:
             self._was_up, self._stranger = self.connected, not self.connected

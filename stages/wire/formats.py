@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataFormat = Literal["msgpack", "cbf", "npy"]
+DataFormat = Literal["msgpack", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2"]
 
-DECODERS: dict[str, str] = {"msgpack": "decode/msgpack_map", "cbf": "decode/cbf", "npy": "decode/npy"}
+DECODERS: dict[str, str] = {
+    "msgpack": "decode/msgpack_map",
+    "hdf5": "decode/hdf5",
+    "cbf": "decode/cbf",
+    "seedee": "decode/seedee",
+    "npy": "decode/npy",
+    "dectris1": "decode/dectris1",
+    "dectris2": "decode/dectris2",
+}
 """The stage that reads each."""
+
+WITH_PEAKS = frozenset({"msgpack", "dectris2"})
+"""Formats whose messages may hold a list of peaks."""
+
+SAID_ONCE = frozenset({"dectris1", "dectris2"})
+"""Formats whose senders say once, before a series, what holds for all of it: who misses that cannot read the rest."""

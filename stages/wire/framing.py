@@ -14,6 +14,7 @@ from pydantic import Field
 from pipeline import Message
 from stages.wire.formats import DataFormat
 from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
+from stages.wire.series_framing import dectris1_framing, dectris2_framing
 
 Spoken = Annotated[
     DataFormat,
@@ -44,7 +45,14 @@ class Framing(Protocol):
 
 def framing_of(data_format: str, *, first_only: bool = False) -> Framing:
     """Return a new framing for a format; `first_only`: of several maps in one message the first alone."""
+    if data_format in _SERIES:
+        return _SERIES[data_format]()
+    if data_format == "seedee":
+        return PairFraming()
     return MapFraming(first_only) if data_format == "msgpack" else WholeFraming()
+
+
+_SERIES = {"dectris1": dectris1_framing, "dectris2": dectris2_framing}
 
 
 class MapFraming:
@@ -92,3 +100,18 @@ class WholeFraming:
 
     def warm_up(self) -> None:
         """Nothing is compiled."""
+
+
+class PairFraming(WholeFraming):
+    """A message is a frame: its last two parts that are not empty, with a tag before them or without.
+
+    >>> message, = PairFraming().frames_of([memoryview(b"tag"), memoryview(b"{}"), memoryview(b"pixels")], 0, None)
+    >>> message.topic, [bytes(part) for part in message.parts]
+    (b'tag', [b'{}', b'pixels'])
+    """
+
+    def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
+        """Take description and pixels."""
+        filled = [part for part in parts if len(part)]
+        topic = bytes(filled[0][:256]) if len(filled) > 2 else b""
+        return [Message(topic, received_ns, tuple(filled[-2:]) or (memoryview(b""),), keep_alive)]

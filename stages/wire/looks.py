@@ -24,13 +24,21 @@ _MAGIC = (
 )
 
 
+_LOOK = 300
+"""Bytes within which the first part of a message of DECTRIS' first stream says what it is."""
+
+
 def magic_of(body: memoryview) -> tuple[str, str]:
     """Name the file format that the message begins like, and the data format that reads it; "" if there is none.
 
     >>> magic_of(memoryview(b"###CBF: VERSION 1.5"))
     ('a CBF image', 'cbf')
     """
-    head = bytes(body[:8])
+    head = bytes(body[:_LOOK])
+    if head.startswith(b"{") and b'"htype"' in head:
+        return "JSON, as DECTRIS' first stream sends it", "dectris1"
+    if head.startswith(b"{") and (b'"seedee"' in head or b'"_data_format"' in head):
+        return "the description of a Seedee array", "seedee"
     return next(((what, name) for magic, what, name in _MAGIC if head.startswith(magic)), ("", ""))
 
 

@@ -234,8 +234,7 @@ def what_it_is(body: memoryview) -> RejectFrame:
     if re.match(rb'\{\s*(}|")|\[\s*(]|[\[{"\d-])', text):
         is_dectris = b'"htype"' in head
         what = "a part of a DECTRIS SIMPLON stream" if is_dectris else "JSON"
-        how = advice("dectris1") if is_dectris else ""
-        return RejectFrame("json", f"the message is {what} ({excerpt(body)}); {wanted}{how}")
+        return RejectFrame("json", f"the message is {what} ({excerpt(body)}); {wanted}{advice(magic_of(body)[1])}")
     what, data_format = magic_of(body)
     if what:
         return RejectFrame("not_msgpack", f"the message is {what} ({len(body)} bytes); {wanted}{advice(data_format)}")

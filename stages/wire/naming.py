@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline import Event, Message, RejectFrame, SenderNumber
 from stages.records.header import Header
+from stages.wire.file_frame import file_frame_of, whole_file
 from stages.wire.message import body_of, check_body
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
@@ -33,13 +34,23 @@ class Naming:
     )
 
     def body(self, message: Message) -> memoryview:
-        """Return the body of a message; rejects one that is too long, and what stands for one that was not passed on."""
-        body = body_of(message)
+        """Return the body of a message, or the file that it stands for.
+
+        Rejects one that is too long, and what stands for one that was not passed on.
+        """
+        frame = file_frame_of(message)
+        body = body_of(message) if frame is None else whole_file(frame, self.max_message_bytes)
         check_body(body, self.max_message_bytes)
         return body
 
-    def named(self, header: Header) -> tuple[Event, Header]:
-        """Return the event's name, and the header with the number that the sender has given the message."""
+    def named(self, header: Header, message: Message | None = None) -> tuple[Event, Header]:
+        """Return the event's name, and the header with the number that the sender has given the message.
+
+        A message that stands for a frame of a file has that frame's name, and no number: lists may leave frames out.
+        """
+        frame = None if message is None else file_frame_of(message)
+        if frame is not None:
+            return Event(f"{frame.filename} {frame.event}"), header.of_file(frame.filename, frame.event)
         event = event_of(header, self.event_keys)
         return event, header.numbered(self._number_of(header, event))
 

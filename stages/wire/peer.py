@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.texts import one_line
+from stages.wire.curve import Keys
 
 ASK_S = 0.3
 """An answer to the greeting, a few hundred bytes, may take so long; asking holds up nothing, since there is no connection."""
@@ -27,6 +28,14 @@ _TYPES_OF_VERSION_2 = ("PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "
 
 PUBLISHING = frozenset({"PUB", "XPUB"})
 ANSWERING = frozenset({"REP", "ROUTER", "DEALER"})
+PUSHING = frozenset({"PUSH"})
+
+_WAYS = {
+    PUBLISHING: ("--zmq-subscribe", "which publishes", "--zmq-subscribe=TAG"),
+    ANSWERING: ("--zmq-request", "which answers requests", "--zmq-request=next"),
+    PUSHING: ("--zmq-pull", "which pushes to whoever pulls", "--zmq-pull"),
+}
+"""The option by which frames are taken from sockets of each of these types, what these do, and how the option is typed."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +56,38 @@ class Peer:
     mechanism: str = ""
     said: bytes = b""
 
-    def text(self, address: str, takes: frozenset[str]) -> str:
-        """Say who listens and which option to use, "" if it is one that we can `take` frames from."""
+    def text(self, address: str, takes: frozenset[str], keys: Keys | None = None, is_refused: bool = False) -> str:
+        """Say who listens and which option to use, "" if it is one that we can `take` frames from.
+
+        `keys` are those with which we connect; `is_refused`: it has said that it does not talk to who has ours.
+        """
         if not self.mechanism:
             return f"{self._stranger()} on {address} does not speak ZeroMQ"
+        if self.mechanism == "CURVE":
+            if keys is not None:
+                return keys.why_failed(address, is_refused)
+            return f"what listens on {address} wants CURVE security: --zmq-server-key=FILE gives its public key"
         if self.mechanism != "NULL":
             return (
                 f"what listens on {address} wants {self.mechanism} security, which streamajig does not speak: "
-                "frames come from a socket without (mechanism NULL)"
+                "frames come from a socket with CURVE, or without (mechanism NULL)"
+            )
+        if keys is not None:
+            return (
+                f"what listens on {address} has no security (mechanism NULL), and --zmq-server-key asks for CURVE: if it is "
+                "the right sender, leave that out"
             )
         kind = self.socket_type
         if not kind or kind in takes:
             return ""
-        if kind in PUBLISHING:
-            advice = (
-                "which publishes and answers no requests: --zmq-subscribe=TAG, in place of --zmq-request, takes that"
-            )
-        elif kind in ANSWERING:
-            advice = (
-                "which answers requests and publishes nothing: --zmq-request=next, in place of --zmq-subscribe, asks it"
-            )
-        else:
-            advice = (
-                "from which no frames are taken: they come from a PUB socket (--zmq-subscribe=TAG) or from a REP socket "
-                "(--zmq-request=next)"
-            )
-        return f"a {kind} socket listens on {address}, {advice}"
+        ours = next(option for types, (option, _, _) in _WAYS.items() if types == takes)
+        for types, (_, does, wanted) in _WAYS.items():
+            if kind in types:
+                return f"a {kind} socket listens on {address}, {does}: {wanted}, in place of {ours}, takes from it"
+        return (
+            f"a {kind} socket listens on {address}, from which no frames are taken: they come from a PUB socket "
+            "(--zmq-subscribe=TAG), a REP socket (--zmq-request=next) or a PUSH socket (--zmq-pull)"
+        )
 
     def _stranger(self) -> str:
         if re.match(rb"HTTP/|<!doctype html|<html", self.said, re.IGNORECASE):

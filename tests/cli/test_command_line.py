@@ -70,7 +70,7 @@ def test_the_help_of_index_shows_supported_options_in_their_panels(
     shown = capsys.readouterr().out
     for words in ("Input", "Peak search", "Indexing", "Integration", "--zmq-request", "--min-peaks", "--int-radius"):
         assert words in shown
-    assert "--asapo-token" not in shown
+    assert "--asapo-output-stream" not in shown
 
 
 @pytest.mark.parametrize("command", ["run", "check", "show", "stages", "schema", "warm-up", "simulate"])
@@ -132,9 +132,12 @@ ERRORS: dict[str, tuple[list[str], str]] = {
     "not a number": ([*INDEX, "--min-peaks=many"], "'--min-peaks'"),
     "a missing value": (["index", "--min-peaks"], "--min-peaks"),
     "a refused option": ([*INDEX, "--mille"], "--mille is refused: data for detector refinement"),
-    "two refused options": ([*INDEX, "--mille", "--asapo-token=a"], "--asapo-token is refused: ASAP::O"),
+    "two refused options": (
+        [*INDEX, "--mille", "--asapo-output-stream=a"],
+        "--asapo-output-stream is refused: hits are not sent on",
+    ),
     "SUB and REQ": ([*INDEX, "--zmq-subscribe=a"], "--zmq-request and --zmq-subscribe exclude each other"),
-    "neither SUB nor REQ": (["index", ZMQ[0], "-o", "a", "-g", "b"], "neither is given"),
+    "neither SUB nor REQ": (["index", ZMQ[0], "-o", "a", "-g", "b"], "none is given"),
     "files and ZeroMQ": ([*INDEX, "-i", "a.lst"], "--input (-i) and --zmq-input exclude each other"),
     "a search without pixels": ([*INDEX, "--no-image-data", "--peaks=zaef"], "--peaks=zaef searches the pixels"),
     "a missing geometry": (INDEX, "a.geom"),

@@ -19,8 +19,8 @@ from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option
 from stages.live.merge import Until
 
 STAGES = {
-    "source": ("source/zmq_sub", "source/zmq_req", "source/replay"),
-    "decode": ("decode/msgpack_map", "decode/headers_only"),
+    "source": ("source/zmq_sub", "source/zmq_req", "source/replay", "source/files", "source/asapo"),
+    "decode": ("decode/msgpack_map", "decode/headers_only", "decode/hdf5_file", "decode/dectris2"),
     "geometry_map": ("geometry_map/map_panels",),
     "resolution": ("geometry_map/limit_resolution",),
     "median_filter": ("peaks/median_filter",),
@@ -40,13 +40,47 @@ STAGES = {
 
 HERE = str(Path(__file__).parent)
 
+NO_ZMQ: dict[str, Any] = {"zmq_input": None, "zmq_request": None}
+ASAPO = {
+    **NO_ZMQ,
+    "asapo_endpoint": "here:8400",
+    "asapo_beamtime": "110",
+    "asapo_group": "us",
+    "asapo_source": "eiger",
+    "asapo_stream": "run7",
+}
+IMAGES = {**NO_ZMQ, "input": "run7.cxi"}
+
 EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # option: (what else is needed, what is typed, what the parameter becomes)
     "input": ({"zmq_input": None, "zmq_request": None}, HERE, (Path(HERE),)),
-    "zmq_input": ({}, "tcp://10.0.0.1:77", "tcp://10.0.0.1:77"),
+    "data_format": ({"peaks": "zaef"}, "npy", "npy"),
+    "channel": ({"data_format": "dectris2", "peaks": "zaef"}, "threshold_2", "threshold_2"),
+    "watch": (NO_ZMQ, "run7/*.h5", ("run7/*.h5",)),
+    "prefix": (IMAGES, "/data/run7/", "/data/run7/"),
+    "basename": (IMAGES, True, True),
+    "no_check_prefix": (IMAGES, True, False),
+    "wait_for_file": (IMAGES, 30.0, 30.0),
+    "asapo_endpoint": (ASAPO, "there:8400", "there:8400"),
+    "asapo_token": (ASAPO, "secret", "secret"),
+    "asapo_beamtime": (ASAPO, "11", "11"),
+    "asapo_group": (ASAPO, "we", "we"),
+    "asapo_source": (ASAPO, "pilatus", "pilatus"),
+    "asapo_stream": (ASAPO, "run8", "run8"),
+    "asapo_wait_for_stream": (ASAPO, True, True),
+    "asapo_consumer_timeout": (ASAPO, 3000, 3000),
+    "asapo_acks": (ASAPO, True, True),
+    "zmq_input": ({}, ["tcp://10.0.0.1:77", "tcp://h:78"], ("tcp://10.0.0.1:77", "tcp://h:78")),
     "zmq_subscribe": ({"zmq_request": None}, ["a", "b"], ("a", "b")),
     "zmq_request": ({}, "more", "more"),
+    "zmq_server_key": ({}, "beamline.key", Path("beamline.key")),
+    "zmq_secret_key": ({}, "own.key_secret", Path("own.key_secret")),
     "geometry": ({}, Path("x.geom"), Path("x.geom")),
+    "replay_speed": ({"zmq_input": None, "zmq_request": None, "input": HERE}, "recorded", "recorded"),
+    "record": ({}, Path("raw"), Path("raw")),
+    "record_file_size": ({"record": Path("raw")}, "500MB", 500_000_000),
+    "record_max_size": ({"record": Path("raw")}, "1TB", 10**12),
+    "record_keep_free": ({"record": Path("raw")}, "20GB", 20 * 10**9),
     "outstanding": ({}, 7, 7),
     "sockets": ({}, 3, 3),
     "request_timeout": ({}, 12.5, 12.5),

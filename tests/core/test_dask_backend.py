@@ -321,6 +321,32 @@ def test_a_subscription_is_refused_before_anything_opens() -> None:
         graph.with_options(backend="dask:2").check()
 
 
+@pytest.mark.slow
+def test_what_is_pushed_goes_to_the_workers_and_what_waits_there_at_the_end_is_processed(backend: str) -> None:
+    from stages.source.zmq_pull import ZmqPull
+    from stages.wire.serving import FrameServer, serve_in_thread
+
+    stopping = threading.Event()
+    with FrameServer(socket="push") as server:
+        serving = serve_in_thread(server, [str(n).encode() for n in range(100, 160)])
+        graph = chain(ZmqPull(address=server.address, data_format="npy"), Slow(seconds=0.01))
+        report = run(
+            graph.with_options(backend=backend, in_flight=2, drain_s=20.0),
+            stopping=stopping,
+            on_progress=lambda now: stopping.set() if now.received and not serving.running else None,
+        )
+        assert serving.join(10) == 60
+    assert report.received == report.leaves["sink"].delivered == 60, report.text()
+
+
+def test_a_sender_that_says_things_once_is_not_pulled_by_many_workers() -> None:
+    from stages.source.zmq_pull import ZmqPull
+
+    graph = Graph.chain(ZmqPull(address="tcp://127.0.0.1:5555", data_format="dectris2"), Decode(), Double(), Keep())
+    with pytest.raises(UserError, match=r"dectris2 says once .*--backend=processes:N"):
+        graph.with_options(backend="dask:2").check()
+
+
 def test_without_dask_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     bring = builtins.__import__
 

@@ -27,6 +27,12 @@ REQUIRED: dict[str, Any] = {
     "path": Path("output.stream"),
     "symmetry": "4/mmm",
     "files": (Path("a.msgpack"), Path("b")),
+    "endpoint": "here:8400",
+    "beamtime": "110",
+    "data_source": "eiger",
+    "stream": "run7",
+    "group": "us",
+    "images": ("files.lst", "run7.cxi //3"),
     "file": Path("crystals.sol"),
 }
 

@@ -58,7 +58,7 @@ class AsTold:
 
 def graph_file(folder: Path, address: str, output: Path, *, kind: str = "rep", options: str = "") -> Path:
     """Write a graph that takes frames from this address, and return its file."""
-    source = "zmq_req, outstanding: 4" if kind == "rep" else 'zmq_sub, subscribe: [""]'
+    source = {"rep": "zmq_req, outstanding: 4", "pub": 'zmq_sub, subscribe: [""]', "push": "zmq_pull"}[kind]
     file = folder / "graph.yaml"
     file.write_text(f"""\
 modules: ["{Path(__file__)}"]

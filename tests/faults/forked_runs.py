@@ -139,6 +139,7 @@ def _import_all() -> None:
     from stages.decode.headers_only import HeadersOnly
 
     for name in (
+        "source.zmq_pull",
         "source.zmq_req",
         "source.zmq_sub",
         "geometry_map.map_panels",

@@ -86,7 +86,7 @@ def run_once(folder: Path, backend: Backend, nursery: Nursery | None, state: str
     folder.mkdir()
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(reading(folder / "out.stream")) if state == "writing" else None
-        kind = ("rep", "pub")[seed % 2] if backend.takes_subscriptions else "rep"
+        kind = ("rep", "pub", "push")[seed % 3] if backend.takes_subscriptions else "rep"
         life = stack.enter_context(living(folder, backend, nursery=nursery, kind=kind))
         serving = life.sender.begin(rate_hz=30.0 if state == "draining" else 200.0, peaks=MANY_PEAKS)
         stack.callback(serving.stop)

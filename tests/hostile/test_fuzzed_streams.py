@@ -16,7 +16,8 @@ from pipeline.composing.graph import Graph, RunOptions
 from pipeline.running.job import run
 from pipeline.stage import stage
 from stages.decode.msgpack_map import MsgpackMap
-from stages.source.zmq_req import SHORT_REPLY_BYTES, ZmqReq
+from stages.source._asking import SHORT_REPLY_BYTES
+from stages.source.zmq_req import ZmqReq
 from stages.wire.serving import FrameServer, serve_in_thread
 
 PIXELS = {"nd": True, "type": "<i2", "kind": "", "shape": [30, 40], "data": bytes(2400)}

@@ -368,7 +368,7 @@ def test_real_detectors_are_simulated_panel_by_panel(name: str, shared_data: Pat
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--format", "pickle"], "--format=pickle: input should be 'seed' or 'om'"),
+        (["--format", "pickle"], "--format=pickle: input should be 'seed', 'om', 'hdf5'"),
         (["--jitter", "-1"], "--jitter=-1.0: input should be greater than or equal to 0"),
         (["--size", "many"], "WIDTHxHEIGHT"),
         (["--dtype", "complex64"], "cannot be of type"),

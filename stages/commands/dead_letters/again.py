@@ -37,16 +37,37 @@ def over_a_socket(messages: Messages, bind: str, pub: bool, topic: str, request:
     """Serve them as ``streamajig replay`` does."""
     from stages.commands.replay import serve, server_of
 
-    with server_of(bind, pub, topic, request, rate) as server:
-        serve(server, _bodies(messages), f"{len(messages)} messages of rejected frames")
-        print(f"sent {server.sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
+    with server_of(bind, "pub" if pub else "rep", topic, request, rate) as server:
+        bodies = Bodies(messages)
+        serve(server, bodies, f"{len(messages)} messages of rejected frames")
+        sent = max(0, server.sent - bodies.said)
+        print(f"sent {sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
 
 
-def _bodies(messages: Messages) -> Iterator[list[memoryview]]:
-    from stages.wire.recorded import read_whole
+class Bodies:
+    """The messages, and before those that need it what their sender has said once, as a message of its own, as it did.
 
-    for files in messages:
-        yield [read_whole(file) for file in files]
+    Attributes
+    ----------
+    said
+        How many of these there were so far.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self.said = 0
+
+    def __iter__(self) -> Iterator[list[memoryview]]:
+        from stages.wire.recorded import is_preamble, read_whole
+
+        latest: list[memoryview] = []
+        for files in self._messages:
+            preamble = [read_whole(file) for file in files if is_preamble(file)]
+            if preamble and preamble != latest:
+                latest = preamble
+                self.said += 1
+                yield preamble
+            yield [read_whole(file) for file in files if not is_preamble(file)]
 
 
 def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: bool) -> Graph:
@@ -54,6 +75,7 @@ def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: boo
     from pipeline import Graph, UserError
     from pipeline.composing.settings import with_settings
     from pipeline.paths import ask_before_overwriting
+    from stages.source.files import Files
     from stages.source.replay import Replay
 
     graph = with_settings(Graph.load(file), settings)
@@ -61,8 +83,19 @@ def graph_of(file: Path, messages: Messages, settings: Sequence[str], force: boo
         ask_before_overwriting(graph.files()[1], force)
     except UserError as error:
         raise UserError(f"{error}\n(--set NODE.PARAMETER=FILE names another file)") from None
+    if isinstance(graph.source.stage, Files):
+        return graph.replace(graph.source.name, replace(graph.source.stage, images=_lines(messages), watch=False))
     files = tuple(file for parts in messages for file in parts)
     return graph.replace(graph.source.name, Replay(files=files, whole=True))
+
+
+def _lines(messages: Messages) -> tuple[str, ...]:
+    """What was kept of frames of files, as lines of a list; what stands for a file that could not be read fails again."""
+    from stages.files.image_list import parse_line
+    from stages.wire.recorded import read_whole
+
+    lines = (bytes(read_whole(files[-1])).decode(errors="surrogateescape") for files in messages)
+    return tuple(line if parse_line(line).event else f"{line} //" for line in lines)
 
 
 def through_graph(messages: Messages, load: Callable[[], Graph], command_line: str, and_clear: bool) -> int:

@@ -14,8 +14,11 @@ from stages.commands.index.table import OPTIONS, OTHER_INDEXERS, PANELS
 _AS_THERE = "as there"
 
 DIFFERS = {
-    "input": "takes recorded messages, folders and lists of them; image files are not read",
-    "data_format": "msgpack is the one format",
+    "input": "also takes a single image file, a folder or a pattern, and recorded messages; a file that cannot be read is a "
+    "rejected frame",
+    "data_format": "`cbf` and `npy` besides",
+    "wait_for_file": "a file that does not come is a rejected frame, and the run goes on",
+    "prefix": "only for names in lists",
     "zmq_request": "several requests are out at once, see `--outstanding` and `--sockets`",
     "zmq_subscribe": "what becomes of frames that come too fast is chosen with `--when-full`, and each drop is counted",
     "peaks": "besides `msgpack`, `zaef`, `peakfinder8` and `peakfinder9` there is `likelihood`; without the option the "

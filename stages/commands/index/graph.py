@@ -6,8 +6,9 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 ========================  =================================================================
 role (name of the node)   stage
 ========================  =================================================================
-source                    source/zmq_sub, source/zmq_req, source/replay
-decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``
+source                    source/zmq_sub, source/zmq_req, source/zmq_pull, source/asapo, source/replay, source/files
+decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``; decode/cbf,
+                          decode/hdf5_file or decode/hdf5_file_headers for image files
 geometry_map              geometry_map/map_panels
 follow                    geometry_map/follow_detector, with ``--follow-detector``
 resolution                geometry_map/limit_resolution, with ``--highres``
@@ -40,7 +41,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydantic
 from toolz import valfilter
@@ -55,17 +56,21 @@ from pipeline.hints import did_you_mean
 from pipeline.parameters import names_of
 from pipeline.paths import STDOUT, Named, keep_apart, of_stage
 from stages.commands.index.comparing import COMPARING, compared
-from stages.commands.index.options import Option, Status
+from stages.commands.index.options import Option, Status, image_format
 from stages.commands.index.table import OPTIONS, option
 from stages.files.cell import lattice_alone
 from stages.files.geom.file_text import read_text
 from stages.files.geom.parser import peak_list_of
-from stages.wire.formats import DECODERS
+from stages.files.image_list import SUFFIXES, ImageFormat
+from stages.wire.formats import DECODERS, WITH_PEAKS
+from stages.wire.recording.reading import about, geometry_of, is_recording
 
 log = logging.getLogger("streamajig.options")
 
 PEAK_METHODS = {
     "msgpack": "peaks/from_message",
+    "cxi": "peaks/from_message",
+    "hdf5": "peaks/from_message",
     "zaef": "peaks/zaef",
     "peakfinder8": "peaks/peakfinder8",
     "peakfinder9": "peaks/peakfinder9",
@@ -74,17 +79,35 @@ PEAK_METHODS = {
 """What ``--peaks`` takes, and the stage that does it."""
 
 _OTHER_PEAK_METHODS = {
-    "hdf5": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
-    "cxi": "peaks are not read from image files; --peaks=msgpack takes those that come with the message",
     "none": "without peaks nothing can be indexed; --indexing=none leaves indexing out",
 }
 
+
+_IN_FILES = ("cxi", "hdf5")
+"""Peaks that stand in image files; how, is seen there."""
+
+_SOURCES = {
+    "input": "reads files",
+    "watch": "reads files that appear while the run goes on",
+    "zmq_input": "receives data over ZeroMQ",
+    "asapo_endpoint": "receives data over ASAP::O",
+}
+"""The options that say where frames come from, and what each does."""
+
+_FLAGS_OF_SOURCES = {"input": "--input (-i)"}
 
 _SEARCH_OPTIONS = frozenset({"threshold", "min_squared_gradient", "min_gradient", "min_pix_count", "max_pix_count"})
 """Options that mean a search of the pixels."""
 
 INTEGRATION_FLAGS = ("cen", "sat", "grad")
 """What may follow the integration method, or with ``no`` before it; parameters of the integrating stage."""
+
+_ZMQ_SOURCES = {
+    "zmq_request": "source/zmq_req",
+    "zmq_subscribe": "source/zmq_sub",
+    "zmq_pull": "source/zmq_pull",
+}
+"""How data may be received from --zmq-input, and the source that does so."""
 
 INTEGRATION_METHODS = ("rings", "prof2d")
 
@@ -101,10 +124,11 @@ _AFTER = {
 
 @dataclass
 class Given:
-    """The options that were given: name -> value, and what of them has had an effect."""
+    """The options that were given: name -> value, what of them has had an effect, and the format of image files if any."""
 
     values: Mapping[str, Any]
     effective: set[str] = field(default_factory=set)
+    images: ImageFormat | None = None
 
     def take(self, name: str) -> Any:
         """Return the value of an option that decides about the shape of the graph; None (or False) if it is not given."""
@@ -139,6 +163,7 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     values = valfilter(_is_given, options)
     if values.get("peaks") == "peakfinder8-fast":
         values.update(peaks="peakfinder8", peakfinder8_fast=True)
+    values = {**_from_recording(values), **values}
     given = Given(values)
     rows = [option(name) for name in given.values]
     _refuse(rows)
@@ -146,6 +171,10 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
     for module in modules:
         registry.load_module(module)
     _check_input(given)
+    list_file = values.get("input")
+    if list_file is not None:  # it is read once: it may be standard input
+        values["input"] = _value(option("input"), list_file)
+    given.images = _image_format(given)
     stages = dict(_stages(given))
     parameters, origins = _parameters(given, rows, stages)
     graph = Graph((), _run_options(parameters["run"], origins), modules)
@@ -155,14 +184,14 @@ def graph_from_options(options: Mapping[str, Any]) -> Graph:
         graph = compared(graph, values, graph_from_options)
     graph = with_settings(graph, given.take("set") or ())
     _say_what_has_no_effect(given, rows, stages)
-    _keep_files_apart(graph, given)
+    _keep_files_apart(graph, list_file)
     return graph
 
 
-def _keep_files_apart(graph: Graph, given: Given) -> None:
+def _keep_files_apart(graph: Graph, list_file: Any) -> None:
     """Refuse outputs that are inputs or each other; ``graph.check()`` would, too, but not in the words of options."""
     reads = [Named(Path(module), "--module") for module in graph.modules]
-    reads += [Named(Path(given.values["input"]), "--input")] if "input" in given else []
+    reads += [Named(Path(list_file), "--input")] if isinstance(list_file, str) else []
     writes: list[Named] = []
     for node in graph.nodes:
         role = "index" if node.name.startswith("index_") else node.name
@@ -175,6 +204,20 @@ def _keep_files_apart(graph: Graph, given: Given) -> None:
 def _flag_that_sets(place: str) -> str:
     """The option of a role's parameter; the place itself if there is none."""
     return next((row.flag for row in OPTIONS if place in row.sets), place)
+
+
+def _from_recording(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recording that is the input says of itself and no option does: its geometry file, and the format of its data."""
+    path = Path(values.get("input", ""))
+    if "input" not in values or not is_recording(path) or not path.exists():
+        return {}
+    found: dict[str, Any] = {}
+    if "geometry" not in values and (geometry := geometry_of(path)):
+        log.info("the geometry file is that of the recording: %s", geometry)
+        found["geometry"] = geometry
+    if "data_format" not in values:
+        found["data_format"] = about(path).data_format
+    return found
 
 
 def _is_given(value: Any) -> bool:
@@ -199,21 +242,24 @@ def _refuse(rows: list[Option]) -> None:
 def _check_input(given: Given) -> None:
     """Exactly one source of data, and all that cannot be left out."""
     problems = []
-    if "input" in given and "zmq_input" in given:
-        problems.append(
-            "--input (-i) and --zmq-input exclude each other: --zmq-input receives data over ZeroMQ, --input reads files"
-        )
-    elif "input" not in given and "zmq_input" not in given:
+    sources = [name for name in _SOURCES if name in given]
+    if len(sources) > 1:
+        flags = " and ".join(_FLAGS_OF_SOURCES.get(name, option(name).flag) for name in sources)
+        what = "; ".join(f"{option(name).flag} {_SOURCES[name]}" for name in reversed(sources))
+        problems.append(f"{flags} exclude each other: {what}")
+    elif not sources:
         problems.append("there is no input: give --zmq-input=ADDRESS, such as tcp://127.0.0.1:5002")
-    if "zmq_request" in given and "zmq_subscribe" in given:
+    ways = [name for name in _ZMQ_SOURCES if name in given]
+    if len(ways) > 1:
+        flags = " and ".join(option(name).flag for name in ways)
         problems.append(
-            "--zmq-request and --zmq-subscribe exclude each other: a REQ socket asks for each frame, "
-            "a SUB socket takes what is published"
+            f"{flags} exclude each other: a REQ socket asks for each frame, a SUB socket takes what is published, a PULL "
+            "socket what is pushed"
         )
-    elif "zmq_input" in given and "zmq_request" not in given and "zmq_subscribe" not in given:
+    elif "zmq_input" in given and not ways:
         problems.append(
             "--zmq-input needs either --zmq-request=STRING, to ask for frames, or --zmq-subscribe=TAG, to take what is "
-            "published; neither is given"
+            "published, or --zmq-pull, to take what is pushed; none is given"
         )
     if "geometry" not in given:
         problems.append("there is no geometry file: give --geometry=FILE.geom (-g)")
@@ -295,12 +341,39 @@ def _filters(given: Given, peaks: str) -> Iterator[tuple[str, str]]:
 
 
 def _source(given: Given) -> str:
+    if given.images:
+        return "source/files"
     if "input" in given:
         return "source/replay"
-    return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
+    if "asapo_endpoint" in given:
+        return "source/asapo"
+    given.take("zmq_pull")
+    return next(stage_name for name, stage_name in _ZMQ_SOURCES.items() if name in given)
+
+
+def _image_format(given: Given) -> ImageFormat | None:
+    """The format of the image files that are to be read; None if messages are."""
+    typed = given.values.get("data_format", "")
+    if "watch" in given:
+        pattern = given.values["watch"]
+        kind = typed or image_format((pattern,))
+        if kind not in SUFFIXES:
+            raise UserError(
+                f"--watch={pattern}: it is not known what the files will be: give a pattern ({pattern}/*.cbf), or "
+                f"--data-format={' or '.join(SUFFIXES)}"
+            )
+        given.effective |= {"data_format"} if typed else set()
+        return cast(ImageFormat, kind)
+    kind = image_format(given.values["input"]) if "input" in given else None
+    if kind and typed and typed != kind:
+        raise UserError(f"--data-format={typed}: the files that --input (-i) names are {kind}: leave --data-format out")
+    return kind
 
 
 def _data_format(given: Given) -> str:
+    if given.images:
+        given.take("data_format")
+        return given.images
     typed = given.take("data_format")
     name: str = _value(option("data_format"), typed) if typed else "msgpack"
     return name
@@ -308,6 +381,8 @@ def _data_format(given: Given) -> str:
 
 def _decoder(given: Given, no_image: bool) -> str:
     data_format = _data_format(given)
+    if given.images == "hdf5":
+        return "decode/hdf5_file_headers" if no_image else "decode/hdf5_file"
     if no_image and data_format != "msgpack":
         raise UserError(
             f"--no-image-data takes peaks from the messages, and --data-format={data_format} has none: leave one of them out"
@@ -317,7 +392,14 @@ def _decoder(given: Given, no_image: bool) -> str:
 
 def _peak_method(given: Given, no_image: bool) -> str:
     method = given.take("peaks") or _usual_peak_method(given, no_image)
-    if method == "msgpack" and not no_image and (data_format := _data_format(given)) != "msgpack":
+    if method in _IN_FILES and given.images != "hdf5":
+        raise UserError(
+            f"--peaks={method} takes peaks that are in HDF5 files (-i FILE.cxi, or a list), and none are read: give "
+            "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels, or msgpack for those that come with "
+            "messages"
+        )
+    data_format = _data_format(given)
+    if method == "msgpack" and (given.images or (not no_image and data_format not in WITH_PEAKS)):
         raise UserError(
             f"--peaks=msgpack takes peaks that come with the messages, and --data-format={data_format} has none: give "
             "--peaks=zaef, peakfinder8, peakfinder9 or likelihood to search the pixels"
@@ -326,7 +408,7 @@ def _peak_method(given: Given, no_image: bool) -> str:
         raise UserError(f"--peaks={method} is refused: {_OTHER_PEAK_METHODS[method]}")
     if method not in PEAK_METHODS:
         raise UserError(f"--peaks={method}: there is no such method" + did_you_mean(method, PEAK_METHODS))
-    if no_image and method != "msgpack":
+    if no_image and PEAK_METHODS[method] != "peaks/from_message":
         raise UserError(
             f"--peaks={method} searches the pixels, and --no-image-data leaves them out: give --peaks=msgpack to take the "
             "peaks that come with the message, or leave --no-image-data out"
@@ -341,16 +423,18 @@ def _usual_peak_method(given: Given, no_image: bool) -> str:
     geometry and the cell alone would find nothing. Who sets a threshold wants a search.
     """
     if no_image:
-        return "msgpack"
+        return "cxi" if given.images else "msgpack"
+    data_format = _data_format(given)
     if (
-        _data_format(given) == "msgpack"
+        (given.images == "hdf5" or data_format in WITH_PEAKS)
         and _SEARCH_OPTIONS.isdisjoint(given.values)
         and _names_a_peak_list(given.values.get("geometry"))
     ):
         log.info(
-            "peaks come from the messages, as the geometry file has a peak_list (--peaks=zaef searches the pixels)"
+            "peaks come from the %s, as the geometry file has a peak_list (--peaks=zaef searches the pixels)",
+            "files" if given.images else "messages",
         )
-        return "msgpack"
+        return "cxi" if given.images else "msgpack"
     return "zaef"
 
 
@@ -472,9 +556,16 @@ def _parameters(
                 continue
             raise UserError(f"{origins[role, parameter]} and {row.flag} say the same thing: give one of them")
         typed = given.values[row.name]
-        parameters[role][parameter] = _value(row, tuple(typed) if row.repeatable else typed)
+        parameters[role][parameter] = _value(
+            row, tuple(typed) if row.repeatable and not isinstance(typed, str) else typed
+        )
         origins[role, parameter] = row.flag
         given.effective.add(row.name)
+    if given.images:
+        parameters["source"]["data_format"] = given.images
+        parameters["source"]["watch"] = "watch" in given
+    if given.images == "hdf5":
+        parameters["decode"]["peaks"] = stages["peaks"] == "peaks/from_message"
     is_lattice_alone = _gives_lattice_alone(given)
     if is_lattice_alone:
         for node in _roles("index", stages):
@@ -483,6 +574,8 @@ def _parameters(
                 parameters[node]["lattice_file"] = Path(given.values["pdb"])
                 origins[node, "lattice_file"] = option("pdb").flag
                 given.effective.add("pdb")
+    if "record" in given and _has_parameter(stages["source"], "record_geometry"):
+        parameters["source"]["record_geometry"] = Path(given.values["geometry"])
     output = Path(given.values["output"])
     if "cells" in stages and output != STDOUT and ("pdb" not in given or is_lattice_alone):
         parameters["cells"].setdefault("path", output.with_suffix(".cell"))

@@ -19,8 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.hints import did_you_mean
+from stages.files.image_list import SUFFIXES, ImageFormat, format_of, lines_of, parse_line
 from stages.wire.formats import DECODERS
+
+ALL_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 
 class Status(enum.Enum):
@@ -160,6 +164,15 @@ def negated(given: bool) -> bool:
     return not given
 
 
+def addresses(typed: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Read one address, or several.
+
+    >>> addresses(("tcp://a:1",)), addresses(("tcp://a:1", "tcp://b:1"))
+    ('tcp://a:1', ('tcp://a:1', 'tcp://b:1'))
+    """
+    return typed[0] if isinstance(typed, tuple) and len(typed) == 1 else typed
+
+
 def data_format(text: str) -> str:
     """Read a data format.
 
@@ -171,33 +184,84 @@ def data_format(text: str) -> str:
     return text
 
 
-MESSAGE_SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
+def replay_speed(text: str) -> str | float:
+    """Read how fast recorded messages are taken.
+
+    >>> replay_speed("25"), replay_speed("recorded")
+    (25.0, 'recorded')
+    """
+    from stages.wire.recording.pace import speed_of
+
+    return speed_of(text)
+
+
+MESSAGE_SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz", ".rec")
 """How the name of a recorded message ends."""
 
 
+def inputs(text: str | tuple[Path | str, ...]) -> tuple[Path | str, ...]:
+    """Read what ``-i`` names: image files, as text, or recorded messages, as paths; or a list of either, or a folder.
+
+    ``-`` is a list on stdin. What has been read is returned as it is.
+    """
+    if isinstance(text, tuple):
+        return text
+    if text == "-":
+        lines = [line for line in sys.stdin.read().splitlines() if line.strip()]
+        return tuple(lines) if lines and image_format(tuple(lines)) else _recorded(lines, "-")
+    return (text,) if image_format((text,)) else recorded(text)
+
+
+def watched(text: str) -> tuple[str, ...]:
+    """Read what ``--watch`` names: a folder or a pattern."""
+    return (text,)
+
+
+def image_format(names: tuple[Path | str, ...]) -> ImageFormat | None:
+    """Return the format of the image files that are named, singly, by a folder, a pattern or a list; None if there are none."""
+    if not names or isinstance(names[0], Path):
+        return None
+    name = parse_line(names[0]).filename
+    kind = format_of(name)
+    if kind is not None:
+        return kind
+    try:
+        if Path(name).is_dir():
+            inside = sorted(file.name for file in Path(name).iterdir())
+            return next((found for file in inside if (found := format_of(file))), None)
+        first = next(lines_of(name), None)
+    except (OSError, UserError):
+        return None
+    return None if first is None else format_of(first.filename)
+
+
 def recorded(text: str) -> tuple[Path, ...]:
-    """Read what ``-i`` names: recorded messages, a folder of them, or a list of them (``-`` is a list on stdin)."""
+    """Read what names recorded messages: a file, a folder of them, or a list of them."""
     path = Path(text)
-    if text != "-" and (path.is_dir() or text.endswith(MESSAGE_SUFFIXES)):
+    if path.is_dir() or text.endswith(MESSAGE_SUFFIXES):
         if not path.exists():
             raise ValueError(f"there is no file {text}")
         return (path,)
     try:
-        lines = sys.stdin.read() if text == "-" else path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise ValueError(
             f"{text} is not a list of files, nor a recorded message ({', '.join(MESSAGE_SUFFIXES)})"
         ) from None
     except OSError as error:
         raise ValueError(f"cannot read {text}: {error.strerror}") from None
-    names = [line.strip() for line in lines.splitlines() if line.strip()]
+    return _recorded(lines, text)
+
+
+def _recorded(lines: list[str], text: str) -> tuple[Path, ...]:
+    names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list {text} names no files")
     for name in names:
         if not name.endswith(MESSAGE_SUFFIXES):
             raise ValueError(
-                f"{text} lists {name!r}: image files are not read; streamajig receives messages over ZeroMQ (--zmq-input) "
-                f"or reads recorded ones ({', '.join(MESSAGE_SUFFIXES)})"
+                f"{text} lists {name!r}, which is neither an image file ({', '.join(ALL_SUFFIXES)}) nor a recorded message "
+                f"({', '.join(MESSAGE_SUFFIXES)})"
             )
     return tuple(Path(name) for name in names)
 

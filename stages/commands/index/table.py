@@ -18,16 +18,19 @@ from pipeline.command_line.variant_options import (
 from pipeline.errors import UserError
 from stages.commands.index.options import (
     Option,
+    addresses,
     conditions,
     data_format,
+    inputs,
     negated,
     noted,
     own,
     radii,
-    recorded,
     refused,
+    replay_speed,
     threads,
     tolerance,
+    watched,
 )
 from stages.wire.formats import DECODERS
 
@@ -41,29 +44,43 @@ COMPARING = "Comparing"
 OTHER_INDEXERS = "Options of other indexing programs"
 PANELS = (INPUT, OUTPUT, PEAKS, INDEXING, INTEGRATION, COMPARING, RUNNING, OTHER_INDEXERS)
 
-_NO_FILES = "it concerns image files, and streamajig reads messages"
-_ASAPO = "ASAP::O is not supported: streamajig receives over ZeroMQ"
 _MILLE = "data for detector refinement are not written yet"
 _INTERNAL = "it is internal to indexamajig's worker processes"
 
 # one row of the table in one line or a few
 # fmt: off
 _INPUT = (
-    Option(("-i", "--input"), INPUT, "Recorded messages (.msgpack or .bin, one or several a file, also .gz), a folder of "
-        "them, or a list of them. "
-        "Image files are not read.", str, "FILE", sets=("source.files",), value=recorded),
-    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address.", str, "ADDR", sets=("source.address",)),
+    Option(("-i", "--input"), INPUT, "List of image files, one a line, with an event or without (run7.cxi //3); or one image "
+        "file (CBF or HDF5), a folder or a pattern of them; or what streamajig record has written (its folder; geometry file "
+        "and data format are those of the recording, unless others are given); or other recorded messages (.msgpack or .bin, "
+        "also .gz), a folder or a list of them.", str, "FILE", sets=("source.files", "source.images"), value=inputs),
+    own("--watch", panel=INPUT, help="Process image files as they appear in this folder, or match this pattern "
+        "('run7/*.cxi'), until the run is stopped.", kind=str, metavar="FOLDER", sets=("source.images",), value=watched),
+    Option(("--zmq-input",), INPUT, "Receive data over ZeroMQ from this address; can be given several times, for senders "
+        "with several.", str, "ADDR", repeatable=True, sets=("source.address",),
+        value=addresses),
     Option(("--zmq-subscribe",), INPUT,
         "Receive what is published under this tag (SUB socket); can be given several times.", str, "TAG", repeatable=True,
         sets=("source.subscribe",)),
     Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
         sets=("source.request",)),
+    own("--zmq-pull", panel=INPUT, help="Take what is pushed (PULL socket), as DECTRIS detectors, Jungfraujoch and karabo "
+        "bridges do.", shapes=True),
+    own("--zmq-server-key", panel=INPUT, help="Public key of the senders, or the file of it: only they are talked to, and "
+        "encrypted (CURVE).", kind=str, metavar="KEY|FILE", sets=("source.server_key",)),
+    own("--zmq-secret-key", panel=INPUT, help="File of our secret key, for senders that know whom they serve (with "
+        "--zmq-server-key).", kind=str, metavar="FILE", sets=("source.secret_key",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
-        sets=("source.data_format",), value=data_format, shapes=True),
+        sets=("source.data_format",), value=data_format),
+    own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; "
+        "default in Jungfraujoch.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
     Option(("--no-image-data",), INPUT,
         "Leave pixels alone: peaks come from the message, reflections are predicted and have no intensity.", shapes=True),
     Option(("-g", "--geometry"), INPUT, "Geometry file of the detector.", Path, "FILE.geom",
-        sets=("geometry_map.geometry",)),
+        sets=("geometry_map.geometry", "source.geometry", "decode.geometry")),
+    own("--replay-speed", panel=INPUT, help="How fast recorded messages are taken (with -i): recorded, as they came; full, as "
+        "fast as they are processed; or so many a second.", kind=str, metavar="SPEED", default="full", sets=("source.speed",),
+        value=replay_speed),
     own("--outstanding", panel=INPUT, help="Requests sent and not yet answered, at most (with --zmq-request).", kind=int,
         metavar="N", sets=("source.outstanding",)),
     own("--sockets", panel=INPUT, help="Connections over which requests are spread (with --zmq-request).", kind=int,
@@ -75,31 +92,43 @@ _INPUT = (
         "missing is counted as lost. Can be given several times: the first that is there counts.", kind=str, metavar="KEY",
         default="sequence_number, else the number in event ids", repeatable=True, sets=("decode.sequence_keys",)),
     own("--when-full", panel=INPUT,
-        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe): block, "
+        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe and --zmq-pull): "
+        "block, "
         "drop_newest or drop_oldest; what is dropped is counted.", kind=str, metavar="HOW", sets=("source.when_full",)),
     own("--first-map-only", panel=INPUT,
         help="Of a message that holds several maps use the first alone, as indexamajig does.", sets=("source.first_only",)),
     own("--max-message-bytes", panel=INPUT, help="Reject messages larger than this.", kind=int, metavar="N",
         sets=("source.max_message_bytes", "decode.max_message_bytes")),
     own("--max-queue-bytes", panel=INPUT,
-        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe); the others wait at the sender.",
+        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe and --zmq-pull); the others "
+        "wait at the sender.",
         kind=int, metavar="N", sets=("source.max_queue_bytes",)),
-    refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
-    refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),
-    noted("--no-check-prefix", panel=INPUT, help="Leave the prefix of file names as it is.",
-        why="no file names are read, so none has a prefix to correct"),
-    refused("--wait-for-file", panel=INPUT, help="Wait for each image file.", why=_NO_FILES, kind=str, metavar="SECONDS"),
+    Option(("--prefix", "-x"), INPUT, "Put this before each name in the list of image files.", str, "PATH",
+        sets=("source.prefix",)),
+    Option(("--basename",), INPUT, "Remove folders from the names in the list, before --prefix.",
+        sets=("source.basename",)),
+    Option(("--no-check-prefix",), INPUT, "Do not add the slash that a prefix lacks which is a folder.", value=negated,
+        sets=("source.check_prefix",)),
+    Option(("--wait-for-file",), INPUT, "Wait so long for each image file that is not there; -1 waits for ever.", float,
+        "SECONDS", "0", sets=("source.wait_for_file_s",)),
     refused("-v", panel=INPUT, help="Print the version.", why="'streamajig --version' prints the version"),
     refused("--spectrum-file", panel=INPUT, help="File with the spectrum.", why="indexamajig no longer uses it either",
         kind=str),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO, kind=str)
-        for name in ("endpoint", "token", "beamtime", "group", "source", "stream", "consumer-timeout")
-    ),
-    *(
-        refused(f"--asapo-{name}", panel=INPUT, help="Concerns ASAP::O.", why=_ASAPO)
-        for name in ("wait-for-stream", "output-stream", "acks")
-    ),
+    Option(("--asapo-endpoint",), INPUT, "Receive data over ASAP::O from this endpoint.", str, "HOST:PORT",
+        sets=("source.endpoint",)),
+    Option(("--asapo-token",), INPUT, "Token for ASAP::O.", str, "TOKEN", sets=("source.token",)),
+    Option(("--asapo-beamtime",), INPUT, "Beamtime for ASAP::O.", str, "ID", sets=("source.beamtime",)),
+    Option(("--asapo-group",), INPUT, "Consumer group for ASAP::O: those of one name share the messages.", str, "NAME",
+        sets=("source.group",)),
+    Option(("--asapo-source",), INPUT, "Data source for ASAP::O.", str, "NAME", sets=("source.data_source",)),
+    Option(("--asapo-stream",), INPUT, "Stream for ASAP::O.", str, "NAME", sets=("source.stream",)),
+    Option(("--asapo-wait-for-stream",), INPUT, "Wait for a stream that has no messages yet.",
+        sets=("source.wait_for_stream",)),
+    Option(("--asapo-consumer-timeout",), INPUT, "How long one request to ASAP::O may take.", int, "MS", "500",
+        sets=("source.consumer_timeout_ms",)),
+    Option(("--asapo-acks",), INPUT, "Acknowledge each message of ASAP::O.", sets=("source.acks",)),
+    refused("--asapo-output-stream", panel=INPUT, help="Send hits on over ASAP::O.",
+        why="hits are not sent on over ASAP::O yet", kind=str),
 )
 
 _OUTPUT = (
@@ -111,7 +140,7 @@ _OUTPUT = (
     Option(("--no-refls-in-stream",), OUTPUT, "Leave reflections out of the stream.", sets=("sink.no_reflections",)),
     Option(("--copy-header", "--copy-hdf5-field"), OUTPUT,
         "Copy this entry of each message to the stream; can be given several times.", str, "KEY", repeatable=True,
-        sets=("sink.copy_headers",)),
+        sets=("sink.copy_headers", "decode.headers")),
     Option(("--serial-start", "--serial-offset"), OUTPUT, "Serial number of the first frame.", int, "N", "1",
         sets=("run.serial_offset",)),
     own("--in-order", panel=OUTPUT, help="Write chunks in the order of their serials.", sets=("sink.in_order",)),
@@ -123,9 +152,9 @@ _OUTPUT = (
 
 _PEAKS = (
     Option(("--peaks",), PEAKS,
-        "Where peaks come from: msgpack (the message's own list), zaef, peakfinder8, peakfinder8-fast, "
-        "peakfinder9, likelihood.", str,
-        "METHOD", "msgpack if the geometry file has a peak_list, else zaef", shapes=True),
+        "Where peaks come from: msgpack (the message's own list), cxi or hdf5 (the list in the image file), zaef, peakfinder8, "
+        "peakfinder8-fast, peakfinder9, likelihood.", str,
+        "METHOD", "msgpack (or cxi, of HDF5 files) if the geometry file has a peak_list, else zaef", shapes=True),
     Option(("--min-peaks",), PEAKS, "Frames with fewer peaks are not hits and are not indexed. Those with fewer than 6 "
         "never are.", int, "N", "0",
         sets=("hit.min_peaks",)),
@@ -300,6 +329,15 @@ _RUNNING = (
         kind=int, metavar="N", default="1e10", sets=("run.dead_letter_bytes",)),
     own("--keep-messages", panel=RUNNING, help="Keep the messages of rejected frames there too.",
         sets=("run.keep_messages",)),
+    own("--record", panel=RUNNING, help="Record all messages in this folder as they come, with the geometry file; the run "
+        "waits for no disk, and what one is too slow for is counted (streamajig record does nothing else).", kind=Path,
+        metavar="FOLDER", sets=("source.record",)),
+    own("--record-file-size", panel=RUNNING, help="A file of the recording has so many bytes at most.", kind=str,
+        metavar="SIZE", default="2GB", sets=("source.record_file_size",), needs="record"),
+    own("--record-max-size", panel=RUNNING, help="The recording ends before it has more bytes than this (1TB, say).", kind=str,
+        metavar="SIZE", default="no limit", sets=("source.record_max_size",), needs="record"),
+    own("--record-keep-free", panel=RUNNING, help="The recording ends before less than this is free on the disk.", kind=str,
+        metavar="SIZE", default="1GB", sets=("source.record_keep_free",), needs="record"),
     own("--live-merge", panel=RUNNING,
         help="Merge the crystals over this point group as they arrive, and report completeness, CC1/2 and so on.", kind=str,
         metavar="GROUP", sets=("merge.symmetry",)),

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,20 @@ class Detector(GeometryFile):
         """Whether pixels can be bad by their values."""
         return any(self._placements.flagged)
 
+    @property
+    def has_no_saturation(self) -> bool:
+        """Whether panels have no ``max_adu``."""
+        return any(np.isinf(panel.max_adu) for panel in self.static_panels)
+
+    def with_saturation(self, max_adu: float) -> Detector:
+        """Return the detector with this ``max_adu`` for panels that have none."""
+        panels = tuple(
+            replace(placed, panel=replace(placed.panel, max_adu=max_adu)) if np.isinf(placed.panel.max_adu) else placed
+            for placed in self.panels
+        )
+        text = f"{self.text}\n; max_adu = {max_adu:.9g} where there is none: what the sender says of the series\n"
+        return replace(self, panels=panels, text=text)
+
     def require_complete(self) -> None:
         """Raise UserError for what may be absent from a file that is only looked at, but not from one that is used."""
         if self.energy is None:
@@ -103,7 +117,8 @@ class Detector(GeometryFile):
     def geom_for(self, header: Header, image: Image | None = None) -> DetGeom:
         """Return the geometry of one frame; rejects it if its header lacks a number, naming the key.
 
-        `image` is looked at only if pixels can be bad by their values (``flag_...``, and what its format says).
+        `image` is looked at only if pixels can be bad by their values (``flag_...``, and what its format says), or its file
+        has masks.
         """
         if self.energy is None:
             self.require_complete()
@@ -114,9 +129,9 @@ class Detector(GeometryFile):
             self.shift_x.read(header) if self.shift_x else 0.0,
             self.shift_y.read(header) if self.shift_y else 0.0,
         )
-        here = self._placements.get(clen_m, shift_m)
+        here = self._placements.get(clen_m, shift_m, image.mask if image is not None else None)
         bad = here.static_bad
-        if image is not None and (self.has_flags or image.sentinels):
+        if image is not None and (self.has_flags or image.sentinels or image.bad):
             bad = here.with_flags(image)
         return self._geom(here, bad, energy_ev, shift_m)
 

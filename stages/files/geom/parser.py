@@ -43,6 +43,25 @@ def peak_list_of(text: str) -> str:
     return _read(text, "geometry").peak_list
 
 
+def completed(text: str, energy_key: str, distance_key: str) -> str:
+    """Return the text with lines for the photon energy (eV) and the camera length (m) at its end, each where it has none.
+
+    The lines name keys of each frame's header. As in the file they stand in the stream, which so says where it had them from.
+
+    >>> print(completed("photon_energy = 9000 eV", "incident_energy", "detector_distance"))
+    photon_energy = 9000 eV
+    clen = detector_distance m ; not in the file: what the sender says of the series
+    """
+    given = _read(text, "geometry").quantities
+    lines = {"energy": f"photon_energy = {energy_key} eV", "clen": f"clen = {distance_key} m"}
+    added = [
+        f"{line} ; not in the file: what the sender says of the series"
+        for name, line in lines.items()
+        if name not in given
+    ]
+    return "\n".join([text.removesuffix("\n"), *added]) if added else text
+
+
 def _read(text: str, filename: str) -> _Reading:
     """Take all lines of a file."""
     reading = _Reading(filename)

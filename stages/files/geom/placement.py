@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from functools import cached_property
@@ -14,7 +15,7 @@ from stages.files.geom._kernels import flag as kernel
 from stages.files.geom.bad_regions import paint_laboratory_region
 from stages.files.geom.masks import unshifted_bad
 from stages.files.geom.model import GeometryFile
-from stages.records.image import Image, as_message_buffer
+from stages.records.image import Image, PixelMask, as_message_buffer
 
 KEPT_PLACEMENTS = 16
 """Camera lengths and shifts for which vectors and masks are kept."""
@@ -29,7 +30,7 @@ class Placement:
     Attributes
     ----------
     key
-        Hashable; equal for the same text, camera length and shift.
+        Hashable; equal for the same text, camera length, shift and pixel mask of a series.
     origin_m
         float64 (P, 3), the corner of each panel.
     clen_m
@@ -38,9 +39,11 @@ class Placement:
         Of each panel uint8 (height, width), 1 where a pixel is bad in every frame.
     """
 
-    def __init__(self, placements: Placements, clen_m: float, shift_m: tuple[float, float]) -> None:
+    def __init__(
+        self, placements: Placements, clen_m: float, shift_m: tuple[float, float], mask: PixelMask | None = None
+    ) -> None:
         file = placements.file
-        self.key = (placements.digest, clen_m, *shift_m)
+        self.key = (placements.digest, clen_m, *shift_m, *((mask.digest,) if mask is not None else ()))
         self.clen_m = np.full(len(file.panels), clen_m)
         self.origin_m = np.array(
             [
@@ -59,20 +62,29 @@ class Placement:
             for region in in_laboratory:
                 paint_laboratory_region(region, file.panels, shift_m, self.static_bad)
         self._panels = tuple(placed.panel for placed in file.panels)
+        if mask is not None:
+            self.static_bad = tuple(
+                bad | panel.view(mask.bad) for bad, panel in zip(self.static_bad, self._panels, strict=True)
+            )
         self._flagged = placements.flagged
         self._latest: dict[int, NDArray[np.uint8]] = {}
+        self._with_own: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
 
     def with_flags(self, image: Image) -> tuple[NDArray[np.uint8], ...]:
-        """Return masks with the flags and sentinels of this image; the same arrays as before where nothing has changed."""
+        """Return masks with the flags, sentinels and masks of this image; the same arrays as long as nothing changes."""
         masks = list(self.static_bad)
         sentinels = image.sentinels
         for i, panel in enumerate(self._panels):
+            static = masks[i] = self._with_mask_of(i, image)
             if panel.no_index or not (self._flagged[i] or sentinels):
                 continue
             pixels = as_message_buffer(panel.view(image.array(panel.data)))
             less = max(panel.flag_lessthan, sentinels.below)
-            rule = (less, panel.flag_morethan, np.array((*panel.flag_equal, *sentinels.equal), np.float64))
-            static, latest = self.static_bad[i], self._latest.get(i, self.static_bad[i])
+            equal = (*panel.flag_equal, *sentinels.equal_in(pixels.dtype))
+            if not self._flagged[i] and not equal and less == -math.inf:
+                continue
+            rule = (less, panel.flag_morethan, np.array(equal, np.float64))
+            latest = self._latest.get(i, static)
             if kernel.flag(pixels, static, *rule, latest, False):
                 masks[i] = latest
             else:
@@ -81,6 +93,17 @@ class Placement:
                 self._latest[i] = masks[i]
         same = all(mask is static for mask, static in zip(masks, self.static_bad, strict=True))
         return self.static_bad if same else tuple(masks)
+
+    def _with_mask_of(self, number: int, image: Image) -> NDArray[np.uint8]:
+        """A panel's bad pixels with those that the image's own file says are bad."""
+        own = image.bad.get(number)
+        if own is None:
+            return self.static_bad[number]
+        of, both = self._with_own.get(number, (None, self.static_bad[number]))
+        if of is not own:
+            both = self.static_bad[number] | own
+            self._with_own[number] = own, both
+        return both
 
 
 class Placements:
@@ -101,18 +124,18 @@ class Placements:
             for p in (placed.panel for placed in file.panels)
         )
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[float, float, float], Placement] = OrderedDict()
+        self._kept: OrderedDict[tuple[float, float, float, str], Placement] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, clen_m: float, shift_m: tuple[float, float]) -> Placement:
-        """Return the placement at a camera length and shift, in metres."""
-        key = (clen_m, *shift_m)
+    def get(self, clen_m: float, shift_m: tuple[float, float], mask: PixelMask | None = None) -> Placement:
+        """Return the placement at a camera length and shift, in metres, with a series' mask; rejects one that is too small."""
+        key = (clen_m, *shift_m, "" if mask is None else mask.digest)
         with self._lock:
             placement = self._kept.get(key)
             if placement is None:
-                placement = self._kept[key] = Placement(self, clen_m, shift_m)
+                placement = self._kept[key] = Placement(self, clen_m, shift_m, mask)
                 if len(self._kept) > KEPT_PLACEMENTS:
                     self._kept.popitem(last=False)
             else:

@@ -174,7 +174,9 @@ class Outpost:
         elif room <= 0 and not self._stopping.is_set():  # the messages that are here fill the memory
             self.inbox.wait_for_room(_LOOK_S)
         else:
-            return self._receive(max(0, min(granted - self._received, room)), granted)
+            # at the end what has come unasked is received, too
+            credit = room if self._stopping.is_set() else min(granted - self._received, room)
+            return self._receive(max(0, credit), granted)
         return True
 
     def _receive(self, credit: int, granted: int) -> bool:
@@ -259,6 +261,7 @@ class Outpost:
                 self._pin(order)
             case spoken.StopAsking():
                 self._stopping.set()
+                self._last_pulse_s = 0.0  # the next one says what may still come
             case _:
                 with self._changed:
                     match order:

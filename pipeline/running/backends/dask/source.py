@@ -180,4 +180,5 @@ def _may_still_come(link: Link) -> int:
     """How many messages an outpost may still receive once it asks for no more."""
     if link.is_over or link.is_lost:
         return 0
-    return link.outstanding if link.pending is None else link.pending
+    # until it has said so, nobody knows what has come to it unasked
+    return max(1, link.outstanding) if link.pending is None else link.pending

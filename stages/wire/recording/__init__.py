@@ -1,0 +1,1 @@
+"""Recordings: what came over a socket, on disk as it came."""

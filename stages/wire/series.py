@@ -1,0 +1,127 @@
+"""Frames of a series: what is common to senders that describe a series once, and number its frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import Event, Message, Preamble, RejectFrame, SenderNumber
+from stages.records.header import Header, in_short
+from stages.records.image import PixelMask
+from stages.wire.message import check_body
+from stages.wire.naming import Naming, event_of
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """What a series' header says.
+
+    Attributes
+    ----------
+    name
+        Its number; frames say it too.
+    values
+        What goes into each frame's header.
+    mask
+        Pixels that are bad in all its images, by channel; "" for all channels.
+    error_value
+        The value of a pixel that has none; None where the header does not say.
+    """
+
+    name: int
+    values: Mapping[str, Any]
+    mask: Mapping[str, PixelMask]
+    error_value: float | None = None
+
+
+class Latest:
+    """The series of the frame before, which is read once.
+
+    Parameters
+    ----------
+    read
+        Makes a series of the parts of its header; rejects what is none.
+    missing
+        What is wanted, for the frames of a series whose header has not come.
+    """
+
+    def __init__(self, read: Callable[[Preamble], Series], missing: str) -> None:
+        self._read = read
+        self._missing = missing
+        self._number = -1
+        self._series: Series | RejectFrame = RejectFrame("no_series_header", "")
+
+    def of(self, message: Message, name: Any) -> Series:
+        """Return the series of a frame that says it is of this one; rejects one whose header did not come, or is broken."""
+        preamble = message.preamble
+        if preamble is None:
+            raise RejectFrame(
+                "no_series_header",
+                f"frame of series {in_short(name)}: no {self._missing} has come before it; start before the detector is "
+                "armed, and with one receiver alone, since each message is sent to one",
+            )
+        if preamble.number != self._number:
+            try:
+                self._series = self._read(preamble)
+            except RejectFrame as rejection:
+                self._series = RejectFrame("bad_series_header", f"the series' header: {rejection.detail}")
+            self._number = preamble.number
+        if isinstance(self._series, RejectFrame):
+            raise RejectFrame(self._series.reason, self._series.detail)
+        if self._series.name != name or isinstance(name, bool):
+            raise RejectFrame(
+                "another_series",
+                f"frame of series {in_short(name)}, and the last {self._missing} was that of series {self._series.name}",
+            )
+        return self._series
+
+
+def parts_of(message: Message, naming: Naming) -> list[memoryview]:
+    """Return the parts of a message; rejects one that is too long, and what stands for one that was not passed on."""
+    parts = [memoryview(part).toreadonly().cast("B") for part in message.parts] or [memoryview(b"")]
+    check_body(parts[0], naming.max_message_bytes)
+    size = sum(map(len, parts))
+    if size > naming.max_message_bytes:
+        raise RejectFrame(
+            "too_large", f"the message has {size} bytes, and max_message_bytes allows {naming.max_message_bytes}"
+        )
+    return parts
+
+
+def named_in_series(header: Header, naming: Naming, series: int, frame: int, key: str) -> tuple[Event, Header]:
+    """Name a frame ``series // frame``, if no key names it otherwise, and give its header the number of the frame."""
+    if any(key in header for key in naming.sequence_keys):
+        event, header = naming.named(header)
+    else:
+        event = event_of(header, naming.event_keys)
+        header = header.numbered(SenderNumber(frame, key, True, f"{series} // "))
+    return event or Event(f"{series} // {frame}"), header
+
+
+def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers, truth values and texts.
+
+    >>> scalars({"a": 1, "b": [1], "c": "d", "e": None})
+    {'a': 1, 'c': 'd'}
+    """
+    return {name: value for name, value in values.items() if isinstance(value, str | int | float)}
+
+
+def whole_number(values: Mapping[str, Any], key: str) -> int:
+    """Return a number from 0 on, or reject the frame."""
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise RejectFrame("bad_header", f"{key!r} should be a number from 0 on, and is {in_short(value)}")
+    return value
+
+
+def pixel_mask(array: NDArray[Any]) -> PixelMask:
+    """Make a mask of a detector's pixel mask, in which each bit is a reason not to use the pixel."""
+    bad = np.ascontiguousarray(array != 0).view(np.uint8)
+    bad.flags.writeable = False
+    return PixelMask(bad, hashlib.blake2b(bad.data, digest_size=8).hexdigest())

@@ -1,0 +1,42 @@
+"""What ``streamajig simulate --format`` sends is read by that format's decoder, with the geometry file that goes with it."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline import Context, UserError, registry
+from stages.files.geom.detector import Detector
+from stages.simulation.apparatus import Apparatus
+from stages.simulation.settings import WITHOUT_PEAKS, Settings
+from stages.wire.formats import DECODERS
+from stages.wire.framing import framing_of
+
+
+@pytest.mark.parametrize("style", WITHOUT_PEAKS)
+def test_simulated_frames_come_back(style: str) -> None:
+    apparatus = Apparatus.make(
+        Settings(seed=3, hits=1.0), style=style, size="60x50", energy_ev=9000.0, distance_mm=140.0
+    )
+    frame = apparatus.simulation.frame(4)
+    (body,) = apparatus.wire.bodies([frame])
+    parts = [body] if isinstance(body, bytes | bytearray) else body
+    (message,) = framing_of(style).frames_of([memoryview(part) for part in parts], 0, None)
+    event, header, image = registry.load(DECODERS[style])().open(Context())(message)
+    geom = Detector.parse(apparatus.geometry_text).geom_for(header, image)
+    (pixels,) = frame.arrays.values()
+    np.testing.assert_array_equal(geom.views(image)[0], pixels)
+    assert geom.photon_energy_ev == pytest.approx(frame.geom.photon_energy_ev)
+    assert geom.mean_clen_m == pytest.approx(0.14)
+    if style != "npy":
+        assert event == frame.truth.event
+        assert header.sender_number is not None
+        assert header.sender_number.number == 4
+
+
+def test_without_h5py_hdf5_files_are_not_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UserError, match=r"pip install 'streamajig\[hdf5\]'"):
+        Apparatus.make(Settings(), style="hdf5")
