@@ -219,7 +219,7 @@ class EncodedArray:
     dtype, shape, data
         As they came, still undecoded and unchecked; `shape` is None where there is none.
     is_scalar
-        ``nd`` is false.
+        ``nd`` is false, or there are no dimensions: ``shape`` is empty.
     """
 
     dtype: Any
@@ -318,11 +318,12 @@ def _array_from(named: Mapping[str, Any]) -> EncodedArray | None:
     if "data" not in named or not ("type" in named or "shape" in named):
         return None
     dtype, data = named.get("type"), named["data"]
-    is_scalar = named.get("nd") is False
+    shape = named.get("shape")
+    is_scalar = named.get("nd") is False or (isinstance(shape, list) and not shape)
     if "shape" not in named and not is_scalar and dtype_of(dtype) is None:
         return None  # some other map that has a "type" and "data"
     if isinstance(named.get("kind"), (str, bytes)) and named["kind"] in ("O", b"O"):
         dtype = "object (a pickle inside, which is never opened)"
     if isinstance(data, str) and not isinstance(data, _NotBinary):
         data = as_bytes(data)
-    return EncodedArray(dtype, named.get("shape"), data, is_scalar)
+    return EncodedArray(dtype, shape, data, is_scalar)
