@@ -12,7 +12,7 @@ from pipeline.board import Noticeboard
 from pipeline.by_type import ByType
 from pipeline.counts import FRAMES, Count
 from pipeline.errors import RejectFrame, UserError
-from pipeline.frame import Event, Frame, Joined, Message, Outcome, Rejected, Spent
+from pipeline.frame import Event, Frame, Joined, Message, Outcome, Preamble, Rejected, Spent
 from pipeline.lost import Delivery
 from pipeline.protocols import EndOfStream, Findings
 from pipeline.sender_numbers import SenderNumber
@@ -39,6 +39,7 @@ __all__ = [
     "Message",
     "Noticeboard",
     "Outcome",
+    "Preamble",
     "RejectFrame",
     "Rejected",
     "RunOptions",

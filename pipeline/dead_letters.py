@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.frame import Preamble
     from pipeline.wiring import Arrived
 
 log = logging.getLogger("streamajig.collect")
@@ -42,6 +43,8 @@ class DeadLetters:
         self._name = f"{stamp}-{os.getpid()}"
         self._file = -1
         self._is_locked = False
+        self._preamble: tuple[int, list[Path]] = (-1, [])
+        """Number and files of the last one that was written."""
 
     def add(self, arrived: Arrived) -> None:
         """Write down one rejected frame."""
@@ -56,7 +59,10 @@ class DeadLetters:
             "detail": rejected.detail,
             "received": datetime.fromtimestamp(rejected.received_ns / 1e9, UTC).isoformat(),
         }
-        if not self._has_room(len(json.dumps(letter)) + sum(map(len, arrived.message))):
+        said = arrived.preamble.as_bytes() if arrived.preamble is not None else None
+        is_new = said is not None and said.number != self._preamble[0]
+        size = len(json.dumps(letter)) + sum(map(len, (*arrived.message, *(said.parts if said and is_new else ()))))
+        if not self._has_room(size):
             return
         names: list[str] = []
         try:
@@ -65,6 +71,10 @@ class DeadLetters:
             names = [f"{self._name}-{arrived.serial:07d}{suffix}.msgpack" for suffix in suffixes]
             for name, part in zip(names, arrived.message, strict=True):
                 (self._folder / name).write_bytes(part)
+            if said is not None:
+                more = [f"{self._name}-{arrived.serial:07d}.preamble.{n}.msgpack" for n in range(len(said.parts))]
+                names += more
+                self._add_preamble(said, [self._folder / name for name in more])
             _append_line(file, json.dumps({**letter, "message": names}).encode())
         except OSError as error:
             for name in names:  # no half of a message
@@ -74,6 +84,18 @@ class DeadLetters:
             if not self._trouble:
                 self._trouble = error.strerror or str(error)
                 log.error("cannot write dead letters to %s: %s; the run goes on", self._folder, self._trouble)
+
+    def _add_preamble(self, preamble: Preamble, files: list[Path]) -> None:
+        """Let a letter have what its sender has said once; letters with the same have it in the same place on disk."""
+        number, before = self._preamble
+        for k, (file, part) in enumerate(zip(files, preamble.parts, strict=True)):
+            try:
+                if number != preamble.number:
+                    raise FileNotFoundError
+                os.link(before[k], file)
+            except OSError:  # another one, or those files were cleared away, or the file system has no links
+                file.write_bytes(part)
+        self._preamble = preamble.number, files
 
     def close(self) -> None:
         """The run adds no more."""

@@ -12,6 +12,7 @@ are keyed by their domain type, so a frame holds at most one of each type:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -22,6 +23,38 @@ T = TypeVar("T")
 
 Buffer = bytes | bytearray | memoryview
 """Anything that a message part may be; read only to every stage, and never copied on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """What a sender has said once before this message and others: the header of a series of frames, say.
+
+    Attributes
+    ----------
+    number
+        Whoever has made something of one, and sees the same number again, need not do so again.
+    parts
+        As they came.
+    keep_alive
+        Whatever owns the memory behind `parts`.
+    """
+
+    number: int
+    parts: tuple[Buffer, ...]
+    keep_alive: object = field(default=None, compare=False, repr=False)
+
+    @staticmethod
+    def of(parts: tuple[Buffer, ...], keep_alive: object = None) -> Preamble:
+        """Give what a sender has said a number that no other has, from whichever process or machine it comes."""
+        return Preamble(int.from_bytes(os.urandom(8)), parts, keep_alive)
+
+    def as_bytes(self) -> Preamble:
+        """Return one that has memory of its own."""
+        return Preamble(self.number, tuple(part if isinstance(part, bytes) else bytes(part) for part in self.parts))
+
+    def __reduce__(self) -> Any:
+        own = self.as_bytes()
+        return Preamble, (own.number, own.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +71,15 @@ class Message:
         The message's body, as the buffers that came, in order (one, for every format of today).
     keep_alive
         Whatever owns the memory behind `parts` (a ``zmq.Frame``, a shared-memory slot).
+    preamble
+        What the sender has said once, and means for this message too; None where there is nothing of the kind.
     """
 
     topic: bytes
     received_ns: int
     parts: tuple[Buffer, ...]
     keep_alive: object = field(default=None, compare=False, repr=False)
+    preamble: Preamble | None = None
 
     def detached(self) -> None:
         """Nothing is left of a message without its memory."""
@@ -51,7 +87,7 @@ class Message:
     def __reduce__(self) -> Any:
         # in another process it has memory of its own; what is `bytes` already stays what it is, a stand-in too
         parts = tuple(part if isinstance(part, bytes) else bytes(part) for part in self.parts)
-        return Message, (self.topic, self.received_ns, parts)
+        return Message, (self.topic, self.received_ns, parts, None, self.preamble)
 
     def __repr__(self) -> str:
         return f"Message({sum(memoryview(part).nbytes for part in self.parts)} bytes)"

@@ -29,7 +29,7 @@ FOLDER = Path("dead_letters")
 NEWEST = "newest"
 
 _RUN = re.compile(r"(\d{8}T\d{6}-\d+(?:_\d+)?)\.jsonl")
-_MESSAGE = re.compile(r"(\d{8}T\d{6}-\d+(?:_\d+)?)-(-?\d+)(?:\.\d+)?\.msgpack")
+_MESSAGE = re.compile(r"(\d{8}T\d{6}-\d+(?:_\d+)?)-(-?\d+)(?:\.preamble)?(?:\.\d+)?\.msgpack")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Letter:
     received
         When its message came, as in ISO 8601, UTC.
     files
-        The parts of its message, one for every format of today; none if messages were not kept.
+        The parts of its message, and of what its sender has said once before; none if messages were not kept.
     num_bytes
         What these have together, as far as they are still there.
     missing

@@ -21,7 +21,7 @@ from pipeline.by_type import ByType
 from pipeline.contract import Contract, contract_of, tells_of
 from pipeline.expansion import compares
 from pipeline.faults import STAGE, fault, is_users_interrupt, named, opening, refusal
-from pipeline.frame import Frame, Message, Outcome, Rejected, Spent
+from pipeline.frame import Frame, Message, Outcome, Preamble, Rejected, Spent
 from pipeline.graph import Graph
 from pipeline.join import join
 from pipeline.metrics import NodeMetrics
@@ -50,6 +50,8 @@ class Arrived:
         The raw message's parts as bytes, for dead letters that ask for it; empty otherwise.
     number
         The message's number in its sender's count, if a value of the frame has one.
+    preamble
+        What the sender has said before the raw message and others, where that is kept.
     """
 
     leaf: str
@@ -61,6 +63,7 @@ class Arrived:
     counts: Mapping[str, int]
     message: tuple[bytes, ...] = ()
     number: SenderNumber | None = None
+    preamble: Preamble | None = None
 
 
 class Encoded(NamedTuple):
@@ -285,13 +288,17 @@ def _arrived(leaf: str, made: Encoded, keep_messages: bool) -> Arrived:
     outcome, encoded, counts, number = made
     rejected = outcome if isinstance(outcome, Rejected) else None
     message: tuple[bytes, ...] = ()
+    preamble = None
     if rejected is not None:
         raw = rejected.frame.get(Message)
         if keep_messages and raw is not None:
             message = tuple(bytes(part) for part in raw.parts)
+            preamble = raw.preamble
         bare = Frame(rejected.serial, rejected.event, rejected.received_ns)
         rejected = replace(rejected, frame=bare)
-    return Arrived(leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message, number)
+    return Arrived(
+        leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message, number, preamble
+    )
 
 
 def push(stream: Stream, outcome: Outcome) -> Any:

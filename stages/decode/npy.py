@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def array_of(body: memoryview) -> np.ndarray[tuple[int, ...], np.dtype[np.generi
     return array
 
 
-def highest_of(dtype: np.dtype[np.generic]) -> Sentinels:
+def highest_of(dtype: np.dtype[Any]) -> Sentinels:
     """The highest value of unsigned integers, with which detectors mark pixels that have none.
 
     >>> highest_of(np.dtype("u2")).equal, highest_of(np.dtype("i4")).equal

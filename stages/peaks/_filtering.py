@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,4 +45,5 @@ def filtered(image: Image, geom: DetGeom, panel_filter: PanelFilter) -> Image:
             place[...] = out
     for array in arrays.values():
         array.flags.writeable = False
-    return Image({**image.arrays, **arrays}, image.broken, image.others, Before(image, geom))
+    # those that nobody has asked for are not read for this
+    return Image(ChainMap(arrays, cast(Any, image.arrays)), image.broken, image.others, before=Before(image, geom))

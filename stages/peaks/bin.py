@@ -61,7 +61,7 @@ class RunningBin:
             kernel.average_blocks(view.astype(np.float32), np.ascontiguousarray(bad), n, out)
             out.flags.writeable = False
             arrays[f"{number} binned"] = out
-        return Image(arrays, {}, {}, Before(image, geom, n)), self._geometry(geom)
+        return Image(arrays, {}, {}, before=Before(image, geom, n)), self._geometry(geom)
 
     def _geometry(self, geom: DetGeom) -> DetGeom:
         n = self._size

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from pipeline import Context, EndOfStream, Message, UserError, stage
+from pipeline import Context, EndOfStream, Message, Preamble, UserError, stage
 from stages.wire.framing import Spoken, framing_of
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
-from stages.wire.recorded import expand, parts_together, read_messages, read_whole
+from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
 
 
 @stage("source/replay")
@@ -32,7 +32,9 @@ class Replay:
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
     whole: bool = Field(
-        default=False, description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts."
+        default=False,
+        description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
+        "X.preamble.0.msgpack ... what its sender has said once.",
     )
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
@@ -86,14 +88,19 @@ class RunningReplay:
         for _ in range(self._parameters.repeat):
             for parts in parts_together(files) if self._parameters.whole else ():
                 self._read += len(parts)
-                bodies = tuple(body for file in parts for body in self._bodies(file))
-                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies)]
+                bodies = self._whole(file for file in parts if not is_preamble(file))
+                said = self._whole(file for file in parts if is_preamble(file))
+                preamble = Preamble.of(said, said) if said else None
+                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies, preamble)]
             for file in files if not self._parameters.whole else ():
                 topic = topic_of(file)
                 self._read += 1
                 for body in self._bodies(file):
                     frames = self._framing.frames_of([body], time.time_ns(), body)
                     yield [dataclasses.replace(frame, topic=topic) for frame in frames]
+
+    def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
+        return tuple(body for file in files for body in self._bodies(file))
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:

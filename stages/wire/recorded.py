@@ -14,6 +14,8 @@ from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 SUFFIXES = (".msgpack", ".bin", ".msgpack.gz", ".bin.gz")
 
+_PREAMBLE = ".preamble"
+
 _PIECE_BYTES = 1 << 24
 
 
@@ -81,22 +83,30 @@ def read_whole(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> memory
 def parts_together(files: Iterable[Path]) -> list[tuple[Path, ...]]:
     """Put files that follow each other and are the parts of one message together, as runs name the parts of dead letters.
 
+    What the sender has said once is named so, and comes with it.
+
     >>> [len(parts) for parts in parts_together(map(Path, ["a.msgpack", "b.0.msgpack", "b.1.msgpack", "c.0.msgpack"]))]
     [1, 2, 1]
+    >>> [len(parts) for parts in parts_together(map(Path, ["a.msgpack", "a.preamble.0.msgpack", "b.msgpack"]))]
+    [2, 1]
     """
     together: list[tuple[Path, ...]] = []
     for file in files:
-        whole, _, number = file.name.removesuffix(".msgpack").rpartition(".")
-        if (
-            number.isdecimal()
-            and number != "0"
-            and together
-            and together[-1][0] == file.with_name(f"{whole}.0.msgpack")
-        ):
+        name = file.name.removesuffix(".msgpack")
+        whole, _, number = name.rpartition(".")
+        is_more = number.isdecimal() and (number != "0" or is_preamble(file))
+        first = together[-1][0] if together else Path()
+        message = whole.removesuffix(_PREAMBLE)
+        if is_more and first in (file.with_name(f"{message}.0.msgpack"), file.with_name(f"{message}.msgpack")):
             together[-1] += (file,)
         else:
             together.append((file,))
     return together
+
+
+def is_preamble(file: Path) -> bool:
+    """Whether a part of a dead letter is what its sender has said once, for other messages as well."""
+    return file.name.removesuffix(".msgpack").rpartition(".")[0].endswith(_PREAMBLE)
 
 
 def _opened(file: Path) -> IO[bytes]:

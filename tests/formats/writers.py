@@ -84,6 +84,22 @@ def npy(frames: list[Pixels]) -> list[Parts]:
     return bodies
 
 
+def as_hdf5_chunk(array: Pixels, codec: str, block: int = 0) -> bytes:
+    """An array as HDF5's filters compress it, of one chunk: "bslz4", "bszstd" or "lz4" (in blocks of so many bytes)."""
+    import h5py
+    import hdf5plugin
+
+    filters = {
+        "bslz4": hdf5plugin.Bitshuffle(cname="lz4"),
+        "bszstd": hdf5plugin.Bitshuffle(cname="zstd"),
+        "lz4": hdf5plugin.LZ4(nbytes=block),
+    }
+    with h5py.File(io.BytesIO(), "w") as file:
+        written = file.create_dataset("data", data=array, chunks=array.shape, compression=filters[codec])
+        _, chunk = written.id.read_direct_chunk((0,) * array.ndim)
+    return bytes(chunk)
+
+
 FIXED = f"photon_energy = {ENERGY_EV} eV\nclen = {DISTANCE_M} m\n"
 
 FORMATS = (

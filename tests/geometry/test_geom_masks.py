@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -213,6 +215,61 @@ def test_a_mask_file_that_is_missing_or_no_hdf5_is_a_users_error(tmp_path: Path)
     (tmp_path / "text.h5").write_text("not HDF5")
     with pytest.raises(UserError, match="cannot be read as an HDF5 file"):
         Detector.parse(masked(tmp_path / "text.h5", "x") + panel()).prepare()
+
+
+def test_masks_that_are_compressed_as_dectris_writes_them_are_read(tmp_path: Path) -> None:
+    import hdf5plugin
+
+    bits = np.zeros((20, 30), np.uint32)
+    bits[3, 5] = 1
+    for number, compression in enumerate((hdf5plugin.Bitshuffle(cname="lz4"), hdf5plugin.LZ4())):
+        path = tmp_path / f"{number}.h5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset("mask", data=bits, chunks=(20, 30), compression=compression)
+        (bad,) = bad_of(masked(path, "mask", mask0_badbits=1) + panel(min_fs=3, min_ss=2))
+        assert list(zip(*np.nonzero(bad), strict=True)) == [(1, 2)]
+
+
+def test_without_the_plugin_a_compressed_mask_says_what_to_install(tmp_path: Path) -> None:
+    import hdf5plugin
+
+    path = tmp_path / "mask.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "mask", data=np.zeros((20, 30), "u4"), chunks=(20, 30), compression=hdf5plugin.Bitshuffle(cname="lz4")
+        )
+    program = """
+import sys
+sys.modules["hdf5plugin"] = None
+from stages.files.geom.detector import Detector
+try:
+    Detector.parse(sys.argv[1]).prepare()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", program, masked(path, "mask", mask0_badbits=1) + panel()],
+        env={**os.environ, "HDF5_PLUGIN_PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert child.stdout.startswith("UserError mask0 of panel p0: '/mask' in ")
+    assert "compressed with bitshuffle (HDF5 filter 32008)" in child.stdout
+    assert "pip install 'streamajig[hdf5]'" in child.stdout
+
+
+def test_a_mask_whose_bytes_are_broken_is_a_users_error(tmp_path: Path) -> None:
+    path = tmp_path / "mask.h5"
+    with h5py.File(path, "w") as file:
+        mask = file.create_dataset("mask", data=np.arange(600).reshape(20, 30), chunks=(20, 30), compression="gzip")
+        where = mask.id.get_chunk_info(0).byte_offset
+    whole = bytearray(path.read_bytes())
+    whole[where : where + 8] = bytes(8)
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match=r"'/mask' in .*mask\.h5' cannot be read"):
+        Detector.parse(masked(path, "mask", mask0_badbits=1) + panel()).prepare()
 
 
 def test_without_h5py_a_mask_file_names_the_extra_and_other_files_are_read(

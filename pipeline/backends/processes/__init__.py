@@ -19,7 +19,7 @@ from pipeline.backends.crossing import with_published
 from pipeline.backends.logs import LogsOfWorkers
 from pipeline.backends.moving import move_frames
 from pipeline.backends.processes.fork_server import INGEST, ForkServer
-from pipeline.backends.processes.ingest_process import RemoteSource
+from pipeline.backends.processes.ingest_process import PREAMBLES_AHEAD, RemoteSource
 from pipeline.backends.processes.keeper import Keeper
 from pipeline.backends.processes.page import Page, make_pages
 from pipeline.backends.processes.slots import Leases, Reader, make_memory
@@ -44,7 +44,9 @@ def drive(job: Job, spec: BackendSpec) -> None:
     """Run the job with ``spec.replicas`` workers; the caller's thread receives, and looks after the others."""
     in_flight = job.graph.options.in_flight or 4 + 4 * spec.replicas
     slots = in_flight + _SPARE_SLOTS
-    messages, pages = make_memory(slots), make_pages(1 + spec.replicas)
+    # each message in a slot may have a preamble of its own, one is that of messages to come, and two are free for what comes
+    preambles = slots + 1 + PREAMBLES_AHEAD
+    messages, pages = make_memory(slots + preambles), make_pages(1 + spec.replicas)
     for fd in (messages, pages):
         job.afterwards.callback(os.close, fd)
     job.setup.opening = "worker processes"
@@ -62,7 +64,7 @@ def drive(job: Job, spec: BackendSpec) -> None:
     page = _page(job, pages, INGEST, [name, f"{name}, close"])
     reader = Reader(messages)
     job.afterwards.callback(reader.close)
-    source = RemoteSource(server, INGEST, page, reader, Leases(slots))
+    source = RemoteSource(server, INGEST, page, reader, Leases(slots), Leases(preambles, first=slots))
     board = job.setup.context.board
     board.on_post = lambda ways, value: _post(keepers, ways, value)
     job.start(in_flight, source.open)

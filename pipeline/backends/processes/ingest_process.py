@@ -19,10 +19,10 @@ from pipeline.backends.crossing import crossable, to_worker, unpacked
 from pipeline.backends.logs import log_here
 from pipeline.backends.processes.link import Link, link_of_child, pair
 from pipeline.backends.processes.page import Page, SeenPlace, SharedEvent
-from pipeline.backends.processes.slots import Leases, Reader, Written, leased, write
+from pipeline.backends.processes.slots import Leases, Reader, Written, leased, leased_preamble, write
 from pipeline.errors import UserError
 from pipeline.faults import fault, opening
-from pipeline.frame import Message
+from pipeline.frame import Message, Preamble
 from pipeline.protocols import EndOfStream, Findings, RunningSource
 from pipeline.wiring import Setup
 
@@ -34,6 +34,9 @@ log = logging.getLogger("streamajig.processes")
 _WAIT_S = 0.02
 """So long the source may wait for a message before the supervisor is heard again."""
 
+PREAMBLES_AHEAD = 2
+"""Slots that the process has for what senders say once."""
+
 _STATUS_EVERY_S = 0.2
 _ANSWER_S = 10.0
 _CLOSE_S = 5.0
@@ -42,13 +45,18 @@ _CLOSE_S = 5.0
 class RemoteSource:
     """The source as the run sees it; it belongs to the thread that receives."""
 
-    def __init__(self, server: ForkServer, child: int, page: Page, reader: Reader, leases: Leases) -> None:
+    def __init__(
+        self, server: ForkServer, child: int, page: Page, reader: Reader, leases: Leases, for_preambles: Leases
+    ) -> None:
         self._server = server
         connection, theirs = pair()
         self._link = Link(connection, to_worker)
         self._reader = reader
         self._leases = leases
+        self._for_preambles = for_preambles
         self._granted = 0
+        self._granted_preambles = 0
+        self._preamble: Preamble | None = None
         self._waiting: deque[Message] = deque()
         self._has_ended = False
         self._is_stopped = False
@@ -115,9 +123,11 @@ class RemoteSource:
     def _grant(self, credit: int) -> None:
         """Give the process free slots until it has as many as may be received."""
         slots = self._leases.take(max(0, min(credit, 1 << 20) - self._granted - len(self._waiting)))
-        if slots and not self._has_ended:
+        preambles = self._for_preambles.take(PREAMBLES_AHEAD - self._granted_preambles)
+        if (slots or preambles) and not self._has_ended:
             self._granted += len(slots)
-            self._send("grant", slots)
+            self._granted_preambles += len(preambles)
+            self._send("grant", slots, preambles)
 
     def _send(self, *what: Any) -> None:
         try:
@@ -147,7 +157,7 @@ class RemoteSource:
         match said:
             case ("messages", written):
                 self._granted -= len(written)
-                self._waiting += [leased(one, self._reader, self._leases) for one in written]
+                self._waiting += [leased(one, self._reader, self._leases, self._preamble_of(one)) for one in written]
             case ("status", self._status):
                 pass
             case ("status", text):
@@ -159,6 +169,16 @@ class RemoteSource:
                 self._has_ended = True  # it is raised when all that came before it is handed out
             case ("log", record):
                 log_here(record)
+
+    def _preamble_of(self, written: Written) -> Preamble | None:
+        """The preamble of a message: the one of the message before it, or another in a slot that was granted."""
+        if written.preamble is None:
+            return None
+        number, where = written.preamble
+        if self._preamble is None or self._preamble.number != number:
+            self._granted_preambles -= 1
+            self._preamble = leased_preamble(number, where, self._reader, self._for_preambles)
+        return self._preamble
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -200,6 +220,9 @@ class Host:
         self._page = page
         self._memory = memory
         self._free: deque[int] = deque()
+        self._free_preambles: deque[int] = deque()
+        self._preamble: tuple[int, Written] | None = None
+        """The last one that was written; the supervisor holds its slot until another comes."""
         self._beyond: deque[Message] = deque()
         """What came although there was no slot for it: a message with several maps."""
         self._last_words: tuple[Any, ...] = ()
@@ -240,8 +263,9 @@ class Host:
 
     def _obey(self, said: tuple[Any, ...]) -> bool:
         match said:
-            case ("grant", slots):
+            case ("grant", slots, preambles):
                 self._free += slots
+                self._free_preambles += preambles
             case ("stop",):
                 left = 0 if self._has_ended else self._source.stop_asking()
                 self._link.send("stopping", left + len(self._beyond))
@@ -254,7 +278,13 @@ class Host:
         return True
 
     def _can_hand_out(self) -> bool:
-        return bool(self._free and self._beyond)
+        return bool(self._free and self._beyond and self._has_place_for(self._beyond[0].preamble))
+
+    def _has_place_for(self, preamble: Preamble | None) -> bool:
+        return preamble is None or bool(self._free_preambles) or self._is_written(preamble)
+
+    def _is_written(self, preamble: Preamble) -> bool:
+        return self._preamble is not None and self._preamble[0] == preamble.number
 
     def _can_receive(self) -> bool:
         return not self._has_ended and len(self._free) > len(self._beyond)
@@ -285,8 +315,10 @@ class Host:
         """Put what has come into slots, and tell the supervisor."""
         done: list[Written] = []
         try:
-            while self._beyond and self._free:
-                done.append(write(self._memory, self._free[0], self._beyond[0]))
+            while self._can_hand_out():
+                preamble = self._written_preamble(self._beyond[0].preamble)
+                written = write(self._memory, self._free[0], self._beyond[0])
+                done.append(dataclasses.replace(written, preamble=preamble))
                 self._free.popleft()
                 self._beyond.popleft()
         except (OSError, UserError) as error:
@@ -296,6 +328,16 @@ class Host:
         if self._last_words and (not self._beyond or self._last_words[0] == "failed"):
             self._link.send(*self._last_words)
             self._last_words = ()
+
+    def _written_preamble(self, preamble: Preamble | None) -> tuple[int, Written] | None:
+        """Where a preamble lies; it is written if it is another one than that of the message before."""
+        if preamble is None:
+            return None
+        if not self._is_written(preamble):
+            where = write(self._memory, self._free_preambles[0], Message(b"", 0, preamble.parts))
+            self._free_preambles.popleft()
+            self._preamble = preamble.number, where
+        return self._preamble
 
     def _say_status(self) -> None:
         try:

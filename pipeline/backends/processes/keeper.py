@@ -257,7 +257,10 @@ class Keeper(threading.Thread):
     def _finish(self, frame: Frame, arrived: list[Arrived]) -> None:
         if self._job.setup.keep_messages and any(one.rejected for one in arrived):
             message = tuple(bytes(part) for part in frame[Message].parts)
-            arrived = [dataclasses.replace(one, message=message) if one.rejected else one for one in arrived]
+            said = frame[Message].preamble
+            arrived = [
+                dataclasses.replace(one, message=message, preamble=said) if one.rejected else one for one in arrived
+            ]
         self._job.finish_frame(arrived)
 
     # ---- when the worker has died

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.frame import Buffer, Message
+from pipeline.frame import Buffer, Message, Preamble
 
 STRIDE = 1 << 36
 """Bytes from slot to slot: 64 GiB of addresses in a file, of which only what is written takes memory."""
@@ -44,6 +44,8 @@ class Written:
     carried
         The parts themselves, of a message that is more than its bytes: a source may put a value of its own in the place of
         something that it could not take.
+    preamble
+        Number and place of what the sender has said before this message and others, which has a slot of its own.
     """
 
     topic: bytes
@@ -51,6 +53,7 @@ class Written:
     slot: int
     spans: tuple[tuple[int, int], ...]
     carried: tuple[Buffer, ...] = ()
+    preamble: tuple[int, Written] | None = None
 
 
 def make_memory(slots: int) -> int:
@@ -141,10 +144,10 @@ class Lease:
 
 
 class Leases:
-    """Which slots are free; any thread may free one."""
+    """Which slots are free, of those from `first` on; any thread may free one."""
 
-    def __init__(self, slots: int) -> None:
-        self._free = deque(range(slots))
+    def __init__(self, slots: int, first: int = 0) -> None:
+        self._free = deque(range(first, first + slots))
         self._lock = threading.Lock()
 
     def take(self, most: int) -> list[int]:
@@ -162,9 +165,14 @@ class Leases:
         return len(self._free)
 
 
-def leased(written: Written, reader: Reader, leases: Leases) -> Message:
+def leased(written: Written, reader: Reader, leases: Leases, preamble: Preamble | None = None) -> Message:
     """The message in this slot, which holds the slot."""
-    return Message(written.topic, written.received_ns, reader.parts(written), Lease(written, leases))
+    return Message(written.topic, written.received_ns, reader.parts(written), Lease(written, leases), preamble)
+
+
+def leased_preamble(number: int, written: Written, reader: Reader, leases: Leases) -> Preamble:
+    """The preamble in this slot, which holds the slot."""
+    return Preamble(number, reader.parts(written), Lease(written, leases))
 
 
 def total(parts: Sequence[Buffer]) -> int:

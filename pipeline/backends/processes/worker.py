@@ -20,7 +20,7 @@ from pipeline.backends.processes.page import Page, SharedEvent
 from pipeline.backends.processes.slots import Reader, Written
 from pipeline.board import Noticeboard, Ways
 from pipeline.faults import rejected
-from pipeline.frame import Buffer, Frame, Message, Rejected
+from pipeline.frame import Buffer, Frame, Message, Preamble, Rejected
 from pipeline.wiring import Arrived, Replica, Setup
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Worker:
         self._replica = Replica(setup, child - 1, place=self._page.place)
         self.published = setup.published
         self._reader = Reader(inherited.messages)
+        self._preamble: Preamble | None = None
         self._held: list[tuple[int, Memory]] = []
         self._copies = False
         self._told_s = time.monotonic()
@@ -98,7 +99,7 @@ class Worker:
         parts = self._reader.parts(task.written)
         memory = _memory_of(parts)
         seen = tuple(bytes(part) for part in parts) if self._copies and memory else parts
-        message = Message(task.written.topic, task.written.received_ns, seen)
+        message = Message(task.written.topic, task.written.received_ns, seen, preamble=self._preamble_of(task.written))
         frame: Frame | Rejected = Frame(task.serial, task.event, task.received_ns, {Message: message})
         if task.refused is not None:
             node, reason, detail = task.refused
@@ -110,6 +111,15 @@ class Worker:
         kept = memory is not None and self._is_kept(task.written.slot, memory)
         self._link.send("arrived", task.serial, pickled, kept, self._freed())
         self._tell_metrics()
+
+    def _preamble_of(self, written: Written) -> Preamble | None:
+        """What the sender has said before the message: a copy that is made once, since stages keep what they make of it."""
+        if written.preamble is None:
+            return None
+        number, where = written.preamble
+        if self._preamble is None or self._preamble.number != number:
+            self._preamble = Preamble(number, self._reader.parts(where)).as_bytes()
+        return self._preamble
 
     def _pickled(self, arrived: Arrived) -> bytes:
         try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline import UserError
 from stages.files.geom.bad_regions import paint_data_region
 from stages.files.geom.model import BadRegion, MaskSource, PlacedPanel
+from stages.wire.hdf5_filters import cannot_be_undone, filters_of, load_plugins
 
 
 def unshifted_bad(panels: Sequence[PlacedPanel], regions: Sequence[BadRegion]) -> tuple[NDArray[np.uint8], ...]:
@@ -98,7 +99,7 @@ class _MaskFiles:
             raise UserError(
                 f"{where}: {source.data!r} {kind} in {source.file!r}; mend mask{source.number}_data in the geometry file"
             )
-        values: NDArray[Any] = np.asarray(found[()])
+        values = _values(found, f"{where}: {source.data!r} in {source.file!r}")
         if values.dtype.kind not in "iub":
             if values.dtype.kind != "f":
                 raise UserError(
@@ -112,9 +113,21 @@ class _MaskFiles:
             file.close()
 
 
+def _values(dataset: Any, what: str) -> NDArray[Any]:
+    lacking = cannot_be_undone(filters_of(dataset.id.get_create_plist()))
+    if lacking:
+        raise UserError(f"{what} {lacking}")
+    try:
+        return np.asarray(dataset[()])
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(f"{what} cannot be read ({error})") from None
+
+
 def _open_hdf5(path: str, where: str) -> Any:
     try:
         import h5py
+
+        load_plugins()
     except ImportError:
         raise UserError(
             f"{where} is in the HDF5 file {path!r}, and h5py, which reads it, is not installed: pip install 'streamajig[masks]'"

@@ -1,0 +1,56 @@
+"""The filters that data sets in HDF5 files are compressed with, and whether they can be undone here.
+
+HDF5 itself has a few; detectors and archives use others, which are plug-ins. https://github.com/HDFGroup/hdf5_plugins
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+LZ4, BITSHUFFLE = 32004, 32008
+
+_NAMES = {
+    DEFLATE: "deflate",
+    SHUFFLE: "shuffle",
+    FLETCHER32: "fletcher32",
+    4: "szip",
+    307: "bzip2",
+    32000: "LZF",
+    32001: "Blosc",
+    LZ4: "LZ4",
+    BITSHUFFLE: "bitshuffle",
+    32013: "ZFP",
+    32015: "zstd",
+    32026: "Blosc2",
+}
+
+
+def load_plugins() -> None:
+    """Let HDF5 have the filters of hdf5plugin, where that is installed."""
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401 - it registers them when it is imported
+
+
+def filters_of(creation: Any) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return number and parameters of each filter of a data set, in the order in which its writer applied them.
+
+    `creation` is its list of creation properties, as h5py's low level has it.
+    """
+    found = (creation.get_filter(n) for n in range(creation.get_nfilters()))
+    return tuple((number, parameters) for number, _, parameters, _ in found)
+
+
+def cannot_be_undone(filters: tuple[tuple[int, tuple[int, ...]], ...]) -> str:
+    """Say which of the filters nothing undoes, and what to install; "" if all can be undone."""
+    from h5py import h5z
+
+    for number, _ in filters:
+        if not (h5z.filter_avail(number) and h5z.get_filter_info(number) & h5z.FILTER_CONFIG_DECODE_ENABLED):
+            name = _NAMES.get(number, "a filter that is not known here")
+            return (
+                f"is compressed with {name} (HDF5 filter {number}), which nothing that is installed decompresses: "
+                "pip install 'streamajig[hdf5]'"
+            )
+    return ""
