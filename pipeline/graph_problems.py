@@ -72,9 +72,10 @@ def _backend_problems(graph: Graph) -> Iterator[str]:
         )
     if backend.name == "dask":
         for node in graph.nodes:
-            if hasattr(node.stage, "alone"):
+            alone = getattr(node.stage, "alone", "")
+            if alone:
                 what = f"{node.name} ({node.stage.stage_name})"
-                yield f"{what} does not go with the backend {graph.options.backend}: {node.stage.alone}"
+                yield f"{what} does not go with the backend {graph.options.backend}: {alone}"
 
 
 def _structure_problems(graph: Graph) -> Iterator[str]:

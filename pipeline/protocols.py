@@ -82,7 +82,7 @@ class Source(Protocol):
     of a sender come here (:class:`~pipeline.lost.Delivery`), by which it is known what a gap in their numbers means.
 
     Of a source whose frames are shared any number may be open at once, on any machines. One of which only one may be open and
-    that must not be read in one place for many machines says in ``alone`` what to do instead.
+    that must not be read in one place for many machines says in ``alone`` what to do instead; "" is nothing.
     """
 
     stage_name: ClassVar[str]

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from stages.wire.recorded import expand, read_messages
-from stages.wire.serving import Body, FrameServer
+from stages.wire.serving import Body, FrameServer, Kind, kind_of
 
 Bind = Annotated[str, typer.Option("--bind", metavar="ADDR", help="Endpoint to serve at.")]
 Pub = Annotated[
     bool, typer.Option("--pub/--rep", help="Publish to subscribers, or answer requests, as OM's two sockets do.")
 ]
+Push = Annotated[bool, typer.Option("--push", help="Deal messages out to those who pull, as a PUSH socket does.")]
 Topic = Annotated[str, typer.Option("--topic", metavar="TAG", help="Tag sent before each message (--pub).")]
 Request = Annotated[str, typer.Option("--request", metavar="STR", help="Request to answer (--rep).")]
 Rate = Annotated[
@@ -33,6 +34,7 @@ def replay(
     ],
     bind: Bind = BIND,
     pub: Pub = False,
+    push: Push = False,
     topic: Topic = TOPIC,
     request: Request = REQUEST,
     rate: Rate = None,
@@ -45,25 +47,20 @@ def replay(
     """
     todo = expand(files) * repeat
     read: list[Path] = []
-    with server_of(bind, pub, topic, request, rate) as server:
+    with server_of(bind, kind_of(pub, push), topic, request, rate) as server:
         serve(server, _bodies(todo, read), f"messages of {len(todo)} files")
         typer.echo(f"sent {server.sent} messages, all of {len(read)} of {len(todo)} files", err=True)
 
 
-def server_of(bind: str, pub: bool, topic: str, request: str, rate: float | None) -> FrameServer:
+def server_of(bind: str, kind: Kind, topic: str, request: str, rate: float | None) -> FrameServer:
     """Make the server that the options ask for."""
-    return FrameServer(
-        bind, socket="pub" if pub else "rep", topic=topic.encode() or None, request=request.encode(), rate_hz=rate
-    )
+    return FrameServer(bind, socket=kind, topic=topic.encode() or None, request=request.encode(), rate_hz=rate)
 
 
 def serve(server: FrameServer, bodies: Iterable[Body], what: str) -> None:
     """Say what is served where, and send all of it, or what is sent by Ctrl-C."""
-    to_whom = f"to whoever asks with {server.request.decode()!r}"
-    if server.kind == "pub":
-        to_whom = f"to subscribers of {(server.topic or b'').decode()!r}"
     try:
-        typer.echo(f"{what} from {server.address} {to_whom}; Ctrl-C ends", err=True)
+        typer.echo(f"{what} from {server.address} {server.to_whom}; Ctrl-C ends", err=True)
         server.serve(bodies)
     except KeyboardInterrupt:
         server.close(linger_s=0.5)

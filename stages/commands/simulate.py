@@ -47,6 +47,10 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
             help="PUB sends to all who subscribe, as OnDA does; REP answers requests, as OM does.",
         ),
     ] = False,
+    push: Annotated[
+        bool,
+        Option("--push", help="PUSH deals frames out to those who pull, as DECTRIS detectors and Jungfraujoch do."),
+    ] = False,
     topic: Annotated[str, Option(metavar="TAG", help="Tag of published messages.")] = "ondaframedata",
     request: Annotated[str, Option(metavar="STR", help="The request that is answered with a frame.")] = "next",
     frames: Annotated[int, Option(min=0, metavar="N", help="How many; 0 goes on until stopped.")] = 0,
@@ -70,7 +74,7 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
     from pipeline.paths import ask_before_overwriting, by_option, keep_apart
     from stages.simulation.truth import TruthWriter
-    from stages.wire.serving import FrameServer
+    from stages.wire.serving import FrameServer, kind_of
 
     written = by_option(truth=truth, write_geometry=write_geometry, write_cell=write_cell)
     keep_apart(by_option(geometry=beamline.geometry, pdb=beamline.cell), written)
@@ -94,14 +98,13 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
         server = stack.enter_context(
             FrameServer(
                 bind,
-                "pub" if publish else "rep",
+                kind_of(publish, push),
                 topic=topic.encode() or None,
                 request=request.encode(),
                 rate_hz=rate or None,
             )
         )
-        how = f"publishing as {topic!r}" if publish else f"answering the request {request!r}"
-        log.info("serving frames at %s, %s; Ctrl-C ends it", server.address, how)
+        log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)
         bodies = apparatus.wire.bodies(
             apparatus.simulation.frames(frames or None, pixels=beamline.image),
             (lambda frame: record.write(frame.truth)) if record else None,

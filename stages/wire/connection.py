@@ -73,6 +73,31 @@ Endpoint = Annotated[
 ]
 
 
+def addresses_of(address: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One address or several, as several."""
+    return (address,) if isinstance(address, str) else address
+
+
+def _endpoints(address: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Check that all addresses are some that ZeroMQ can connect to, and each is there once."""
+    found = tuple(_endpoint(one) for one in addresses_of(address))
+    if not found:
+        raise ValueError("there is no address; wanted is one or several, such as tcp://127.0.0.1:5002")
+    twice = [one for one in found if found.count(one) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice; each sender is connected to once")
+    return found[0] if len(found) == 1 else found
+
+
+Endpoints = Annotated[
+    str | tuple[str, ...],
+    AfterValidator(_endpoints),
+    Field(
+        description="ZeroMQ endpoint of the sender, e.g. tcp://127.0.0.1:5002, or a list of those of several senders."
+    ),
+]
+
+
 def notice_vanished_hosts(socket: zmq.Socket[bytes]) -> None:
     """Let the kernel notice after about half a minute that a host has vanished without a word."""
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)

@@ -8,3 +8,6 @@ DataFormat = Literal["msgpack", "cbf", "npy"]
 
 DECODERS: dict[str, str] = {"msgpack": "decode/msgpack_map", "cbf": "decode/cbf", "npy": "decode/npy"}
 """The stage that reads each."""
+
+SAID_ONCE = frozenset({"dectris1", "dectris2"})
+"""Formats whose senders say once, before a series, what holds for all of it: who misses that cannot read the rest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Losses:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._missing: set[int] = set()
         self._is_over = False
         self.count = 0
@@ -50,7 +51,7 @@ class Losses:
             return
         if not self._missing:
             self.count += 1
-            log.warning("the connection to %s was lost: %s; trying on", self._address, why)
+            log.warning("the connection to %s was lost: %s; trying on", self.address, why)
             del self.kept[KEPT - 1 :]
             self.kept.append(Loss(time.time(), why))
         self._missing.add(connection)
@@ -67,7 +68,7 @@ class Losses:
         if not self._missing and self._last is not None:
             self._last.ended = time.time()
             seconds = self._last.ended - self._last.began
-            log.info("connected to %s again, after %.1f s", self._address, seconds)
+            log.info("connected to %s again, after %.1f s", self.address, seconds)
 
     def text(self) -> str:
         """What the report says of it, "" if there was no loss."""
@@ -83,12 +84,24 @@ class Losses:
         """The same for programs; times are seconds since 1970."""
         return {
             "losses": self.count,
-            "lost": [{"began": loss.began, "ended": loss.ended, "why": loss.why} for loss in self.kept],
+            "lost": [
+                {"began": loss.began, "ended": loss.ended, "why": loss.why, "address": self.address}
+                for loss in self.kept
+            ],
         }
 
     @property
     def _last(self) -> Loss | None:
         return self.kept[-1] if self.kept else None
+
+
+def of_several(losses: Sequence[Losses]) -> tuple[str, dict[str, Any]]:
+    """What the report says of several senders, each with its address, and the same for programs."""
+    if len(losses) == 1:
+        return losses[0].text(), losses[0].figures()
+    text = "\n".join(f"{one.address}: {one.text()}" for one in losses if one.count)
+    lost = sorted((loss for one in losses for loss in one.figures()["lost"]), key=lambda loss: loss["began"])
+    return text, {"losses": sum(one.count for one in losses), "lost": lost}
 
 
 def _times(loss: Loss) -> str:

@@ -27,6 +27,14 @@ _TYPES_OF_VERSION_2 = ("PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "
 
 PUBLISHING = frozenset({"PUB", "XPUB"})
 ANSWERING = frozenset({"REP", "ROUTER", "DEALER"})
+PUSHING = frozenset({"PUSH"})
+
+_WAYS = {
+    PUBLISHING: ("--zmq-subscribe", "which publishes", "--zmq-subscribe=TAG"),
+    ANSWERING: ("--zmq-request", "which answers requests", "--zmq-request=next"),
+    PUSHING: ("--zmq-pull", "which pushes to whoever pulls", "--zmq-pull"),
+}
+"""The option by which frames are taken from sockets of each of these types, what these do, and how the option is typed."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +67,14 @@ class Peer:
         kind = self.socket_type
         if not kind or kind in takes:
             return ""
-        if kind in PUBLISHING:
-            advice = (
-                "which publishes and answers no requests: --zmq-subscribe=TAG, in place of --zmq-request, takes that"
-            )
-        elif kind in ANSWERING:
-            advice = (
-                "which answers requests and publishes nothing: --zmq-request=next, in place of --zmq-subscribe, asks it"
-            )
-        else:
-            advice = (
-                "from which no frames are taken: they come from a PUB socket (--zmq-subscribe=TAG) or from a REP socket "
-                "(--zmq-request=next)"
-            )
-        return f"a {kind} socket listens on {address}, {advice}"
+        ours = next(option for types, (option, _, _) in _WAYS.items() if types == takes)
+        for types, (_, does, wanted) in _WAYS.items():
+            if kind in types:
+                return f"a {kind} socket listens on {address}, {does}: {wanted}, in place of {ours}, takes from it"
+        return (
+            f"a {kind} socket listens on {address}, from which no frames are taken: they come from a PUB socket "
+            "(--zmq-subscribe=TAG), a REP socket (--zmq-request=next) or a PUSH socket (--zmq-pull)"
+        )
 
     def _stranger(self) -> str:
         if re.match(rb"HTTP/|<!doctype html|<html", self.said, re.IGNORECASE):

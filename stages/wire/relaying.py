@@ -42,10 +42,10 @@ from pipeline.metrics import Durations
 from pipeline.parameters import in_sentences
 from stages.wire.askers import Askers, Connected
 from stages.wire.binding import bind, is_where
-from stages.wire.connection import Endpoint, notice_vanished_hosts
+from stages.wire.connection import Endpoints, addresses_of, notice_vanished_hosts
+from stages.wire.intake import Intake
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, MAX_PARTS, HighWaterMark, size_of
 from stages.wire.relay_report import ABANDONED, LEFT_OVER, RelayReport
-from stages.wire.subscription import Subscription
 
 log = logging.getLogger("streamajig.relay")
 
@@ -83,7 +83,7 @@ _OF_SENDER, _OF_ASKERS = 0b0001, 0b1110
 class Relay:
     """What a relay does; `open` makes one that runs."""
 
-    address: Endpoint
+    address: Endpoints
     subscribe: Annotated[tuple[str, ...], Field(min_length=1, description="Tags to receive.")]
     bind: Annotated[str, Field(description="Endpoint to answer at.")] = "tcp://127.0.0.1:5003"
     request: Annotated[str, Field(min_length=1, description="Request that is answered with a message.")] = "next"
@@ -161,9 +161,9 @@ class RunningRelay:
             self.address = self._serve()
             poller = zmq.Poller()
             poller.register(self._socket, zmq.POLLIN)
-            self._subscription = Subscription(
+            self._intake = Intake(
                 self._context,
-                parameters.address,
+                addresses_of(parameters.address),
                 parameters.subscribe,
                 poller,
                 rcvhwm=IN_ZEROMQ,
@@ -171,7 +171,7 @@ class RunningRelay:
                 max_message_bytes=parameters.max_message_bytes,
                 io_threads=_OF_SENDER,
             )
-            stack.callback(self._subscription.close)
+            stack.callback(self._intake.close)
             self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -220,7 +220,7 @@ class RunningRelay:
             unconfirmed=self._askers.unconfirmed,
             elapsed_s=time.monotonic() - self._started_s,
             sender=self._sender_now,
-            losses=self._subscription.losses.text(),
+            losses=self._intake.losses()[0],
             why_ended=self._why_ended,
         )
 
@@ -238,11 +238,12 @@ class RunningRelay:
         self._mark.set_on(self._socket)
         notice_vanished_hosts(self._socket)
         address = bind(self._socket, parameters.bind)
-        if is_where(address, parameters.address):
-            raise UserError(
-                f"a relay cannot serve at {parameters.bind} what it receives from {parameters.address}: they are the same; "
-                "give it a port of its own"
-            )
+        for sender in addresses_of(parameters.address):
+            if is_where(address, sender):
+                raise UserError(
+                    f"a relay cannot serve at {parameters.bind} what it receives from {sender}: they are the same; give it a "
+                    "port of its own"
+                )
         return address
 
     def _is_over(self, stopping: threading.Event) -> bool:
@@ -261,7 +262,7 @@ class RunningRelay:
 
     def _step(self) -> None:
         """Take requests and messages that have come, hand out what can be, and wait where there was nothing to do."""
-        self._subscription.look()
+        self._intake.look()
         self._hand_out()
         is_idle = False
         for _ in range(BATCH):
@@ -275,15 +276,15 @@ class RunningRelay:
             self._last_data_s = time.monotonic()  # nothing is taken, so the silence is not the sender's
             self._socket.poll(math.ceil(1000 * wait_s))
         else:
-            self._subscription.wait(wait_s)
+            self._intake.wait(wait_s)
 
     def _receive(self) -> bool:
         """Take one message; False if there is none."""
-        frames = self._subscription.take()
-        if frames is not None:
-            self._accept(frames)
+        taken = self._intake.take()
+        if taken is not None:
+            self._accept(taken.frames)
             return True
-        if self._subscription.renew_where_due():
+        for _ in range(self._intake.renew_where_due()):
             self._drop_at_once("refused")
         return False
 
@@ -354,15 +355,15 @@ class RunningRelay:
     def _hang_up(self) -> None:
         """Take what has come by now, and nothing more."""
         log.info("no more frames: %s", self._why_ended)
-        self._subscription.losses.stop()
+        self._intake.stop_counting_losses()
         if not self._is_enough():
-            for frames in self._subscription.rest():
-                self._accept(frames)
+            for taken in self._intake.rest():
+                self._accept(taken.frames)
                 if self._is_enough():
                     break
-            if self._subscription.has_refused:
+            for _ in range(self._intake.refused):
                 self._drop_at_once("refused")
-        self._subscription.close()
+        self._intake.close()
 
     def _drain(
         self, stopping: threading.Event, abandon: threading.Event, on_progress: Callable[[RelayReport], None]
@@ -393,5 +394,5 @@ class RunningRelay:
         if time.monotonic() - self._told_s >= PROGRESS_S:
             self._told_s = time.monotonic()
             self._see_who_has_gone()
-            self._sender_now = "" if self._why_ended else self._subscription.status()
+            self._sender_now = "" if self._why_ended else self._intake.status()
             on_progress(self.report())

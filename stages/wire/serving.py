@@ -1,6 +1,7 @@
 """A frame server: sends ready-made messages over a socket, as OnDA and OM do.
 
-It is the other end of `source/zmq_sub` and `source/zmq_req`, for the simulator, for ``streamajig replay`` and for tests.
+It is the other end of `source/zmq_sub`, `source/zmq_req` and `source/zmq_pull`, for the simulator, for ``streamajig replay``
+and for tests.
 
 ``socket="pub"``
     sends ``[topic, body]`` to whoever subscribes. It waits for a first subscriber, and, unlike an ordinary PUB socket,
@@ -9,6 +10,9 @@ It is the other end of `source/zmq_sub` and `source/zmq_req`, for the simulator,
     a ROUTER socket that answers each `request` (from a REQ or DEALER socket) with the next body, as OM does: requests
     are parked while there is nothing to send, 20 deep, and the oldest is forgotten when there are more; any other request
     is answered ``What?``. A body whose asker has gone is given to the next one (OM loses it).
+``socket="push"``
+    deals bodies out to those who pull, as DECTRIS detectors, Jungfraujoch and karabo bridges do, and waits when nobody takes
+    them. A body may have been sent, and be lost, when whoever it was dealt to goes.
 
 >>> import zmq
 >>> with FrameServer(socket="rep") as server:
@@ -43,6 +47,10 @@ from stages.wire.binding import bind as bind_to
 Body = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]
 """What is sent as one message: a buffer, or several, which become the parts of one multi-part message."""
 
+Kind = Literal["pub", "rep", "push"]
+
+_TYPES = {"pub": zmq.XPUB, "rep": zmq.ROUTER, "push": zmq.PUSH}
+
 _TICK_MS = 50
 """How long a stop request may go unnoticed."""
 
@@ -55,7 +63,7 @@ class FrameServer:
     bind
         Endpoint; ``tcp://127.0.0.1:*`` takes a free port, and `address` says which.
     socket
-        ``pub`` or ``rep``.
+        ``pub``, ``rep`` or ``push``.
     topic
         Tag frame sent before each body (pub only); None sends bodies alone.
     request
@@ -82,7 +90,7 @@ class FrameServer:
     def __init__(
         self,
         bind: str = "tcp://127.0.0.1:*",
-        socket: Literal["pub", "rep"] = "pub",
+        socket: Kind = "pub",
         topic: bytes | None = b"ondaframedata",
         request: bytes = b"next",
         rate_hz: float | None = None,
@@ -91,8 +99,8 @@ class FrameServer:
         nodrop: bool = True,
         linger_s: float = 5.0,
     ) -> None:
-        if socket not in ("pub", "rep"):
-            raise UserError(f"a frame server's socket is 'pub' or 'rep', not {socket!r}")
+        if socket not in _TYPES:
+            raise UserError(f"a frame server's socket is 'pub', 'rep' or 'push', not {socket!r}")
         if rate_hz is not None and not rate_hz > 0:
             raise UserError(f"the rate must be above 0 Hz, and is {rate_hz}")
         self.kind = socket
@@ -104,7 +112,7 @@ class FrameServer:
         self.sent = 0
         self._subscriptions: list[bytes] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB if socket == "pub" else zmq.ROUTER)
+        self._socket = self._context.socket(_TYPES[socket])
         if socket == "pub":
             self._socket.setsockopt(zmq.XPUB_NODROP, int(nodrop))
         self._askers = Askers(self._socket, request, parked) if socket == "rep" else None
@@ -122,6 +130,13 @@ class FrameServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(self.linger_s if kind is None else 0.0)
+
+    @property
+    def to_whom(self) -> str:
+        """Who gets what is sent, in words."""
+        if self.kind == "rep":
+            return f"to whoever asks with {self.request.decode()!r}"
+        return f"to subscribers of {(self.topic or b'').decode()!r}" if self.kind == "pub" else "to those who pull"
 
     @property
     def requests(self) -> int:
@@ -160,8 +175,7 @@ class FrameServer:
             while (wait_s := due - time.monotonic()) > 0 and not stopping.is_set():
                 self._listen(wait_s)
             parts = [body] if isinstance(body, (bytes, bytearray, memoryview)) else list(body)
-            sent = self._publish(parts, stopping) if self.kind == "pub" else self._answer(parts, stopping)
-            if not sent:
+            if not self._send(parts, stopping):
                 break
             count += 1
             self.sent += 1
@@ -179,6 +193,9 @@ class FrameServer:
 
     def _listen(self, wait_s: float) -> None:
         """Take in subscriptions or requests for up to one tick."""
+        if self.kind == "push":
+            time.sleep(min(wait_s, _TICK_MS / 1000))  # nobody says anything to a PUSH socket
+            return
         if not self._socket.poll(min(int(1000 * wait_s) + 1, _TICK_MS)):
             return
         if self._askers is not None:
@@ -208,16 +225,33 @@ class FrameServer:
             self._listen(left_s)
         return True
 
+    def _send(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
+        if self.kind == "rep":
+            return self._answer(parts, stopping)
+        return self._publish(parts, stopping) if self.kind == "pub" else self._push(parts, stopping)
+
+    def _push(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
+        while not stopping.is_set():
+            if not self._socket.poll(_TICK_MS, zmq.POLLOUT):
+                continue
+            with contextlib.suppress(zmq.Again):  # whoever had room may just have gone
+                self._send_now(parts)
+                return True
+        return False
+
     def _publish(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
         if self.topic is not None:
             parts.insert(0, self.topic)
         while not stopping.is_set():
             self._listen(0)
             with contextlib.suppress(zmq.Again):
-                self._socket.send_multipart(parts, zmq.NOBLOCK, copy=not all(isinstance(part, bytes) for part in parts))
+                self._send_now(parts)
                 return True
             time.sleep(0.001)
         return False
+
+    def _send_now(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        self._socket.send_multipart(parts, zmq.NOBLOCK, copy=not all(isinstance(part, bytes) for part in parts))
 
     def _answer(self, parts: list[bytes | bytearray | memoryview], stopping: threading.Event) -> bool:
         assert self._askers is not None
@@ -228,6 +262,13 @@ class FrameServer:
             if len(self._askers):
                 time.sleep(0.001)
         return False
+
+
+def kind_of(publishes: bool, pushes: bool) -> Kind:
+    """The socket that a command's options ask for."""
+    if publishes and pushes:
+        raise UserError("--pub and --push exclude each other: a PUB socket sends to all, a PUSH socket deals out")
+    return "pub" if publishes else "push" if pushes else "rep"
 
 
 def _until(stopping: threading.Event, bodies: Iterable[Body]) -> Iterable[Body]:

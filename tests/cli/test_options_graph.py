@@ -13,6 +13,7 @@ from least_options import LEAST as BASE
 from pipeline import UserError
 from pipeline.graph import Graph
 from stages.commands.index.graph import graph_from_options
+from stages.source.zmq_pull import ZmqPull
 
 
 def stages_of(graph: Graph) -> list[str]:
@@ -49,6 +50,16 @@ def test_the_seeds_subscribing_command_line_makes_a_whole_graph() -> None:
     assert graph.source.stage.stage_name == "source/zmq_sub"
     assert graph.source.stage.subscribe == ("ondaframedata",)
     graph.check()
+
+
+def test_what_is_pushed_is_pulled_with_the_bounds_of_a_subscription() -> None:
+    options = {"zmq_request": None, "zmq_pull": True, "when_full": "drop_oldest", "max_queue_bytes": 1_000_000}
+    graph = graph_from_options({**BASE, **options})
+
+    assert graph.source.stage == ZmqPull(address=BASE["zmq_input"], when_full="drop_oldest", max_queue_bytes=1_000_000)
+    graph.check()
+    with pytest.raises(UserError, match="--zmq-pull"):
+        graph_from_options({**BASE, **options, "zmq_subscribe": ["a"]})
 
 
 def test_peaks_of_the_message_are_validated_unless_told_otherwise() -> None:
@@ -343,7 +354,11 @@ INPUT_ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no input": ({"zmq_input": None, "zmq_request": None}, "there is no input: give --zmq-input"),
     "both sockets": ({"zmq_subscribe": ["a"]}, "--zmq-request and --zmq-subscribe exclude each other"),
-    "neither socket": ({"zmq_request": None}, "--zmq-input needs either --zmq-request.* or --zmq-subscribe"),
+    "pushed and asked for": ({"zmq_pull": True}, "--zmq-request and --zmq-pull exclude each other"),
+    "neither socket": (
+        {"zmq_request": None},
+        "--zmq-input needs either --zmq-request.* or --zmq-subscribe.* or --zmq-pull",
+    ),
     "no geometry": ({"geometry": None}, "there is no geometry file"),
     "no output": ({"output": None}, "there is no output file"),
 }

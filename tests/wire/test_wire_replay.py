@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from pipeline import Context, EndOfStream, Message, RejectFrame, UserError
 from stages.commands.replay import replay
 from stages.source.replay import Replay
+from stages.source.zmq_pull import ZmqPull
 from stages.source.zmq_req import ZmqReq
 from stages.wire.message import read_map
 
@@ -158,9 +160,10 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
     return process, announced.split(" from ")[1].split()[0]
 
 
-def test_replayed_messages_arrive_byte_for_byte(recorded: Path) -> None:
-    process, address = started(str(recorded), "--repeat", "2")
-    source = ZmqReq(address=address).open(Context())
+@pytest.mark.parametrize(("options", "source_of"), [((), ZmqReq), (("--push",), ZmqPull)], ids=["asked", "pulled"])
+def test_replayed_messages_arrive_byte_for_byte(recorded: Path, options: tuple[str, ...], source_of: Any) -> None:
+    process, address = started(str(recorded), "--repeat", "2", *options)
+    source = source_of(address=address).open(Context())
     found: list[Message] = []
     while len(found) < 10:
         found += source.receive(1.0, 10)

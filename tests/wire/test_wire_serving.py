@@ -115,7 +115,18 @@ def test_a_slow_subscriber_loses_nothing() -> None:
         assert serving.join(20) == 1500
 
 
-@pytest.mark.parametrize("kind", ["pub", "rep"])
+def test_what_is_pushed_waits_until_somebody_pulls() -> None:
+    with FrameServer(socket="push") as server, zmq.Context() as context, context.socket(zmq.PULL) as puller:
+        serving = serve_in_thread(server, [b"frame", [b"tag", b"body"]])
+        with pytest.raises(TimeoutError, match="has sent 0 messages"):
+            serving.join(0.2)
+        puller.setsockopt(zmq.RCVTIMEO, WAIT_MS)
+        puller.connect(server.address)
+        assert [puller.recv_multipart(), puller.recv_multipart()] == [[b"frame"], [b"tag", b"body"]]
+        assert serving.join(20) == 2
+
+
+@pytest.mark.parametrize("kind", ["pub", "rep", "push"])
 def test_a_stop_is_heeded_while_nobody_is_there(kind: str) -> None:
     with FrameServer(socket=kind) as server:
         assert serve_in_thread(server, [b"frame"]).stop() == 0

@@ -1,9 +1,10 @@
-"""Both socket sources against real sockets on 127.0.0.1."""
+"""The socket sources against real sockets on 127.0.0.1."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import re
 import socket
 import threading
@@ -18,10 +19,13 @@ import pydantic
 import pytest
 import zmq
 
-from pipeline import Context, EndOfStream, Message, RejectFrame, UserError
+from pipeline import Context, EndOfStream, Findings, Message, RejectFrame, UserError
 from pipeline.protocols import RunningSource
+from stages.source import zmq_pull
+from stages.source._unasked import RunningUnasked
+from stages.source.zmq_pull import ZmqPull
 from stages.source.zmq_req import RunningZmqReq, ZmqReq
-from stages.source.zmq_sub import RunningZmqSub, ZmqSub
+from stages.source.zmq_sub import ZmqSub
 from stages.wire.message import body_of, read_map
 from stages.wire.serving import FrameServer, serve_in_thread
 
@@ -68,10 +72,10 @@ def context() -> Iterator[zmq.Context]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[ZmqReq | ZmqSub], RunningZmqReq | RunningZmqSub]]:
-    sources: list[RunningZmqReq | RunningZmqSub] = []
+def opened() -> Iterator[Callable[[ZmqReq | ZmqSub | ZmqPull], RunningZmqReq | RunningUnasked]]:
+    sources: list[RunningZmqReq | RunningUnasked] = []
 
-    def open_one(stage: ZmqReq | ZmqSub) -> RunningZmqReq | RunningZmqSub:
+    def open_one(stage: ZmqReq | ZmqSub | ZmqPull) -> RunningZmqReq | RunningUnasked:
         sources.append(stage.open(Context()))
         return sources[-1]
 
@@ -461,15 +465,16 @@ def test_without_credit_nothing_is_taken_from_the_socket(opened: Callable) -> No
         assert numbers(source.receive(WAIT_S, 2)) in ([0], [0, 1])
 
 
-def test_a_publisher_that_is_restarted_is_heard_again(opened: Callable) -> None:
-    with FrameServer(socket="pub") as server:
-        source = opened(ZmqSub(address=server.address, subscribe=("onda",)))
+@pytest.mark.parametrize("kind", ["pub", "push"])
+def test_a_sender_that_is_restarted_is_heard_again(opened: Callable, kind: str) -> None:
+    with FrameServer(socket=kind) as server:
+        source = opened(MAKES[kind](server.address))
         serving = serve_in_thread(server, numbered(3))
         assert numbers(gather(source, 3)) == [0, 1, 2]
         serving.join(WAIT_S)
         address = server.address
     until(lambda: "nobody listens" in source.status(), source)
-    with FrameServer(bind=address, socket="pub") as server:
+    with server_at(address, kind) as server:
         serving = serve_in_thread(server, numbered(3, 3))
         assert numbers(gather(source, 3)) == [3, 4, 5]
         serving.join(WAIT_S)
@@ -484,9 +489,12 @@ def test_a_subscription_that_matches_nothing_is_named_in_the_status(opened: Call
         serving.join(WAIT_S)
 
 
-def test_a_message_that_zeromq_refuses_is_counted_and_those_before_and_after_it_come(opened: Callable) -> None:
-    with FrameServer(socket="pub", rate_hz=20) as server:
-        source = opened(ZmqSub(address=server.address, subscribe=("",), max_message_bytes=1000))
+@pytest.mark.parametrize("kind", ["pub", "push"])
+def test_a_message_that_zeromq_refuses_is_counted_and_those_before_and_after_it_come(
+    opened: Callable, kind: str
+) -> None:
+    with FrameServer(socket=kind, rate_hz=20) as server:
+        source = opened(MAKES[kind](server.address, max_message_bytes=1000))
         bodies = [*numbered(3), msgpack.packb({"x": bytes(100_000)}), *numbered(300, 3)]
         serving = serve_in_thread(server, bodies)
         messages = gather(source, 8)
@@ -561,12 +569,104 @@ def test_a_message_of_very_many_parts_is_rejected_and_its_parts_are_not_kept(
     assert most < 4_000_000, "a thousand parts cost one"
 
 
-# --- both -----------------------------------------------------------------------------------------------------------
+# --- pulling --------------------------------------------------------------------------------------------------------
 
-BOTH = [
-    lambda address, **more: ZmqReq(address=address, **more),
-    lambda address, **more: ZmqSub(address=address, subscribe=("",), **more),
-]
+
+def test_what_is_pushed_arrives_once_and_in_order(opened: Callable) -> None:
+    with FrameServer(socket="push") as server:
+        source = opened(ZmqPull(address=server.address))
+        serving = serve_in_thread(server, numbered(500))
+        assert numbers(gather(source, 500, lambda left: min(left, 7))) == list(range(500))
+        assert serving.join(WAIT_S) == 500
+        assert source.stop_asking() == 0
+        source.close()
+        assert source.findings() == Findings("", {"losses": 0, "lost": [], "cut_off": 0})
+
+
+def test_those_who_pull_share_what_is_pushed(opened: Callable) -> None:
+    with FrameServer(socket="push") as server:
+        sources = [opened(ZmqPull(address=server.address)) for _ in range(2)]
+        for source in sources:
+            until(lambda source=source: "connected to" in source.status(), source)
+        serving = serve_in_thread(server, numbered(40))
+        shares = [numbers(gather(source, 20)) for source in sources]
+        assert sorted(shares[0] + shares[1]) == list(range(40))
+        assert serving.join(WAIT_S) == 40
+
+
+def test_parts_are_kept_together_when_they_are_pushed(opened: Callable) -> None:
+    with FrameServer(socket="push") as server:
+        source = opened(ZmqPull(address=server.address))
+        serving = serve_in_thread(server, [[b"tag", b"", *numbered(1)], [b"", *numbered(1, 1)]])
+        messages = gather(source, 2)
+        assert numbers(messages) == [0, 1]
+        assert [message.topic for message in messages] == [b"tag", b""]
+        serving.join(WAIT_S)
+
+
+def test_what_was_pushed_and_waits_here_is_taken_when_the_run_stops(opened: Callable) -> None:
+    with FrameServer(socket="push") as server:
+        source = opened(ZmqPull(address=server.address))
+        serving = serve_in_thread(server, numbered(80))
+        assert numbers(gather(source, 2)) == [0, 1]
+        assert serving.join(WAIT_S) == 80
+        assert source.stop_asking() == 78
+        assert numbers(source.receive(0.0, 3)) == [2, 3, 4]
+        assert numbers(source.receive(0.0, 1000)) == list(range(5, 80))
+        with pytest.raises(EndOfStream):
+            source.receive(0.0, 1)
+
+
+def test_a_sender_that_still_pushes_at_the_end_is_said_to_lose_what_was_on_its_way(opened: Callable) -> None:
+    body = msgpack.packb({"x": bytes(100_000)})
+    with FrameServer(socket="push", linger_s=0) as server:
+        source = opened(ZmqPull(address=server.address, max_queue_bytes=1_000_000))
+        serving = serve_in_thread(server, itertools.repeat(body))
+        gather(source, 20)
+        waiting = source.stop_asking()
+        assert 1 <= waiting <= 11, "as much as may wait here, and one message"
+        serving.stop()
+    source.close()
+    found = source.findings()
+    assert found.figures["cut_off"] == 1
+    assert found.text == "1 sender still pushed when the run ended: what was on its way then is lost, uncounted"
+
+
+def test_a_sender_that_pushes_is_held_back_by_what_may_wait_here(opened: Callable, context: zmq.Context) -> None:
+    pusher = context.socket(zmq.PUSH)
+    pusher.setsockopt(zmq.SNDHWM, 1)
+    port = pusher.bind_to_random_port("tcp://127.0.0.1")
+    source = opened(ZmqPull(address=f"tcp://127.0.0.1:{port}", max_queue_bytes=20_000_000))
+    body = msgpack.packb({"x": bytes(4_000_000)})
+    for _ in range(10):  # it learns how large they are
+        pusher.send(body)
+        gather(source, 1)
+    sent = 0
+    for _ in range(50):
+        with contextlib.suppress(zmq.Again):
+            pusher.send(body, zmq.NOBLOCK)
+            sent += 1
+        time.sleep(0.01)
+    assert 5 <= sent <= 12
+
+
+def test_only_formats_whose_messages_stand_for_themselves_are_pulled_by_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zmq_pull, "SAID_ONCE", frozenset({"cbf"}))
+    assert ZmqPull(address="tcp://127.0.0.1:1", data_format="msgpack").alone == ""
+    assert "of cbf says once what holds for a series" in ZmqPull(address="tcp://127.0.0.1:1", data_format="cbf").alone
+
+
+# --- all ------------------------------------------------------------------------------------------------------------
+
+MAKES = {
+    "rep": lambda address, **more: ZmqReq(address=address, **more),
+    "pub": lambda address, **more: ZmqSub(address=address, subscribe=("",), **more),
+    "push": lambda address, **more: ZmqPull(address=address, **more),
+}
+"""The source that goes with each socket of a sender."""
+
+EVERY = pytest.mark.parametrize("make", MAKES.values(), ids=["req", "sub", "pull"])
+EVERY_KIND = pytest.mark.parametrize("kind", MAKES)
 
 
 def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> None:
@@ -585,23 +685,15 @@ def test_what_does_not_speak_zeromq_is_told_from_nobody(opened: Callable) -> Non
 
 
 WRONG = [
-    (
-        BOTH[0],
-        zmq.PUB,
-        "a PUB socket listens on .*--zmq-subscribe=TAG, in place of --zmq-request.*; trying on$",
-        zmq.ROUTER,
-    ),
-    (
-        BOTH[1],
-        zmq.REP,
-        "a REP socket listens on .*--zmq-request=next, in place of --zmq-subscribe.*; trying on$",
-        zmq.XPUB,
-    ),
-    (BOTH[1], zmq.PUSH, "a PUSH socket listens on .*from which no frames are taken.*; trying on$", zmq.XPUB),
-    (BOTH[0], "curve", "wants CURVE security.*; trying on$", zmq.ROUTER),
-    (BOTH[1], "curve", "wants CURVE security.*; trying on$", zmq.XPUB),
-    (BOTH[1], "ssh", "the SSH server on .*does not speak ZeroMQ.*; trying on$", zmq.XPUB),
-    (BOTH[0], "protocol", "trying on", zmq.ROUTER),
+    ("rep", zmq.PUB, "a PUB socket listens on .*--zmq-subscribe=TAG, in place of --zmq-request.*; trying on$"),
+    ("pub", zmq.REP, "a REP socket listens on .*--zmq-request=next, in place of --zmq-subscribe.*; trying on$"),
+    ("pub", zmq.PUSH, "a PUSH socket listens on .*--zmq-pull, in place of --zmq-subscribe.*; trying on$"),
+    ("push", zmq.PUB, "a PUB socket listens on .*--zmq-subscribe=TAG, in place of --zmq-pull.*; trying on$"),
+    ("push", zmq.PAIR, "a PAIR socket listens on .*from which no frames are taken.*; trying on$"),
+    ("rep", "curve", "wants CURVE security.*; trying on$"),
+    ("pub", "curve", "wants CURVE security.*; trying on$"),
+    ("pub", "ssh", "the SSH server on .*does not speak ZeroMQ.*; trying on$"),
+    ("rep", "protocol", "trying on"),
 ]
 
 
@@ -637,15 +729,15 @@ def listening(kind: object, address: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("make", "wrong", "said", "right"), WRONG)
+@pytest.mark.parametrize(("kind", "wrong", "said"), WRONG)
 def test_a_wrong_listener_is_named_and_a_right_one_that_takes_its_place_is_heard(
-    opened: Callable, free_port: int, make: Callable, wrong: object, said: str, right: int
+    opened: Callable, free_port: int, kind: str, wrong: object, said: str
 ) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
     with listening(wrong, address):
-        source = opened(make(address))
+        source = opened(MAKES[kind](address))
         until(lambda: re.search(said, source.status()) is not None, source)
-    with server_at(address, "pub" if right == zmq.XPUB else "rep") as server:
+    with server_at(address, kind) as server:
         serving = serve_in_thread(server, numbered(3))
         assert numbers(gather(source, 3)) == [0, 1, 2]
         serving.join(WAIT_S)
@@ -654,20 +746,20 @@ def test_a_wrong_listener_is_named_and_a_right_one_that_takes_its_place_is_heard
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(24))
 def test_a_right_sender_after_a_wrong_one_is_heard_every_time(opened: Callable, free_port: int, trial: int) -> None:
-    make, wrong, _, right = WRONG[trial % len(WRONG)]
+    kind, wrong, _ = WRONG[trial % len(WRONG)]
     test_a_wrong_listener_is_named_and_a_right_one_that_takes_its_place_is_heard(
-        opened, free_port, make, wrong, "trying on|connecting", right
+        opened, free_port, kind, wrong, "trying on|connecting"
     )
 
 
-@pytest.mark.parametrize("kind", ["rep", "pub"])
+@EVERY_KIND
 def test_a_sender_that_was_away_stands_in_the_log_and_in_the_findings_with_its_times(
     opened: Callable, kind: str, free_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "streamajig")
     address = f"tcp://127.0.0.1:{free_port}"
     begin = time.time()
-    source = opened(BOTH[kind == "pub"](address))
+    source = opened(MAKES[kind](address))
     for _ in range(2):
         with server_at(address, kind) as server:
             serving = serve_in_thread(server, numbered(1))
@@ -692,10 +784,10 @@ def test_a_sender_that_was_away_stands_in_the_log_and_in_the_findings_with_its_t
         assert found.figures["asked_again"] > 0
 
 
-@pytest.mark.parametrize("kind", ["rep", "pub"])
+@EVERY_KIND
 def test_a_sender_that_goes_when_nothing_is_wanted_of_it_any_more_is_not_lost(opened: Callable, kind: str) -> None:
     with FrameServer(socket=kind) as server:
-        source = opened(BOTH[kind == "pub"](server.address))
+        source = opened(MAKES[kind](server.address))
         serving = serve_in_thread(server, numbered(1))
         gather(source, 1)
         serving.join(WAIT_S)
@@ -706,7 +798,7 @@ def test_a_sender_that_goes_when_nothing_is_wanted_of_it_any_more_is_not_lost(op
     assert source.findings().figures["losses"] == 0
 
 
-@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+@EVERY
 def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, make: Callable, free_port: int) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
     source = opened(make(address))
@@ -716,10 +808,10 @@ def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, mak
     assert source.stop_asking() == 0
 
 
-@pytest.mark.parametrize("kind", ["rep", "pub"])
+@EVERY_KIND
 def test_a_server_may_come_later_than_its_client(opened: Callable, kind: str, free_port: int) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
-    source = opened(BOTH[kind == "pub"](address))
+    source = opened(MAKES[kind](address))
     source.receive(0.2, 10)
     with FrameServer(bind=address, socket=kind) as server:
         serving = serve_in_thread(server, numbered(4))
@@ -727,7 +819,7 @@ def test_a_server_may_come_later_than_its_client(opened: Callable, kind: str, fr
         serving.join(WAIT_S)
 
 
-@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+@EVERY
 def test_closing_twice_and_with_answers_under_way_is_harmless(make: Callable) -> None:
     with FrameServer(socket="rep", linger_s=0) as server:
         source = make(server.address).open(Context())
@@ -737,7 +829,7 @@ def test_closing_twice_and_with_answers_under_way_is_harmless(make: Callable) ->
         assert source.status() == "closed"
 
 
-@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+@EVERY
 @pytest.mark.parametrize(
     "address",
     ["", "127.0.0.1:5002", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://*:5002", "tcp://host:0", "tcp://host:65536",
@@ -751,7 +843,7 @@ def test_what_is_no_address_is_refused_with_an_example(make: Callable, address: 
 @pytest.mark.parametrize(
     "address", ["tcp://beamline-3.synchrotron.eu:5002", "tcp://[::1]:5002", "tcp://localhost:1", "ipc:///tmp/x"]
 )
-@pytest.mark.parametrize("make", BOTH, ids=["req", "sub"])
+@EVERY
 def test_addresses_that_zeromq_takes_are_taken(make: Callable, address: str) -> None:
     make(address).open(Context()).close()
 
@@ -768,12 +860,12 @@ def test_a_subscription_is_needed() -> None:
         ZmqSub(address="tcp://127.0.0.1:5002", subscribe=())
 
 
-@pytest.mark.parametrize("kind", ["rep", "pub"])
+@EVERY_KIND
 def test_pixels_lie_where_zeromq_received_them_and_live_as_long_as_the_message(opened: Callable, kind: str) -> None:
     pixels = np.arange(300_000, dtype="<f4")
     body = msgpack.packb([{"n": 0}, {"n": 1, "data": pixels.tobytes()}])
     with FrameServer(socket=kind) as server:
-        source = opened(BOTH[kind == "pub"](server.address))
+        source = opened(MAKES[kind](server.address))
         serving = serve_in_thread(server, [body])
         _, message = gather(source, 2)
         serving.join(WAIT_S)

@@ -37,7 +37,7 @@ def over_a_socket(messages: Messages, bind: str, pub: bool, topic: str, request:
     """Serve them as ``streamajig replay`` does."""
     from stages.commands.replay import serve, server_of
 
-    with server_of(bind, pub, topic, request, rate) as server:
+    with server_of(bind, "pub" if pub else "rep", topic, request, rate) as server:
         serve(server, _bodies(messages), f"{len(messages)} messages of rejected frames")
         print(f"sent {server.sent} of {len(messages)} messages", file=sys.stderr)  # noqa: T201
 

@@ -6,7 +6,7 @@ The graph is a chain of roles; the options choose which stage fills each role, a
 ========================  =================================================================
 role (name of the node)   stage
 ========================  =================================================================
-source                    source/zmq_sub, source/zmq_req, source/replay
+source                    source/zmq_sub, source/zmq_req, source/zmq_pull, source/replay
 decode                    decode/msgpack_map, decode/headers_only, or that of another ``--data-format``
 geometry_map              geometry_map/map_panels
 follow                    geometry_map/follow_detector, with ``--follow-detector``
@@ -85,6 +85,13 @@ _SEARCH_OPTIONS = frozenset({"threshold", "min_squared_gradient", "min_gradient"
 
 INTEGRATION_FLAGS = ("cen", "sat", "grad")
 """What may follow the integration method, or with ``no`` before it; parameters of the integrating stage."""
+
+_ZMQ_SOURCES = {
+    "zmq_request": "source/zmq_req",
+    "zmq_subscribe": "source/zmq_sub",
+    "zmq_pull": "source/zmq_pull",
+}
+"""How data may be received from --zmq-input, and the source that does so."""
 
 INTEGRATION_METHODS = ("rings", "prof2d")
 
@@ -205,15 +212,17 @@ def _check_input(given: Given) -> None:
         )
     elif "input" not in given and "zmq_input" not in given:
         problems.append("there is no input: give --zmq-input=ADDRESS, such as tcp://127.0.0.1:5002")
-    if "zmq_request" in given and "zmq_subscribe" in given:
+    ways = [name for name in _ZMQ_SOURCES if name in given]
+    if len(ways) > 1:
+        flags = " and ".join(option(name).flag for name in ways)
         problems.append(
-            "--zmq-request and --zmq-subscribe exclude each other: a REQ socket asks for each frame, "
-            "a SUB socket takes what is published"
+            f"{flags} exclude each other: a REQ socket asks for each frame, a SUB socket takes what is published, a PULL "
+            "socket what is pushed"
         )
-    elif "zmq_input" in given and "zmq_request" not in given and "zmq_subscribe" not in given:
+    elif "zmq_input" in given and not ways:
         problems.append(
             "--zmq-input needs either --zmq-request=STRING, to ask for frames, or --zmq-subscribe=TAG, to take what is "
-            "published; neither is given"
+            "published, or --zmq-pull, to take what is pushed; none is given"
         )
     if "geometry" not in given:
         problems.append("there is no geometry file: give --geometry=FILE.geom (-g)")
@@ -297,7 +306,8 @@ def _filters(given: Given, peaks: str) -> Iterator[tuple[str, str]]:
 def _source(given: Given) -> str:
     if "input" in given:
         return "source/replay"
-    return "source/zmq_req" if "zmq_request" in given else "source/zmq_sub"
+    given.take("zmq_pull")
+    return next(stage_name for name, stage_name in _ZMQ_SOURCES.items() if name in given)
 
 
 def _data_format(given: Given) -> str:

@@ -52,6 +52,8 @@ _INPUT = (
         sets=("source.subscribe",)),
     Option(("--zmq-request",), INPUT, "Ask for each frame with this string (REQ socket).", str, "STR",
         sets=("source.request",)),
+    own("--zmq-pull", panel=INPUT, help="Take what is pushed (PULL socket), as DECTRIS detectors, Jungfraujoch and karabo "
+        "bridges do.", shapes=True),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
         sets=("source.data_format",), value=data_format, shapes=True),
     Option(("--no-image-data",), INPUT,
@@ -69,14 +71,16 @@ _INPUT = (
         "missing is counted as lost. Can be given several times: the first that is there counts.", kind=str, metavar="KEY",
         default="sequence_number, else the number in event ids", repeatable=True, sets=("decode.sequence_keys",)),
     own("--when-full", panel=INPUT,
-        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe): block, "
+        help="What becomes of frames that come faster than they are processed (with --zmq-subscribe and --zmq-pull): "
+        "block, "
         "drop_newest or drop_oldest; what is dropped is counted.", kind=str, metavar="HOW", sets=("source.when_full",)),
     own("--first-map-only", panel=INPUT,
         help="Of a message that holds several maps use the first alone, as indexamajig does.", sets=("source.first_only",)),
     own("--max-message-bytes", panel=INPUT, help="Reject messages larger than this.", kind=int, metavar="N",
         sets=("source.max_message_bytes", "decode.max_message_bytes")),
     own("--max-queue-bytes", panel=INPUT,
-        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe); the others wait at the sender.",
+        help="Bytes of messages that may wait in ZeroMQ's own queue (with --zmq-subscribe and --zmq-pull); the others "
+        "wait at the sender.",
         kind=int, metavar="N", sets=("source.max_queue_bytes",)),
     refused("-x", "--prefix", panel=INPUT, help="Prefix of file names.", why=_NO_FILES, kind=str, metavar="PATH"),
     refused("--basename", panel=INPUT, help="Remove folders from file names.", why=_NO_FILES),

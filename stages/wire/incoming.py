@@ -1,8 +1,7 @@
-"""A SUB socket from which whole messages are taken, parts and all, as they were sent."""
+"""A socket to which messages come unasked, published or pushed, from which they are taken whole, parts and all."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 
@@ -11,15 +10,14 @@ import zmq
 from stages.wire.connection import Connection
 from stages.wire.losses import Losses
 from stages.wire.multipart import HARD_CEILING, HighWaterMark, Reader, size_of
-from stages.wire.peer import PUBLISHING
+from stages.wire.peer import PUBLISHING, PUSHING
 
-TAKE_REST_S = 0.5
 QUIET_MS = 20
-"""Taking what has come ends after the first, or when nothing comes for the second: libzmq passes a message on in far less."""
+"""Taking what has come ends when nothing comes for so long: libzmq passes a message on in far less."""
 
 
-class Subscription:
-    """Subscribes at one address, and goes on after whatever ends the connection.
+class Incoming:
+    """Connects to one address, and goes on after whatever ends the connection.
 
     Messages wait in ZeroMQ's own queue until they are taken.
 
@@ -28,7 +26,7 @@ class Subscription:
     context
         Makes the sockets; the owner ends it, after `close`.
     tags
-        All messages that begin with one of them are received.
+        A subscription: all that is published and begins with one of them is received. None pulls what a sender pushes.
     poller
         Has the present socket and its monitor registered.
     rcvhwm, max_queue_bytes
@@ -43,13 +41,15 @@ class Subscription:
     ----------
     losses
         When the sender was lost.
+    is_cut_off
+        Whether messages still came when `rest` ended.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         address: str,
-        tags: tuple[str, ...],
+        tags: tuple[str, ...] | None,
         poller: zmq.Poller,
         *,
         rcvhwm: int,
@@ -57,15 +57,22 @@ class Subscription:
         max_message_bytes: int,
         io_threads: int = 0,
     ) -> None:
-        self._address, self._tags, self._poller = address, tags, poller
+        self._address, self._tags = address, tags
         self._max_queue_bytes, self._max_message_bytes = max_queue_bytes, max_message_bytes
         self._mark = HighWaterMark(zmq.RCVHWM, rcvhwm, max_queue_bytes)
         self._io_threads = io_threads
         self._seen = 0
         self._taken_bytes = 0
+        self.is_cut_off = False
         self.losses = Losses(address)
-        self._connection = Connection(context, zmq.SUB, PUBLISHING, address, self.losses, self._configure, poller)
+        kind, takes = (zmq.PULL, PUSHING) if tags is None else (zmq.SUB, PUBLISHING)
+        self._connection = Connection(context, kind, takes, address, self.losses, self._configure, poller)
         self._reader = Reader(self._connection.socket)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there was a sender at the last look."""
+        return self._connection.connected
 
     def look(self) -> None:
         """Take in what has become of the connection."""
@@ -96,12 +103,12 @@ class Subscription:
         self._reader = Reader(self._connection.socket)
         return has_refused
 
-    def rest(self) -> Iterator[list[zmq.Frame]]:
-        """Take what ZeroMQ holds, until nothing comes for a moment.
+    def rest(self, most_s: float) -> Iterator[list[zmq.Frame]]:
+        """Take what ZeroMQ holds, until nothing comes for a moment, or for so many seconds.
 
         A sender that goes on is not waited for: no more is taken than can have waited.
         """
-        until = time.monotonic() + TAKE_REST_S
+        until = time.monotonic() + most_s
         until_bytes = self._taken_bytes + self._max_queue_bytes
         self._connection.look()
         quiet_ms = 0  # where nothing waits, what comes now comes after the end
@@ -115,25 +122,27 @@ class Subscription:
             elif self._connection.is_settled:
                 break
             quiet_ms = QUIET_MS
+        else:
+            self.is_cut_off = True
 
     @property
     def has_refused(self) -> bool:
         """Whether libzmq has given the present connection up at a message that it would not take."""
         return self._connection.has_refused
 
-    def wait(self, left_s: float) -> None:
-        """Wait until a message or news of the connection come, or something else that is registered, no longer than this."""
-        self._poller.poll(math.ceil(1000 * self._connection.wait_s(left_s)))
+    def wait_s(self, left_s: float) -> float:
+        """How long to wait at most until the next look, if there are `left_s` left."""
+        return self._connection.wait_s(left_s)
 
     def status(self) -> str:
-        """Say whether anybody publishes, and whether anything has come."""
+        """Say whether there is a sender, and whether anything has come."""
         self._connection.look()
         if not self._connection.connected:
             return self._connection.nobody()
-        if not self._seen:
-            tags = " or ".join(repr(tag) for tag in self._tags)
-            return f"connected to {self._address}; nothing has come that begins with {tags}"
-        return f"connected to {self._address}"
+        if self._seen:
+            return f"connected to {self._address}"
+        tags = " or ".join(repr(tag) for tag in self._tags or ())
+        return f"connected to {self._address}; nothing has come" + (f" that begins with {tags}" if tags else "")
 
     def close(self) -> None:
         """Hang up; may be called twice."""
@@ -143,5 +152,5 @@ class Subscription:
         socket.setsockopt(zmq.AFFINITY, self._io_threads)
         self._mark.set_on(socket)
         socket.setsockopt(zmq.MAXMSGSIZE, HARD_CEILING * self._max_message_bytes)
-        for tag in self._tags:
+        for tag in self._tags or ():
             socket.setsockopt(zmq.SUBSCRIBE, tag.encode())
