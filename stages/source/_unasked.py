@@ -14,7 +14,7 @@ from pipeline import EndOfStream, Findings, Message
 from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoints, addresses_of
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.intake import Intake, Taken
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
@@ -46,6 +46,8 @@ class Unasked:
     )
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
 
@@ -67,7 +69,15 @@ class RunningUnasked:
         self._max_message_bytes = parameters.max_message_bytes
         self._pulls = tags is None
         # each sender says what it says once to us
-        self._framings = [framing_of(parameters.data_format, first_only=parameters.first_only) for _ in addresses]
+        self._framings = [
+            framing_of(
+                parameters.data_format,
+                first_only=parameters.first_only,
+                image_source=parameters.image_source,
+                pulse_axis=parameters.pulse_axis,
+            )
+            for _ in addresses
+        ]
         self._framings[0].warm_up()
         self._waiting: deque[Message] = deque()
         self._is_stopped = False

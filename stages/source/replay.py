@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Message, Preamble, UserError, stage
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
@@ -31,6 +31,8 @@ class Replay:
     repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     whole: bool = Field(
         default=False,
         description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
@@ -55,7 +57,12 @@ class RunningReplay:
 
     def __init__(self, parameters: Replay, files: list[Path]) -> None:
         self._parameters = parameters
-        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing = framing_of(
+            parameters.data_format,
+            first_only=parameters.first_only,
+            image_source=parameters.image_source,
+            pulse_axis=parameters.pulse_axis,
+        )
         self._framing.warm_up()
         self._number = len(files) * parameters.repeat
         self._read = 0

@@ -16,7 +16,7 @@ from pipeline import Context, Delivery, EndOfStream, Findings, Message, stage
 from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Connection, Endpoint
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.losses import Losses
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING, Reader
@@ -72,6 +72,8 @@ class ZmqReq:
     )
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     def open(self, context: Context) -> RunningZmqReq:
@@ -101,7 +103,12 @@ class RunningZmqReq:
 
     def __init__(self, parameters: ZmqReq) -> None:
         self._parameters = parameters
-        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing = framing_of(
+            parameters.data_format,
+            first_only=parameters.first_only,
+            image_source=parameters.image_source,
+            pulse_axis=parameters.pulse_axis,
+        )
         self._framing.warm_up()
         self._is_asking = True
         self._is_closed = False

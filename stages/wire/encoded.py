@@ -238,6 +238,17 @@ class EncodedArray:
 
         Other byte orders are converted and float16 becomes float32.
         """
+        dtype, shape = self.checked()
+        array = np.frombuffer(self.data, dtype).reshape(shape)
+        if dtype.kind == "f" and dtype.itemsize == 2:
+            array = array.astype(np.float32)
+        elif not dtype.isnative:
+            array = array.astype(dtype.newbyteorder("="))
+        array.flags.writeable = False
+        return array[()] if self.is_scalar else array
+
+    def checked(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Return dtype and shape of the array, whose data has just that size; raises RejectFrame if something is broken."""
         dtype = dtype_of(self.dtype)
         if dtype is None:
             wanted = (
@@ -255,13 +266,7 @@ class EncodedArray:
                 f"array of shape {shape} and type {dtype.str} has {size} bytes of data; "
                 f"{math.prod(shape) * dtype.itemsize} were wanted",
             )
-        array = np.frombuffer(self.data, dtype).reshape(shape)
-        if dtype.kind == "f" and dtype.itemsize == 2:
-            array = array.astype(np.float32)
-        elif not dtype.isnative:
-            array = array.astype(dtype.newbyteorder("="))
-        array.flags.writeable = False
-        return array[()] if self.is_scalar else array
+        return dtype, shape
 
     def _checked_shape(self, size: int, dtype: np.dtype[Any]) -> tuple[int, ...]:
         if self.is_scalar:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataFormat = Literal["msgpack", "cbf", "npy"]
+DataFormat = Literal["msgpack", "cbf", "npy", "karabo"]
 
-DECODERS: dict[str, str] = {"msgpack": "decode/msgpack_map", "cbf": "decode/cbf", "npy": "decode/npy"}
+DECODERS: dict[str, str] = {
+    "msgpack": "decode/msgpack_map",
+    "cbf": "decode/cbf",
+    "npy": "decode/npy",
+    "karabo": "decode/karabo",
+}
 """The stage that reads each."""
 
 SAID_ONCE = frozenset({"dectris1", "dectris2"})

@@ -24,13 +24,21 @@ _MAGIC = (
 )
 
 
+_HEAD_BYTES = 256
+_KARABO = re.compile(
+    rb"[\x81-\x8f]\xa6source.{1,200}?\xa7content(\xa7msgpack|\xa5array|\xa9ImageData)|\x82\xaeframe_of_train", re.DOTALL
+)
+
+
 def magic_of(body: memoryview) -> tuple[str, str]:
     """Name the file format that the message begins like, and the data format that reads it; "" if there is none.
 
     >>> magic_of(memoryview(b"###CBF: VERSION 1.5"))
     ('a CBF image', 'cbf')
     """
-    head = bytes(body[:8])
+    head = bytes(body[:_HEAD_BYTES])
+    if _KARABO.match(head):
+        return "the first part of a train of a karabo bridge", "karabo"
     return next(((what, name) for magic, what, name in _MAGIC if head.startswith(magic)), ("", ""))
 
 
