@@ -108,7 +108,7 @@ def frames_of_train(
     pulse_axis
         The dimension that counts pulses; None where it is to be found by the number of pulse or cell ids.
     """
-    chosen = dict(_chosen(train, image_source))
+    chosen = _chosen(train, image_source)
     counts = {key: _count(train[source], key, path, pulse_axis) for key, (source, path) in chosen.items()}
     if len(set(counts.values())) > 1:
         raise RejectFrame(
@@ -193,20 +193,21 @@ def pulses_first(array: NDArray[Any], axis: int) -> NDArray[Any]:
 # --- which arrays are images, and of how many pulses ------------------------------------------------------------------
 
 
-def _chosen(train: Train, pattern: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """``SOURCE/key``, and source and key, of each array of images."""
-    found = False
-    for source, has in train.items():
-        for path in has.arrays:
-            key = f"{source}/{path}"
-            by_name = pattern and fnmatch.fnmatchcase(key, pattern)
-            if by_name or (path in IMAGES and (not pattern or fnmatch.fnmatchcase(source, pattern))):
-                found = True
-                yield key, (source, path)
+def _chosen(train: Train, pattern: str) -> dict[str, tuple[str, str]]:
+    """Source and key of each array of images, by ``SOURCE/key``; the pattern means sources, or where there are none, keys."""
+    arrays = {f"{source}/{path}": (source, path) for source, has in train.items() for path in has.arrays}
+    by_source = {
+        key: (source, path)
+        for key, (source, path) in arrays.items()
+        if path in IMAGES and (not pattern or fnmatch.fnmatchcase(source, pattern))
+    }
+    found = by_source or {key: place for key, place in arrays.items() if pattern and fnmatch.fnmatchcase(key, pattern)}
     if not found:
         wanted = f"that is called {pattern!r} (image_source)" if pattern else f"with {' or '.join(IMAGES)}"
-        have = ", ".join(sorted(f"{source}/{path}" for source, has in train.items() for path in has.arrays)) or "none"
-        raise RejectFrame("no_image", f"the train has no source {wanted}; its arrays are: {have}")
+        raise RejectFrame(
+            "no_image", f"the train has no source {wanted}; its arrays are: {', '.join(sorted(arrays)) or 'none'}"
+        )
+    return found
 
 
 def _count(source: TrainSource, key: str, path: str, pulse_axis: int | None) -> int:
