@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, get_type_hints
@@ -101,16 +101,19 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
                 kind_of(publish, push),
                 topic=topic.encode() or None,
                 request=request.encode(),
-                rate_hz=rate or None,
+                rate_hz=rate / apparatus.wire.frames_a_message or None,
             )
         )
         log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)
         bodies = apparatus.wire.bodies(
             apparatus.simulation.frames(frames or None, pixels=beamline.image),
-            (lambda frame: record.write(frame.truth)) if record else None,
+            (lambda frame: record.write(replace(frame.truth, event=apparatus.wire.event_of(frame))))
+            if record
+            else None,
         )
         server.serve(bodies, stopping)
-        sent = server.sent
+        sent = server.sent * apparatus.wire.frames_a_message
+        sent = min(sent, frames) if frames else sent
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

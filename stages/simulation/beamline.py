@@ -55,7 +55,8 @@ class Beamline:
     dtype: str = Field(default=Settings.dtype, description="Type of the pixels: i4, f4, u2, ...")
     style: Style = Field(
         default="seed",
-        description="seed: OnDA's array of one map; om: one map, image as OM writes it; cbf: a CBF image; npy: an array alone.",
+        description="seed: OnDA's array of one map; om: one map, image as OM writes it; cbf: a CBF image; npy: an array alone; "
+        "karabo: trains of 16 frames.",
     )
     image: bool = Field(default=True, description="Send pixels, or peaks and headers alone.")
     size: str = Field(default=SIZE, description="Width and height of the built-in detector, pixels.")

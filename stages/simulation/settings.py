@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Style = Literal["seed", "om", "cbf", "npy"]
+Style = Literal["seed", "om", "cbf", "npy", "karabo"]
 """How simulated frames can be written as messages."""
 
 WITHOUT_NAMES = ("cbf", "npy")

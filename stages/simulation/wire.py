@@ -9,6 +9,8 @@
     A CBF image; header values are comments.
 ``npy``
     An array as ``numpy.save`` writes it, and nothing else.
+``karabo``
+    A train of a karabo bridge, protocol 2.2: one message of several frames.
 
 Maps carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
 that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
@@ -17,8 +19,9 @@ that whoever compares ways of finding that out needs no file; and the frame's nu
 from __future__ import annotations
 
 import io
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
+from stages.simulation import as_karabo
 from stages.simulation.as_cbf import cbf_image
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import Style
@@ -117,15 +121,37 @@ class WireFormat:
         _ENCODER.encode_into(message if self.style == "om" else [message], buffer)
         return buffer
 
+    @property
+    def frames_a_message(self) -> int:
+        """How many frames a message has."""
+        return as_karabo.PULSES if self.style == "karabo" else 1
+
+    def event_of(self, frame: SimulatedFrame) -> str:
+        """The name under which a frame is known to whoever receives it."""
+        return as_karabo.event_of(frame.number) if self.style == "karabo" else frame.truth.event
+
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytes | bytearray]:
-        """Message bodies of frames; `each` is called with a frame before its body is handed out."""
-        for frame in frames:
-            body = self.body(frame)
+    ) -> Iterator[bytes | bytearray | list[as_karabo.Part]]:
+        """Messages of frames, as bodies or lists of parts; `each` is called with a frame before its message is handed out."""
+        left = iter(frames)
+        while together := list(itertools.islice(left, self.frames_a_message)):
+            message = self.train(together) if self.style == "karabo" else self.body(together[0])
             if each is not None:
-                each(frame)
-            yield body
+                for frame in together:
+                    each(frame)
+            yield message
+
+    def train(self, frames: Sequence[SimulatedFrame]) -> list[as_karabo.Part]:
+        """Return the parts of a message with these frames, which follow each other in one train."""
+        images = {
+            key if "/" in key else as_karabo.IMAGE: [frame.arrays[key] for frame in frames] for key in frames[0].arrays
+        }
+        values = [
+            {as_karabo.DISTANCE: self.distance_mm / 1000, **self.more(frame.geom.photon_energy_ev)} for frame in frames
+        ]
+        by_key = {key: [each[key] for each in values] for key in values[0] if "/" in key}
+        return as_karabo.train_of([frame.number for frame in frames], images, by_key)
 
     def _array(self, array: NDArray[np.generic]) -> dict[Any, Any]:
         entries = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from pipeline import Context, EndOfStream, Message, stage
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.beamline import Beamline
 from stages.simulation.truth import TruthWriter
+from stages.wire.framing import framing_of
 
 
 class RunningSimulate:
@@ -22,6 +24,7 @@ class RunningSimulate:
         self._apparatus = apparatus
         self._frames = frames
         self._truth = truth
+        self._framing = framing_of("karabo")
         self._next = 0
         self._stopped = False
 
@@ -33,11 +36,17 @@ class RunningSimulate:
             time.sleep(min(timeout_s, 0.005))
             return ()
         wire = self._apparatus.wire
-        frame = self._apparatus.simulation.frame(self._next, pixels=wire.image)
-        self._next += 1
+        end = self._next + wire.frames_a_message
+        numbers = range(self._next, min(end, self._frames) if self._frames else end)
+        frames = [self._apparatus.simulation.frame(number, pixels=wire.image) for number in numbers]
+        self._next = numbers.stop
         if self._truth is not None:
-            self._truth.write(frame.truth)
-        return (Message(b"", time.time_ns(), (memoryview(wire.body(frame)).toreadonly(),)),)
+            for frame in frames:
+                self._truth.write(replace(frame.truth, event=wire.event_of(frame)))
+        if wire.style == "karabo":
+            parts = [memoryview(part).toreadonly() for part in wire.train(frames)]
+            return self._framing.frames_of(parts, time.time_ns(), None)
+        return (Message(b"", time.time_ns(), (memoryview(wire.body(frames[0])).toreadonly(),)),)
 
     def stop_asking(self) -> int:
         """Make no more frames."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import msgpack_numpy
 import numpy as np
 import pytest
-from karabo_bridge import serialize
+from karabo_bridge import deserialize, serialize
 from karabo_bridge.server import ServerInThread
 from karabo_bridge.simulation import AGIPDModule
 from writers import SOURCE, karabo, train
 
-from pipeline import Context, Event, Message, RejectFrame
+from pipeline import Context, EndOfStream, Event, Message, RejectFrame, UserError
 from pipeline.sender_numbers import SenderNumbers
 from stages.decode.karabo import Karabo
 from stages.decode.msgpack_map import MsgpackMap
 from stages.files.geom.detector import Detector
 from stages.records.header import Header
 from stages.records.image import Image
+from stages.simulation.apparatus import Apparatus, flat_geometry
+from stages.simulation.as_karabo import DETECTOR
+from stages.simulation.beamline import Beamline
+from stages.source.simulate import Simulate
 from stages.source.zmq_req import ZmqReq
 from stages.wire.train_framing import TrainFraming
 from stages.wire.trains import MOST_FRAMES, pulses_first
@@ -285,6 +290,42 @@ def test_nothing_is_multiplied_by_the_number_of_frames() -> None:
     many = {f"{n:04d}" + "x" * 900: ids for n in range(400)}
     data = {"A/1": {"image.data": np.zeros((MOST_FRAMES, 1, 2), "u1"), "image.cellId": ids, **many}}
     assert rejection(frames_of(serialize(data, protocol_version="1.0"))).reason == "too_large"
+
+
+def simulated(**how: Any) -> Apparatus:
+    return Beamline(style="karabo", size="60x50", res=800.0, hits=1.0, seed=4, **how).set_up()
+
+
+def test_simulated_trains_are_what_the_peer_reads_and_give_the_simulated_frames() -> None:
+    apparatus = simulated()
+    frames = [apparatus.simulation.frame(n) for n in range(20)]
+    messages = list(apparatus.wire.bodies(frames))
+    assert len(messages) == 2
+    data, meta = deserialize([bytes(part) for part in messages[1]])
+    assert meta[DETECTOR]["timestamp.tid"] == 10_000_000_001
+    assert data[DETECTOR]["image.data"].shape == (4, 50, 60)
+    detector = Detector.parse(apparatus.geometry_text)
+    found = [one for parts in messages for one in read(frames_of(parts))]
+    for frame, (event, header, image) in zip(frames, found, strict=True):
+        geom = detector.geom_for(header, image)
+        assert event == apparatus.wire.event_of(frame)
+        assert geom.photon_energy_ev == pytest.approx(frame.geom.photon_energy_ev, rel=1e-9)
+        assert geom.mean_clen_m == pytest.approx(0.13)
+        np.testing.assert_array_equal(geom.views(image)[0], *frame.arrays.values())
+
+
+def test_trains_are_simulated_in_a_graph_too() -> None:
+    source = Simulate(style="karabo", size="60x50", res=800.0, frames=18).open(Context())
+    events = [event for _ in range(2) for event, _, _ in read(list(source.receive(1.0, 100)))]
+    assert events == [f"{10_000_000_000 + n // 16} // {n % 16}" for n in range(18)]
+    with pytest.raises(EndOfStream):
+        source.receive(1.0, 1)
+
+
+def test_a_geometry_file_that_names_no_sources_is_refused_by_the_simulator(tmp_path: Path) -> None:
+    (tmp_path / "om.geom").write_text(flat_geometry(60, 50, 800.0))
+    with pytest.raises(UserError, match="SOURCE/key"):
+        simulated(geometry=tmp_path / "om.geom")
 
 
 def test_the_decoder_of_messagepack_says_what_reads_a_train() -> None:
