@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, get_type_hints
@@ -106,14 +107,10 @@ def _serve(  # noqa: PLR0913 - one parameter for each option of the command line
         )
         log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)
         bodies = apparatus.wire.bodies(
-            apparatus.simulation.frames(frames or None, pixels=beamline.image),
-            (lambda frame: record.write(replace(frame.truth, event=apparatus.wire.event_of(frame))))
-            if record
-            else None,
+            apparatus.simulation.frames(frames or None, pixels=beamline.image), apparatus.wire.truth_into(record)
         )
         server.serve(bodies, stopping)
-        sent = server.sent * apparatus.wire.frames_a_message
-        sent = min(sent, frames) if frames else sent
+        sent = min(server.sent * apparatus.wire.frames_a_message, frames or sys.maxsize)
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

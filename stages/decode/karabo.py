@@ -61,9 +61,8 @@ class RunningKarabo:
         image = image_of(frame)
         values = {**self._train(message), **{key: bytes(value) for key, value in frame.values.items()}}
         event, header = self._parameters.named(Header(values, decode_value, frozenset(frame.images)))
-        if frame.train_id is not None and not any(key in header for key in self._parameters.sequence_keys):
-            number = frame.train_id * frame.count + frame.index
-            header = header.numbered(SenderNumber(number, "trainId", counts_messages=False))
+        if frame.number is not None and not any(key in header for key in self._parameters.sequence_keys):
+            header = header.numbered(SenderNumber(frame.number, "trainId", counts_messages=False))
         return event, header, image
 
     def _check(self, message: Message) -> None:

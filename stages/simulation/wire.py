@@ -22,7 +22,7 @@ import io
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ from stages.simulation import as_karabo
 from stages.simulation.as_cbf import cbf_image
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import Style
-from stages.simulation.truth import TRUTH_KEY
+from stages.simulation.truth import TRUTH_KEY, TruthWriter
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -129,6 +129,15 @@ class WireFormat:
     def event_of(self, frame: SimulatedFrame) -> str:
         """The name under which a frame is known to whoever receives it."""
         return as_karabo.event_of(frame.number) if self.style == "karabo" else frame.truth.event
+
+    def truth_into(self, writer: TruthWriter | None) -> Callable[[SimulatedFrame], None]:
+        """Return what writes a frame's truth, if it is to be written, under the name by which the frame is known."""
+
+        def write(frame: SimulatedFrame) -> None:
+            if writer is not None:
+                writer.write(replace(frame.truth, event=self.event_of(frame)))
+
+        return write
 
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None

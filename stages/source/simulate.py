@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ class RunningSimulate:
         self._apparatus = apparatus
         self._frames = frames
         self._truth = truth
+        self._write = apparatus.wire.truth_into(truth)
         self._framing = framing_of("karabo")
         self._next = 0
         self._stopped = False
@@ -40,9 +40,8 @@ class RunningSimulate:
         numbers = range(self._next, min(end, self._frames) if self._frames else end)
         frames = [self._apparatus.simulation.frame(number, pixels=wire.image) for number in numbers]
         self._next = numbers.stop
-        if self._truth is not None:
-            for frame in frames:
-                self._truth.write(replace(frame.truth, event=wire.event_of(frame)))
+        for frame in frames:
+            self._write(frame)
         if wire.style == "karabo":
             parts = [memoryview(part).toreadonly() for part in wire.train(frames)]
             return self._framing.frames_of(parts, time.time_ns(), None)

@@ -9,7 +9,7 @@ import msgpack
 from pipeline import Message, RejectFrame
 from stages.wire.encoded import is_map
 from stages.wire.karabo import train_of
-from stages.wire.trains import BROKEN, FRAME, frames_of_train
+from stages.wire.trains import BROKEN, FRAME, MOST_FRAMES, MOST_TRAIN_ID, frames_of_train
 
 
 class TrainFraming:
@@ -23,6 +23,7 @@ class TrainFraming:
 
     def __init__(self, image_source: str, pulse_axis: int | None) -> None:
         self._image_source, self._pulse_axis = image_source, pulse_axis
+        self._latest: tuple[int, int, int] | None = None
 
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Take a train apart."""
@@ -46,10 +47,26 @@ class TrainFraming:
                 keep_alive=keep_alive,
                 image_source=self._image_source,
                 pulse_axis=self._pulse_axis,
+                first_number=self._first_number,
             )
         except RejectFrame as broken:
             why = BROKEN + msgpack.packb([broken.reason, broken.detail])
             return [Message(topic, received_ns, (why, *parts), keep_alive)]
+
+    def _first_number(self, train_id: int, count: int) -> int:
+        """The number of a train's first frame: trains that did not come are taken to have as many frames as the one before.
+
+        While all trains have equally many, it is the same wherever a train is received.
+        """
+        if self._latest is None:
+            number = train_id * count
+        else:
+            before, count_before, number_before = self._latest
+            number = number_before + (train_id - before) * count_before
+        if not 0 <= number < MOST_TRAIN_ID * MOST_FRAMES:
+            number = train_id * count
+        self._latest = (train_id, count, number)
+        return number
 
     def may_be_frame(self, short: memoryview) -> bool:
         """A server that is asked for something else answers with text."""

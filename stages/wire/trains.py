@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,9 @@ COUNTED = (*PULSES, *CELLS, "image.trainId", "data.frameNumber")
 """Properties with one entry for each image."""
 
 TRAIN_ID = "timestamp.tid"
+
+MOST_TRAIN_ID = 1 << 50
+"""What is more is no number of a train; frames of trains are still counted within 64 bits."""
 
 MOST_FRAMES = 4096
 """Images of a train; DSSC takes 800."""
@@ -61,19 +65,15 @@ class TrainFrame:
 
     Attributes
     ----------
-    index, count
-        The which of how many frames of the train it is.
-    train_id
-        None where the train does not say.
+    number
+        Its number among all frames of all trains; None where the train has no number.
     values
         Encoded values of this frame alone, by their keys.
     images, masks
         By ``SOURCE/key``, unchecked; masks have the keys of their images.
     """
 
-    index: int
-    count: int
-    train_id: int | None
+    number: int | None
     values: dict[str, memoryview]
     images: dict[str, EncodedArray] = field(default_factory=dict)
     masks: dict[str, EncodedArray] = field(default_factory=dict)
@@ -98,6 +98,7 @@ def frames_of_train(
     keep_alive: object = None,
     image_source: str = "",
     pulse_axis: int | None = None,
+    first_number: Callable[[int, int], int] = operator.mul,
 ) -> list[Message]:
     """Take a train apart; rejects one of which it is not known which frames it has.
 
@@ -107,6 +108,8 @@ def frames_of_train(
         Pattern of the sources, or of ``SOURCE/key``, that have the images; "" for all that have one of `IMAGES`.
     pulse_axis
         The dimension that counts pulses; None where it is to be found by the number of pulse or cell ids.
+    first_number
+        Of a train's number and how many frames it has, the number of its first frame among all frames.
     """
     chosen = _chosen(train, image_source)
     counts = {key: _count(train[source], key, path, pulse_axis) for key, (source, path) in chosen.items()}
@@ -126,13 +129,14 @@ def frames_of_train(
     told = Preamble.of((_told(train),), keep_alive)
     values = {f"{source}/{path}": each for source in sources for path, each in _each(train[source], count).items()}
     pulses, cells = (_first(values, sources, names) for names in (PULSES, CELLS))
+    number = None if train_id is None else first_number(train_id, count)
     messages = []
     for n in range(count):
         own: dict[str, Any] = {key: each[n] for key, each in values.items()}
         if train_id is not None:
             own |= {"trainId": train_id, "event_id": f"{train_id} // {n if pulses is None else pulses[n]}"}
         own |= {name: ids[n] for name, ids in (("pulseId", pulses), ("cellId", cells)) if ids is not None}
-        head = msgpack.packb({"frame_of_train": [n, count, train_id, arrays], "values": own})
+        head = msgpack.packb({"frame_of_train": [None if number is None else number + n, arrays], "values": own})
         if len(head) * count > MOST_HEAD_BYTES:
             raise RejectFrame(
                 "too_large",
@@ -149,16 +153,16 @@ def read_frame(message: Message) -> TrainFrame:
     head = memoryview(message.parts[0]).cast("B")
     fields = entries_of(head, "the frame's head")
     said = decode_value(fields["frame_of_train"])
-    if not (isinstance(said, list) and len(said) == 4 and isinstance(said[3], list) and "values" in fields):
+    if not (isinstance(said, list) and len(said) == 2 and isinstance(said[1], list) and "values" in fields):
         raise RejectFrame("bad_train", "the frame's head is not one of a frame of a train")
-    index, count, train_id, arrays = said
-    if not (isinstance(index, int) and isinstance(count, int) and isinstance(train_id, int | None)):
+    number, arrays = said
+    if not isinstance(number, int | None):
         raise RejectFrame("bad_train", "the frame's head does not say in numbers which frame it is")
     if len(arrays) != len(message.parts) - 1:
         raise RejectFrame(
             "bad_train", f"the frame's head speaks of {len(arrays)} arrays, and {len(message.parts) - 1} follow"
         )
-    frame = TrainFrame(index, count, train_id, entries_of(fields["values"], "the frame's values"))
+    frame = TrainFrame(number, entries_of(fields["values"], "the frame's values"))
     for array, part in zip(arrays, message.parts[1:], strict=True):
         if not (isinstance(array, list) and len(array) == 4 and isinstance(array[0], str)):
             raise RejectFrame("bad_train", "the frame's head does not say what an array is")
@@ -333,10 +337,10 @@ def _train_id(train: Train, sources: tuple[str, ...]) -> int | None:
         value = decode_value(encoded) if encoded is not None and len(encoded) < 64 else None
         if isinstance(value, str) and value.isdecimal() and len(value) < 19:
             value = int(value)
-        if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value <= MOST_TRAIN_ID:
             return int(value)
     ids = _ids(train[sources[0]], "image.trainId")
-    return int(ids[0]) if ids and isinstance(ids[0], int) else None
+    return int(ids[0]) if ids and isinstance(ids[0], int) and 0 <= ids[0] <= MOST_TRAIN_ID else None
 
 
 def _told(train: Train) -> bytes:
