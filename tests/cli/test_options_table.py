@@ -59,6 +59,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "request_timeout": ({}, 12.5, 12.5),
     "sequence_key": ({}, ["shot", "frame"], ("shot", "frame")),
     "when_full": ({"zmq_request": None, "zmq_subscribe": ["x"]}, "drop_oldest", "drop_oldest"),
+    "data_format": ({"peaks": "zaef"}, "npy", "npy"),
     "channel": ({"data_format": "dectris2"}, "threshold_2", "threshold_2"),
     "first_map_only": ({}, True, True),
     "max_message_bytes": ({}, 1_000_000, 1_000_000),

@@ -64,7 +64,7 @@ _INPUT = (
     own("--zmq-secret-key", panel=INPUT, help="File of our secret key, for senders that know whom they serve (with "
         "--zmq-server-key).", kind=str, metavar="FILE", sets=("source.secret_key",)),
     Option(("--data-format",), INPUT, "Format of the data received: " + ", ".join(DECODERS) + ".", str, "FORMAT", "msgpack",
-        sets=("source.data_format",), value=data_format, shapes=True),
+        sets=("source.data_format",), value=data_format),
     own("--channel", panel=INPUT, help="Which channel's images are read (dectris2): threshold_1, threshold_2, difference; in "
         "Jungfraujoch default.", kind=str, metavar="NAME", default="the first", sets=("decode.channel",)),
     Option(("--no-image-data",), INPUT,
