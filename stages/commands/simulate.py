@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -106,17 +107,17 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
                 kind_of(publish, push),
                 topic=topic.encode() or None,
                 request=request.encode(),
-                rate_hz=rate or None,
+                rate_hz=rate / apparatus.wire.frames_a_message or None,
                 curve_key=curve_key,
             )
         )
         log.info("serving frames at %s %s; Ctrl-C ends it", server.address, server.to_whom)
         bodies = apparatus.wire.bodies(
-            apparatus.simulation.frames(frames or None, pixels=beamline.image),
-            (lambda frame: record.write(frame.truth)) if record else None,
+            apparatus.simulation.frames(frames or None, pixels=beamline.image), apparatus.wire.truth_into(record)
         )
         server.serve(bodies, stopping)
-        sent = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
+        messages = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
+        sent = min(messages * apparatus.wire.frames_a_message, frames or sys.maxsize)
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 
 

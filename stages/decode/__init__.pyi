@@ -5,6 +5,7 @@ from .hdf5 import Hdf5 as Hdf5
 from .hdf5_file import Hdf5File as Hdf5File
 from .hdf5_file_headers import Hdf5FileHeaders as Hdf5FileHeaders
 from .headers_only import HeadersOnly as HeadersOnly
+from .karabo import Karabo as Karabo
 from .msgpack_map import MsgpackMap as MsgpackMap
 from .npy import Npy as Npy
 from .seedee import Seedee as Seedee

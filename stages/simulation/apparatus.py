@@ -14,6 +14,7 @@ from stages.files.geom.detector import Detector
 from stages.files.geom.units import METRES, Quantity
 from stages.records.geometry import HC_EV_ANGSTROM
 from stages.records.header import Header
+from stages.simulation import as_karabo
 from stages.simulation.as_hdf5 import require_h5py
 from stages.simulation.experiment import Simulation
 from stages.simulation.settings import (
@@ -55,6 +56,8 @@ def places_in(style: Style, energy_ev: float, distance_mm: float) -> str:
             return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
         case "dectris2":
             return f"photon_energy = incident_energy eV\nclen = detector_distance m\npeak_list = {SPOTS}\n"
+        case "karabo":
+            return f"photon_energy = {as_karabo.ENERGY} eV\nclen = {as_karabo.DISTANCE} m\n"
     return IN_MAPS
 
 
@@ -150,6 +153,12 @@ class Apparatus:
             settings = replace(settings, energy_jitter=0.0)
             if geometry:
                 notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
+        elif (
+            style == "karabo" and detector.energy is not None and not detector.energy.key.startswith(as_karabo.DETECTOR)
+        ):
+            settings = replace(
+                settings, energy_jitter=0.0
+            )  # a source without images says one number for all of a train
         peak_list = geom.peak_list or "peak_list"
         if style in IN_SERIES:
             settings = replace(settings, energy_jitter=0.0)
@@ -161,6 +170,14 @@ class Apparatus:
             if not panels_share_one_array(geom):
                 raise UserError(
                     f"{style} has one array a frame, and the geometry file {geometry} has its panels in several"
+                )
+        elif style == "karabo":
+            if nameless := [
+                key for key in (*detector.header_keys, *filter(None, detector.data_keys)) if "/" not in key
+            ]:
+                raise UserError(
+                    f"{geometry}: {nameless[0]!r} is no property of a source; in the trains of a karabo bridge all is called "
+                    f"SOURCE/key, such as {as_karabo.ENERGY}"
                 )
         elif peak_list and not panels_share_one_array(geom):
             peak_list = ""

@@ -56,7 +56,8 @@ class Beamline:
     style: Style = Field(
         default="seed",
         description="seed: OnDA's array of one map; om: one map, image as OM writes it; hdf5: an HDF5 file; cbf: a CBF image; "
-        "seedee: an array with its description in JSON; npy: an array alone; dectris1, dectris2: a series of DECTRIS' streams.",
+        "seedee: an array with its description in JSON; npy: an array alone; dectris1, dectris2: a series of DECTRIS' streams; "
+        "karabo: trains of 16 frames.",
     )
     image: bool = Field(default=True, description="Send pixels, or peaks and headers alone.")
     size: str = Field(default=SIZE, description="Width and height of the built-in detector, pixels.")

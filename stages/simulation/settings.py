@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Style = Literal["seed", "om", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2"]
+Style = Literal["seed", "om", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2", "karabo"]
 """How simulated frames can be written as messages."""
 
 IN_SERIES = ("dectris1", "dectris2")
@@ -14,7 +14,7 @@ IN_SERIES = ("dectris1", "dectris2")
 WITHOUT_NAMES = ("cbf", "seedee", "npy", *IN_SERIES)
 """Styles whose one array has no name."""
 
-WITHOUT_PEAKS = ("hdf5", "cbf", "seedee", "npy", "dectris1")
+WITHOUT_PEAKS = ("hdf5", "cbf", "seedee", "npy", "dectris1", "karabo")
 """Styles that carry no peaks."""
 
 SPOTS = "spots"

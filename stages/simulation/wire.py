@@ -15,6 +15,8 @@
     An array as ``numpy.save`` writes it, and nothing else.
 ``dectris1``, ``dectris2``
     A series of DECTRIS' streams: a message with what holds for all frames, and a message for each.
+``karabo``
+    A train of a karabo bridge, protocol 2.2: one message of several frames.
 
 Maps carry the event id, so that whoever receives a frame can look up its truth, and how the crystal lies (`TRUTH_KEY`), so
 that whoever compares ways of finding that out needs no file; and the frame's number, so that it is seen which did not come.
@@ -23,9 +25,10 @@ that whoever compares ways of finding that out needs no file; and the frame's nu
 from __future__ import annotations
 
 import io
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -33,12 +36,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM, DetGeom
+from stages.simulation import as_karabo
 from stages.simulation.as_cbf import cbf_image
 from stages.simulation.as_hdf5 import hdf5_file, seedee_parts
 from stages.simulation.as_series import dectris1_frame, dectris1_header, dectris2_frame, dectris2_start
 from stages.simulation.experiment import SimulatedFrame
 from stages.simulation.settings import IN_SERIES, Style
-from stages.simulation.truth import TRUTH_KEY
+from stages.simulation.truth import TRUTH_KEY, TruthWriter
+from stages.wire.serving import Body
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -159,22 +164,57 @@ class WireFormat:
         _ENCODER.encode_into(message if self.style == "om" else [message], buffer)
         return buffer
 
+    @property
+    def frames_a_message(self) -> int:
+        """How many frames a message has."""
+        return as_karabo.PULSES if self.style == "karabo" else 1
+
+    def event_of(self, frame: SimulatedFrame) -> str:
+        """The name under which a frame is known to whoever receives it."""
+        return as_karabo.event_of(frame.number) if self.style == "karabo" else frame.truth.event
+
+    def truth_into(self, writer: TruthWriter | None) -> Callable[[SimulatedFrame], None]:
+        """Return what writes a frame's truth, if it is to be written, under the name by which the frame is known."""
+
+        def write(frame: SimulatedFrame) -> None:
+            if writer is not None:
+                writer.write(replace(frame.truth, event=self.event_of(frame)))
+
+        return write
+
     def bodies(
         self, frames: Iterable[SimulatedFrame], each: Callable[[SimulatedFrame], object] | None = None
-    ) -> Iterator[bytes | bytearray | tuple[bytes | bytearray, ...]]:
-        """Message bodies of frames, or all parts, and before them what is said once.
+    ) -> Iterator[Body]:
+        """Messages of frames, as bodies or all parts, and before them what is said once.
 
-        `each` is called with a frame before its body is handed out.
+        `each` is called with a frame before its message is handed out.
         """
+        left = iter(frames)
         is_begun = False
-        for frame in frames:
-            if not is_begun and (said := self.said_once(frame)):
+        while together := list(itertools.islice(left, self.frames_a_message)):
+            if not is_begun and (said := self.said_once(together[0])):
                 yield said
             is_begun = True
-            parts = self.parts(frame)
+            parts = self.message(together)
             if each is not None:
-                each(frame)
+                for frame in together:
+                    each(frame)
             yield parts if len(parts) > 1 else parts[0]
+
+    def message(self, frames: Sequence[SimulatedFrame]) -> Sequence[bytes | bytearray | memoryview]:
+        """Return the parts of a message with these frames: as many as a message has, or, at the end, fewer."""
+        return self.train(frames) if self.style == "karabo" else self.parts(frames[0])
+
+    def train(self, frames: Sequence[SimulatedFrame]) -> list[as_karabo.Part]:
+        """Return the parts of a message with these frames, which follow each other in one train."""
+        images = {
+            key if "/" in key else as_karabo.IMAGE: [frame.arrays[key] for frame in frames] for key in frames[0].arrays
+        }
+        values = [
+            {as_karabo.DISTANCE: self.distance_mm / 1000, **self.more(frame.geom.photon_energy_ev)} for frame in frames
+        ]
+        by_key = {key: [each[key] for each in values] for key in values[0] if "/" in key}
+        return as_karabo.train_of([frame.number for frame in frames], images, by_key)
 
     def _array(self, array: NDArray[np.generic]) -> dict[Any, Any]:
         entries = {

@@ -15,7 +15,7 @@ from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoints, addresses_of
 from stages.wire.curve import Secured
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.intake import Intake, Taken
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recording.layout import About
@@ -49,6 +49,8 @@ class Unasked(Secured, Recordable):
     )
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
 
@@ -75,7 +77,16 @@ class RunningUnasked:
             About("PULL" if tags is None else "SUB", parameters.data_format, addresses, tags or ())
         )
         self._framings = [
-            recorded(framing_of(parameters.data_format, first_only=parameters.first_only), self.recorder, n)
+            recorded(
+                framing_of(
+                    parameters.data_format,
+                    first_only=parameters.first_only,
+                    image_source=parameters.image_source,
+                    pulse_axis=parameters.pulse_axis,
+                ),
+                self.recorder,
+                n,
+            )
             for n in range(len(addresses))
         ]
         self._framings[0].warm_up()

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Findings, Message, Preamble, UserError, stage
-from stages.wire.framing import Framing, Spoken, framing_of
+from stages.wire.framing import Framing, ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.message import stand_in
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
@@ -37,6 +37,8 @@ class Replay:
     speed: Speed = "full"
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     whole: bool = Field(
         default=False,
         description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
@@ -67,7 +69,7 @@ class RunningReplay:
 
     def __init__(self, parameters: Replay, files: list[Path]) -> None:
         self._parameters = parameters
-        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+        self._framing = self._new_framing()
         self._framing.warm_up()
         self._number = len(files) * parameters.repeat
         self._read = 0
@@ -150,8 +152,16 @@ class RunningReplay:
         """Each sender of a recording has a framing of its own, as it had then."""
         key = (found.about.mark, found.sender)
         if key not in self._of_senders:
-            self._of_senders[key] = framing_of(self._parameters.data_format, first_only=self._parameters.first_only)
+            self._of_senders[key] = self._new_framing()
         return self._of_senders[key]
+
+    def _new_framing(self) -> Framing:
+        return framing_of(
+            self._parameters.data_format,
+            first_only=self._parameters.first_only,
+            image_source=self._parameters.image_source,
+            pulse_axis=self._parameters.pulse_axis,
+        )
 
     def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
         return tuple(body for file in files for body in self._bodies(file))

@@ -13,6 +13,7 @@ from pipeline import Context, EndOfStream, Message, Preamble, stage
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.beamline import Beamline
 from stages.simulation.truth import TruthWriter
+from stages.wire.framing import framing_of
 
 
 class RunningSimulate:
@@ -22,6 +23,8 @@ class RunningSimulate:
         self._apparatus = apparatus
         self._frames = frames
         self._truth = truth
+        self._write = apparatus.wire.truth_into(truth)
+        self._framing = framing_of("karabo")
         self._next = 0
         self._stopped = False
         self._preamble: Preamble | None = None
@@ -34,13 +37,17 @@ class RunningSimulate:
             time.sleep(min(timeout_s, 0.005))
             return ()
         wire = self._apparatus.wire
-        frame = self._apparatus.simulation.frame(self._next, pixels=wire.image)
-        self._next += 1
-        if self._truth is not None:
-            self._truth.write(frame.truth)
-        if self._preamble is None and (said := wire.said_once(frame)):
+        end = self._next + wire.frames_a_message
+        numbers = range(self._next, min(end, self._frames) if self._frames else end)
+        frames = [self._apparatus.simulation.frame(number, pixels=wire.image) for number in numbers]
+        self._next = numbers.stop
+        for frame in frames:
+            self._write(frame)
+        if self._preamble is None and (said := wire.said_once(frames[0])):
             self._preamble = Preamble.of(said)
-        parts = tuple(memoryview(part).toreadonly() for part in wire.parts(frame))
+        parts = tuple(memoryview(part).toreadonly() for part in wire.message(frames))
+        if wire.style == "karabo":
+            return self._framing.frames_of(parts, time.time_ns(), None)
         return (Message(b"", time.time_ns(), parts, None, self._preamble),)
 
     def stop_asking(self) -> int:

@@ -15,7 +15,7 @@ from pipeline.amounts import several
 from stages.source._asking import Sender
 from stages.wire.connection import Connection, Endpoints, addresses_of
 from stages.wire.curve import Secured
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
 from stages.wire.intake import status_of_several
 from stages.wire.losses import Losses, of_several
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING
@@ -70,6 +70,8 @@ class ZmqReq(Secured, Recordable):
     )
     data_format: Spoken = "msgpack"
     first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: ImageSource = ""
+    pulse_axis: PulseAxis = None
     max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     @property
@@ -100,7 +102,12 @@ class RunningZmqReq:
         try:
             self.recorder = parameters.recorder(About("REQ", parameters.data_format, addresses, (parameters.request,)))
             for n, address in enumerate(addresses):
-                framing = framing_of(parameters.data_format, first_only=parameters.first_only)
+                framing = framing_of(
+                    parameters.data_format,
+                    first_only=parameters.first_only,
+                    image_source=parameters.image_source,
+                    pulse_axis=parameters.pulse_axis,
+                )
                 framing.warm_up()
                 self._senders.append(
                     Sender(

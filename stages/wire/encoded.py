@@ -219,7 +219,7 @@ class EncodedArray:
     dtype, shape, data
         As they came, still undecoded and unchecked; `shape` is None where there is none.
     is_scalar
-        ``nd`` is false.
+        ``nd`` is false, or there are no dimensions: ``shape`` is empty.
     """
 
     dtype: Any
@@ -238,6 +238,17 @@ class EncodedArray:
 
         Other byte orders are converted and float16 becomes float32.
         """
+        dtype, shape = self.checked()
+        array = np.frombuffer(self.data, dtype).reshape(shape)
+        if dtype.kind == "f" and dtype.itemsize == 2:
+            array = array.astype(np.float32)
+        elif not dtype.isnative:
+            array = array.astype(dtype.newbyteorder("="))
+        array.flags.writeable = False
+        return array[()] if self.is_scalar else array
+
+    def checked(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Return dtype and shape of the array, whose data has just that size; raises RejectFrame if something is broken."""
         dtype = dtype_of(self.dtype)
         if dtype is None:
             wanted = (
@@ -255,13 +266,7 @@ class EncodedArray:
                 f"array of shape {shape} and type {dtype.str} has {size} bytes of data; "
                 f"{math.prod(shape) * dtype.itemsize} were wanted",
             )
-        array = np.frombuffer(self.data, dtype).reshape(shape)
-        if dtype.kind == "f" and dtype.itemsize == 2:
-            array = array.astype(np.float32)
-        elif not dtype.isnative:
-            array = array.astype(dtype.newbyteorder("="))
-        array.flags.writeable = False
-        return array[()] if self.is_scalar else array
+        return dtype, shape
 
     def _checked_shape(self, size: int, dtype: np.dtype[Any]) -> tuple[int, ...]:
         if self.is_scalar:
@@ -318,11 +323,12 @@ def _array_from(named: Mapping[str, Any]) -> EncodedArray | None:
     if "data" not in named or not ("type" in named or "shape" in named):
         return None
     dtype, data = named.get("type"), named["data"]
-    is_scalar = named.get("nd") is False
+    shape = named.get("shape")
+    is_scalar = named.get("nd") is False or (isinstance(shape, list) and not shape)
     if "shape" not in named and not is_scalar and dtype_of(dtype) is None:
         return None  # some other map that has a "type" and "data"
     if isinstance(named.get("kind"), (str, bytes)) and named["kind"] in ("O", b"O"):
         dtype = "object (a pickle inside, which is never opened)"
     if isinstance(data, str) and not isinstance(data, _NotBinary):
         data = as_bytes(data)
-    return EncodedArray(dtype, named.get("shape"), data, is_scalar)
+    return EncodedArray(dtype, shape, data, is_scalar)

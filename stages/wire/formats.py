@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-DataFormat = Literal["msgpack", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2"]
+DataFormat = Literal["msgpack", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2", "karabo"]
 
 DECODERS: dict[str, str] = {
     "msgpack": "decode/msgpack_map",
@@ -14,6 +14,7 @@ DECODERS: dict[str, str] = {
     "npy": "decode/npy",
     "dectris1": "decode/dectris1",
     "dectris2": "decode/dectris2",
+    "karabo": "decode/karabo",
 }
 """The stage that reads each."""
 

@@ -13,8 +13,10 @@ from pydantic import Field
 
 from pipeline import Message
 from stages.wire.formats import DataFormat
+from stages.wire.looks import magic_of
 from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
 from stages.wire.series_framing import dectris1_framing, dectris2_framing
+from stages.wire.train_framing import TrainFraming
 
 Spoken = Annotated[
     DataFormat,
@@ -43,12 +45,34 @@ class Framing(Protocol):
         ...
 
 
-def framing_of(data_format: str, *, first_only: bool = False) -> Framing:
-    """Return a new framing for a format; `first_only`: of several maps in one message the first alone."""
+ImageSource = Annotated[
+    str,
+    Field(
+        description="karabo: pattern (*, ?) of the sources that have the images, or of SOURCE/key; all that have image.data or "
+        "data.adc where it is empty."
+    ),
+]
+PulseAxis = Annotated[
+    int | None,
+    Field(
+        description="karabo: which dimension of the arrays counts pulses; without it this is found by the number of pulse ids."
+    ),
+]
+
+
+def framing_of(
+    data_format: str, *, first_only: bool = False, image_source: str = "", pulse_axis: int | None = None
+) -> Framing:
+    """Return a new framing for a format; `first_only`: of several maps in one message the first alone.
+
+    `image_source` and `pulse_axis` are of trains: see :func:`~stages.wire.trains.frames_of_train`.
+    """
     if data_format in _SERIES:
         return _SERIES[data_format]()
     if data_format == "seedee":
         return PairFraming()
+    if data_format == "karabo":
+        return TrainFraming(image_source, pulse_axis)
     return MapFraming(first_only) if data_format == "msgpack" else WholeFraming()
 
 
@@ -92,6 +116,8 @@ class WholeFraming:
         filled = [part for part in parts if len(part)]
         has_tag = len(filled) > 1
         body = filled[-1] if filled else memoryview(b"")
+        if has_tag and magic_of(filled[0])[1] == "karabo":  # the part that shows what it is
+            has_tag, body = False, filled[0]
         return [Message(bytes(filled[0][:256]) if has_tag else b"", received_ns, (body,), keep_alive)]
 
     def may_be_frame(self, short: memoryview) -> bool:

@@ -25,7 +25,11 @@ _MAGIC = (
 
 
 _LOOK = 300
-"""Bytes within which the first part of a message of DECTRIS' first stream says what it is."""
+"""Bytes within which the first part of a message of DECTRIS' first stream or of a train says what it is."""
+
+_KARABO = re.compile(
+    rb"[\x81-\x8f]\xa6source.{1,200}?\xa7content(\xa7msgpack|\xa5array|\xa9ImageData)|\x82\xaeframe_of_train", re.DOTALL
+)
 
 
 def magic_of(body: memoryview) -> tuple[str, str]:
@@ -39,6 +43,8 @@ def magic_of(body: memoryview) -> tuple[str, str]:
         return "JSON, as DECTRIS' first stream sends it", "dectris1"
     if head.startswith(b"{") and (b'"seedee"' in head or b'"_data_format"' in head):
         return "the description of a Seedee array", "seedee"
+    if _KARABO.match(head):
+        return "the first part of a train of a karabo bridge", "karabo"
     return next(((what, name) for magic, what, name in _MAGIC if head.startswith(magic)), ("", ""))
 
 

@@ -29,7 +29,7 @@ from stages.wire.serving import FrameServer, serve_in_thread
 
 HEIGHT, WIDTH = 37, 53
 FRAMES = 4
-"""Frames over a socket."""
+"""Of the stream; how many messages these are is the format's affair."""
 
 GEOMETRY = f"""adu_per_photon = 1
 res = 10000
@@ -122,7 +122,7 @@ def test_energy_and_distance_are_read(form: Format) -> None:
 OTHERS = {
     "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600),
     "msgpack": b"\x81\xa1a\x01" + bytes(600),
-    **{form.name: form.write([pixels_of("i4")])[-1][form.told_by] for form in FORMATS},
+    **{form.name: form.write([pixels_of("i4")])[-1][form.told_by] for form in reversed(FORMATS)},
 }
 
 

@@ -15,15 +15,20 @@ from stages.wire.formats import DECODERS
 from stages.wire.framing import framing_of
 
 
-@pytest.mark.parametrize("style", WITHOUT_PEAKS)
+@pytest.mark.parametrize("style", [style for style in WITHOUT_PEAKS if style != "karabo"])  # trains: see test_karabo
 def test_simulated_frames_come_back(style: str) -> None:
     apparatus = Apparatus.make(
         Settings(seed=3, hits=1.0), style=style, size="60x50", energy_ev=9000.0, distance_mm=140.0
     )
     frame = apparatus.simulation.frame(4)
-    (body,) = apparatus.wire.bodies([frame])
-    parts = [body] if isinstance(body, bytes | bytearray) else body
-    (message,) = framing_of(style).frames_of([memoryview(part) for part in parts], 0, None)
+    framing = framing_of(style)
+    (message,) = (
+        message
+        for body in apparatus.wire.bodies([frame])
+        for message in framing.frames_of(
+            [memoryview(part) for part in ([body] if isinstance(body, bytes | bytearray) else body)], 0, None
+        )
+    )
     event, header, image = registry.load(DECODERS[style])().open(Context())(message)
     geom = Detector.parse(apparatus.geometry_text).geom_for(header, image)
     (pixels,) = frame.arrays.values()

@@ -1,4 +1,4 @@
-"""Frames in each data format, written by other people's programs (fabio, NumPy): what a decoder is held against."""
+"""Frames in each data format, as other people's programs write them (fabio, NumPy, karabo-bridge)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,36 @@ def npy(frames: list[Pixels]) -> list[Parts]:
         np.save(buffer, pixels)
         bodies.append([buffer.getvalue()])
     return bodies
+
+
+SOURCE = "SPB_DET_AGIPD1M-1/CAL/APPEND_CORRECTED"
+
+
+def train(frames: list[Pixels], train_id: int = 10_000_000_000) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a karabo bridge knows of a train with these frames: values by source and property, and metadata by source."""
+    ids = np.arange(len(frames))
+    image = {
+        "image.data": np.stack(frames),
+        "image.pulseId": (4 * ids).astype("u8"),
+        "image.cellId": ids.astype("u2"),
+        "image.trainId": np.full(len(frames), train_id, "u8"),
+        "image.passport": ["a", "b"],
+    }
+    others = {
+        "SA1_XTD2_XGM/XGM/DOOCS": {"energy": np.float32(ENERGY_EV)},
+        "SPB_IRU/MOTOR/DET": {"position": DISTANCE_M},
+    }
+    data = {SOURCE: image, **others}
+    meta = {"timestamp": 1.5, "timestamp.sec": "1", "timestamp.frac": "5" + 17 * "0", "timestamp.tid": train_id}
+    return data, {source: {"source": source, **meta} for source in data}
+
+
+def karabo(frames: list[Pixels], version: str = "2.2", train_id: int = 10_000_000_000) -> list[Parts]:
+    """As karabo-bridge sends a train, here of all frames."""
+    from karabo_bridge import serialize
+
+    data, meta = train(frames, train_id)
+    return [[bytes(part) for part in serialize(data, meta, protocol_version=version)]]
 
 
 def as_hdf5_chunk(array: Pixels, codec: str, block: int = 0) -> bytes:
@@ -259,6 +290,8 @@ def seedee(compression: str) -> Callable[[list[Pixels]], list[Parts]]:
 
 FIXED = f"photon_energy = {ENERGY_EV} eV\nclen = {DISTANCE_M} m\n"
 
+FROM_TRAIN = "photon_energy = SA1_XTD2_XGM/XGM/DOOCS/energy eV\nclen = SPB_IRU/MOTOR/DET/position m\n"
+
 FORMATS = (
     Format(
         "cbf",
@@ -303,5 +336,22 @@ FORMATS = (
     ),
     Format("dectris1", dectris1, ("i4", "u4", "i2", "u2", "i1", "u1", "f4"), highest, "", most_expansion=256),
     Format("dectris2", dectris2, ("i4", "u4", "i2", "u2", "i1", "u1", "f4"), highest, "", most_expansion=256),
+    Format(
+        "karabo",
+        karabo,
+        ("u2", "i4", "i2", "u1", "f4", "f8", ">u2", ">f4"),
+        lambda dtype: None,
+        FROM_TRAIN,
+        told_by=0,
+    ),
+    Format(
+        "karabo",
+        partial(karabo, version="1.0"),
+        ("u2", "i4", "f4"),
+        lambda dtype: None,
+        FROM_TRAIN,
+        variant="1.0",
+        told_by=0,
+    ),
 )
 """All formats but MessagePack."""

@@ -152,6 +152,7 @@ def test_a_broken_array_rejects_whoever_needs_it_and_says_why(case: str) -> None
         (encoded(np.arange(5)), "one dimension"),
         (encoded(np.arange(6), shape=...), "without a shape"),
         ({"nd": False, "type": "<f4", "data": b"1234"}, "a single number"),
+        (encoded(np.array(1.5)), "a single number"),
     ],
 )
 def test_what_is_no_image_is_named(value: Any, found: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
+import msgpack_numpy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,16 @@ def test_a_key_is_matched_exactly_and_not_by_its_beginning() -> None:
 def test_numbers_are_read_from_every_form_they_come_in(value: Any, number: float) -> None:
     _, header, _ = DECODE(message(msgpack.packb({"clen": value})))
     assert header.number("clen") == number
+
+
+@pytest.mark.parametrize("decode", [DECODE, HEADERS])
+@pytest.mark.parametrize("kind", ["f8", ">f4", "f2", "i8", "u2"])
+def test_numbers_are_read_as_msgpack_numpy_writes_scalars_and_arrays_without_dimensions(kind: str, decode: Any) -> None:
+    values = {"scalar": np.dtype(kind).type(120), "array": np.array(120, kind), "of_one": np.array([120], kind)}
+    header = decode(message(msgpack.packb(values, default=msgpack_numpy.encode)))[1]
+    assert [header.number(key) for key in values] == [120.0] * 3
+    assert np.ndim(header["array"]) == 0
+    assert not header.images
 
 
 @pytest.mark.parametrize(
