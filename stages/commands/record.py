@@ -159,9 +159,9 @@ def _option(name: str) -> str:
 def _run(wanted: Any, until: Until) -> int:
     """Record as long as signals do not end it, show how it goes, print the report and return the exit status."""
     from pipeline import Context, Delivery
-    from pipeline.running import signals
     from pipeline.command_line.execute import FAILED
     from pipeline.command_line.progress import ProgressLine
+    from pipeline.running import signals
     from stages.wire.connection import addresses_of
     from stages.wire.recording.receiving import Receiving
 
