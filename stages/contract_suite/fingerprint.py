@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import RejectFrame
+
 
 def fingerprint(value: Any) -> Any:
     """Return something that can be compared, and is equal for values that are equal to the last bit."""
@@ -33,11 +35,11 @@ def fingerprint(value: Any) -> Any:
         return kind, float(value).hex()
     if isinstance(value, (str, int, bool, type(None), np.generic)):
         return kind, str(value)
+    if isinstance(value, Mapping):  # what it says, in whichever way it keeps that
+        return kind, tuple((repr(key), _under(value, key)) for key in sorted(value, key=repr))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         public = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
         return kind, tuple((name, fingerprint(getattr(value, name))) for name in public)
-    if isinstance(value, Mapping):
-        return kind, tuple((repr(key), fingerprint(value[key])) for key in sorted(value, key=repr))
     if isinstance(value, (tuple, list)):
         return kind, tuple(map(fingerprint, value))
     if isinstance(value, (set, frozenset)):
@@ -48,6 +50,13 @@ def fingerprint(value: Any) -> Any:
         return kind, _digest(pickle.dumps(value))
     except Exception:  # whatever its pickling raises: then only its kind can be told
         return (kind,)
+
+
+def _under(value: Mapping[Any, Any], key: Any) -> Any:
+    try:
+        return fingerprint(value[key])
+    except RejectFrame as broken:  # a header value that cannot be read
+        return str(broken)
 
 
 def _digest(content: bytes) -> str:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline import Context, Event, Frame, Graph, Message, UserError
 from pipeline.contract import contract_of, role_of, tells_of
@@ -21,6 +21,8 @@ from pipeline.registry import load
 from pipeline.running.wiring import Replica, Setup, guard
 from stages.records import Header, Image
 from stages.simulation.beamline import Beamline
+from stages.simulation.settings import Style
+from stages.wire.formats import DECODERS
 
 FRAMES = 12
 SIZE = "512x512"
@@ -67,6 +69,8 @@ def place_for(stage: Any, others: Sequence[Any] = ()) -> Place:
     `others` are stages that may come between, if they make what else it reads.
     """
     wanted, needed = _wanted(stage)
+    if (style := _style_for(stage)) is not None:
+        return _copy(_behind(1, style))
     is_last = type(stage).stage_name.startswith("integrate/")  # it may work on the reflections of another one
     lengths = range(len(_usual()) if is_last else 1, len(_usual()) + 1)
     for length in lengths:
@@ -87,6 +91,12 @@ def place_for(stage: Any, others: Sequence[Any] = ()) -> Place:
             )
         place = _with(place, maker)
     return place
+
+
+def _style_for(stage: Any) -> Style | None:
+    """How frames have to be written for the decoder of a format that is not MessagePack; None for every other stage."""
+    read_by = {decoder: data_format for data_format, decoder in DECODERS.items() if data_format != "msgpack"}
+    return cast("Style | None", read_by.get(type(stage).stage_name))
 
 
 def _wanted(stage: Any) -> tuple[set[type], set[type]]:
@@ -121,9 +131,7 @@ def _usual() -> tuple[Any, ...]:
     folder = Path(_files().name)
     cell = folder / "simulated.cell"
     return (
-        load("source/simulate")(
-            **{name: getattr(BEAMLINE, name) for name in ("seed", "hits", "size", "distance_mm")}, frames=FRAMES
-        ),
+        _source("seed"),
         load("decode/msgpack_map")(),
         load("geometry_map/map_panels")(geometry=folder / "simulated.geom"),
         load("peaks/from_message")(),
@@ -134,25 +142,32 @@ def _usual() -> tuple[Any, ...]:
     )
 
 
+def _source(style: Style) -> Any:
+    known = {name: getattr(BEAMLINE, name) for name in ("seed", "hits", "size", "distance_mm")}
+    return load("source/simulate")(**known, frames=FRAMES, style=style)
+
+
 @functools.cache
-def messages() -> tuple[Message, ...]:
+def messages(style: Style = "seed") -> tuple[Message, ...]:
     """The simulated messages."""
-    source = _usual()[0].open(Context())
-    found = [message for _ in range(FRAMES) for message in source.receive(1.0, 1)]
+    source = _source(style).open(Context())
+    found: list[Message] = []
+    while len(found) < FRAMES:
+        found += source.receive(1.0, 1)
     source.close()
     return tuple(found)
 
 
 @functools.cache
-def _behind(length: int) -> Place:
+def _behind(length: int, style: Style = "seed") -> Place:
     """The place behind the first nodes of the usual graph (the source alone: frames of nothing but messages)."""
-    before = Graph.chain(*_usual()[:length])
+    before = Graph.chain(_source(style), *_usual()[1:length])
     setup = Setup(before.add(load("sink/memory")(keep_image=True), name="kept"))
     replica = Replica(setup)
     try:
         arrived = [
             replica.process(Frame(serial, "", message.received_ns, {Message: message}))[0].encoded
-            for serial, message in enumerate(messages())
+            for serial, message in enumerate(messages(style))
         ]
     finally:
         replica.close()

@@ -46,14 +46,14 @@ class Supervisor:
 def test_what_has_no_room_yet_is_handed_out_as_soon_as_there_is_some() -> None:
     messages, pages = make_memory(4), make_pages(1)
     graph = Graph.chain(Numbers(tuple(range(20, 29)), batch=6), Decode(), Keep())
-    supervisor = Supervisor([("grant", [0])])
+    supervisor = Supervisor([("grant", [0], [])])
     host = Host(Setup(graph), supervisor, Page(pages, 0, ["source", "source, close"]), messages)  # type: ignore[arg-type]
     host.open()
     handed_out = []
     for slot in (1, 2, 3, 0, 1, 2, 3, 0, 1):
         host.step()
         handed_out.append(sum(len(rest[0]) for what, *rest in supervisor.heard if what == "messages"))
-        supervisor.says.append(("grant", [slot]))
+        supervisor.says.append(("grant", [slot], []))
     assert handed_out == list(range(1, 10))
     for fd in (messages, pages):
         os.close(fd)

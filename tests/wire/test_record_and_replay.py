@@ -16,7 +16,8 @@ import msgpack
 import pytest
 import zmq
 
-from pipeline import Context, EndOfStream, Message, UserError, cli
+from pipeline import Context, EndOfStream, Message, UserError
+from pipeline.command_line import cli
 from pipeline.running.job import run
 from stages.commands.index.graph import graph_from_options
 from stages.simulation.apparatus import Apparatus

@@ -180,7 +180,7 @@ def data_format(text: str) -> str:
     'cbf'
     """
     if text not in DECODERS:
-        raise ValueError(f"{text!r} is not read; there are {', '.join(DECODERS)}" + did_you_mean(text, DECODERS))
+        raise ValueError(f"{text!r} is not read" + did_you_mean(text, DECODERS))
     return text
 
 
