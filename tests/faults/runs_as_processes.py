@@ -391,8 +391,8 @@ def assert_rule(ended: Ended, status: int, why: str, last_line: str = "") -> Non
     assert ended.report["received"] == leaf["delivered"] + leaf["rejected"] + leaf["dropped"]
     assert leaf["rejected"] == ended.rejections.total()
     assert ended.status == status, ended.said
-    assert re.search(why, ended.report["why_ended"])
-    assert re.search(last_line or why, ended.last_line)
+    assert re.search(why, ended.report["why_ended"]), ended.said
+    assert re.search(last_line or why, ended.last_line), ended.said
     if ended.stream is not None:
         rejected = sum("streamajig/rejected" in chunk.keys for chunk in ended.stream.chunks)
         assert len(ended.stream.chunks) - rejected == leaf["delivered"]
