@@ -32,33 +32,41 @@ def _integer(body, at, width):
 
 
 @kernel
+def _step(body, at, size):
+    """The difference at `at` where it takes more than a byte, and where the next begins; -1 where the body ends too early."""
+    if at + 3 > size:
+        return np.int64(0), -1
+    step = _integer(body, at + 1, 2)
+    if step != -32768:
+        return step, at + 3
+    if at + 7 > size:
+        return np.int64(0), -1
+    step = _integer(body, at + 3, 4)
+    if step != -2147483648:
+        return step, at + 7
+    if at + 15 > size:
+        return np.int64(0), -1
+    return _integer(body, at + 7, 8), at + 15
+
+
+@kernel
 def decode(body, out, least, most):
     """Decode pixels until `out` (int32) is full; return how many bytes they took, or what is wrong.
 
     Pixels are wanted to be in least ... most; what has more than 32 bits comes out modulo 2**32.
     """
     at, value, outside = 0, np.int64(0), np.int64(0)
-    size, num = body.size, out.size
-    for i in range(num):
+    size = body.size
+    for i in range(out.size):
         if at >= size:
             return TRUNCATED
         step = np.int64(np.int8(body[at]))
-        at += 1
-        if step == -128:
-            if at + 2 > size:
+        if step != -128:
+            at += 1
+        else:
+            step, at = _step(body, at, size)
+            if at < 0:
                 return TRUNCATED
-            step = _integer(body, at, 2)
-            at += 2
-            if step == -32768:
-                if at + 4 > size:
-                    return TRUNCATED
-                step = _integer(body, at, 4)
-                at += 4
-                if step == -2147483648:
-                    if at + 8 > size:
-                        return TRUNCATED
-                    step = _integer(body, at, 8)
-                    at += 8
         value += step
         outside |= (value - least) | (most - value)  # negative once it was
         out[i] = np.int32(value)
