@@ -15,9 +15,8 @@ from pipeline.amounts import several
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Endpoints, addresses_of
 from stages.wire.curve import Secured
-from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
+from stages.wire.framing import Framed
 from stages.wire.intake import Intake, Taken
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recording.layout import About
 from stages.wire.recording.recorder import Recordable, recorded, with_recording
 
@@ -26,7 +25,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Unasked(Secured, Recordable):
+class Unasked(Framed, Secured, Recordable):
     """The parameters of these sources."""
 
     address: Endpoints
@@ -47,11 +46,6 @@ class Unasked(Secured, Recordable):
         description="Bytes that ZeroMQ itself may hold for us: from the first message on, so many messages that the largest "
         "seen fits in as often, and always one of each sender. What does not fit waits at the sender.",
     )
-    data_format: Spoken = "msgpack"
-    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
-    image_source: ImageSource = ""
-    pulse_axis: PulseAxis = None
-    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
 
 class RunningUnasked:
@@ -76,20 +70,7 @@ class RunningUnasked:
         self.recorder = parameters.recorder(
             About("PULL" if tags is None else "SUB", parameters.data_format, addresses, tags or ())
         )
-        self._framings = [
-            recorded(
-                framing_of(
-                    parameters.data_format,
-                    first_only=parameters.first_only,
-                    image_source=parameters.image_source,
-                    pulse_axis=parameters.pulse_axis,
-                ),
-                self.recorder,
-                n,
-            )
-            for n in range(len(addresses))
-        ]
-        self._framings[0].warm_up()
+        self._framings = [recorded(parameters.framing(), self.recorder, n) for n in range(len(addresses))]
         self._waiting: deque[Message] = deque()
         self._is_stopped = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
-from stages.wire.framing import Spoken, framing_of
+from stages.wire.framing import Framed
 from stages.wire.message import stand_in
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 log = logging.getLogger("streamajig.source")
 
@@ -29,7 +28,7 @@ PAUSE_S = 1.0
 
 
 @stage("source/asapo")
-class Asapo:
+class Asapo(Framed):
     """Take the messages of an ASAP::O stream (``--asapo-endpoint``), as a consumer of a group that shares them.
 
     Each message goes to one consumer of the group: any number of these may run at once. They come in the order in which they
@@ -54,9 +53,6 @@ class Asapo:
     acks: bool = Field(
         default=False, description="Acknowledge each message, so that the broker sends again what was lost."
     )
-    data_format: Spoken = "msgpack"
-    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
-    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     def open(self, context: Context) -> RunningAsapo:
         """Connect; UserError without the client, or if there is no broker."""
@@ -90,8 +86,7 @@ class RunningAsapo:
 
     def __init__(self, parameters: Asapo, client: Any) -> None:
         self._parameters, self._client = parameters, client
-        self._framing = framing_of(parameters.data_format, first_only=parameters.first_only)
-        self._framing.warm_up()
+        self._framing = parameters.framing()
         self._forgotten: deque[int] = deque()
         self._num_messages = self._num_interrupted = 0
         self._trouble = ""

@@ -12,9 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Findings, Message, Preamble, UserError, stage
-from stages.wire.framing import Framing, ImageSource, PulseAxis, Spoken, framing_of
+from stages.wire.framing import Framed, Framing
 from stages.wire.message import stand_in
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
 from stages.wire.recording.layout import SUFFIX
 from stages.wire.recording.pace import Pace, Speed
@@ -22,7 +21,7 @@ from stages.wire.recording.reading import Damaged, Passed, Recorded, read_record
 
 
 @stage("source/replay")
-class Replay:
+class Replay(Framed):
     """Read messages that were recorded, in the order of the files' names.
 
     What ``streamajig record`` has written (``.rec``) comes as it came then, message by message, with its parts and times, so
@@ -35,16 +34,11 @@ class Replay:
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
     repeat: int = Field(default=1, ge=1, description="How many times to go through them.")
     speed: Speed = "full"
-    data_format: Spoken = "msgpack"
-    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
-    image_source: ImageSource = ""
-    pulse_axis: PulseAxis = None
     whole: bool = Field(
         default=False,
         description="A file is one frame, whatever is in it; X.0.msgpack, X.1.msgpack are its parts, and "
         "X.preamble.0.msgpack ... what its sender has said once.",
     )
-    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     def input_files(self) -> list[Path]:
         """The files that are read, those of folders among them, as far as they are there now."""
@@ -69,8 +63,7 @@ class RunningReplay:
 
     def __init__(self, parameters: Replay, files: list[Path]) -> None:
         self._parameters = parameters
-        self._framing = self._new_framing()
-        self._framing.warm_up()
+        self._framing = parameters.framing()
         self._number = len(files) * parameters.repeat
         self._read = 0
         self._passed = Passed()
@@ -152,16 +145,8 @@ class RunningReplay:
         """Each sender of a recording has a framing of its own, as it had then."""
         key = (found.about.mark, found.sender)
         if key not in self._of_senders:
-            self._of_senders[key] = self._new_framing()
+            self._of_senders[key] = self._parameters.framing()
         return self._of_senders[key]
-
-    def _new_framing(self) -> Framing:
-        return framing_of(
-            self._parameters.data_format,
-            first_only=self._parameters.first_only,
-            image_source=self._parameters.image_source,
-            pulse_axis=self._parameters.pulse_axis,
-        )
 
     def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
         return tuple(body for file in files for body in self._bodies(file))

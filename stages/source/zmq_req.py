@@ -15,10 +15,10 @@ from pipeline.amounts import several
 from stages.source._asking import Sender
 from stages.wire.connection import Connection, Endpoints, addresses_of
 from stages.wire.curve import Secured
-from stages.wire.framing import ImageSource, PulseAxis, Spoken, framing_of
+from stages.wire.framing import Framed
 from stages.wire.intake import status_of_several
 from stages.wire.losses import Losses, of_several
-from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES, HARD_CEILING
+from stages.wire.multipart import HARD_CEILING
 from stages.wire.peer import ANSWERING
 from stages.wire.recording.layout import About
 from stages.wire.recording.recorder import RECORDED_ALONE, Recordable, Recorder, recorded, with_recording
@@ -28,7 +28,7 @@ MOST_THREADS = 64
 
 
 @stage("source/zmq_req")
-class ZmqReq(Secured, Recordable):
+class ZmqReq(Framed, Secured, Recordable):
     """Ask a sender for frames, each with a request of its own, as OM serves them (``--zmq-request``).
 
     Each frame goes to one asker, and none is sent that is not asked for, so any number of these may share a sender's frames.
@@ -68,11 +68,6 @@ class ZmqReq(Secured, Recordable):
         description="Seconds after which an unanswered request is given up: its connection is dropped and made anew, and it "
         "is asked again.",
     )
-    data_format: Spoken = "msgpack"
-    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
-    image_source: ImageSource = ""
-    pulse_axis: PulseAxis = None
-    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
 
     @property
     def alone(self) -> str:
@@ -102,13 +97,6 @@ class RunningZmqReq:
         try:
             self.recorder = parameters.recorder(About("REQ", parameters.data_format, addresses, (parameters.request,)))
             for n, address in enumerate(addresses):
-                framing = framing_of(
-                    parameters.data_format,
-                    first_only=parameters.first_only,
-                    image_source=parameters.image_source,
-                    pulse_axis=parameters.pulse_axis,
-                )
-                framing.warm_up()
                 self._senders.append(
                     Sender(
                         n,
@@ -119,7 +107,7 @@ class RunningZmqReq:
                         outstanding=parameters.outstanding,
                         timeout_s=parameters.timeout_s,
                         max_message_bytes=parameters.max_message_bytes,
-                        framing=recorded(framing, self.recorder, n),
+                        framing=recorded(parameters.framing(), self.recorder, n),
                     )
                 )
         except BaseException:

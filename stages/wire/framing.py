@@ -7,23 +7,18 @@ once for many frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from pipeline import Message
 from stages.wire.formats import DataFormat
 from stages.wire.looks import magic_of
 from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
+from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.series_framing import dectris1_framing, dectris2_framing
 from stages.wire.train_framing import TrainFraming
-
-Spoken = Annotated[
-    DataFormat,
-    Field(
-        description="Format of the data (``--data-format``): how messages become frames. The decoder has to be that format's."
-    ),
-]
 
 
 class Framing(Protocol):
@@ -40,32 +35,43 @@ class Framing(Protocol):
         """Whether a reply of a few bytes can be a frame; else it is what a server says in place of one."""
         ...
 
-    def warm_up(self) -> None:
-        """Compile what is compiled."""
-        ...
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Framed:
+    """The parameters of every source of messages that say how these become frames."""
 
-ImageSource = Annotated[
-    str,
-    Field(
+    data_format: DataFormat = Field(
+        default="msgpack",
+        description="Format of the data (``--data-format``): how messages become frames. The decoder has to be that format's.",
+    )
+    first_only: bool = Field(default=False, description="Of an array of maps take the first only, as CrystFEL does.")
+    image_source: str = Field(
+        default="",
         description="karabo: pattern (*, ?) of the sources that have the images, or of SOURCE/key; all that have image.data or "
-        "data.adc where it is empty."
-    ),
-]
-PulseAxis = Annotated[
-    int | None,
-    Field(
-        description="karabo: which dimension of the arrays counts pulses; without it this is found by the number of pulse ids."
-    ),
-]
+        "data.adc where it is empty.",
+    )
+    pulse_axis: int | None = Field(
+        default=None,
+        description="karabo: which dimension of the arrays counts pulses; without it this is found by the number of pulse ids.",
+    )
+    max_message_bytes: int = Field(default=DEFAULT_MAX_MESSAGE_BYTES, ge=1, description="Longer messages are rejected.")
+
+    def framing(self) -> Framing:
+        """Return a new framing, for the messages of one sender."""
+        return framing_of(
+            self.data_format,
+            first_only=self.first_only,
+            image_source=self.image_source,
+            pulse_axis=self.pulse_axis,
+        )
 
 
 def framing_of(
     data_format: str, *, first_only: bool = False, image_source: str = "", pulse_axis: int | None = None
 ) -> Framing:
-    """Return a new framing for a format; `first_only`: of several maps in one message the first alone.
+    """Return a new framing for a format, which has compiled what it needs.
 
-    `image_source` and `pulse_axis` are of trains: see :func:`~stages.wire.trains.frames_of_train`.
+    `first_only`: of several maps in one message the first alone. `image_source` and `pulse_axis` are of trains: see :func:`~stages.wire.trains.frames_of_train`.
     """
     if data_format in _SERIES:
         return _SERIES[data_format]()
@@ -84,6 +90,7 @@ class MapFraming:
 
     def __init__(self, first_only: bool) -> None:
         self._first_only = first_only
+        is_well_formed(memoryview(b"\x80"))  # compiles the kernel
 
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Split bodies into maps."""
@@ -97,10 +104,6 @@ class MapFraming:
     def may_be_frame(self, short: memoryview) -> bool:
         """Maps may be that short."""
         return is_map_or_array(short)
-
-    def warm_up(self) -> None:
-        """Compile the kernel."""
-        is_well_formed(memoryview(b"\x80"))
 
 
 class WholeFraming:
@@ -123,9 +126,6 @@ class WholeFraming:
     def may_be_frame(self, short: memoryview) -> bool:
         """No image file is that short."""
         return False
-
-    def warm_up(self) -> None:
-        """Nothing is compiled."""
 
 
 class PairFraming(WholeFraming):

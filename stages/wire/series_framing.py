@@ -60,9 +60,6 @@ class SeriesFraming:
         """Messages that end a series are as short."""
         return bool(self._kind_of(short))
 
-    def warm_up(self) -> None:
-        """Nothing is compiled."""
-
 
 def dectris1_framing() -> SeriesFraming:
     """For SIMPLON's stream, version 1."""

@@ -24,6 +24,7 @@ class TrainFraming:
     def __init__(self, image_source: str, pulse_axis: int | None) -> None:
         self._image_source, self._pulse_axis = image_source, pulse_axis
         self._latest: tuple[int, int, int] | None = None
+        train_of([memoryview(b"\x81\xa1a\x80")])  # compiles the kernel
 
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Take a train apart."""
@@ -71,7 +72,3 @@ class TrainFraming:
     def may_be_frame(self, short: memoryview) -> bool:
         """A server that is asked for something else answers with text."""
         return is_map(short)
-
-    def warm_up(self) -> None:
-        """Compile the kernel."""
-        train_of([memoryview(b"\x81\xa1a\x80")])

@@ -75,7 +75,6 @@ def detector_of(form: Format) -> Detector:
 def frames_of(form: Format, messages: list[Parts]) -> list[Message]:
     """What a source makes of messages."""
     framing = framing_of(form.name)
-    framing.warm_up()
     return [frame for parts in messages for frame in framing.frames_of([memoryview(part) for part in parts], 0, None)]
 
 

@@ -267,10 +267,6 @@ class RecordedFraming:
         """As the framing has it."""
         return self._framing.may_be_frame(short)
 
-    def warm_up(self) -> None:
-        """Compile what is compiled."""
-        self._framing.warm_up()
-
 
 def recorded(framing: Framing, recorder: Recorder | None, sender: int) -> Framing:
     """Return the framing of a sender, of which all is recorded if there is a recorder."""
