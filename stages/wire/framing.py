@@ -71,7 +71,8 @@ def framing_of(
 ) -> Framing:
     """Return a new framing for a format, which has compiled what it needs.
 
-    `first_only`: of several maps in one message the first alone. `image_source` and `pulse_axis` are of trains: see :func:`~stages.wire.trains.frames_of_train`.
+    `first_only`: of several maps in one message the first alone. `image_source` and `pulse_axis` are of trains: see
+    :func:`~stages.wire.trains.frames_of_train`.
     """
     if data_format in _SERIES:
         return _SERIES[data_format]()
