@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import Context, Event, Message, Preamble, RejectFrame, stage
-from stages.decode.npy import highest_of
 from stages.records.header import Header, in_short
-from stages.records.image import UNNAMED, Image, PixelMask
+from stages.records.image import HIGHEST, UNNAMED, Image, PixelMask
 from stages.records.told import PixelsDecoded, SeriesKeys
 from stages.wire.compressed import Codec, Decompressor
 from stages.wire.json_parts import json_object
@@ -21,7 +20,6 @@ from stages.wire.series import (
     Latest,
     Series,
     named_in_series,
-    parts_of,
     pixel_mask,
     scalars,
     whole_number,
@@ -65,7 +63,7 @@ class RunningDectris1:
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Read what is said of the image, and decode its pixels."""
-        parts = parts_of(message, self._parameters)
+        parts = self._parameters.parts(message)
         frame = json_object(parts[0])
         if frame is None or not str(frame.get("htype", "")).startswith("dimage-"):
             raise _no_image(parts[0], frame)
@@ -79,7 +77,7 @@ class RunningDectris1:
             said |= _more(part, "image_appendix")
         header = Header({**series.values, **said})
         event, header = named_in_series(header, self._parameters, series.name, number, "frame")
-        image = Image({UNNAMED: pixels}, {}, sentinels=highest_of(pixels.dtype), mask=series.mask.get(""))
+        image = Image({UNNAMED: pixels}, {}, sentinels=HIGHEST, mask=series.mask.get(""))
         return event, header, image
 
     def _pixels(self, described: dict[str, Any], body: memoryview) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from pydantic import Field
 
 from pipeline import Context, Event, Message, Preamble, RejectFrame, UserError, stage
 from stages.records.header import Header, in_short
-from stages.records.image import UNNAMED, Image, PixelMask, Sentinels
+from stages.records.image import HIGHEST, UNNAMED, Image, PixelMask, Sentinels
 from stages.records.told import PixelsDecoded, SeriesKeys
 from stages.wire.compressed import Codec, Decompressor
 from stages.wire.looks import not_wanted
 from stages.wire.naming import Naming
-from stages.wire.series import Latest, Series, named_in_series, parts_of, pixel_mask, scalars, whole_number
+from stages.wire.series import Latest, Series, named_in_series, pixel_mask, scalars, whole_number
 
 KEYS = SeriesKeys(energy_ev="incident_energy", distance_m="detector_distance", saturation="saturation_value")
 
@@ -88,7 +89,7 @@ class RunningDectris2:
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Decode the message, and of its images that of the channel."""
-        (body, *_) = parts_of(message, self._parameters)
+        (body, *_) = self._parameters.parts(message)
         if bytes(body[:3]) != _MAGIC:
             raise not_wanted(body, "a frame of DECTRIS' Stream2")
         said = self._decoded(body)
@@ -106,7 +107,7 @@ class RunningDectris2:
         return (
             event,
             header,
-            Image({UNNAMED: pixels}, {}, sentinels=_sentinels(pixels.dtype, series.error_value), mask=mask),
+            Image({UNNAMED: pixels}, {}, sentinels=_sentinels(series.error_value), mask=mask),
         )
 
     def _decoded(self, body: memoryview) -> Mapping[str, Any]:
@@ -195,14 +196,13 @@ def _values(said: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _sentinels(dtype: np.dtype[Any], error_value: float | None) -> Sentinels:
+def _sentinels(error_value: float | None) -> Sentinels:
     """Values that are no intensities: the highest of unsigned integers, and what the sender says.
 
-    >>> _sentinels(np.dtype("u2"), None).equal, _sentinels(np.dtype("i2"), -32768.0).equal
+    >>> _sentinels(None).equal_in(np.dtype("u2")), _sentinels(-32768.0).equal_in(np.dtype("i2"))
     ((65535.0,), (-32768.0,))
     """
-    highest = (float(np.iinfo(dtype).max),) if dtype.kind == "u" else ()
-    return Sentinels(equal=highest if error_value is None or error_value in highest else (*highest, error_value))
+    return HIGHEST if error_value is None else replace(HIGHEST, equal=(error_value,))
 
 
 def spots_of(spots: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Event, Message, RejectFrame, UserError, stage
 from stages.records.header import Header
-from stages.records.image import Image, Sentinels, Unread
+from stages.records.image import HIGHEST, Image, Unread
 from stages.records.told import PixelsDecoded
 from stages.wire.compressed import Decompressor
 from stages.wire.hdf5 import MAGIC, HdfFile
@@ -20,9 +20,6 @@ from stages.wire.looks import not_wanted
 from stages.wire.naming import Naming
 
 log = logging.getLogger("streamajig.decode")
-
-NO_COUNT = Sentinels(highest=True)
-"""DECTRIS' files have the highest value in gaps and where a pixel is bad."""
 
 
 @stage("decode/hdf5", publishes=(PixelsDecoded,))
@@ -76,7 +73,7 @@ class RunningHdf5:
             raise not_wanted(body, "an HDF5 file")
         file = HdfFile(body, self._parameters.max_message_bytes, self._decompressor)
         event, header = self._parameters.named(Header(Values(file), value_of))
-        return event, header, Image(Arrays(file), {}, sentinels=NO_COUNT)
+        return event, header, Image(Arrays(file), {}, sentinels=HIGHEST)
 
 
 class Arrays(Unread):

@@ -12,7 +12,7 @@ from stages.files.hdf5_events import EventOfFile
 from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.files.hdf5_frames import BeyondEnd, StackLayout, masks_of, pixels_of
 from stages.records.header import Header
-from stages.records.image import Image, Sentinels
+from stages.records.image import HIGHEST, Image
 from stages.records.told import PixelsDecoded
 from stages.wire.file_frame import FileFrame
 
@@ -63,7 +63,7 @@ class RunningHdf5File(Reader):
             pattern: pixels_of(file, event, pattern, dims, self._decompressor)
             for pattern, dims in self.stack.pixels.items()
         }
-        image = Image(arrays, {}, sentinels=Sentinels(highest=True), bad=self._bad(file, event))
+        image = Image(arrays, {}, sentinels=HIGHEST, bad=self._bad(file, event))
         name, header = self.header_of(file, frame, event)
         return name, header, image
 

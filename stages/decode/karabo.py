@@ -78,12 +78,7 @@ class RunningKarabo:
             )
         if bytes(first[: len(FRAME)]) != FRAME:
             raise not_wanted(body_of(message), "a train of a karabo bridge")
-        size = sum(memoryview(part).nbytes for part in message.parts)
-        if size > self._parameters.max_message_bytes:
-            raise RejectFrame(
-                "too_large",
-                f"the frame has {size} bytes, and max_message_bytes allows {self._parameters.max_message_bytes}",
-            )
+        self._parameters.parts(message, "frame")
 
     def _train(self, message: Message) -> dict[str, bytes]:
         if message.preamble is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import numpy as np
 
 from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.records.header import Header, in_short
-from stages.records.image import UNNAMED, Image, Sentinels
+from stages.records.image import HIGHEST, UNNAMED, Image
 from stages.records.told import PixelsDecoded
 from stages.wire.encoded import dtype_of
 from stages.wire.looks import not_wanted
@@ -62,7 +61,7 @@ class RunningNpy:
             raise not_wanted(body, "a .npy file")
         array = array_of(body)
         event, header = self._parameters.named(Header({}), message)
-        return event, header, Image({UNNAMED: array}, {}, sentinels=highest_of(array.dtype))
+        return event, header, Image({UNNAMED: array}, {}, sentinels=HIGHEST)
 
 
 def array_of(body: memoryview) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -98,12 +97,3 @@ def array_of(body: memoryview) -> np.ndarray[tuple[int, ...], np.dtype[np.generi
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array
-
-
-def highest_of(dtype: np.dtype[Any]) -> Sentinels:
-    """The highest value of unsigned integers, with which detectors mark pixels that have none.
-
-    >>> highest_of(np.dtype("u2")).equal, highest_of(np.dtype("i4")).equal
-    ((65535.0,), ())
-    """
-    return Sentinels(equal=(float(np.iinfo(dtype.name).max),)) if dtype.kind == "u" else Sentinels()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.records.header import Header
-from stages.records.image import UNNAMED, Image, Sentinels
+from stages.records.image import HIGHEST, UNNAMED, Image
 from stages.records.told import PixelsDecoded
 from stages.wire.compressed import Decompressor, in_our_order
 from stages.wire.hdf5_chunks import inflated, most_expansion
@@ -61,7 +61,7 @@ class RunningSeedee:
         description, header = description_in(said)
         array = described(description)
         event, named = self._parameters.named(Header(header))
-        return event, named, Image({UNNAMED: self._pixels(body, array)}, {}, sentinels=Sentinels(highest=True))
+        return event, named, Image({UNNAMED: self._pixels(body, array)}, {}, sentinels=HIGHEST)
 
     def _pixels(self, body: memoryview, array: SeedeeArray) -> NDArray[Any]:
         most = self._parameters.max_message_bytes

@@ -44,7 +44,12 @@ class Sentinels:
 
     def equal_in(self, dtype: np.dtype[Any]) -> tuple[float, ...]:
         """Return the single values of an array of this type."""
-        return (*self.equal, float(np.iinfo(dtype).max)) if self.highest and dtype.kind == "u" else self.equal
+        highest = (float(np.iinfo(dtype).max),) if self.highest and dtype.kind == "u" else ()
+        return (*self.equal, *(value for value in highest if value not in self.equal))
+
+
+HIGHEST = Sentinels(highest=True)
+"""What most formats have, since DECTRIS' detectors do: the highest value in gaps, and where a pixel is bad."""
 
 
 class Unread(Mapping[str, NDArray[Any]]):

@@ -10,7 +10,7 @@ import zmq
 
 from pipeline import Message
 from stages.wire.framing import Framing
-from stages.wire.message import stand_in
+from stages.wire.message import stand_in, too_large
 from stages.wire.multipart import HARD_CEILING, MAX_PARTS, size_of
 
 
@@ -27,8 +27,8 @@ def messages_of(
         return [Message(b"", received_ns, (stand_in("too_many_parts", detail),))]
     size = size_of(frames)
     if size > max_message_bytes:
-        detail = f"the message has {size} bytes, and max_message_bytes allows {max_message_bytes}"
-        return [Message(b"", received_ns, (stand_in("too_large", detail),))]
+        trouble = too_large(size, max_message_bytes)
+        return [Message(b"", received_ns, (stand_in(trouble.reason, trouble.detail),))]
     parts = [frame.buffer.toreadonly().cast("B") for frame in frames]
     found = framing.frames_of(parts, received_ns, tuple(frames))
     return [dataclasses.replace(one, sender=sender) for one in found] if sender else found

@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline import Context, Delivery, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
 from stages.wire.framing import Framed
-from stages.wire.message import stand_in
+from stages.wire.message import stand_in, too_large
 
 log = logging.getLogger("streamajig.source")
 
@@ -194,9 +194,8 @@ class RunningAsapo:
         body = np.ascontiguousarray(data, np.uint8).data.toreadonly().cast("B")
         done = _UntilForgotten(int(meta["_id"]), self._forgotten) if self._parameters.acks else None
         if len(body) > self._parameters.max_message_bytes:
-            most = self._parameters.max_message_bytes
-            detail = f"the message has {len(body)} bytes, and max_message_bytes allows {most}"
-            return [Message(b"", received_ns, (stand_in("too_large", detail),), done)]
+            trouble = too_large(len(body), self._parameters.max_message_bytes)
+            return [Message(b"", received_ns, (stand_in(trouble.reason, trouble.detail),), done)]
         parts = [body]
         if str(self._parameters.data_format) == "seedee":  # which says in the metadata what the data are
             parts.insert(0, memoryview(json.dumps(meta.get("meta")).encode()))

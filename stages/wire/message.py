@@ -53,9 +53,12 @@ def check_body(body: memoryview, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BY
     if isinstance(body.obj, StandIn):
         raise RejectFrame(body.obj.rejection.reason, body.obj.rejection.detail)
     if len(body) > max_message_bytes:
-        raise RejectFrame(
-            "too_large", f"the message has {len(body)} bytes, and max_message_bytes allows {max_message_bytes}"
-        )
+        raise too_large(len(body), max_message_bytes)
+
+
+def too_large(size: int, max_message_bytes: int, what: str = "message") -> RejectFrame:
+    """Say that a message has more bytes than it may."""
+    return RejectFrame("too_large", f"the {what} has {size} bytes, and max_message_bytes allows {max_message_bytes}")
 
 
 def stand_in(reason: str, detail: str) -> StandIn:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from pipeline import Event, Message, RejectFrame, SenderNumber
 from stages.records.header import Header
 from stages.wire.file_frame import file_frame_of, whole_file
-from stages.wire.message import body_of, check_body
+from stages.wire.message import body_of, check_body, too_large
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
 
@@ -42,6 +42,14 @@ class Naming:
         body = body_of(message) if frame is None else whole_file(frame, self.max_message_bytes)
         check_body(body, self.max_message_bytes)
         return body
+
+    def parts(self, message: Message, what: str = "message") -> list[memoryview]:
+        """Return all parts of a message, one at least; rejects what is too long, and what stands for one not passed on."""
+        parts = [memoryview(part).toreadonly().cast("B") for part in message.parts] or [memoryview(b"")]
+        check_body(parts[0], self.max_message_bytes)
+        if (size := sum(map(len, parts))) > self.max_message_bytes:
+            raise too_large(size, self.max_message_bytes, what)
+        return parts
 
     def named(self, header: Header, message: Message | None = None) -> tuple[Event, Header]:
         """Return the event's name, and the header with the number that the sender has given the message.

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pipeline import Event, Message, Preamble, RejectFrame, SenderNumber
 from stages.records.header import Header, in_short
 from stages.records.image import PixelMask
-from stages.wire.message import check_body
 from stages.wire.naming import Naming, event_of
 
 
@@ -79,18 +78,6 @@ class Latest:
                 f"frame of series {in_short(name)}, and the last {self._missing} was that of series {self._series.name}",
             )
         return self._series
-
-
-def parts_of(message: Message, naming: Naming) -> list[memoryview]:
-    """Return the parts of a message; rejects one that is too long, and what stands for one that was not passed on."""
-    parts = [memoryview(part).toreadonly().cast("B") for part in message.parts] or [memoryview(b"")]
-    check_body(parts[0], naming.max_message_bytes)
-    size = sum(map(len, parts))
-    if size > naming.max_message_bytes:
-        raise RejectFrame(
-            "too_large", f"the message has {size} bytes, and max_message_bytes allows {naming.max_message_bytes}"
-        )
-    return parts
 
 
 def named_in_series(header: Header, naming: Naming, series: int, frame: int, key: str) -> tuple[Event, Header]:
