@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from writers import DISTANCE_M, ENERGY_EV, FORMATS, Format, Parts, Pixels
+from writers import DISTANCE_M, ENERGY_EV, FORMATS, Format, Parts, Pixels, one_panel
 
 from pipeline import Context, Message, RejectFrame, registry
 from pipeline.running.job import run
@@ -31,17 +31,7 @@ HEIGHT, WIDTH = 37, 53
 FRAMES = 4
 """Of the stream; how many messages these are is the format's affair."""
 
-GEOMETRY = f"""adu_per_photon = 1
-res = 10000
-p0/min_fs = 0
-p0/max_fs = {WIDTH - 1}
-p0/min_ss = 0
-p0/max_ss = {HEIGHT - 1}
-p0/corner_x = 0
-p0/corner_y = 0
-p0/fs = x
-p0/ss = y
-"""
+GEOMETRY = one_panel(WIDTH, HEIGHT)
 each_format = pytest.mark.parametrize("form", FORMATS, ids=str)
 one_of_each = pytest.mark.parametrize("form", {form.name: form for form in reversed(FORMATS)}.values(), ids=str)
 

@@ -13,6 +13,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from fabio.cbfimage import CbfImage
+from writers import one_panel
 
 from pipeline import Context, EndOfStream, Message, RejectFrame, UserError, registry
 from pipeline.running.job import run
@@ -30,17 +31,7 @@ from stages.wire.file_frame import FileFrame, file_frame
 from stages.wire.serving import FrameServer, serve_in_thread
 
 HEIGHT, WIDTH = 60, 50
-PANEL = f"""adu_per_photon = 1
-res = 10000
-p0/min_fs = 0
-p0/max_fs = {WIDTH - 1}
-p0/min_ss = 0
-p0/max_ss = {HEIGHT - 1}
-p0/corner_x = 0
-p0/corner_y = 0
-p0/fs = x
-p0/ss = y
-"""
+PANEL = one_panel(WIDTH, HEIGHT)
 FIXED = "photon_energy = 9000 eV\nclen = 0.1\n"
 STACK = "data = /entry/data\ndim0 = %\ndim1 = ss\ndim2 = fs\n"
 

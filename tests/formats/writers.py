@@ -74,6 +74,21 @@ def highest(dtype: np.dtype[Any]) -> float | None:
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else None
 
 
+def one_panel(width: int, height: int) -> str:
+    """What a geometry file says of one panel, without where energy, distance and pixels are."""
+    return f"""adu_per_photon = 1
+res = 10000
+p0/min_fs = 0
+p0/max_fs = {width - 1}
+p0/min_ss = 0
+p0/max_ss = {height - 1}
+p0/corner_x = 0
+p0/corner_y = 0
+p0/fs = x
+p0/ss = y
+"""
+
+
 def cbf(frames: list[Pixels]) -> list[Parts]:
     """As fabio writes CBF."""
     from fabio.cbfimage import CbfImage

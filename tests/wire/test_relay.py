@@ -40,16 +40,6 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture
-def context() -> Iterator[zmq.Context]:
-    made = zmq.Context()
-    sockets = []
-    plain = made.socket
-    made.socket = lambda kind: sockets.append(plain(kind)) or sockets[-1]  # held until they are closed
-    yield made
-    made.destroy(0)
-
-
 class Sender:
     """Publishes numbered frames, and holds back rather than drops."""
 

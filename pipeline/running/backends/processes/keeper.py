@@ -212,9 +212,9 @@ class Keeper(threading.Thread):
     def _is_at_work(self) -> bool:
         return time.monotonic() - self._answered_s < _LIVELY_S or self.page.begun == self._sent[0].serial
 
-    def _hand(self, frame: Frame) -> None:
+    def _hand(self, frame: Frame, refused: tuple[str, str, str] | None = None) -> None:
         self._sent.append(frame)
-        self._send(Task(frame.serial, frame.event, frame.received_ns, _written(frame)))
+        self._send(Task(frame.serial, frame.event, frame.received_ns, _written(frame), refused))
 
     def _send(self, task: Task) -> None:
         try:
@@ -295,8 +295,7 @@ class Keeper(threading.Thread):
 
     def _refuse(self, frame: Frame, node: str, reason: str, detail: str) -> None:
         """Have the leaves encode the rejection of a frame; should that kill the worker as well, it goes without."""
-        self._sent.append(frame)
-        self._send(Task(frame.serial, frame.event, frame.received_ns, _written(frame), (node, reason, detail)))
+        self._hand(frame, (node, reason, detail))
         try:
             while self._sent:
                 self._take()

@@ -2,7 +2,7 @@
 
 The memory is one anonymous file (``memfd_create``): it has no name that could be left over, is not bound by the size of
 ``/dev/shm``, and is gone when the last process that has it is. It is sparse: slots lie far apart, and only what was
-written to takes memory, so that a slot has room for whatever comes. It is written with ``pwritev``, which says so when there is
+written to takes memory, so that a slot has room for whatever comes. It is written with ``pwrite``, which says so when there is
 no memory (a store to mapped memory would end the process), and mapped read-only.
 """
 
