@@ -78,7 +78,6 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
 ) -> None:
     """Serve the frames of a beamline until there are no more, or Ctrl-C."""
     from pipeline.paths import ask_before_overwriting, by_option, keep_apart
-    from stages.simulation.settings import IN_SERIES
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer, kind_of
 
@@ -94,7 +93,7 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
     write_file(write_cell, apparatus.cell_text, "--write-cell")
     if not serve:
         return
-    apparatus.simulation.frame(
+    first = apparatus.simulation.frame(
         0, pixels=beamline.image
     )  # compiles and makes the tables before anybody waits for a frame
     stopping = threading.Event()
@@ -116,7 +115,7 @@ def _serve(  # noqa: PLR0913  # long: one parameter for each option of the comma
             apparatus.simulation.frames(frames or None, pixels=beamline.image), apparatus.wire.truth_into(record)
         )
         server.serve(bodies, stopping)
-        messages = max(0, server.sent - (beamline.style in IN_SERIES))  # what is said once is no frame
+        messages = max(0, server.sent - bool(apparatus.wire.said_once(first)))  # what is said once is no frame
         sent = min(messages * apparatus.wire.frames_a_message, frames or sys.maxsize)
     typer.echo(f"streamajig simulate: {sent} frames sent", err=True)
 

@@ -14,51 +14,12 @@ from stages.files.geom.detector import Detector
 from stages.files.geom.units import METRES, Quantity
 from stages.records.geometry import HC_EV_ANGSTROM
 from stages.records.header import Header
-from stages.simulation import as_karabo
-from stages.simulation.as_hdf5 import require_h5py
+from stages.simulation.as_map import IN_MAPS
 from stages.simulation.experiment import Simulation
-from stages.simulation.settings import (
-    DISTANCE_MM,
-    ENERGY_EV,
-    IN_SERIES,
-    RES_PER_M,
-    SIZE,
-    SPOTS,
-    WITHOUT_NAMES,
-    WITHOUT_PEAKS,
-    Settings,
-    Style,
-)
+from stages.simulation.formats import FORMATS
+from stages.simulation.settings import DISTANCE_MM, ENERGY_EV, RES_PER_M, SIZE, Settings, Style
 from stages.simulation.specimen import LYSOZYME, LYSOZYME_SPACE_GROUP, Specimen
 from stages.simulation.wire import WireFormat, panels_share_one_array
-
-IN_MAPS = "photon_energy = beam_energy eV\nclen = detector_distance mm\npeak_list = peak_list\ndata = detector_data\n"
-"""Where OnDA's and OM's messages have what a geometry file asks for."""
-
-
-def places_in(style: Style, energy_ev: float, distance_mm: float) -> str:
-    """Where messages of a style have what a geometry file asks for; what they do not have stands there itself.
-
-    >>> print(places_in("npy", 9500.0, 130.0), end="")
-    photon_energy = 9500 eV
-    clen = 0.13 m
-    """
-    match style:
-        case "hdf5":
-            return "photon_energy = /entry/beam/photon_energy eV\nclen = /entry/detector/distance m\ndata = /entry/data/data\n"
-        case "seedee":
-            return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
-        case "cbf":
-            return "wavelength = Wavelength A\nclen = Detector_distance m\n"
-        case "npy":
-            return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
-        case "dectris1":
-            return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
-        case "dectris2":
-            return f"photon_energy = incident_energy eV\nclen = detector_distance m\npeak_list = {SPOTS}\n"
-        case "karabo":
-            return f"photon_energy = {as_karabo.ENERGY} eV\nclen = {as_karabo.DISTANCE} m\n"
-    return IN_MAPS
 
 
 def flat_geometry(width: int, height: int, res: float, adu_per_photon: float = 1.0, places: str = IN_MAPS) -> str:
@@ -140,9 +101,9 @@ class Apparatus:
         """
         if not (energy_ev > 0 and distance_mm > 0):
             raise UserError(f"energy and distance must be above 0, and are {energy_ev} eV and {distance_mm} mm")
-        if style == "hdf5":
-            require_h5py()
-        places = places_in(style, energy_ev, distance_mm)
+        form = FORMATS[style]
+        form.require_library()
+        places = form.places(energy_ev, distance_mm)
         built_in = flat_geometry(*parse_size(size), res, settings.adu_per_photon, places)
         detector = Detector.load(geometry) if geometry else Detector.parse(built_in)
         detector.prepare()
@@ -153,33 +114,11 @@ class Apparatus:
             settings = replace(settings, energy_jitter=0.0)
             if geometry:
                 notes.append(f"the geometry file fixes the photon energy at {geom.photon_energy_ev:g} eV")
-        elif (
-            style == "karabo" and detector.energy is not None and not detector.energy.key.startswith(as_karabo.DETECTOR)
-        ):
-            settings = replace(
-                settings, energy_jitter=0.0
-            )  # a source without images says one number for all of a train
-        peak_list = geom.peak_list or "peak_list"
-        if style in IN_SERIES:
+        elif not form.energy_may_vary(detector):
             settings = replace(settings, energy_jitter=0.0)
-        if style in WITHOUT_PEAKS:
-            peak_list = ""
-        if style == "dectris2":
-            peak_list = SPOTS
-        if style in WITHOUT_NAMES:
-            if not panels_share_one_array(geom):
-                raise UserError(
-                    f"{style} has one array a frame, and the geometry file {geometry} has its panels in several"
-                )
-        elif style == "karabo":
-            if nameless := [
-                key for key in (*detector.header_keys, *filter(None, detector.data_keys)) if "/" not in key
-            ]:
-                raise UserError(
-                    f"{geometry}: {nameless[0]!r} is no property of a source; in the trains of a karabo bridge all is called "
-                    f"SOURCE/key, such as {as_karabo.ENERGY}"
-                )
-        elif peak_list and not panels_share_one_array(geom):
+        form.require(detector, geom, geometry)
+        peak_list = form.key_of_peaks(geom)
+        if peak_list and not panels_share_one_array(geom):
             peak_list = ""
             notes.append("no peak lists are sent: fs and ss alone would not say on which panel a peak lies")
         if cell is None:
@@ -193,7 +132,7 @@ class Apparatus:
             notes.append(f"the geometry file fixes the camera length at {distance_mm:g} mm")
         return Apparatus(
             Simulation(settings, geom, specimen),
-            WireFormat(style, image, distance_mm, peak_list, more),
+            form(image, distance_mm, peak_list, more),
             detector.text,
             text,
             tuple(notes),

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.records.geometry import HC_EV_ANGSTROM
+from stages.simulation.experiment import SimulatedFrame
+from stages.simulation.settings import Style
+from stages.simulation.wire import OneArray
 
 _PADDING = 4095
 """Zeros that CBFlib writes behind the pixels."""
 
 _BEGINS = b"\x0c\x1a\x04\xd5"
+
+
+class Cbf(OneArray):
+    """A CBF image; header values are comments."""
+
+    style: ClassVar[Style] = "cbf"
+
+    @staticmethod
+    def places(energy_ev: float, distance_mm: float) -> str:
+        """A PILATUS says both in comments."""
+        return "wavelength = Wavelength A\nclen = Detector_distance m\n"
+
+    def message(self, frames: Sequence[SimulatedFrame]) -> tuple[bytes]:
+        """One part."""
+        (frame,) = frames
+        comments = {
+            "event_id": frame.truth.event,
+            "sequence_number": frame.number,
+            "Wavelength": f"{HC_EV_ANGSTROM / frame.geom.photon_energy_ev:.9g} A",
+            "Detector_distance": f"{self.distance_mm / 1000:.9g} m",
+            **self.more(frame.geom.photon_energy_ev),
+        }
+        return (cbf_image(self.array_of(frame), comments),)
 
 
 def cbf_image(pixels: NDArray[np.integer], comments: Mapping[str, object]) -> bytes:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline import UserError
+from stages.files.geom.detector import Detector
+from stages.records.geometry import DetGeom
+from stages.simulation.experiment import SimulatedFrame
+from stages.simulation.settings import Style
+from stages.simulation.wire import Part, WireFormat
 
 PULSES = 16
 """Frames of a train."""
@@ -23,7 +31,42 @@ DISTANCE = "SIM_EXP/MOTOR/DETECTOR_Z/position"
 
 _ENCODER = msgspec.msgpack.Encoder()
 
-Part = bytes | memoryview
+
+class Karabo(WireFormat):
+    """A train: one message of several frames, in which all is called ``SOURCE/key``."""
+
+    style: ClassVar[Style] = "karabo"
+    frames_a_message: ClassVar[int] = PULSES
+
+    @staticmethod
+    def places(energy_ev: float, distance_mm: float) -> str:
+        """The energy comes with each frame, the distance once with each train."""
+        return f"photon_energy = {ENERGY} eV\nclen = {DISTANCE} m\n"
+
+    @classmethod
+    def require(cls, detector: Detector, geom: DetGeom, geometry: Path | None) -> None:
+        """Raise UserError if the geometry file names what cannot be a property of a source."""
+        if nameless := [key for key in (*detector.header_keys, *filter(None, detector.data_keys)) if "/" not in key]:
+            raise UserError(
+                f"{geometry}: {nameless[0]!r} is no property of a source; in the trains of a karabo bridge all is called "
+                f"SOURCE/key, such as {ENERGY}"
+            )
+
+    @staticmethod
+    def energy_may_vary(detector: Detector) -> bool:
+        """A source without images says one number for all of a train."""
+        return detector.energy is None or detector.energy.key.startswith(DETECTOR)
+
+    def event_of(self, frame: SimulatedFrame) -> str:
+        """Train and pulse."""
+        return event_of(frame.number)
+
+    def message(self, frames: Sequence[SimulatedFrame]) -> list[Part]:
+        """The parts of a train with these frames, which follow each other in it."""
+        images = {key if "/" in key else IMAGE: [frame.arrays[key] for frame in frames] for key in frames[0].arrays}
+        values = [{DISTANCE: self.distance_mm / 1000, **self.more(frame.geom.photon_energy_ev)} for frame in frames]
+        by_key = {key: [each[key] for each in values] for key in values[0] if "/" in key}
+        return train_of([frame.number for frame in frames], images, by_key)
 
 
 def event_of(number: int) -> str:

@@ -6,19 +6,86 @@ Pixels are not compressed, which both streams allow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.files.geom.detector import Detector
+from stages.records.geometry import DetGeom
+from stages.simulation.experiment import SimulatedFrame
+from stages.simulation.settings import Style
+from stages.simulation.wire import OneArray, peak_columns
 
 SERIES = 1
 """The number of the one series that is sent."""
 
+SPOTS = "spots"
+"""Key of the peaks in messages of Stream2, where Jungfraujoch has them."""
+
 _SELF_DESCRIBED, _ARRAY = 55799, 40
 _TYPED = {"|u1": 64, "<u2": 69, "<u4": 70, "<u8": 71, "|i1": 72, "<i2": 77, "<i4": 78, "<i8": 79, "<f4": 85, "<f8": 86}
 """Tags of arrays, by type: RFC 8746."""
+
+
+class _InSeries(OneArray):
+    """A message with what holds for all frames, energy and distance among it, and a message for each."""
+
+    @staticmethod
+    def energy_may_vary(detector: Detector) -> bool:
+        """It is said once, before all frames."""
+        return False
+
+
+class Dectris1(_InSeries):
+    """A series of SIMPLON's first stream."""
+
+    style: ClassVar[Style] = "dectris1"
+
+    @staticmethod
+    def places(energy_ev: float, distance_mm: float) -> str:
+        """As the header's keys are called."""
+        return "photon_energy = photon_energy eV\nclen = detector_distance m\n"
+
+    def said_once(self, frame: SimulatedFrame) -> tuple[bytes, ...]:
+        """The header of the series."""
+        return tuple(dectris1_header(frame.geom.photon_energy_ev, self.distance_mm / 1000, frame.geom.mean_pixel_m))
+
+    def message(self, frames: Sequence[SimulatedFrame]) -> list[bytes]:
+        """Four parts."""
+        (frame,) = frames
+        return dectris1_frame(self.array_of(frame), frame.number, {"event_id": frame.truth.event})
+
+
+class Dectris2(_InSeries):
+    """A series of Stream2, with peaks as Jungfraujoch has them."""
+
+    style: ClassVar[Style] = "dectris2"
+
+    @staticmethod
+    def places(energy_ev: float, distance_mm: float) -> str:
+        """As the start's keys are called, the distance as its decoder calls it."""
+        return f"photon_energy = incident_energy eV\nclen = detector_distance m\npeak_list = {SPOTS}\n"
+
+    @staticmethod
+    def key_of_peaks(geom: DetGeom) -> str:
+        """Always the same."""
+        return SPOTS
+
+    def said_once(self, frame: SimulatedFrame) -> tuple[bytes, ...]:
+        """The start of the series."""
+        return tuple(dectris2_start(frame.geom.photon_energy_ev, self.distance_mm / 1000, frame.geom.mean_pixel_m))
+
+    def message(self, frames: Sequence[SimulatedFrame]) -> list[bytes]:
+        """One part."""
+        (frame,) = frames
+        more: dict[str, Any] = {"event_id": frame.truth.event}
+        if self.peak_list:
+            peaks = peak_columns(frame)
+            columns = zip(peaks["fs"], peaks["ss"], peaks["intensity"], strict=True)
+            more[self.peak_list] = [{"x": fs, "y": ss, "I": intensity} for fs, ss, intensity in columns]
+        return dectris2_frame(self.array_of(frame), frame.number, more)
 
 
 def dectris1_header(energy_ev: float, distance_m: float, pixel_m: float) -> list[bytes]:

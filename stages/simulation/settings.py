@@ -8,18 +8,6 @@ from typing import Literal
 Style = Literal["seed", "om", "hdf5", "cbf", "seedee", "npy", "dectris1", "dectris2", "karabo"]
 """How simulated frames can be written as messages."""
 
-IN_SERIES = ("dectris1", "dectris2")
-"""Styles that say once, before all frames, what the photon energy and the camera length are."""
-
-WITHOUT_NAMES = ("cbf", "seedee", "npy", *IN_SERIES)
-"""Styles whose one array has no name."""
-
-WITHOUT_PEAKS = ("hdf5", "cbf", "seedee", "npy", "dectris1", "karabo")
-"""Styles that carry no peaks."""
-
-SPOTS = "spots"
-"""Key of the peaks in messages of dectris2, where Jungfraujoch has them."""
-
 SIZE = "2068x2162"
 """Width and height of the detector that is simulated without a geometry file, in pixels; an Eiger 4M."""
 RES_PER_M = 5814.0

@@ -24,7 +24,7 @@ class RunningSimulate:
         self._frames = frames
         self._truth = truth
         self._write = apparatus.wire.truth_into(truth)
-        self._framing = framing_of("karabo")
+        self._framing = framing_of(apparatus.wire.style)  # used where a message has several frames
         self._next = 0
         self._stopped = False
         self._preamble: Preamble | None = None
@@ -46,7 +46,7 @@ class RunningSimulate:
         if self._preamble is None and (said := wire.said_once(frames[0])):
             self._preamble = Preamble.of(said)
         parts = tuple(memoryview(part).toreadonly() for part in wire.message(frames))
-        if wire.style == "karabo":
+        if wire.frames_a_message > 1:
             return self._framing.frames_of(parts, time.time_ns(), None)
         return (Message(b"", time.time_ns(), parts, None, self._preamble),)
 

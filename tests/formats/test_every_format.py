@@ -21,7 +21,8 @@ from stages.files.stream import Chunk, read_stream
 from stages.records.header import Header
 from stages.records.image import Image
 from stages.records.told import SeriesKeys
-from stages.simulation.apparatus import IN_MAPS, Apparatus
+from stages.simulation.apparatus import Apparatus
+from stages.simulation.as_map import IN_MAPS
 from stages.simulation.settings import Settings
 from stages.wire.formats import DECODERS
 from stages.wire.framing import framing_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from pipeline import Context, UserError, registry
 from stages.files.geom.detector import Detector
 from stages.simulation.apparatus import Apparatus
-from stages.simulation.settings import WITHOUT_PEAKS, Settings
+from stages.simulation.formats import FORMATS
+from stages.simulation.settings import Settings, Style
 from stages.wire.formats import DECODERS
 from stages.wire.framing import framing_of
 
 
-@pytest.mark.parametrize("style", [style for style in WITHOUT_PEAKS if style != "karabo"])  # trains: see test_karabo
+@pytest.mark.parametrize("style", ["hdf5", "cbf", "seedee", "npy", "dectris1"])  # trains: see test_karabo
 def test_simulated_frames_come_back(style: str) -> None:
     apparatus = Apparatus.make(
         Settings(seed=3, hits=1.0), style=style, size="60x50", energy_ev=9000.0, distance_mm=140.0
@@ -39,6 +41,10 @@ def test_simulated_frames_come_back(style: str) -> None:
         assert event == frame.truth.event
         assert header.sender_number is not None
         assert header.sender_number.number == 4
+
+
+def test_every_style_is_a_format() -> None:
+    assert set(FORMATS) == set(get_args(Style))
 
 
 def test_without_h5py_hdf5_files_are_not_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
