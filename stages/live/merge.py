@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from pipeline import Context, Findings, Frame, Outcome, UserError, stage
 from stages.files.cell import TargetCell
+from stages.live._growth import Growth, Look
 from stages.live._seen_crystals import SeenCrystals
 from stages.live._settling import Settling
 from stages.live._until import Until
@@ -22,7 +22,7 @@ from stages.merging.ambiguity import NO_AMBIGUITY, Settings, settings_of
 from stages.merging.crystals import Observed, Polarisation, observe_in
 from stages.merging.merger import Merger, warm_up
 from stages.merging.point_group import PointGroup, point_group
-from stages.merging.shells import Quality, Shell, cc_half_of, quality
+from stages.merging.shells import Quality, cc_half_of, quality
 from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
@@ -171,14 +171,6 @@ def _without_reflections() -> Observed:
     return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((3, 3)), has_signal=False)
 
 
-@dataclass(frozen=True)
-class Look:
-    """The merged data at one time."""
-
-    crystals: int
-    overall: Shell
-
-
 class MergeWriter:
     """Merges what comes, and looks at it now and then."""
 
@@ -201,7 +193,12 @@ class MergeWriter:
         self._together_ns = 0
         self._look_ns = 0
         self._unlooked = False
-        self.looks: list[Look] = []
+        self._growth = Growth(stage.until, stage.min_measurements)
+
+    @property
+    def looks(self) -> list[Look]:
+        """What was seen at each look."""
+        return self._growth.looks
 
     def write(self, encoded: tuple[tuple[Observed, ...], ...]) -> None:
         """Merge the crystals of one frame."""
@@ -230,6 +227,11 @@ class MergeWriter:
     def enough(self) -> str:
         """Why the run may end; empty as long as it should go on."""
         return self._enough
+
+    def figures_now(self) -> dict[str, Any]:
+        """What the looks have seen, and how far it is to what `until` asks for."""
+        crystals = self._merger.num_crystals + len(self._held)
+        return {"symmetry": self._stage.symmetry, "crystals": crystals, **self._growth.figures(crystals)}
 
     def quality(self) -> Quality:
         """How good the data are with all that has come."""
@@ -300,7 +302,7 @@ class MergeWriter:
         started = time.perf_counter_ns()
         found = self._quality(self._current())
         self._unlooked = False
-        self.looks.append(Look(found.num_crystals, found.overall))
+        self._growth.add(found)
         self._next_look = self._num_taken + max(_FIRST_LOOK, self._num_taken // _LOOKS_PER_FOLD)
         if self._until is not None and not self._enough and self._until.holds(found):
             self._enough = f"{self._until} reached with {found.num_crystals} crystals"
