@@ -21,6 +21,8 @@ from pipeline import Context, Frame
 from pipeline.command_line.cli import app
 from pipeline.running.job import run
 from stages.commands.index.graph import graph_from_options
+from stages.files.cell import cell_text
+from stages.lattices.cell import Lattice, UnitCell
 from stages.live._grouping import MISSING
 from stages.live.merge import Merge, MergeWriter, Until
 from stages.records import Header
@@ -167,6 +169,28 @@ def test_a_run_can_go_on_until_there_is_enough_of_each_group() -> None:
     assert until_there_is_enough(stage, one_group)[0] == 0
 
 
+def test_while_the_run_goes_on_each_group_says_what_the_whole_does_and_the_last_one_how_far_it_is() -> None:
+    specimen = Specimen()
+    stage = Merge(
+        symmetry="4/mmm",
+        group_by="on",
+        until=Until(crystals=80, each_group=True),
+        scale=False,
+    )
+    writer = merge_frames(stage, [lit(specimen.frame(0), on=True)])
+    assert writer.figures_now()["to_go"]["what"] == "there are no two groups by on yet"
+    writer = merge_frames(stage, [lit(specimen.frame(n), on=n % 4 == 0) for n in range(200)])
+    now = writer.figures_now()
+    assert (now["crystals"], now["group_by"]) == (200, "on")
+    assert [now["groups"][label]["crystals"] for label in ("false", "true")] == [150, 50]
+    assert set(now["groups"]["true"]) == set(now) - {"group_by", "groups", "differences"}
+    assert now["groups"]["true"]["looks"]["crystals"].tolist() == [10, 20, 30, 40, 50]
+    assert now["to_go"] == {**now["groups"]["true"]["to_go"], "what": "on true: 80 crystals"}
+    assert now["to_go"]["crystals"] == 30
+    (difference,) = now["differences"]
+    assert (difference["of"], difference["from"]) == ("true", "false")
+
+
 def test_enough_in_each_group_needs_groups() -> None:
     with pytest.raises(ValidationError, match="each_group asks for enough in every group, and nothing is grouped"):
         Merge(symmetry="4/mmm", until=Until(crystals=5, each_group=True))
@@ -191,9 +215,9 @@ def streams_by_group(stream: Path, key: str) -> dict[str, Path]:
 
 def test_light_and_dark_over_a_socket_are_merged_as_streamajig_merge_merges_the_frames_of_each(tmp_path: Path) -> None:
     of_beamline = Settings(seed=2, hits=0.9, peaks_per_hit=60, laser_key="laser_on", laser_change=0.3)
-    apparatus = Apparatus.make(of_beamline, style="om", size="1024x1024", distance_mm=90)
+    (tmp_path / "a.cell").write_text(cell_text(UnitCell(60.0, 60.0, 60.0, *[math.pi / 2] * 3, Lattice("cubic", "P"))))
+    apparatus = Apparatus.make(of_beamline, style="om", size="1024x1024", distance_mm=90, cell=tmp_path / "a.cell")
     (tmp_path / "a.geom").write_text(apparatus.geometry_text)
-    (tmp_path / "a.cell").write_text(apparatus.cell_text)
     num = 70
     with FrameServer(socket="rep") as server:
         serving = serve_in_thread(server, apparatus.wire.bodies(apparatus.simulation.frames(num)))
@@ -209,9 +233,9 @@ def test_light_and_dark_over_a_socket_are_merged_as_streamajig_merge_merges_the_
                 "max_frames": num,
                 "in_order": True,
                 "j": 2,
-                "live_merge": "4/mmm",
+                "live_merge": "m-3m",
                 "group_by": "laser_on",
-                "set": ("merge.highres=4", "merge.min_measurements=1"),
+                "set": ("merge.highres=4",),
             }
         )
         graph.check()
@@ -228,7 +252,7 @@ def test_light_and_dark_over_a_socket_are_merged_as_streamajig_merge_merges_the_
     assert sorted(streams) == ["0", "1"]
     for label, value in (("false", "0"), ("true", "1")):
         of_group = found["merge"]["groups"][label]
-        how = ["-y", "4/mmm", "--highres", "4", "--min-measurements", "1", "--json"]
+        how = ["-y", "m-3m", "--highres", "4", "--json"]
         done = CliRunner().invoke(app, ["merge", str(streams[value]), *how])
         assert done.exit_code == 0, done.output
         alone = json.loads(done.output)
