@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import Context, Frame, Joined, Outcome, RejectFrame
+from pipeline import Context, Frame, Joined, Outcome, Rejected, RejectFrame
 from stages.live._grouping import Grouping
 from stages.monitor.publishing.pace import Cost, Pace
 from stages.monitor.publishing.seen import CrystalSeen, FrameSeen, FramesWanted, PanelsSeen, Seen
@@ -62,21 +63,47 @@ class RunningMonitor:
     def __call__(self, outcome: Outcome) -> Seen | None:
         """Return what was seen of the frame; None where there is nothing to gather."""
         group = None if self._grouping is None else self._grouping.of_outcome(outcome)
-        if not isinstance(outcome, Frame):
-            seen = Seen(outcome.serial, "", outcome.received_ns, "", group, None, (), self._replica)
-            return None if group is None else seen
+        if isinstance(outcome, Rejected):
+            return None if group is None else self._counted(outcome.frame, group)
         frame = _first_branch(outcome)
         geom, found, crystals = frame.get(DetGeom), frame.get(PeakList), frame.get(Crystals) or Crystals()
-        category = _category(frame.get(Hit), found, crystals)
+        category = _category(frame)
         is_hit = category != "blank"
         listed = crystals_seen(crystals, geom)
         panels, shown = (None, None) if geom is None else self._more(frame, geom, category, listed)
         if not is_hit and group is None and panels is None and shown is None:
             return None
-        peaks = peak_columns(found, geom) if is_hit and found is not None else None
+        peaks = peak_columns(found) if is_hit and found is not None else None
         event = frame.event if listed or shown is not None else ""
         return Seen(
-            frame.serial, event, frame.received_ns, category, group, peaks, listed, self._replica, panels, shown
+            frame.serial,
+            event,
+            frame.received_ns,
+            category,
+            group,
+            len(crystals),
+            peaks,
+            math.nan if geom is None else geom.photon_energy_ev,
+            listed,
+            self._replica,
+            panels,
+            shown,
+        )
+
+    def _counted(self, frame: Frame, group: str) -> Seen:
+        """What a frame that was rejected counts in its group: what had been found by then, as in the report."""
+        crystals = frame.get(Crystals) or Crystals()
+        return Seen(
+            frame.serial,
+            "",
+            frame.received_ns,
+            _category(frame),
+            group,
+            len(crystals),
+            None,
+            math.nan,
+            (),
+            self._replica,
         )
 
     def _more(
@@ -86,7 +113,9 @@ class RunningMonitor:
         wanted = self._board.get(FramesWanted)
         every_s = self._every_s if wanted is None else wanted.every_s
         is_shown = self._pace.is_due(category, every_s)
-        has_other_panels = self._geom is None or geom.panels is not self._geom.panels
+        has_other_panels = self._geom is None or (
+            geom.panels is not self._geom.panels and geom.panels != self._geom.panels
+        )
         if not is_shown and not has_other_panels:
             return None, None
         self._geom = geom
@@ -124,9 +153,10 @@ def _first_branch(frame: Frame) -> Frame:
     return next((one for one in joined.values() if isinstance(one, Frame)), frame)
 
 
-def _category(hit: Hit | None, peaks: PeakList | None, crystals: Crystals) -> str:
+def _category(frame: Frame) -> str:
     """What the frame is; where nobody has said whether it is a hit, one with peaks is."""
-    if crystals.found:
+    hit, peaks, crystals = frame.get(Hit), frame.get(PeakList), frame.get(Crystals)
+    if crystals is not None and crystals.found:
         return "indexed"
     is_hit = hit.is_hit if hit is not None else peaks is not None and len(peaks) > 0
     return "hit" if is_hit else "blank"

@@ -43,8 +43,8 @@ def panels_of(*sizes: tuple[int, int], saturation: float = math.inf) -> PanelsSe
 
 
 def peaks_at(*peaks: tuple[float, ...]) -> NDArray[np.float32]:
-    """Peaks of panel, fs, ss, intensity, 1/d, highest pixel."""
-    return np.array(peaks, np.float32).reshape(-1, 6)
+    """Peaks of panel, fs, ss, intensity, highest pixel."""
+    return np.array(peaks, np.float32).reshape(-1, 5)
 
 
 def crystal(a: float = 79.0, per_angstrom: float = 0.5, centring: str = "P", method: str = "pairs") -> CrystalSeen:
@@ -52,7 +52,16 @@ def crystal(a: float = 79.0, per_angstrom: float = 0.5, centring: str = "P", met
 
 
 def seen(serial: int, category: str = "indexed", **more: Any) -> Seen:
-    given = {"event": f"e{serial}", "group": None, "peaks": None, "crystals": (), "replica": 0, **more}
+    given = {
+        "event": f"e{serial}",
+        "group": None,
+        "num_crystals": len(more.get("crystals", ())),
+        "peaks": None,
+        "photon_energy_ev": 9500.0,
+        "crystals": (),
+        "replica": 0,
+        **more,
+    }
     return Seen(serial, received_ns=serial * 10**9, category=category, **given)
 
 
@@ -64,12 +73,22 @@ def frame_of(panels: PanelsSeen, bad: tuple[NDArray[np.uint8], ...] | None, bad_
 # --- powder -------------------------------------------------------------------------------------------------------------
 
 
-def test_peaks_are_summed_where_they_lie_on_each_panel() -> None:
-    powder = Powder()
-    powder.lie_on(panels_of((4, 5), (3, 2)))
-    powder.add([peaks_at((0, 4.9, 3.9, 10, 0.1, 1), (1, 0.5, 2.5, 20, 0.1, 1)), peaks_at((0, 4.1, 3.1, 5, 0.1, 1))])
-    blob = powder.blob()
+def powder_of(panels: PanelsSeen, *hits: NDArray[np.float32]) -> dict[str, Any]:
+    gathered = Gathered(None)
+    for serial, peaks in enumerate(hits):
+        gathered.put(seen(serial, "hit", peaks=peaks, photon_energy_ev=9500.0, _panels=None if serial else panels))
+    gathered.gather()
+    blob = gathered.blob("powder")
     assert blob is not None
+    return blob
+
+
+def test_peaks_are_summed_where_they_lie_on_each_panel() -> None:
+    blob = powder_of(
+        panels_of((4, 5), (3, 2)),
+        peaks_at((0, 4.9, 3.9, 10, 1), (1, 0.5, 2.5, 20, 1)),
+        peaks_at((0, 4.1, 3.1, 5, 1)),
+    )
     assert (blob["bin"], blob["hits"]) == (1, 2)
     first, second = (one["data"] for one in blob["peaks"])
     assert first.shape == (4, 5)
@@ -81,30 +100,17 @@ def test_peaks_are_summed_where_they_lie_on_each_panel() -> None:
 
 
 def test_peaks_outside_all_panels_or_of_no_number_are_left_out() -> None:
-    powder = Powder()
-    powder.lie_on(panels_of((4, 5)))
-    strays = [
-        (0, 5.0, 1, 1, 0, 0),
-        (0, 1, 4.0, 1, 0, 0),
-        (0, -1.5, 1, 1, 0, 0),
-        (1, 1, 1, 1, 0, 0),
-        (-1, 1, 1, 1, 0, 0),
-    ]
-    powder.add([peaks_at(*strays, (0, math.nan, 1, 1, 0, 0), (0, 1, 1, math.inf, 0, 0))])
-    blob = powder.blob()
-    assert blob is not None
+    strays = [(0, 5.0, 1, 1, 0), (0, 1, 4.0, 1, 0), (0, -1.5, 1, 1, 0), (1, 1, 1, 1, 0), (-1, 1, 1, 1, 0)]
+    blob = powder_of(panels_of((4, 5)), peaks_at(*strays, (0, math.nan, 1, 1, 0), (0, 1, 1, math.inf, 0)))
     assert sum(one["data"].sum() for one in blob["peak_counts"]) == 0
+    assert blob["hits"] == 1
 
 
 def test_a_large_detector_is_pooled_and_keeps_all_peaks() -> None:
-    powder = Powder()
-    powder.lie_on(panels_of((4371, 4150)))
     rng = np.random.default_rng(1)
     n = 1000
-    columns = [np.zeros(n), rng.uniform(0, 4150, n), rng.uniform(0, 4371, n), np.ones(n), np.ones(n), np.ones(n)]
-    powder.add([np.stack(columns, axis=1).astype(np.float32)])
-    blob = powder.blob()
-    assert blob is not None
+    columns = [np.zeros(n), rng.uniform(0, 4150, n), rng.uniform(0, 4371, n), np.ones(n), np.ones(n)]
+    blob = powder_of(panels_of((4371, 4150)), np.stack(columns, axis=1).astype(np.float32))
     data = blob["peaks"][0]["data"]
     assert data.size <= 1.01 * MOST_ELEMENTS
     assert data.shape == (-(-4371 // blob["bin"]), -(-4150 // blob["bin"]))
@@ -114,7 +120,7 @@ def test_a_large_detector_is_pooled_and_keeps_all_peaks() -> None:
 def test_other_panels_begin_a_powder_anew_and_moved_ones_do_not() -> None:
     powder = Powder()
     powder.lie_on(panels_of((4, 5)))
-    powder.add([peaks_at((0, 1, 1, 3, 0.1, 1))])
+    powder.add(peaks_at((0, 1, 1, 3, 1)), 1)
     powder.lie_on(panels_of((4, 5), saturation=10.0))
     assert powder.hits == 1
     powder.lie_on(panels_of((5, 5)))
@@ -122,9 +128,11 @@ def test_other_panels_begin_a_powder_anew_and_moved_ones_do_not() -> None:
 
 
 def test_without_a_geometry_there_is_no_powder() -> None:
-    powder = Powder()
-    powder.add([peaks_at((0, 1, 1, 3, 0.1, 1))])
-    assert powder.blob() is None
+    gathered = Gathered(None)
+    gathered.put(seen(1, "hit", peaks=peaks_at((0, 1, 1, 3, 1)), photon_energy_ev=math.nan))
+    gathered.gather()
+    assert gathered.blob("powder") is None
+    assert gathered.blob("resolution") is not None
 
 
 # --- resolution ---------------------------------------------------------------------------------------------------------
@@ -135,10 +143,10 @@ def test_every_peak_and_every_crystal_is_counted_once() -> None:
     resolution = Resolution()
     resolution.lie_on(panels_of((4, 5), saturation=5e4))
     n = 500
-    columns = [*np.zeros((3, n)), rng.exponential(1e3, n), rng.uniform(0, 3, n), rng.exponential(1e2, n)]
+    columns = [*np.zeros((3, n)), rng.exponential(1e3, n), rng.exponential(1e2, n)]
     limits = rng.uniform(0.01, 1.0, 50)
-    resolution.add([np.stack(columns, axis=1).astype(np.float32)], [crystal(per_angstrom=one) for one in limits])
-    resolution.add([], [crystal(per_angstrom=math.nan)])
+    resolution.add(np.stack(columns, axis=1).astype(np.float32), rng.uniform(0, 3, n))
+    resolution.add_crystals([crystal(per_angstrom=one) for one in [*limits, math.nan]])
     blob = resolution.blob()
     histogram, peakogram = blob["crystals"], blob["peakogram"]
     assert peakogram["counts"].sum() == n
@@ -150,7 +158,7 @@ def test_every_peak_and_every_crystal_is_counted_once() -> None:
 
 def test_peaks_without_a_highest_pixel_count_by_their_sum() -> None:
     resolution = Resolution()
-    resolution.add([peaks_at((0, 1, 1, 100, 0.25, math.nan))], [])
+    resolution.add(peaks_at((0, 1, 1, 100, math.nan)), np.array([0.255]))
     peakogram = resolution.blob()["peakogram"]
     row, column = np.argwhere(peakogram["counts"])[0]
     low, high = peakogram["log10_intensity"]
@@ -180,7 +188,7 @@ def test_the_last_200_crystals_are_listed_in_order() -> None:
     recent = RecentCrystals()
     for serial in range(150):
         recent.add(
-            seen(serial, crystals=(crystal(), crystal(per_angstrom=math.nan)), peaks=peaks_at(*[(0.0,) * 6] * 9))
+            seen(serial, crystals=(crystal(), crystal(per_angstrom=math.nan)), peaks=peaks_at(*[(0.0,) * 5] * 9))
         )
     columns = recent.columns()
     assert columns["serial"].tolist() == [serial for serial in range(50, 150) for _ in range(2)]
@@ -284,9 +292,9 @@ def test_what_is_gathered_in_one_go_or_in_many_is_the_same() -> None:
     def frames() -> list[Seen]:
         found = []
         for serial in range(2500):
-            columns = [np.zeros(8), rng.uniform(0, 50, 8), rng.uniform(0, 40, 8), *rng.uniform(0.1, 1, (3, 8))]
+            columns = [np.zeros(8), rng.uniform(0, 50, 8), rng.uniform(0, 40, 8), *rng.uniform(0.1, 1, (2, 8))]
             peaks = np.stack(columns, axis=1).astype(np.float32)
-            category = ("indexed", "hit", "blank", "")[serial % 4]
+            category = ("indexed", "hit", "blank", "blank")[serial % 4]
             crystals = (crystal(a=float(serial)),) if category == "indexed" else ()
             given = {"peaks": peaks if crystals or category == "hit" else None, "crystals": crystals}
             found.append(seen(serial, category, group=str(serial % 3), _panels=None if serial else panels, **given))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.lattices.cell import UnitCell
 from stages.monitor.publishing.crystals import Cells, RecentCrystals
@@ -17,7 +16,7 @@ from stages.monitor.publishing.geometry import Geometries
 from stages.monitor.publishing.groups import GroupCounts
 from stages.monitor.publishing.powder import Powder
 from stages.monitor.publishing.resolution import Resolution
-from stages.monitor.publishing.seen import CrystalSeen, PanelsSeen, Seen
+from stages.monitor.publishing.seen import FS, INTENSITY, PANEL, SS, PanelsSeen, Seen
 
 _MOST_WAITING = 1000
 """So many frames wait to be gathered; whoever brings one more gathers them himself. It takes some milliseconds."""
@@ -70,22 +69,20 @@ class Gathered:
     def gather(self) -> None:
         """Gather what waits."""
         with self.lock:
-            peaks: list[NDArray[np.float32]] = []
-            crystals: list[CrystalSeen] = []
+            together: list[Seen] = []
             for _ in range(len(self._waiting)):
                 seen = self._waiting.popleft()
                 if seen.panels is not None:
-                    self._add(peaks, crystals)
-                    peaks, crystals = [], []
+                    if not seen.panels.is_of_the_pixels_of(self._panels):
+                        self._add(together)
+                        together = []
                     self._lie_on(seen.panels)
+                together.append(seen)
                 self._count(seen)
-                if seen.peaks is not None:
-                    peaks.append(seen.peaks)
-                crystals += seen.crystals
                 self.recent.add(seen)
                 if seen.frame is not None:
                     self.frames.add(seen, seen.frame)
-            self._add(peaks, crystals)
+            self._add(together)
 
     def group_names(self) -> list[str]:
         """Return the groups that there are, in their order."""
@@ -108,15 +105,27 @@ class Gathered:
     def _count(self, seen: Seen) -> None:
         if seen.group is not None:
             group = self._group_of(seen.group)
-            self.groups[group] = self.groups.get(group, GroupCounts()).plus(seen.category, len(seen.crystals))
+            self.groups[group] = self.groups.get(group, GroupCounts()).plus(seen.category, seen.num_crystals)
 
     def _lie_on(self, panels: PanelsSeen) -> None:
         self._panels = panels
         self._powder.lie_on(panels)
         self._resolution.lie_on(panels)
 
-    def _add(self, peaks: list[NDArray[np.float32]], crystals: list[CrystalSeen]) -> None:
-        self._powder.add(peaks)
-        self._resolution.add(peaks, crystals)
+    def _add(self, many: list[Seen]) -> None:
+        """Add the peaks and crystals of frames that have the same panels."""
+        crystals = [crystal for seen in many for crystal in seen.crystals]
+        self._resolution.add_crystals(crystals)
         for crystal in crystals:
             self._cells.add(crystal)
+        hits = [(seen.peaks, seen.photon_energy_ev) for seen in many if seen.peaks is not None]
+        if not hits or self._panels is None:
+            return
+        peaks = np.concatenate([found for found, _ in hits])
+        energies = np.repeat([energy for _, energy in hits], [len(found) for found, _ in hits])
+        good = np.isfinite(peaks[:, : INTENSITY + 1]).all(axis=1)
+        good &= (peaks[:, PANEL] >= 0) & (peaks[:, PANEL] < len(self._panels.name))
+        peaks, energies = peaks[good], energies[good]
+        self._powder.add(peaks, len(hits))
+        panel = peaks[:, PANEL].astype(np.int64)
+        self._resolution.add(peaks, self._panels.per_angstrom(panel, peaks[:, FS], peaks[:, SS], energies))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,20 +47,16 @@ class Powder:
         self._sum = np.zeros(int(self._first[-1]), np.float32)
         self._count = np.zeros(int(self._first[-1]), np.float32)
 
-    def add(self, peaks: Sequence[NDArray[np.float32]]) -> None:
-        """Add the peaks of some hits, each float32 (n, 6); one outside all panels is left out."""
-        if self._panels is None or not peaks:
+    def add(self, peaks: NDArray[np.float32], hits: int) -> None:
+        """Add the peaks of some hits, float32 (n, 5); one outside all panels is left out."""
+        if self._panels is None:
             return
-        self.hits += len(peaks)
-        every = np.concatenate(peaks)
-        every = every[np.isfinite(every[:, [PANEL, FS, SS, INTENSITY]]).all(axis=1)]
-        panel, fs, ss = (every[:, column].astype(np.int64) for column in (PANEL, FS, SS))
-        inside = (panel >= 0) & (panel < len(self._heights)) & (fs >= 0) & (ss >= 0)
-        panel, fs, ss, intensity = panel[inside], fs[inside], ss[inside], every[inside, INTENSITY]
+        self.hits += hits
+        panel, fs, ss = (peaks[:, column].astype(np.int64) for column in (PANEL, FS, SS))
         row, column = ss // self.bin, fs // self.bin
-        inside = (row < self._heights[panel]) & (column < self._widths[panel])
+        inside = (fs >= 0) & (ss >= 0) & (row < self._heights[panel]) & (column < self._widths[panel])
         place = (self._first[panel] + row * self._widths[panel] + column)[inside]
-        np.add.at(self._sum, place, intensity[inside])
+        np.add.at(self._sum, place, peaks[inside, INTENSITY])
         np.add.at(self._count, place, np.float32(1))
 
     def blob(self) -> dict[str, Any] | None:

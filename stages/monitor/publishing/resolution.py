@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.monitor.publishing.seen import INTENSITY, MAX_PIXEL, PER_ANGSTROM, CrystalSeen, PanelsSeen
+from stages.monitor.publishing.seen import INTENSITY, MAX_PIXEL, CrystalSeen, PanelsSeen
 
 _STEP_PER_ANGSTROM = 0.01
 """How wide a bin is in 1/d."""
@@ -36,25 +36,24 @@ class Resolution:
         finite = panels.saturation[np.isfinite(panels.saturation)]
         self._saturation = float(finite.min()) if finite.size else None
 
-    def add(self, peaks: Sequence[NDArray[np.float32]], crystals: Sequence[CrystalSeen]) -> None:
-        """Add the peaks of some hits, each float32 (n, 6), and crystals.
+    def add(self, peaks: NDArray[np.float32], per_angstrom: NDArray[np.float64]) -> None:
+        """Add peaks, float32 (n, 5), with 1/d of each.
 
         If the first peaks have a highest pixel, it is that by which peaks count, and those without one do not; otherwise it is
         their sum.
         """
+        if self._of_max_pixel is None and len(peaks):
+            self._of_max_pixel = bool(np.isfinite(peaks[:, MAX_PIXEL]).any())
+        height = peaks[:, MAX_PIXEL if self._of_max_pixel else INTENSITY]
+        known = (height > 0) & np.isfinite(per_angstrom)
+        low, high, bins = _LOG10
+        row = ((np.log10(height[known]) - low) * (bins / (high - low))).clip(0, bins - 1).astype(np.int64)
+        np.add.at(self._peaks, (row, _bin_of(per_angstrom[known])), 1)
+
+    def add_crystals(self, crystals: Sequence[CrystalSeen]) -> None:
+        """Add crystals; those of unknown resolution do not count."""
         limits = np.array([crystal.per_angstrom for crystal in crystals if crystal.per_angstrom > 0])
         np.add.at(self._crystals, _bin_of(limits), 1)
-        every = np.concatenate(peaks) if peaks else np.zeros((0, 6), np.float32)
-        every = every[np.isfinite(every[:, PER_ANGSTROM])]
-        if not len(every):
-            return
-        if self._of_max_pixel is None:
-            self._of_max_pixel = bool(np.isfinite(every[:, MAX_PIXEL]).any())
-        height = every[:, MAX_PIXEL if self._of_max_pixel else INTENSITY]
-        known = height > 0
-        low, high, bins = _LOG10
-        row = ((np.log10(height[known]) - low) / (high - low) * bins).clip(0, bins - 1).astype(np.int64)
-        np.add.at(self._peaks, (row, _bin_of(every[known, PER_ANGSTROM])), 1)
 
     def blob(self) -> dict[str, Any]:
         """Return both as a message says them, as far as the detector reaches or anything was counted."""

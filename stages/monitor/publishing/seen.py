@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.records.geometry import HC_EV_ANGSTROM
+
 CATEGORIES = ("indexed", "hit", "blank")
 """What a frame may be: indexed, a hit that is not indexed, or no hit."""
 
-PANEL, FS, SS, INTENSITY, PER_ANGSTROM, MAX_PIXEL = range(6)
+PANEL, FS, SS, INTENSITY, MAX_PIXEL = range(5)
 """The columns of a frame's peaks."""
 
 
@@ -91,6 +93,15 @@ class PanelsSeen:
             and np.array_equal(self.height, other.height)
         )
 
+    def per_angstrom(
+        self, panel: NDArray[np.int64], fs: NDArray[Any], ss: NDArray[Any], photon_energy_ev: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Return 1/d of points on panels, with the photon energy of each: 2 sin(theta) / wavelength."""
+        where = self.corner[panel] + fs[:, None] * self.fs[panel] + ss[:, None] * self.ss[panel]
+        cosine = self.clen_m / np.sqrt(where[:, 0] ** 2 + where[:, 1] ** 2 + self.clen_m**2)
+        found: NDArray[np.float64] = np.sqrt(2.0 - 2.0 * cosine) * photon_energy_ev / HC_EV_ANGSTROM
+        return found
+
     def lies_as(self, other: PanelsSeen | None) -> bool:
         """Whether both are the same panels in the same places."""
         return (
@@ -143,11 +154,15 @@ class Seen:
     Attributes
     ----------
     category
-        One of `CATEGORIES`; "" for a frame that was rejected.
+        One of `CATEGORIES`.
     group
         The frame's value of the header key by which frames are grouped; None where they are not.
+    num_crystals
+        How many were found in it; none of them is in `crystals` of a frame that was rejected.
     peaks
-        float32 (n, 6) of a hit: see `PANEL` and its neighbours.
+        float32 (n, 5) of a hit: see `PANEL` and its neighbours.
+    photon_energy_ev
+        NaN without a geometry.
     replica
         Which replica of the graph this comes from.
     """
@@ -157,7 +172,9 @@ class Seen:
     received_ns: int
     category: str
     group: str | None
+    num_crystals: int
     peaks: NDArray[np.float32] | None
+    photon_energy_ev: float
     crystals: tuple[CrystalSeen, ...]
     replica: int
     _panels: PanelsSeen | None = field(default=None, repr=False)

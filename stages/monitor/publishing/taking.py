@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from pipeline.texts import LONGEST_NAME, one_line
 from stages.drawing.pattern import plane
-from stages.lattices.cell import UnitCell
-from stages.monitor.publishing.seen import CrystalSeen, PanelsSeen
+from stages.monitor.publishing.seen import FS, INTENSITY, MAX_PIXEL, PANEL, SS, CrystalSeen, PanelsSeen
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
@@ -59,19 +58,15 @@ def panels_of(geom: DetGeom) -> PanelsSeen:
     )
 
 
-def peak_columns(peaks: PeakList, geom: DetGeom | None) -> NDArray[np.float32]:
-    """Return panel, fs, ss, intensity, 1/d (NaN without a geometry) and highest pixel of the peaks, float32 (n, 6)."""
+def peak_columns(peaks: PeakList) -> NDArray[np.float32]:
+    """Return panel, fs, ss, intensity and highest pixel of the peaks, float32 (n, 5)."""
     n = min(len(peaks), MOST_PEAKS)
-    found = np.empty((n, 6), np.float32)
-    found[:, 0] = peaks.panel[:n]
-    found[:, 1] = peaks.fs[:n]
-    found[:, 2] = peaks.ss[:n]
-    found[:, 3] = peaks.intensity[:n]
-    found[:, 4] = np.nan
-    if geom is not None and n:
-        q = geom.q_per_angstrom(peaks.panel[:n], peaks.fs[:n], peaks.ss[:n])
-        found[:, 4] = np.sqrt(np.einsum("ij,ij->i", q, q))
-    found[:, 5] = peaks.max_pixel[:n]
+    found = np.empty((n, 5), np.float32)
+    found[:, PANEL] = peaks.panel[:n]
+    found[:, FS] = peaks.fs[:n]
+    found[:, SS] = peaks.ss[:n]
+    found[:, INTENSITY] = peaks.intensity[:n]
+    found[:, MAX_PIXEL] = peaks.max_pixel[:n]
     return found
 
 
@@ -81,11 +76,9 @@ def crystals_seen(crystals: Crystals, geom: DetGeom | None) -> tuple[CrystalSeen
 
 
 def _seen(crystal: Crystal, geom: DetGeom | None) -> CrystalSeen:
-    with np.errstate(all="ignore"):  # a crystal without a cell is the stream's to refuse
-        cell = UnitCell.from_vectors(crystal.real_space_angstrom, crystal.lattice)
     shift_m = crystal.det_shift_m if geom is None else geom.shift_from_file(crystal.det_shift_m)
     return CrystalSeen(
-        (cell.a, cell.b, cell.c, math.degrees(cell.alpha), math.degrees(cell.beta), math.degrees(cell.gamma)),
+        parameters_of(crystal.real_space_angstrom.tolist()),
         _LETTERS.get(crystal.lattice.lattice_type, "h"),
         crystal.lattice.centering,
         one_line(crystal.indexed_by, LONGEST_NAME),
@@ -93,6 +86,27 @@ def _seen(crystal: Crystal, geom: DetGeom | None) -> CrystalSeen:
         0 if crystal.reflections is None else len(crystal.reflections),
         (1e3 * shift_m[0], 1e3 * shift_m[1]),
     )
+
+
+def parameters_of(basis: list[list[float]]) -> tuple[float, ...]:
+    """Return a, b, c in Angstrom, alpha, beta, gamma in degrees, of rows a, b, c; without numpy, which takes longer for so few.
+
+    >>> parameters_of([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 4.0, 3.0]])
+    (2.0, 3.0, 5.0, 36.86989764584401, 90.0, 90.0)
+    >>> parameters_of([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])[2:4]
+    (0.0, nan)
+    """
+    a, b, c = basis
+    lengths = [math.hypot(*vector) for vector in basis]
+    angles = []
+    for one, other, product in (
+        (b, c, lengths[1] * lengths[2]),
+        (a, c, lengths[0] * lengths[2]),
+        (a, b, lengths[0] * lengths[1]),
+    ):
+        cosine = (one[0] * other[0] + one[1] * other[1] + one[2] * other[2]) / product if product else math.nan
+        angles.append(math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if math.isfinite(cosine) else math.nan)
+    return (*lengths, *angles)
 
 
 def shown_peaks(peaks: PeakList | None) -> dict[str, NDArray[Any]]:
