@@ -79,9 +79,10 @@ export function drawLine(u, pen, scale, value, { colour, dash = [], text = "" })
   if (text) {
     pen.font = `${11 * devicePixelRatio}px system-ui, "DejaVu Sans", sans-serif`;
     pen.textAlign = "left";
-    pen.textBaseline = "bottom";
-    if (scale === "x") pen.fillText(text, at + 4 * devicePixelRatio, top + 12 * devicePixelRatio);
-    else pen.fillText(text, left + 4 * devicePixelRatio, at - 2 * devicePixelRatio);
+    const isAbove = scale === "y" && at - top > 16 * devicePixelRatio;
+    pen.textBaseline = isAbove ? "bottom" : "top";
+    if (scale === "x") pen.fillText(text, at + 4 * devicePixelRatio, top + 2 * devicePixelRatio);
+    else pen.fillText(text, left + 4 * devicePixelRatio, at + (isAbove ? -2 : 3) * devicePixelRatio);
   }
   pen.restore();
 }

@@ -12,9 +12,9 @@ import { fileName, saveCsv, savePng } from "./save.js";
 /**
  * Make the frame. `name`: for files; `columns()` -> [{title, format?, values}], the numbers as columns of one length; `canvas()`: what
  * is to be saved as a picture; `onReset()`: shown as a button that acts while `zoomed(true)`; `order`: of the numbers to begin with
- * (see tables/table.js). Gives {root, body, tools, ...}.
+ * (see tables/table.js); without `hasNumbers` they stand elsewhere already. Gives {root, body, tools, ...}.
  */
-export function createFigure({ name, title, hint = "", bus, columns, canvas, onReset = null, order = null }) {
+export function createFigure({ name, title, hint = "", bus, columns, canvas, onReset = null, order = null, hasNumbers = true }) {
   const id = newId("figure");
   const button = (text, label, act) => element("button", { type: "button", text, title: label, "aria-label": label, on: { click: act } });
   const numbers = button("Numbers", `Show ${title} as numbers`, () => toggle());
@@ -34,6 +34,7 @@ export function createFigure({ name, title, hint = "", bus, columns, canvas, onR
     hint && element("p", { class: "quiet plot-hint", text: hint }),
   );
   numbers.setAttribute("aria-pressed", "false");
+  numbers.hidden = !hasNumbers;
   if (reset) reset.disabled = true;
 
   let shown = null;

@@ -271,7 +271,8 @@ function horizontal(x) {
 function ticks(at, format) {
   if (format) return at.map(format);
   const step = at.length > 1 ? Math.abs(at[1] - at[0]) : 1;
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-6));
+  let digits = 0;
+  while (digits < 7 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-4) digits += 1;
   return at.map((value) => (digits > 6 || Math.abs(value) >= 1e7 ? significant(value) : fixedWithCommas(value, digits)));
 }
 

@@ -14,7 +14,7 @@ const MEAN = { stroke: "--series-2", dash: [] };
 
 export function create(root, bus) {
   const tiles = createTiles("Shift of the detector");
-  const times = createTimes(() => draw());
+  const times = createTimes(() => draw(), false);
   const against = createPlot({
     name: "shift",
     title: "Shift against time",
@@ -156,7 +156,9 @@ function createScatter(bus) {
       const most = Math.max(0.01, ...points.x.map(Math.abs), ...points.y.map(Math.abs));
       if (most > size || most < size / 3) size = 1.4 * most;
       plot.key();
-      plot.set([[-size, size], [0, 0]], [-size, size]);
+      const box = plot.u()?.bbox;
+      const across = size * (box ? box.width / box.height : 1); // a millimetre is as long in x as in y
+      plot.set([[-across, across], [0, 0]], [-across, across]);
     },
   };
 }

@@ -7,7 +7,7 @@ import { isNumber, percent, significant, span, whole } from "../plots/format.js"
 import { layOut } from "./layout.js";
 import { createTable } from "./table.js";
 
-const BOX = { width: 196, height: 46, across: 14, down: 22, margin: 10 };
+const BOX = { width: 224, height: 46, across: 14, down: 22, margin: 10 };
 const inMs = (value) => (isNumber(value) ? significant(value) : "–");
 
 export function create(root, bus) {
@@ -17,6 +17,7 @@ export function create(root, bus) {
     title: "Graph and times",
     hint: "The bar in each box is its part of the time of all; the slowest has a frame.",
     bus,
+    hasNumbers: false,
     canvas: () => canvas,
     columns: () => COLUMNS.map(({ key, title, format }) => ({ title, format, values: nodes.map((node) => node[key]) })),
   });
@@ -113,9 +114,9 @@ function box(pen, { x, y }, node) {
   pen.lineWidth = isSlowest ? 3 : 1;
   pen.strokeRect(x, y, width, height);
   pen.textBaseline = "middle";
-  text(pen, node.name, x + 7, y + 15, width - 66, "600 13px", "--ink", "left");
-  text(pen, isNumber(node.mean_ms) ? `${inMs(node.mean_ms)} ms` : "", x + width - 7, y + 15, 60, "13px", "--ink", "right");
-  text(pen, node.stage, x + 7, y + 33, width - 60, "11.5px", "--quiet", "left");
+  text(pen, node.name, x + 7, y + 15, width - 80, "600 13px", "--ink", "left");
+  text(pen, isNumber(node.mean_ms) ? `${significant(node.mean_ms, 2)} ms` : "", x + width - 7, y + 15, 70, "13px", "--ink", "right");
+  text(pen, node.stage, x + 7, y + 33, width - (isSlowest ? 100 : 50), "11.5px", "--quiet", "left");
   const share = isNumber(node.share) ? percent(node.share, 1, 0) : "";
   text(pen, isSlowest ? `slowest ${share}` : share, x + width - 7, y + 33, 100, "11.5px", isSlowest ? "--ink" : "--quiet", "right");
 }
