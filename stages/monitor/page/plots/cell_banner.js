@@ -1,7 +1,6 @@
 /** What must not be overlooked: the crystals are not of the cell that was given, or not at the distance. And what to do then. */
 
 import { element } from "../dom.js";
-import { elsewhere } from "./cells.js";
 
 const TO_DO = [
   "Is the cell file (-p) that of this sample? Compare it with the cell that fits better, in the table below.",
@@ -17,9 +16,7 @@ export function createBanner() {
 
     /** `found`: [leaf or "", figures of live/cells]. Nothing is said again that stands there already. */
     show(found) {
-      const said = found.flatMap(([leaf, figures]) =>
-        sentences(figures).map((sentence) => [sentence, leaf, elsewhere(figures).length]),
-      );
+      const said = found.flatMap(([leaf, figures]) => sentences(figures).map((sentence) => [sentence, leaf]));
       const text = JSON.stringify(said.map(([sentence, leaf]) => [head(sentence), leaf]));
       const words = said.map(([sentence]) => sentence);
       if (text === known) {

@@ -7,13 +7,13 @@
 
 import { element, setText } from "../dom.js";
 import { createTable } from "../tables/table.js";
-import { figuresWith } from "./choose.js";
+import { figuresWith, listOf } from "./choose.js";
 import { createCellHistogram } from "./cell_histogram.js";
 import { createBanner } from "./cell_banner.js";
 import { look, sample } from "./colours.js";
 import { fixed, percent, whole } from "./format.js";
 
-export const PARAMETERS = [
+const PARAMETERS = [
   { name: "a", title: "a", unit: "Å", digits: 2 },
   { name: "b", title: "b", unit: "Å", digits: 2 },
   { name: "c", title: "c", unit: "Å", digits: 2 },
@@ -173,18 +173,9 @@ function rows(figures, before, target) {
   };
   cell(figures.is_stable ? "consensus" : "consensus, not yet stable", figures.consensus, "strong");
   if (target) cell("target", { cell: Array.from(target) });
-  for (const other of list(figures.alternatives)) cell("besides", other);
-  for (const other of elsewhere(figures)) cell("not the target", other, "bad");
+  for (const other of listOf(figures.alternatives)) cell("besides", other);
+  for (const other of listOf(figures.elsewhere_cells ?? figures.elsewhere)) cell("not the target", other, "bad");
   return found;
-}
-
-/** Cells that fit better than the target, whichever name they have. */
-export function elsewhere(figures) {
-  return list(figures.elsewhere_cells ?? figures.elsewhere);
-}
-
-function list(value) {
-  return Array.isArray(value) ? value.filter((one) => one !== null) : [];
 }
 
 /** Buttons that switch kinds of crystals on and off; made anew only when there is another kind. */

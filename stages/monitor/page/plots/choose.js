@@ -7,6 +7,11 @@ export function figuresWith(run, name) {
   return Object.entries(run?.figures ?? {}).filter(([, figures]) => figures !== null && typeof figures === "object" && name in figures);
 }
 
+/** What is there of a list; nothing where there is none. */
+export function listOf(value) {
+  return Array.isArray(value) ? value.filter((one) => one !== null) : [];
+}
+
 /** A list to choose from. Gives {root, value, set([[value, text], ...])}; what was chosen stays chosen while it is there. */
 export function createChoice(label, act, entries = []) {
   const id = newId("choice");
