@@ -68,7 +68,10 @@ def _about(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "source", run.get("source")
     latency = run.get("latency_ms")
     if isinstance(latency, list) and len(latency) == 2:
-        yield f"latency, ms, half and 99 of 100 frames ({run.get('latency_to')})", f"{safe(latency[0])}, {safe(latency[1])}"
+        yield (
+            f"latency, ms, half and 99 of 100 frames ({run.get('latency_to')})",
+            f"{safe(latency[0])}, {safe(latency[1])}",
+        )
 
 
 def _counts(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -120,7 +123,9 @@ def _table(title: str, names: Sequence[object], rows: Iterable[Iterable[object]]
     if not lines:
         return ""
     heads = "".join(f'<th scope="col">{safe(str(name).replace("_", " "))}</th>' for name in names)
-    return f"<table><caption>{safe(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return (
+        f"<table><caption>{safe(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
 
 
 def _rows(found: Any, names: Sequence[Any]) -> Iterator[list[object]]:

@@ -2,6 +2,7 @@
  * A plot: uPlot in a frame (figure.js), with what all plots here have.
  *
  * Nothing jumps: until the user zooms, the plot follows what it is given; from then on it stays, in x and y, until "Reset zoom".
+ * What is seen of x stands in `data-seen`.
  * By pointer: drag zooms (or selects, where the plot has `onSelect`), shift and drag moves, the wheel zooms once the plot has the
  * focus, a double click resets. By keyboard: arrows move the cursor, whose values stand in the key; shift and arrows move the plot,
  * + and - zoom, 0 resets.
@@ -139,6 +140,7 @@ export function createPlot(options) {
 
   function seeX() {
     const [min, max] = zoom?.x ?? follows ?? (data[0].length ? [data[0][0], data[0].at(-1)] : [0, 1]);
+    place.dataset.seen = `${min} ${max}`;
     u?.setScale("x", max > min ? { min, max } : { min: min - 0.5, max: min + 0.5 });
   }
 
