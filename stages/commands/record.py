@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.running.report import Progress
+    from pipeline.watching import Progress
     from stages.wire.recording.receiving import Receiving, RecordReport, Until
 
 log = logging.getLogger("streamajig.record")
@@ -223,7 +223,7 @@ class Shown:
     def show(self, report: RecordReport) -> None:
         """Show it."""
         from pipeline.amounts import size
-        from pipeline.running.report import Progress
+        from pipeline.watching import Progress
 
         counts = report.counts
         then_s, then = self._recent[0]

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.running.report import Progress
+    from pipeline.watching import Progress
     from stages.wire.relay_report import RelayReport
     from stages.wire.relaying import Relay
 
@@ -220,7 +220,7 @@ class Shown:
     def show(self, report: RelayReport) -> None:
         """Show it."""
         from pipeline.amounts import size
-        from pipeline.running.report import Progress
+        from pipeline.watching import Progress
 
         then_s, then = self._recent[0]
         self._recent.append((report.elapsed_s, report.sent))

@@ -28,6 +28,11 @@ class Npy(OneArray):
         """
         return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
 
+    @staticmethod
+    def can_say(key: str) -> bool:
+        """An array has no header."""
+        return False
+
     def message(self, frames: Sequence[SimulatedFrame]) -> tuple[bytes]:
         """One part."""
         (frame,) = frames

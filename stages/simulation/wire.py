@@ -75,6 +75,11 @@ class WireFormat(ABC):
         return True
 
     @staticmethod
+    def can_say(key: str) -> bool:
+        """Whether each frame can say something of its own under this key."""
+        return True
+
+    @staticmethod
     def key_of_peaks(geom: DetGeom) -> str:
         """Key under which messages have a peak list; "" where they have none."""
         return ""
@@ -98,7 +103,7 @@ class WireFormat(ABC):
     def header_of(self, frame: SimulatedFrame) -> dict[str, object]:
         """Header values of a frame: which it is, and what the geometry file looks for."""
         who = {"event_id": frame.truth.event, "sequence_number": frame.number}
-        return who | dict(self.more(frame.geom.photon_energy_ev))
+        return who | dict(self.more(frame.geom.photon_energy_ev)) | dict(frame.said)
 
     def truth_into(self, writer: TruthWriter | None) -> Callable[[SimulatedFrame], None]:
         """Return what writes a frame's truth, if it is to be written, under the name by which the frame is known."""

@@ -29,6 +29,7 @@ cells                     live/cells, if there is indexing; comes after refine, 
 merge                     live/merge, with ``--live-merge``; comes after integrate
 detector_shift            live/detector_shift, with ``--refine-detector-shift``; comes after refine
 int_diag                  live/int_diag, with ``--int-diag``; comes after integrate
+groups                    live/groups, with ``--group-by``; comes after the last of integrate, refine, index and hit
 diagnosis                 live/diagnosis, unless ``--no-diagnosis``; comes after the last of integrate, refine, index and hit
 ========================  =================================================================
 
@@ -117,6 +118,7 @@ _AFTER = {
     "int_diag": ("integrate",),
     "cells": ("refine", "index"),
     "detector_shift": ("refine",),
+    "groups": ("integrate", "refine", "index", "hit"),
     "diagnosis": ("integrate", "refine", "index", "hit"),
 }
 """Roles that come after another than the one before them: the last node of the first of these roles that there is."""
@@ -314,6 +316,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
         yield "detector_shift", "live/detector_shift"
     if is_indexed and integrate != "integrate/predict_only" and given.take("int_diag") not in (None, "none"):
         yield "int_diag", "live/int_diag"
+    if given.take("group_by"):
+        yield "groups", "live/groups"
     if not no_diagnosis:
         yield "diagnosis", "live/diagnosis"
     if given.take("live_merge"):
@@ -574,6 +578,8 @@ def _parameters(
                 parameters[node]["lattice_file"] = Path(given.values["pdb"])
                 origins[node, "lattice_file"] = option("pdb").flag
                 given.effective.add("pdb")
+    if "groups" in stages:
+        _read_and_copy(given.values["group_by"], parameters, stages)
     if "record" in given and _has_parameter(stages["source"], "record_geometry"):
         parameters["source"]["record_geometry"] = Path(given.values["geometry"])
     output = Path(given.values["output"])
@@ -584,6 +590,13 @@ def _parameters(
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(_integration_flags(given))
     return parameters, origins
+
+
+def _read_and_copy(key: str, parameters: dict[str, dict[str, Any]], stages: Mapping[str, str]) -> None:
+    """Let a header value be read of files, of which nobody reads all, and stand in the stream, so that this can be divided."""
+    for role, parameter in (("decode", "headers"), ("sink", "copy_headers")):
+        if _has_parameter(stages[role], parameter):
+            parameters[role][parameter] = tuple(dict.fromkeys((*parameters[role].get(parameter, ()), key)))
 
 
 def _is_or_becomes_a_file(path: Path) -> bool:

@@ -10,12 +10,13 @@
  *   "new-run"      with the run's identity: what was accumulated of another run is of no use any more
  *   "say"          with a sentence for the status bar, which is also read out
  *
- * `bus.state`: `latest` ({kind: blob}), `theme`, `tab`, `connected`, `run` (identity of the run that is shown).
+ * `bus.state`: `latest` ({kind: blob}), `theme`, `tab`, `connected`, `run` (identity of the run that is shown),
+ * `serial` (the frame that was asked for last by "show-frame").
  */
 export function createBus() {
   const listeners = new Map();
   return {
-    state: { latest: {}, theme: "light", tab: "", connected: false, run: null },
+    state: { latest: {}, theme: "light", tab: "", connected: false, run: null, serial: null },
 
     on(kind, f) {
       if (!listeners.has(kind)) listeners.set(kind, new Set());

@@ -12,8 +12,8 @@ const LONGEST_WAIT_MS = 5000;
 const SHOWN_LATEST_MS = 100; // a page in the background is not drawn: then it is ready again after this
 
 /**
- * Connect, and stay connected. `hooks`: `opened()` (say here what is wanted), `received(blob)`, `closed(since_unix_s)`,
- * `unreadable(sentence)`. Gives `send(json)`, which is false where there is no connection.
+ * Connect, and stay connected. `hooks`: `opened()` (say here what is wanted), `received(blob)` (true: nothing was drawn, more is
+ * wanted at once), `closed(since_unix_s)`, `unreadable(sentence)`. Gives `send(json)`, which is false where there is no connection.
  */
 export function connect(hooks) {
   let socket = null;
@@ -41,8 +41,7 @@ export function connect(hooks) {
     };
     mine.onmessage = async (event) => {
       if (!(event.data instanceof ArrayBuffer)) return;
-      read(event.data, hooks);
-      await shown();
+      if (!read(event.data, hooks)) await shown();
       if (socket === mine) send({ ready: true });
     };
     mine.onclose = () => {
@@ -58,12 +57,15 @@ export function connect(hooks) {
 }
 
 function read(buffer, hooks) {
+  let blob;
   try {
-    hooks.received(decode(buffer));
+    blob = decode(buffer);
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
-    hooks.unreadable(`a message of the monitor is not shown: ${error.message}`);
+    hooks.unreadable(`A message of the monitor cannot be shown: ${error.message}.`);
+    return false;
   }
+  return hooks.received(blob);
 }
 
 /** When the browser has drawn what was asked of it. */

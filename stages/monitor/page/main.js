@@ -14,32 +14,34 @@ const status = startStatus(bus);
 
 /** Tell the monitor what the visible tab needs; a page that nobody sees needs only the run's state. */
 function want() {
-  bus.send({ kinds: document.hidden ? ["run"] : tabs.kinds() });
+  bus.send({ kinds: document.hidden ? ["monitor", "run"] : tabs.kinds() });
 }
 
 const tabs = startTabs(bus, () => want());
 
+const ANSWERS = ["tile", "gone"]; // to what a part has asked, of no use later
+
 function received(blob) {
   if (blob.run && blob.run !== bus.state.run) {
-    if (bus.state.run !== null) {
-      bus.state.latest = {};
-      status.newRun();
-    }
+    if (bus.state.run !== null) bus.state.latest = {};
     bus.state.run = blob.run;
     bus.emit("new-run", blob.run);
   }
-  bus.state.latest[blob.kind] = blob;
-  status.received(blob);
+  if (!ANSWERS.includes(blob.kind)) bus.state.latest[blob.kind] = blob;
   if (blob.kind === "run") tabs.allow("variants", hasVariants(blob));
   bus.emit(blob.kind, blob);
   tabs.show(blob);
+  return ANSWERS.includes(blob.kind);
 }
 
 function hasVariants(run) {
   return Object.values(run.figures ?? {}).some((figures) => Array.isArray(figures?.rows) && figures.rows.length > 0);
 }
 
-bus.on("show-frame", () => tabs.open("frames"));
+bus.on("show-frame", (serial) => {
+  bus.state.serial = serial; // the frames' tab may not be loaded yet
+  tabs.open("frames");
+});
 document.addEventListener("visibilitychange", want);
 
 function startHelp() {

@@ -6,7 +6,7 @@
  * is called each time the tab has become visible. A module is loaded when its tab is first opened.
  */
 export const PARTS = {
-  viewer: { module: "./viewer/frames.js", kinds: ["frame", "tile"] },
+  viewer: { module: "./viewer/frames.js", kinds: ["frame", "tile", "gone"] },
   powder: { module: "./viewer/powder.js", kinds: ["powder", "pixels_powder"] },
   rates: { module: "./plots/rates.js", kinds: ["run", "history"] },
   groups: { module: "./plots/groups.js", kinds: ["run", "history"] },

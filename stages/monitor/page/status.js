@@ -1,21 +1,18 @@
 /**
  * The line at the bottom: is there a connection, how old are the data, does the run go on, is its sender there, how many frames.
  *
- * The age counts from when the run wrote its last message, corrected for the difference of the two clocks where it is larger than
- * two seconds (the monitor's answers over HTTP say what time it is there).
+ * The age is how long ago the monitor has received something from the run, as the monitor says once a second by its own clock.
  */
 
 import { setText } from "./dom.js";
 
-const CLOCKS_DIFFER_S = 2;
 const OLD_S = 5; // data come twice a second: after this something is wrong, or the run has ended
 
 export function startStatus(bus) {
   const at = (name) => document.getElementById(`status-${name}`);
   const announce = document.getElementById("announce");
   let since = null; // since when there is no connection, Unix time
-  let clock = 0; // what the browser's clock is ahead of the monitor's, seconds
-  let newest = null; // when the run wrote the last message of any kind
+  let newest = null; // when the monitor had received the last message of the run, by this page's clock (performance.now), seconds
 
   const say = (sentence) => {
     setText(at("note"), sentence);
@@ -35,15 +32,16 @@ export function startStatus(bus) {
     else if (!bus.state.connected) state(at("connection"), "warn", "connecting");
     else state(at("connection"), "good", "connected");
 
-    const age = newest === null ? null : Math.max(0, Date.now() / 1000 - clock - newest);
+    const age = newest === null ? null : Math.max(0, performance.now() / 1000 - newest);
     const isOld = age !== null && age > OLD_S && !run?.ended;
     at("age").dataset.state = isOld ? "warn" : "";
     setText(at("age"), age === null ? "no data yet" : `data ${span(age)} old`);
     if (run === undefined) return setText(at("run"), bus.state.connected ? "waiting for a run" : "");
 
-    const lasted = span(run.elapsed_s + (run.ended || isOld ? 0 : age));
+    const lasted = span(run.elapsed_s);
+    const silent = isOld && bus.state.connected ? `, nothing has come from it for ${span(age)}` : "";
     const ended = run.ended ? `the run ended at ${time(run.time_unix_s)} after ${span(run.elapsed_s)}: ${run.ended}` : "";
-    setText(at("run"), ended || `the run has lasted ${lasted}`);
+    setText(at("run"), ended || `the run has lasted ${lasted}${silent}`);
     const lost = run.sender?.lost_since_unix_s;
     state(at("sender"), "warn", lost && !run.ended ? `sender lost since ${time(lost)}` : "");
     const { received = 0, hits = 0, indexed = 0, dropped = 0, rejected = 0 } = run.counts ?? {};
@@ -66,20 +64,15 @@ export function startStatus(bus) {
   setInterval(draw, 500);
   draw();
 
+  bus.on("monitor", (monitor) => {
+    newest = Number.isFinite(monitor.age_s) ? performance.now() / 1000 - monitor.age_s : null;
+  });
+
   return {
-    received(blob) {
-      if (Number.isFinite(blob.time_unix_s)) newest = Math.max(newest ?? 0, blob.time_unix_s);
-    },
-
-    newRun() {
-      newest = null;
-    },
-
-    async opened() {
+    opened() {
       since = null;
       setText(announce, "Connected to the monitor");
       draw();
-      clock = await clockAhead();
     },
 
     closed(when) {
@@ -88,18 +81,6 @@ export function startStatus(bus) {
       draw();
     },
   };
-}
-
-/** What this clock is ahead of the monitor's, seconds; nought where they agree as well as can be seen. */
-async function clockAhead() {
-  try {
-    const answer = await fetch("icon.svg", { method: "HEAD", cache: "no-store" });
-    const there = Date.parse(answer.headers.get("date")) / 1000;
-    const ahead = Date.now() / 1000 - there - 0.5; // the header has whole seconds
-    return Math.abs(ahead) > CLOCKS_DIFFER_S ? ahead : 0;
-  } catch {
-    return 0;
-  }
 }
 
 function time(unix_s) {

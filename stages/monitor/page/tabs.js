@@ -87,7 +87,7 @@ export function startTabs(bus, wanted) {
     list: () => usable().map((tab) => [name(tab), tab.textContent]),
 
     /** The kinds of blobs that the visible tab needs. */
-    kinds: () => [...new Set(["run", ...partsOn(bus.state.tab).flatMap((part) => PARTS[part].kinds)])],
+    kinds: () => [...new Set(["monitor", "run", ...partsOn(bus.state.tab).flatMap((part) => PARTS[part].kinds)])],
 
     /** Show a blob in the visible parts that want its kind. */
     show(blob) {
