@@ -12,7 +12,8 @@ from least_options import LEAST as BASE
 
 from pipeline import UserError, registry
 from pipeline.composing.options import RunOptions
-from stages.commands.index.graph import PEAK_METHODS, graph_from_options
+from stages.commands.index.graph import graph_from_options
+from stages.commands.index.methods import PEAK_METHODS
 from stages.commands.index.options import Option, Status
 from stages.commands.index.reference import reference
 from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from stages.commands.index.graph import INTEGRATION_FLAGS, PEAK_METHODS
+from stages.commands.index.methods import INTEGRATION_FLAGS, PEAK_METHODS
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import COMPARING, OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
 
