@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import threading
 
     from pipeline.metrics import Durations
-    from pipeline.watching import Progress
     from pipeline.running.signals import Ending
+    from pipeline.watching import Progress
 
 log = logging.getLogger("streamajig")
 
