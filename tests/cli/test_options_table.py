@@ -36,6 +36,7 @@ STAGES = {
     "sink": ("sink/stream_file", "sink/headers_only"),
     "merge": ("live/merge",),
     "cells": ("live/cells",),
+    "groups": ("live/groups",),
     "diagnosis": ("live/diagnosis",),
 }
 
@@ -92,6 +93,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "max_queue_bytes": ({"zmq_request": None, "zmq_subscribe": ["x"]}, 1_000_000, 1_000_000),
     "output": ({}, Path("x.stream"), Path("x.stream")),
     "live_merge": ({}, "4/mmm", "4/mmm"),
+    "group_by": ({"live_merge": "4/mmm"}, "laser_on", "laser_on"),
+    "group_step": ({"live_merge": "4/mmm", "group_by": "delay"}, 0.5, 0.5),
     "live_ambiguity": ({"live_merge": "4/m"}, "k,h,-l", "k,h,-l"),
     "stop_when": ({"live_merge": "4/mmm"}, "completeness=0.9,crystals=50", Until(completeness=0.9, crystals=50)),
     "no_non_hits_in_stream": ({}, True, True),
