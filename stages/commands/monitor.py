@@ -32,7 +32,6 @@ def monitor(
     status: 0 when it was stopped; 2 wrong options, or an address that is taken.
     """
     from pipeline import UserError
-    from pipeline.amounts import parse_size
     from pipeline.running import signals
     from stages.monitor.page_process import check_installed
 
@@ -43,7 +42,7 @@ def monitor(
     from stages.monitor.frames import KeptFrames
     from stages.monitor.serving import address_of, listening, new_token, serve
 
-    kept = KeptFrames(frames, parse_size(max_memory))
+    kept = KeptFrames(frames, _bytes(max_memory))
     with signals.Ending() as ending, listening(host, port) as listener:
         token = new_token()
         url = address_of(listener, host, token)
@@ -58,3 +57,14 @@ def monitor(
         serve(address, listener, host, token=token, frames=kept, parent=parent, stopping=ending.stopping)
         ending.finish()
     return 0
+
+
+def _bytes(text: str) -> int:
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    from pipeline import UserError
+
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise UserError(f"--max-memory={text}: wanted is a number of bytes, such as 768MiB or 2GB") from None

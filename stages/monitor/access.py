@@ -1,8 +1,8 @@
 """Who may see the page: whoever has its address, with the token in it, and no other page of theirs.
 
-A random token stands in the address that is printed; a cookie keeps it from then on. It keeps out other users of the machine, and
-others where the page is served to other machines. Pages of other sites, which a browser may have open beside ours, can make
-it send requests with our cookie, or under a name of theirs that leads here (DNS rebinding):
+A random token stands in the address that is printed; a cookie keeps it from then on. It keeps out other users of the machine,
+and others where the page is served to other machines. Pages of other sites, which a browser may have open beside ours, can
+make it send requests with our cookie, or under a name of theirs that leads here (DNS rebinding):
 
 - the cookie is `SameSite=Strict`, and a request whose `Origin` is not our own is refused;
 - a request must name this machine in `Host`: "localhost" or its address, which no foreign page's is.

@@ -1,8 +1,8 @@
 """Frames that the monitor has received: looked at before they are used, and the last ones of each category kept.
 
-A frame is kept twice: pooled, as browsers draw it, and as it came, for who looks at single pixels. Bytes are limited: the oldest
-frames lose what came first, then whole frames go, the oldest of the category that has most. The latest frame of each category
-stays whole.
+A frame is kept twice: pooled, as browsers draw it, and as it came, for who looks at single pixels. Bytes are limited: first the
+oldest frames lose what came, then whole frames go, the oldest of the category that has most. The latest frame of each
+category stays whole.
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ class PageProcess:
         status = process.wait()
         if not self._is_ending:
             said = f": {self._lines[-1]}" if self._lines else ""
-            log.warning("the page of the monitor has ended (exit status %d)%s; the run goes on without it", status, said)
+            log.warning(
+                "the page of the monitor has ended (exit status %d)%s; the run goes on without it", status, said
+            )
 
     def _hear(self, line: str) -> None:
         if not self.url:

@@ -25,7 +25,7 @@ LARGEST_OTHER = 64 << 20
 
 _WAITING_FRAMES = 2
 _WAITING_OTHERS = 100
-_LOOK_S = 0.2
+_LOOK_MS = 200
 _RENEW_S = 30.0
 _RECONNECT_MS, _RECONNECT_MAX_MS = 100, 1000
 
@@ -74,7 +74,7 @@ class Receiver:
             poller.register(socket, zmq.POLLIN)
         last_s = time.monotonic()
         while not self._is_ending.is_set() and time.monotonic() - last_s < _RENEW_S:
-            for socket, _ in poller.poll(1000 * _LOOK_S):
+            for socket, _ in poller.poll(_LOOK_MS):
                 last_s = time.monotonic()
                 self._take(socket)
 

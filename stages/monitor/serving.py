@@ -1,4 +1,4 @@
-"""The process of the page: a thread that receives, and a server, until somebody ends it or the run that has started it is over."""
+"""The process of the page: a thread that receives, and a server, until somebody ends it or the run that started it is over."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 def address_of(listener: socket.socket, host: str, token: str) -> str:
     """Return the address of the page, as it is typed into a browser."""
-    name = {"0.0.0.0": socket.getfqdn(), "::": socket.getfqdn()}.get(host, host)  # noqa: S104
+    name = {"0.0.0.0": socket.getfqdn(), "::": socket.getfqdn()}.get(host, host)
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/?token={token}"
 
 

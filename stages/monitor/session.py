@@ -9,9 +9,9 @@ piles up. Of the kinds that have something new each comes in its turn. What a br
     {"tile": {"serial": 12, "panel": 0, "fs0": 0, "ss0": 0, "fs1": 512, "ss1": 512}}
     {"reset_powder": true}
 
-`look` chooses the frame: that of `serial`, if one is given, else the `back`-th before the latest of its category; while `paused`,
-before the one that was the latest when the pause began, so that nothing moves. Whatever is not kept is answered with the
-kind `gone`.
+`look` chooses the frame: that of `serial`, if one is given, else the `back`-th before the latest of its category; while
+`paused`, before the one that was the latest when the pause began, so that nothing moves. Whatever is not kept is answered
+with the kind `gone`.
 """
 
 from __future__ import annotations

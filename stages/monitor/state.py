@@ -108,7 +108,6 @@ class State:
                 self._latest[kind] = bytes(message)
             if kind == "run":
                 self._about_run = owned(content)
-            self._versions[MONITOR] += 1
 
     def _begin_anew(self, run: str) -> None:
         if self._run:

@@ -1,4 +1,4 @@
-"""Frames that were never measured: a detector of one panel or of many, a lattice turned at random, spots, rings and a background.
+"""Frames that were never measured: a detector of one panel or of many, a lattice turned at random, spots, rings, background.
 
 Spots lie where those of a real lattice would: reciprocal lattice points near the Ewald sphere. All is drawn from one seed.
 """
@@ -159,10 +159,11 @@ def diffract(rng: Rng, panels: Panels, cell: Floats, highest_d: float = 1.9) -> 
     q = hkl @ reciprocal
     length = np.linalg.norm(q, axis=1)
     beam = 1 / WAVELENGTH_ANGSTROM
-    off = np.linalg.norm(q + [0, 0, beam], axis=1) - beam
+    along_beam = np.array([0, 0, beam])
+    off = np.linalg.norm(q + along_beam, axis=1) - beam
     near = (np.abs(off) < _OFF_SPHERE) & (length > 0) & (length < 1 / highest_d)
     q, hkl, off, length = q[near], hkl[near], off[near], length[near]
-    out = q + [0, 0, beam]
+    out = q + along_beam
     panel, fs, ss = panels.find(out[:, 0] / out[:, 2] * panels.clen_m, out[:, 1] / out[:, 2] * panels.clen_m)
     on = panel >= 0
     strength = 9000 * np.exp(-14 * length[on] ** 2 - (off[on] / _OFF_SPHERE) ** 2) * rng.exponential(size=int(on.sum()))
