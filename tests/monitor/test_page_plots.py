@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-
 from looking import Browser, browser, wait_for
 from made_up_frames import eiger
 from made_up_run import HOSTILE, Camera, MadeUpRun
