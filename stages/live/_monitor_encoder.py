@@ -31,7 +31,7 @@ from stages.records.peaklist import Hit, PeakList
 _SHARE = 0.01
 """The part of its time that a replica may spend on frames that are shown."""
 
-_COSTS_ELSEWHERE = 4.0
+_COSTS_ELSEWHERE = 3.0
 """What a frame that is shown costs altogether, in units of what taking it costs here: it crosses, is published and is sent."""
 
 _MOST_DELAY_S = 30.0

@@ -1,19 +1,23 @@
-"""live/monitor: what a run shows of itself while it goes on, published for a page in a browser."""
+"""live/monitor: what a run shows of itself while it goes on, on a page in a browser."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from pipeline import Context, stage
 from pipeline.watching import RunView
+from stages.comparison.files import check_outputs
 from stages.files.cell import TargetCell
 from stages.live._grouping import Grouping, Values, in_order
 from stages.live._monitor_encoder import RunningMonitor
+from stages.monitor.page_process import PageProcess, check_installed
 from stages.monitor.publishing.gathered import Gathered
 from stages.monitor.publishing.publisher import Publisher
 from stages.monitor.publishing.publishing import Publishing
+from stages.monitor.publishing.reporting import check_libraries, write_report
 from stages.monitor.publishing.seen import FramesWanted, Seen
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
@@ -24,11 +28,13 @@ from stages.records.peaklist import Hit, PeakList
 
 @stage("live/monitor", uses=(TargetCell,), posts=(FramesWanted,), awaits=(FramesWanted,))
 class Monitor:
-    """Publish how the run goes: rates, cells, resolution, the powder pattern of its peaks, and some of its frames.
+    """Show how the run goes: rates, cells, resolution, the powder pattern of its peaks, and some of its frames.
 
-    ``streamajig monitor ADDRESS`` shows them on a page; any number may look, and none is waited for. Messages are those of
-    ``stages/monitor/blob.py``, over a PUB socket, each kind under its name as topic: run, history, cells, resolution, powder
-    and frame. All say how things stand since the beginning, so that one that is missed is made up for by the next.
+    The page is a process of its own, whose address is logged; it ends with the run. ``streamajig monitor ADDRESS`` shows the
+    same elsewhere. Any number may look, and none is waited for. What they look at is published over a PUB socket as messages of
+    ``stages/monitor/blob.py``, each kind under its name as topic: run, history, cells, resolution, powder and frame. All
+    say how things stand since the beginning, so that one that is missed is made up for by the next. `report` keeps the last
+    of them as one HTML file.
 
     Of every frame small things are taken, of some all that is shown: pixels, peaks, crystals with their reflections, header.
     That takes 1 % of a replica's time at most, so large frames are shown less often than every `frames_every_s`. What goes
@@ -42,6 +48,11 @@ class Monitor:
         default="tcp://127.0.0.1:*",
         description="Where to publish; a port in place of * makes it the same in every run. Others than 127.0.0.1 let "
         "everybody see it who can reach this machine.",
+    )
+    page: bool = Field(default=True, description="Serve the page, in a process that ends with the run.")
+    port: int = Field(default=0, ge=0, le=65535, description="Port of the page; 0 takes one that is free.")
+    report: Path | None = Field(
+        default=None, description="Write what the page shows at the end there, as one HTML file."
     )
     frames_every_s: float = Field(default=0.5, ge=0.1, description="Publish a frame no more often than this.")
     group_by: str = Field(default="", description="Count frames, hits and crystals for each value of this header key.")
@@ -57,7 +68,12 @@ class Monitor:
         return RunningMonitor(context, self.frames_every_s, Grouping(self.group_by) if self.group_by else None)
 
     def open_writer(self, context: Context) -> MonitorWriter:
-        """Bind the socket; UserError if that is not possible."""
+        """Bind the socket; UserError if that is not possible, or if something is not installed."""
+        if self.page:
+            check_installed()
+        if self.report is not None:
+            check_outputs(report=self.report)
+            check_libraries(self.report)
         return MonitorWriter(self, context)
 
 
@@ -71,6 +87,7 @@ class MonitorWriter:
     """
 
     def __init__(self, stage: Monitor, context: Context) -> None:
+        self._stage = stage
         target = context.upstream.get(TargetCell)
         self._board = context.board
         self._log = context.log
@@ -81,11 +98,18 @@ class MonitorWriter:
             self._publisher, self._gathered, stage.frames_every_s, stage.group_by, context.log
         )
         self._wanted: FramesWanted | None = None
+        self._page: PageProcess | None = None
+        self._is_watching = self._is_closed = False
         self._log.info("the monitor's messages are published at %s", self.address)
+        if self._publisher.is_for_others:
+            self._log.warning("everybody who reaches this machine can see the run at %s", self.address)
 
     def watch(self, run: RunView) -> None:
-        """Begin to publish."""
+        """Begin to publish, and start the page."""
+        self._is_watching = True
         self._publishing.start(run)
+        if self._stage.page:
+            self._page = PageProcess(self._publisher.address_here, self._stage.port)
 
     def write(self, encoded: Seen) -> None:
         """Take what was seen of one frame."""
@@ -97,6 +121,16 @@ class MonitorWriter:
             self._gathered.put(encoded)
 
     def close(self) -> None:
-        """Publish the last state, with why the run has ended, and let go of the socket. May be called twice."""
-        self._publishing.end()
+        """Publish the last state, with why the run has ended; let the page hand it on; write the report. May be called twice.
+
+        Raises UserError if the report cannot be written.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        last = self._publishing.end()
         self._publisher.close()
+        if self._page is not None:
+            self._page.finish()
+        if self._stage.report is not None and self._is_watching:
+            write_report(self._stage.report, last)

@@ -234,7 +234,7 @@ def test_each_category_has_its_turn_and_no_frame_is_published_twice() -> None:
             frames.sent(shown)
             order.append((shown.seen.serial, shown.seen.category))
     assert order == [(1, "blank"), (2, "hit"), (4, "indexed"), (7, "blank")]
-    assert [shown.seen.serial for shown in frames.latest()] == [4, 8, 7]
+    assert [shown.seen.serial for shown in frames.latest()] == [4, 7, 8]
 
 
 def test_masks_go_with_the_first_frame_with_every_tenth_and_when_they_change() -> None:

@@ -47,7 +47,7 @@ def run_until(listener: Listener, graph: Graph, *kinds: str) -> Any:
 def test_every_kind_is_published_and_the_last_state_is_that_of_the_report(backend: str, tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
-        graph = watched(source, tmp_path, Monitor(address=address, frames_every_s=0.1), backend=backend)
+        graph = watched(source, tmp_path, Monitor(page=False, address=address, frames_every_s=0.1), backend=backend)
         report = run_until(listener, graph, *KINDS)
     assert report.is_conserved
     assert report.leaves["monitor"].delivered == report.leaves["sink"].delivered
@@ -75,7 +75,7 @@ def test_every_kind_is_published_and_the_last_state_is_that_of_the_report(backen
 def test_numbers_count_the_messages_of_each_kind_and_cumulative_counts_never_fall(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
-        run_until(listener, watched(source, tmp_path, Monitor(address=address)), *KINDS)
+        run_until(listener, watched(source, tmp_path, Monitor(page=False, address=address)), *KINDS)
     for kind in KINDS:
         numbers = [blob["number"] for blob in listener.of(kind)]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -89,7 +89,7 @@ def test_numbers_count_the_messages_of_each_kind_and_cumulative_counts_never_fal
 def test_the_run_says_what_it_is_and_how_long_each_node_takes(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address, "run") as listener, sender() as source:
-        graph = watched(source, tmp_path, Monitor(address=address))
+        graph = watched(source, tmp_path, Monitor(page=False, address=address))
         report = run_until(listener, graph, "run")
     last = listener.of("run")[-1]
     assert last["command_line"] == "streamajig index --monitor"
@@ -111,7 +111,7 @@ def test_the_run_says_what_it_is_and_how_long_each_node_takes(tmp_path: Path) ->
 def test_a_frame_is_shown_with_its_pixels_where_they_are(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address, "frame") as listener, sender() as source:
-        graph = watched(source, tmp_path, Monitor(address=address, frames_every_s=0.1), backend="serial")
+        graph = watched(source, tmp_path, Monitor(page=False, address=address, frames_every_s=0.1), backend="serial")
         graph = graph.replace("sink", Memory(keep_image=True))
         stopping = threading.Event()
         waiting = threading.Thread(
@@ -167,7 +167,9 @@ def _agrees_in_the_plane(shown: dict[str, Any], geom: Any, peaks: Any) -> None:
 def test_without_pixels_all_the_rest_is_published(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
-        report = run_until(listener, watched(source, tmp_path, Monitor(address=address), pixels=False), *KINDS)
+        report = run_until(
+            listener, watched(source, tmp_path, Monitor(page=False, address=address), pixels=False), *KINDS
+        )
     assert report.is_conserved
     shown = listener.of("frame")[-1]
     assert shown["panels"] == []
@@ -179,8 +181,8 @@ def test_without_pixels_all_the_rest_is_published(tmp_path: Path) -> None:
 def test_it_goes_behind_any_node_and_shows_what_there_is(last: str, tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
-        graph = watched(source, tmp_path, Monitor(address=address))
-        graph = graph.remove("monitor").add(Monitor(address=address), name="monitor", after=last)
+        graph = watched(source, tmp_path, Monitor(page=False, address=address))
+        graph = graph.remove("monitor").add(Monitor(page=False, address=address), name="monitor", after=last)
         report = run_until(listener, graph, "run", "history", "cells", "resolution")
     assert report.leaves["monitor"].rejected == report.leaves["sink"].rejected
     assert listener.of("run")[-1]["counts"]["received"] == report.received
@@ -190,13 +192,13 @@ def test_it_goes_behind_any_node_and_shows_what_there_is(last: str, tmp_path: Pa
 def test_two_nodes_are_enough_for_it(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address, "run") as listener, sender() as source:
-        report = run_until(listener, Graph.chain(source, MsgpackMap(), Monitor(address=address)), "run")
+        report = run_until(listener, Graph.chain(source, MsgpackMap(), Monitor(page=False, address=address)), "run")
     assert listener.of("run")[-1]["counts"]["delivered"] == report.leaves["live"].delivered > 0
 
 
 def test_frames_that_are_rejected_count_with_their_group(tmp_path: Path) -> None:
     address = address_in(tmp_path)
-    monitor = Monitor(address=address, group_by="event_id")
+    monitor = Monitor(page=False, address=address, group_by="event_id")
     with listening(address, "run") as listener, sender() as source:
         graph = watched(source, tmp_path, monitor)
         geometry, _ = files(tmp_path)
@@ -209,19 +211,57 @@ def test_frames_that_are_rejected_count_with_their_group(tmp_path: Path) -> None
     assert sum(group["hits"] for group in last["groups"]["values"]) == 0
 
 
+# --- what comes with it -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_started_where_the_run_publishes_and_ends_after_the_last_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[Any] = []
+
+    class Page:
+        def __init__(self, address: str, port: int) -> None:
+            happened.append((address, port))
+            self.listener = Listener(address, ["run"])
+
+        def finish(self) -> None:
+            self.listener.close()
+            happened.append(self.listener.of("run")[-1]["ended"])
+
+    monkeypatch.setattr("stages.live.monitor.PageProcess", Page)
+    address = address_in(tmp_path)
+    with listening(address, "run") as listener, sender() as source:
+        report = run_until(listener, watched(source, tmp_path, Monitor(address=address, port=8123)), "run")
+    assert happened == [(address, 8123), report.why_ended]
+
+
+def test_the_report_has_the_last_state_and_a_run_that_cannot_write_it_does_not_begin(tmp_path: Path) -> None:
+    source = Simulate(frames=40, size="512x512", distance_mm=45.0, hits=0.7, seed=41)
+    monitor = Monitor(page=False, report=tmp_path / "report.html")
+    report = run(watched(source, tmp_path, monitor))
+    text = (tmp_path / "report.html").read_text()
+    assert report.why_ended in text
+    assert text.count("<script") > 1
+    with pytest.raises(UserError, match=r"report: cannot write .*there is no folder"):
+        run(watched(source, tmp_path, Monitor(page=False, report=tmp_path / "no" / "report.html")))
+
+
 # --- nobody is waited for -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_without_listeners_and_one_with_a_listener_that_never_reads_end_as_they_should(tmp_path: Path) -> None:
     geometry_run = Simulate(frames=60, size="512x512", distance_mm=45.0, hits=0.7, seed=41)
-    assert run(watched(geometry_run, tmp_path, Monitor())).received == 60
+    assert run(watched(geometry_run, tmp_path, Monitor(page=False))).received == 60
     address = address_in(tmp_path)
     with zmq.Context() as context, context.socket(zmq.SUB) as deaf:
         deaf.setsockopt(zmq.LINGER, 0)
         deaf.setsockopt(zmq.RCVHWM, 1)
         deaf.subscribe("")
         deaf.connect(address)
-        assert run(watched(geometry_run, tmp_path, Monitor(address=address, frames_every_s=0.1))).received == 60
+        assert (
+            run(watched(geometry_run, tmp_path, Monitor(page=False, address=address, frames_every_s=0.1))).received
+            == 60
+        )
 
 
 def test_a_fault_of_the_monitor_is_logged_once_and_the_run_goes_on(
@@ -237,7 +277,7 @@ def test_a_fault_of_the_monitor_is_logged_once_and_the_run_goes_on(
     stopping = threading.Event()
     threading.Thread(target=lambda: (has_failed.wait(60), stopping.set()), daemon=True).start()
     with sender() as source, caplog.at_level(logging.WARNING, "streamajig.monitor"):
-        report = run(watched(source, tmp_path, Monitor()), stopping=stopping)
+        report = run(watched(source, tmp_path, Monitor(page=False)), stopping=stopping)
     assert has_failed.is_set()
     assert report.is_conserved
     assert report.failure is None
@@ -249,16 +289,16 @@ def test_an_address_in_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
     publisher = Publisher("tcp://127.0.0.1:*")
     try:
         with pytest.raises(UserError, match=r"cannot serve at tcp://127\.0\.0\.1:\d+: .*give a free endpoint"):
-            run(watched(Simulate(frames=1), tmp_path, Monitor(address=publisher.address)))
+            run(watched(Simulate(frames=1), tmp_path, Monitor(page=False, address=publisher.address)))
         with pytest.raises(UserError, match="wanted is tcp://"):
-            run(watched(Simulate(frames=1), tmp_path, Monitor(address="nonsense")))
+            run(watched(Simulate(frames=1), tmp_path, Monitor(page=False, address="nonsense")))
     finally:
         publisher.close()
 
 
 def test_the_port_that_was_taken_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "streamajig.live"):
-        run(Graph.chain(Simulate(frames=1, size="64x64"), MsgpackMap(), Monitor()))
+        run(Graph.chain(Simulate(frames=1, size="64x64"), MsgpackMap(), Monitor(page=False)))
     assert any("published at tcp://127.0.0.1:" in record.message for record in caplog.records)
 
 

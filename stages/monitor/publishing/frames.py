@@ -84,8 +84,8 @@ class Frames:
         return self._latest[min(new, key=lambda category: self._turns[category])] if new else None
 
     def latest(self) -> list[Shown]:
-        """Return the latest frame of each category."""
-        return [self._latest[category] for category in CATEGORIES if category in self._latest]
+        """Return the latest frame of each category, the oldest first."""
+        return sorted(self._latest.values(), key=lambda shown: shown.seen.serial)
 
     def show_again(self) -> None:
         """Publish what there is once more: somebody has come."""

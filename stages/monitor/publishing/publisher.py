@@ -19,6 +19,8 @@ KINDS = ("run", "history", "cells", "resolution", "powder", "frame")
 LINGER_S = 0.8
 """How long the last messages may take to be delivered."""
 
+_OF_THIS_MACHINE = ("tcp://127.", "tcp://[::1]:", "ipc://")
+
 _SUBSCRIPTIONS = 100
 """So many are taken in at once."""
 
@@ -50,6 +52,16 @@ class Publisher:
             if isinstance(error, UserError):
                 raise UserError(f"the monitor's messages: {error}") from None
             raise
+
+    @property
+    def address_here(self) -> str:
+        """The endpoint by which it is found on this machine."""
+        return self.address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether other machines may reach it."""
+        return not self.address.startswith(_OF_THIS_MACHINE)
 
     def new_listeners(self) -> bool:
         """Take in who has come and gone; tell whether somebody has come."""

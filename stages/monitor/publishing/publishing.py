@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.faults import describe
 from pipeline.metrics import Durations
@@ -24,7 +24,7 @@ EVERY_S = {"run": 0.5, "history": 2.0, "cells": 2.0, "resolution": 2.0, "powder"
 """How often each kind is published; frames as often as is asked for."""
 
 _ROW_EVERY_S = 2.0
-_TICK_S = 0.1
+_TICK_S = 0.2
 
 _SHARE = 0.004
 """The part of the elapsed time that this thread may spend on each kind; what costs more comes less often."""
@@ -33,6 +33,21 @@ _UNWATCHED_S = 10.0
 """While nobody looks at frames, replicas hand over one in so many seconds: for the report, and for who comes."""
 
 _JOIN_S = 1.0
+
+
+class Last(NamedTuple):
+    """What was known when the run ended.
+
+    Attributes
+    ----------
+    messages
+        The last message of each kind but frames.
+    frames
+        The latest frame of each category, the oldest first.
+    """
+
+    messages: dict[str, dict[str, Any]]
+    frames: list[dict[str, Any]]
 
 
 class Publishing:
@@ -88,23 +103,23 @@ class Publishing:
         self._thread = threading.Thread(target=self._publish_all, name="monitor", daemon=True)
         self._thread.start()
 
-    def end(self) -> dict[str, dict[str, Any]]:
-        """Publish the last state, which says why the run has ended, and return it; nothing if that is not possible."""
+    def end(self) -> Last | None:
+        """Publish the last state, which says why the run has ended, and return it; None if there is none."""
         self._stopping.set()
         run, self._run = self._run, None
+        if run is None:
+            return None
         if self._thread is not None:
             self._thread.join(_JOIN_S)
-        if run is None or self.has_failed:
-            return {}
         try:
             return self._publish_last(run)
         except Exception as error:
             self._fail(error)
-            return {}
+            return None
 
     def _publish_all(self) -> None:
         try:
-            while not self._stopping.wait(_TICK_S):
+            while not self._stopping.wait(min(_TICK_S, self._frames_every_s)):
                 run = self._run
                 if run is not None:
                     self._step(run)
@@ -127,13 +142,14 @@ class Publishing:
             listened_to = self._publisher.listened_to()
         if is_new:
             self._due_s.update(dict.fromkeys(KINDS, 0.0))
-            self._gathered.frames.show_again()
-        self._gathered.gather()
-        self._say_what_is_wanted("frame" in listened_to)
+            with self._gathered.lock:
+                self._gathered.frames.show_again()
         now_s = time.monotonic()
         due = {kind for kind, at in self._due_s.items() if now_s >= at and (kind in listened_to or kind == "row")}
         if not due:
             return
+        self._gathered.gather()
+        self._say_what_is_wanted("frame" in listened_to)
         cost = Cost()
         now: Now | None = None
         if due & {"run", "row"}:
@@ -213,22 +229,24 @@ class Publishing:
         if wanted != self.wanted:
             self.wanted = wanted
 
-    def _publish_last(self, run: RunView) -> dict[str, dict[str, Any]]:
-        """Publish every kind once more, whether it is due or not; return what they say, the frames under ``frames``."""
+    def _publish_last(self, run: RunView) -> Last:
+        """Publish every kind once more, whether it is due or not."""
         self._gathered.gather()
         now, ended = Now.of(run), time.time()
         self._add_row(now)
-        last: dict[str, dict[str, Any]] = {}
+        messages: dict[str, dict[str, Any]] = {}
         for kind in KINDS:
             if kind != "frame" and (message := self._message(kind, now, ended)) is not None:
-                last[kind] = self._signed(kind, message)
+                messages[kind] = self._signed(kind, message)
         frames = self._gathered.frames
-        with self._sending:
-            self._publisher.new_listeners()
-            for kind, message in last.items():
-                self._publisher.send(kind, message)
-            shown = frames.next()
-            if shown is not None and "frame" in self._publisher.listened_to():
-                self._publisher.send("frame", self._signed("frame", frames.blob(shown)))
-                frames.sent(shown)
-        return last
+        if not self.has_failed:
+            with self._sending:
+                self._publisher.new_listeners()
+                for kind, message in messages.items():
+                    self._publisher.send(kind, message)
+                shown = frames.next()
+                if shown is not None and "frame" in self._publisher.listened_to():
+                    self._publisher.send("frame", self._signed("frame", frames.blob(shown)))
+                    frames.sent(shown)
+        kept = [frames.blob(shown, with_mask=True) for shown in frames.latest()]
+        return Last(messages, [self._signed("frame", message) for message in kept])
