@@ -38,6 +38,7 @@ STAGES = {
     "cells": ("live/cells",),
     "groups": ("live/groups",),
     "diagnosis": ("live/diagnosis",),
+    "monitor": ("live/monitor",),
 }
 
 HERE = str(Path(__file__).parent)
@@ -94,6 +95,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "output": ({}, Path("x.stream"), Path("x.stream")),
     "live_merge": ({}, "4/mmm", "4/mmm"),
     "group_by": ({"live_merge": "4/mmm"}, "laser_on", "laser_on"),
+    "monitor": ({}, 8000, 8000),
+    "report": ({}, Path("x.html"), Path("x.html")),
     "group_step": ({"live_merge": "4/mmm", "group_by": "delay"}, 0.5, 0.5),
     "live_ambiguity": ({"live_merge": "4/m"}, "k,h,-l", "k,h,-l"),
     "stop_when": ({"live_merge": "4/mmm"}, "completeness=0.9,crystals=50", Until(completeness=0.9, crystals=50)),

@@ -31,6 +31,7 @@ detector_shift            live/detector_shift, with ``--refine-detector-shift``;
 int_diag                  live/int_diag, with ``--int-diag``; comes after integrate
 groups                    live/groups, with ``--group-by``; comes after the last of integrate, refine, index and hit
 diagnosis                 live/diagnosis, unless ``--no-diagnosis``; comes after the last of integrate, refine, index and hit
+monitor                   live/monitor, with ``--monitor`` or ``--report``; comes there, too
 ========================  =================================================================
 
 Source and decoder are chosen in ``inputs.py``, the methods in ``methods.py``; ``parameters.py`` says where values go, and
@@ -63,6 +64,7 @@ _AFTER = {
     "detector_shift": ("refine",),
     "groups": ("integrate", "refine", "index", "hit"),
     "diagnosis": ("integrate", "refine", "index", "hit"),
+    "monitor": ("integrate", "refine", "index", "hit"),
 }
 """Roles that come after another than the one before them: the last node of the first of these roles that there is."""
 
@@ -166,6 +168,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
                 "out --live-merge, or --no-image-data, --indexing=none and --integration=none"
             )
         yield "merge", "live/merge"
+    if "monitor" in given or "report" in given:
+        yield "monitor", "live/monitor"
 
 
 def _filters(given: Given, peaks: str) -> Iterator[tuple[str, str]]:

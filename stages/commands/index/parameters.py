@@ -50,6 +50,8 @@ def parameters_of(
                 given.effective.add("pdb")
     if "groups" in stages:
         _read_and_copy(given.values["group_by"], parameters, stages)
+    if "monitor" in stages:
+        parameters["monitor"]["page"] = "monitor" in given
     if "record" in given and _has_parameter(stages["source"], "record_geometry"):
         parameters["source"]["record_geometry"] = Path(given.values["geometry"])
     output = Path(given.values["output"])

@@ -76,7 +76,7 @@ def _row(row: Option) -> str:
 
 
 def _spellings(row: Option) -> str:
-    value = f" {row.metavar or 'VALUE'}" if row.kind is not bool else ""
+    value = row.metavar if row.alone else f" {row.metavar or 'VALUE'}" if row.kind is not bool else ""
     return ", ".join(f"`{flag}{value}`" for flag in row.flags)
 
 
