@@ -81,10 +81,10 @@ def _counts(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield name.replace("_", " "), counts[name]
 
 
-def _rejections(run: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+def _rejections(run: Mapping[str, Any]) -> Iterator[list[object]]:
     yield from _rows(run.get("rejections"), ("node", "reason", "count", "example"))
     for reason, count in _map(run.get("drops")).items():
-        yield "", reason, count, ""
+        yield ["", reason, count, ""]
 
 
 def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:

@@ -28,7 +28,7 @@ const DAY_S = 86400;
  * what else stands in the key. Gives {root, figure, set(data, [min, max]), key(), reset(), redraw(), zoomed(), u()}.
  */
 export function createPlot(options) {
-  const { name, title, bus, x, y, y2 = null, series, height = 210 } = options;
+  const { name, title, bus, x, y, y2 = null, series, height: least = 210 } = options;
   const looks = series.map((one, n) => one.look ?? look(n));
   const seen = series.map((one) => one.isOff !== true);
   let data = [[], ...series.map(() => [])];
@@ -36,6 +36,7 @@ export function createPlot(options) {
   let zoom = null; // {x: [min, max], y: {scale: [min, max]}}: where the user has zoomed to
   let setValues = () => {};
   let u = null;
+  const height = () => Math.round(least * Math.max(1, Math.min(1.7, innerHeight / 850))); // larger where there is room
 
   const figure = createFigure({
     name,
@@ -110,7 +111,7 @@ export function createPlot(options) {
     u = new uPlot(
       {
         width,
-        height,
+        height: height(),
         legend: { show: false },
         padding: [10, y2 ? 0 : 14, 0, 0],
         scales,
@@ -210,7 +211,7 @@ export function createPlot(options) {
     const width = Math.floor(place.clientWidth);
     if (width < 50) return;
     if (u === null) make(width);
-    else if (u.width !== width) u.setSize({ width, height });
+    else if (u.width !== width || u.height !== height()) u.setSize({ width, height: height() });
   }).observe(place);
   bus.on("theme", () => u?.redraw(true));
   key();
@@ -310,7 +311,7 @@ function timeSteps(min, max, num) {
 function roomFor(min, max, { least, most }) {
   const low = least === undefined ? min : Math.min(least, min);
   const high = max > low ? max : low + (Math.abs(low) || 1);
-  const [step] = [niceSteps(0, high - low, 4)].map((at) => (at.length > 1 ? at[1] : high - low));
+  const [step] = [niceSteps(0, high - low, 6)].map((at) => (at.length > 1 ? at[1] : high - low));
   const bottom = low === least ? low : Math.floor(low / step) * step;
   const top = Math.ceil(high / step + (high > low ? 0.02 : 0)) * step;
   return [bottom, most === undefined ? top : Math.min(Math.max(most, high), top)];
