@@ -105,8 +105,9 @@ export function create(root, bus) {
     const end = Math.log10(Math.max(10, crystals + (rest?.crystals ?? 0))) + 0.03;
     const range = at.length ? [Math.min(at[0], 1), Math.max(at.at(-1) + 0.03, end)] : [0, 1];
     const percents = (name) => Array.from(looks?.[name] ?? [], (value) => (value === null ? null : 100 * value));
-    plots.shares.set([at, ...SHARES.map(([name]) => percents(name))], range);
-    plots.numbers.set([at, ...NUMBERS.map(([name]) => looks?.[name] ?? [])], range);
+    const also = JSON.stringify([shown.targets, rest?.crystals > 0 ? crystals + rest.crystals : null]);
+    plots.shares.set([at, ...SHARES.map(([name]) => percents(name))], range, also);
+    plots.numbers.set([at, ...NUMBERS.map(([name]) => looks?.[name] ?? [])], range, also);
   }
 
   function drawShells() {
@@ -116,8 +117,9 @@ export function create(root, bus) {
     const at = outer.map((value, n) => (value + inner[n]) / 2);
     const range = outer.length ? [0, Math.max(...outer)] : [0, 0.5];
     const percents = (name) => Array.from(shells?.[name] ?? [], (value) => (value === null ? null : 100 * value));
-    plots.shellShares.set([at, ...SHARES.map(([name]) => percents(name))], range);
-    plots.shellNumbers.set([at, ...NUMBERS.map(([name]) => shells?.[name] ?? [])], range);
+    const also = JSON.stringify(shown.targets);
+    plots.shellShares.set([at, ...SHARES.map(([name]) => percents(name))], range, also);
+    plots.shellNumbers.set([at, ...NUMBERS.map(([name]) => shells?.[name] ?? [])], range, also);
   }
 
   function drawNumbers() {

@@ -25,7 +25,7 @@ const DAY_S = 86400;
  * (whatever the data are)}; `y2`: the same for an axis on the right; `series`: [{label, format?, look?, on?: "y2", hasPoints?, isOff?,
  * isUnseen? (it only says how far the axes go, and is drawn by `draw`)}]; `draw(u, pen)` after and `drawBelow(u, pen)` before the
  * curves; `onSelect(min, max)`; `onZoom([min, max] or null)`; `columns()`: the numbers, where they are not the plot's data; `keys()`:
- * what else stands in the key. Gives {root, figure, set(data, [min, max]), key(), reset(), redraw(), zoomed(), u()}.
+ * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), redraw(), zoomed(), u()}.
  */
 export function createPlot(options) {
   const { name, title, bus, x, y, y2 = null, series, height: least = 210 } = options;
@@ -33,6 +33,7 @@ export function createPlot(options) {
   const seen = series.map((one) => one.isOff !== true);
   let data = [[], ...series.map(() => [])];
   let follows = null; // what is seen in x while the user has not zoomed
+  let drawn = null; // what else was drawn last
   let zoom = null; // {x: [min, max], y: {scale: [min, max]}}: where the user has zoomed to
   let setValues = () => {};
   let u = null;
@@ -227,9 +228,15 @@ export function createPlot(options) {
     /** What is seen of x by the user's own zoom, or null. */
     zoomed: () => zoom?.x ?? null,
 
-    /** Set the data: x and one list for each series (unknown: null); `range`: what is seen of x while nobody has zoomed. */
-    set(newer, range = null) {
-      data = newer.map(plain);
+    /**
+     * Set the data: x and one list for each series (unknown: null); `range`: what is seen of x while nobody has zoomed; `also`: a
+     * text that is another one when something else that is drawn has changed. Where nothing has, nothing is drawn.
+     */
+    set(newer, range = null, also = options.draw ? null : "") {
+      const now = newer.map(plain);
+      if (also !== null && also === drawn && isSame(now, data) && isSame([range ?? []], [follows ?? []])) return;
+      drawn = also;
+      data = now;
       follows = range;
       if (u !== null) {
         u.batch(() => {
@@ -325,6 +332,12 @@ function lastOf(values) {
 /** What uPlot takes: numbers, and null where there is none. */
 function plain(values) {
   return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+}
+
+/** Whether lists of lists of numbers are the same. */
+function isSame(some, others) {
+  const alike = (one, other) => one.length === other.length && one.every((value, n) => value === other[n]);
+  return some.length === others.length && some.every((one, n) => alike(one, others[n]));
 }
 
 /** Move what is seen with the pointer until its button is let go. */
