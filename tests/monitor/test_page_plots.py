@@ -387,7 +387,7 @@ def test_the_time_to_the_target_is_said(page: Browser, messages: dict[str, Any])
     show(page, "merging")
     assert messages["run"]["figures"]["merge"]["to_go"]["crystals"] == 0
 
-    assert page.text("#panel-merging .to-go") == "completeness 0.99: reached"
+    assert page.text("#panel-merging .to-go") == "completeness 0.99"
 
 
 def test_the_detectors_shift_is_shown_with_all_its_crystals(page: Browser, messages: dict[str, Any]) -> None:

@@ -148,8 +148,7 @@ export function create(root, bus) {
 /** How long it still takes, as far as can be told. */
 function inWords(rest, run) {
   if (!rest || !rest.what) return "";
-  if (rest.crystals === 0) return `${rest.what}: reached`;
-  if (!isNumber(rest.crystals)) return `${rest.what}: not to be told yet`;
+  if (!(rest.crystals > 0)) return rest.what;
   const when = isNumber(rest.seconds) && !run.ended ? `, in about ${span(rest.seconds)} if it goes on like this` : "";
   return `${rest.what}: about ${significant(rest.crystals, 2)} more crystals${when}`;
 }

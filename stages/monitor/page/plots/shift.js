@@ -69,10 +69,11 @@ export function create(root, bus) {
 }
 
 function list(root, findings) {
-  const texts = findings.length ? findings.map(({ subject, text }) => [subject, text]) : [["", "nothing so far"]];
+  const texts = findings.length ? findings.map((one) => [one.subject, one.text, one.is_wrong]) : [["", "nothing so far"]];
   while (root.children.length > texts.length) root.lastElementChild.remove();
   while (root.children.length < texts.length) root.append(element("li", {}, element("strong"), element("span")));
-  texts.forEach(([subject, text], n) => {
+  texts.forEach(([subject, text, isWrong], n) => {
+    root.children[n].className = isWrong ? "wrong" : "";
     setText(root.children[n].firstElementChild, subject ? `${subject}: ` : "");
     setText(root.children[n].lastElementChild, text);
   });
