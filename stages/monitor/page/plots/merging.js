@@ -150,7 +150,7 @@ function inWords(rest, run) {
   if (!rest || !rest.what) return "";
   if (!(rest.crystals > 0)) return rest.what;
   const when = isNumber(rest.seconds) && !run.ended ? `, in about ${span(rest.seconds)} if it goes on like this` : "";
-  return `${rest.what}: about ${significant(rest.crystals, 2)} more crystals${when}`;
+  return `${rest.what}: about ${whole(rest.crystals)} more crystals${when}`;
 }
 
 function columnsOf(table, isOfShells) {
