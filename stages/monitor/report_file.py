@@ -2,8 +2,8 @@
 
 The page's modules are put into one script (:mod:`stages.monitor.bundle`), uPlot (:mod:`stages.monitor.plots_library`) and the
 styles beside it; messages lie in it compressed and as base64. The page's policy names its scripts and styles by their
-digests and allows nothing else, no request at all: what is in the messages could not run even if a browser took it for a script. Where no
-script runs, the tables of :mod:`stages.monitor.report_tables` are seen.
+digests and allows nothing else, no request at all: what is in the messages could not run even if a browser took it for a
+script. Where no script runs, the tables of :mod:`stages.monitor.report_tables` are seen.
 """
 
 from __future__ import annotations
@@ -100,9 +100,15 @@ def _put_together(style: str, scripts: Sequence[str], body: str) -> str:
     icon = base64.b64encode((PAGE / "icon.svg").read_bytes()).decode()
     index = (PAGE / "index.html").read_text("utf-8")
     for there, instead in (
-        ('<meta charset="utf-8">', f'<meta charset="utf-8">\n  <meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        (
+            '<meta charset="utf-8">',
+            f'<meta charset="utf-8">\n  <meta http-equiv="Content-Security-Policy" content="{policy}">',
+        ),
         ('href="icon.svg"', f'href="data:image/svg+xml;base64,{icon}"'),
-        ('  <link rel="stylesheet" href="style.css">\n', f"<!--\n{plots_library.NOTICE}\n-->\n<style>{style}</style>\n"),
+        (
+            '  <link rel="stylesheet" href="style.css">\n',
+            f"<!--\n{plots_library.NOTICE}\n-->\n<style>{style}</style>\n",
+        ),
         ('  <link rel="stylesheet" href="plots.css">\n', ""),
         ('  <script type="module" src="main.js"></script>\n', ""),
         ("</body>", f"{body}\n{''.join(f'<script>{script}</script>' for script in scripts)}\n</body>"),
@@ -142,7 +148,10 @@ def _frames(blobs: Sequence[bytes], room: int) -> list[str]:
 
 def _in_turn(frames: Sequence[Frame]) -> Iterator[Frame]:
     """The latest of each category, then the one before of each, and so on."""
-    of = {category: [frame for frame in reversed(frames) if frame.category == category] for category in ("indexed", "hit", "blank")}
+    of = {
+        category: [frame for frame in reversed(frames) if frame.category == category]
+        for category in ("indexed", "hit", "blank")
+    }
     for n in range(max(map(len, of.values()))):
         yield from (frames_of[n] for frames_of in of.values() if n < len(frames_of))
 

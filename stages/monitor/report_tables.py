@@ -37,7 +37,7 @@ def tables(messages: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the tables of the messages of each kind, as HTML."""
     run = messages.get("run", {})
     parts = [f"<h1>{safe(run.get('program', 'streamajig'))}: {safe(_headline(run))}</h1>"]
-    parts.append(_table("The run", ("what", "value"), _about(run)))
+    parts.append(_table("The run", ("what", "value"), (row for row in _about(run) if row[1] is not None)))
     parts.append(_table("Frames", ("what", "number"), _counts(run)))
     parts.append(_table("Rejected and dropped", ("node", "reason", "frames", "one of them"), _rejections(run)))
     parts.append(_table("What the analyses say", ("node", "text"), _map(run.get("statuses")).items()))
@@ -68,7 +68,10 @@ def _about(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "source", run.get("source")
     latency = run.get("latency_ms")
     if isinstance(latency, list) and len(latency) == 2:
-        yield f"latency, ms, half and 99 of 100 frames ({run.get('latency_to')})", f"{safe(latency[0])}, {safe(latency[1])}"
+        yield (
+            f"latency, ms, half and 99 of 100 frames ({run.get('latency_to')})",
+            f"{safe(latency[0])}, {safe(latency[1])}",
+        )
 
 
 def _counts(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -78,10 +81,10 @@ def _counts(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield name.replace("_", " "), counts[name]
 
 
-def _rejections(run: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+def _rejections(run: Mapping[str, Any]) -> Iterator[list[object]]:
     yield from _rows(run.get("rejections"), ("node", "reason", "count", "example"))
     for reason, count in _map(run.get("drops")).items():
-        yield "", reason, count, ""
+        yield ["", reason, count, ""]
 
 
 def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:
@@ -99,8 +102,10 @@ def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:
     yield _table(f"{leaf}: findings", ("subject", "text"), _rows(findings, ("subject", "text")))
     if figures.get("shift_mm"):
         yield _table(f"{leaf}: shift of the detector, mm", ("x", "y", "z"), [figures["shift_mm"]])
-    if isinstance(names := figures.get("columns"), list):
-        yield f"<p>{safe(figures.get('headline'))}: {safe(figures.get('why'))}</p>"
+    if isinstance(columns := figures.get("columns"), list):
+        told = [column.get("name") if isinstance(column, Mapping) else column for column in columns]
+        names = [*(name for name in ("variant", "frames") if name not in told), *told]
+        yield f"<p>{safe(figures.get('headline'))} {safe(figures.get('why'))}</p>"
         yield _table(f"{leaf}: variants", names, _rows(figures.get("rows"), names))
 
 
@@ -120,7 +125,9 @@ def _table(title: str, names: Sequence[object], rows: Iterable[Iterable[object]]
     if not lines:
         return ""
     heads = "".join(f'<th scope="col">{safe(str(name).replace("_", " "))}</th>' for name in names)
-    return f"<table><caption>{safe(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return (
+        f"<table><caption>{safe(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
 
 
 def _rows(found: Any, names: Sequence[Any]) -> Iterator[list[object]]:
