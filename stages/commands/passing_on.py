@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import threading
 
     from pipeline.metrics import Durations
-    from pipeline.running.report import Progress
     from pipeline.running.signals import Ending
+    from pipeline.watching import Progress
 
 log = logging.getLogger("streamajig")
 
@@ -186,7 +186,7 @@ class Shown(Generic[R]):
 
     def show(self, report: R) -> None:
         """Show it."""
-        from pipeline.running.report import Progress
+        from pipeline.watching import Progress
 
         then_s, then = self._recent[0]
         self._recent.append((report.elapsed_s, report.passed_on))

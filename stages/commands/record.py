@@ -22,7 +22,7 @@ from stages.commands.passing_on import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.running.report import Progress
+    from pipeline.watching import Progress
     from stages.wire.recording.receiving import RecordReport, Until
 
 log = logging.getLogger("streamajig.record")

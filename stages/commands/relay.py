@@ -23,7 +23,7 @@ from stages.commands.passing_on import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.running.report import Progress
+    from pipeline.watching import Progress
     from stages.wire.relay_report import RelayReport
     from stages.wire.relaying import Relay
 

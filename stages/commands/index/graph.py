@@ -29,6 +29,7 @@ cells                     live/cells, if there is indexing; comes after refine, 
 merge                     live/merge, with ``--live-merge``; comes after integrate
 detector_shift            live/detector_shift, with ``--refine-detector-shift``; comes after refine
 int_diag                  live/int_diag, with ``--int-diag``; comes after integrate
+groups                    live/groups, with ``--group-by``; comes after the last of integrate, refine, index and hit
 diagnosis                 live/diagnosis, unless ``--no-diagnosis``; comes after the last of integrate, refine, index and hit
 ========================  =================================================================
 
@@ -60,6 +61,7 @@ _AFTER = {
     "int_diag": ("integrate",),
     "cells": ("refine", "index"),
     "detector_shift": ("refine",),
+    "groups": ("integrate", "refine", "index", "hit"),
     "diagnosis": ("integrate", "refine", "index", "hit"),
 }
 """Roles that come after another than the one before them: the last node of the first of these roles that there is."""
@@ -153,6 +155,8 @@ def _stages(given: Given) -> Iterator[tuple[str, str]]:
         yield "detector_shift", "live/detector_shift"
     if is_indexed and integrate != "integrate/predict_only" and given.take("int_diag") not in (None, "none"):
         yield "int_diag", "live/int_diag"
+    if given.take("group_by"):
+        yield "groups", "live/groups"
     if not no_diagnosis:
         yield "diagnosis", "live/diagnosis"
     if given.take("live_merge"):

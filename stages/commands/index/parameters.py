@@ -48,6 +48,8 @@ def parameters_of(
                 parameters[node]["lattice_file"] = Path(given.values["pdb"])
                 origins[node, "lattice_file"] = option("pdb").flag
                 given.effective.add("pdb")
+    if "groups" in stages:
+        _read_and_copy(given.values["group_by"], parameters, stages)
     if "record" in given and _has_parameter(stages["source"], "record_geometry"):
         parameters["source"]["record_geometry"] = Path(given.values["geometry"])
     output = Path(given.values["output"])
@@ -58,6 +60,13 @@ def parameters_of(
     if stages.get("integrate") in ("integrate/rings", "integrate/prof2d") and "integration" in given:
         parameters["integrate"].update(integration_flags(given))
     return parameters, origins
+
+
+def _read_and_copy(key: str, parameters: dict[str, dict[str, Any]], stages: Mapping[str, str]) -> None:
+    """Let a header value be read of files, of which nobody reads all, and stand in the stream, so that this can be divided."""
+    for role, parameter in (("decode", "headers"), ("sink", "copy_headers")):
+        if _has_parameter(stages[role], parameter):
+            parameters[role][parameter] = tuple(dict.fromkeys((*parameters[role].get(parameter, ()), key)))
 
 
 def _is_or_becomes_a_file(path: Path) -> bool:
