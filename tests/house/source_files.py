@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -46,5 +46,10 @@ class Source:
 
 
 def sources(*folders: str) -> list[Source]:
-    """All modules below these folders."""
-    return [Source(path) for folder in folders for path in sorted((PROJECT / folder).rglob("*.py"))]
+    """All modules below these folders; each is read once."""
+    return [_source(path) for folder in folders for path in sorted((PROJECT / folder).rglob("*.py"))]
+
+
+@cache
+def _source(path: Path) -> Source:
+    return Source(path)
