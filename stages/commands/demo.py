@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -192,7 +193,8 @@ def _run(ending: Ending, plan: Plan) -> Report:
 
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
-    simulator = spawn.Process(target=serve, args=(theirs, plan), name="simulator", daemon=True)
+    has_run = spawn.Event()
+    simulator = spawn.Process(target=serve, args=(theirs, has_run, plan), name="simulator", daemon=True)
     simulator.start()
     theirs.close()
     spawn.Process(target=compile_ahead, name="compiler", daemon=True).start()
@@ -202,6 +204,7 @@ def _run(ending: Ending, plan: Plan) -> Report:
         portable = graph.portable(plan.output).to_yaml()
         plan.graph.write_text(_how_to_run_again(address, plan) + portable)
         report = run_watched(graph, shlex.join(sys.argv), ending, lambda report: typer.echo(report.text()))
+        has_run.set()
         simulator.join(10.0)
     finally:
         if simulator.is_alive():
@@ -210,8 +213,11 @@ def _run(ending: Ending, plan: Plan) -> Report:
     return report
 
 
-def serve(ready: Connection, plan: Plan) -> None:
-    """Serve the demo's frames (in a process of its own); tell the address once frames can be had at once."""
+def serve(ready: Connection, has_run: Event, plan: Plan) -> None:
+    """Serve the demo's frames (in a process of its own); tell the address once frames can be had at once.
+
+    The socket stays until the pipeline has run: one that is gone would be told as a loss.
+    """
     from stages.simulation.truth import TruthWriter
     from stages.wire.serving import FrameServer, kind_of
 
@@ -223,6 +229,9 @@ def serve(ready: Connection, plan: Plan) -> None:
         ready.close()
         frames = apparatus.simulation.frames(plan.frames)
         server.serve(apparatus.wire.bodies(frames, apparatus.wire.truth_into(writer)))
+        pipeline = multiprocessing.parent_process()
+        while not has_run.wait(1.0) and pipeline is not None and pipeline.is_alive():
+            pass
 
 
 def compile_ahead() -> None:

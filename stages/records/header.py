@@ -150,6 +150,8 @@ def in_short(value: object) -> str:
 
     >>> in_short([1, 2]), len(in_short("x" * 100))
     ('[1, 2]', 60)
+    >>> in_short(np.zeros((18, 26)))
+    'an array of shape (18, 26) and type float64'
     """
     text = _SHORT.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -165,6 +167,12 @@ class _Short(reprlib.Repr):
         self.maxlevel = 20
 
     repr_bytes = reprlib.Repr.repr_str
+
+    def repr_ndarray(self, array: np.ndarray[Any, Any], level: int) -> str:
+        """numpy would look at a thousand values."""
+        if array.size <= self.maxlist:
+            return self.repr_instance(array, level)
+        return f"an array of shape {array.shape} and type {array.dtype}"
 
 
 _SHORT = _Short()

@@ -60,6 +60,14 @@ class Unread(Mapping[str, NDArray[Any]]):
         raise NotImplementedError
 
 
+def _shape_in_words(arrays: Unread, key: str) -> str:
+    """The shape of an array that may not have been read; to look at a frame is no reason to reject it."""
+    try:
+        return "x".join(map(str, arrays.shape_of(key)))
+    except RejectFrame:
+        return "broken"
+
+
 @dataclass(frozen=True, eq=False)
 class PixelMask:
     """Pixels that are bad in all images of a series, as its sender says.
@@ -138,7 +146,7 @@ class Image:
 
     def __repr__(self) -> str:
         if isinstance(self.arrays, Unread):
-            shapes = [f"{key}: not read" for key in self.arrays]  # to look at a frame is no reason to reject it
+            shapes = [f"{key}: {_shape_in_words(self.arrays, key)}" for key in self.arrays]
         else:
             shapes = [f"{key}: {'x'.join(map(str, a.shape))} {a.dtype}" for key, a in self.arrays.items()]
         return f"Image({', '.join([*shapes, *(f'{key}: broken' for key in self.broken)]) or 'no arrays'})"

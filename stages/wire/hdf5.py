@@ -27,6 +27,7 @@ from stages.wire.compressed import Decompressor, in_our_order
 from stages.wire.hdf5_chunks import Chunks, Filters, most_expansion
 from stages.wire.hdf5_filters import cannot_be_undone, filters_of
 from stages.wire.hdf5_heaps import check_group, check_root
+from stages.wire.hdf5_objects import kept_elsewhere
 from stages.wire.hdf5_text import text_at
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -215,6 +216,8 @@ class HdfFile:
                 return None
             link = at.links.get_info(name)
             if link.type == h5l.TYPE_HARD:
+                if elsewhere := kept_elsewhere(self.body, link.u):
+                    raise _leads_out(path, elsewhere)
                 at = h5o.open(at, name)
             elif link.type == h5l.TYPE_SOFT and hops < _MOST_HOPS:
                 hops += 1
@@ -238,7 +241,8 @@ class HdfFile:
                 looked_at += 1
                 if looked_at > _MOST_OBJECTS:
                     return
-                if group.links.get_info(name).type != h5l.TYPE_HARD:
+                link = group.links.get_info(name)
+                if link.type != h5l.TYPE_HARD or kept_elsewhere(self.body, link.u):
                     continue
                 found, place = h5o.open(group, name), f"{path}/{name.decode('utf-8', 'backslashreplace')}"
                 if isinstance(found, h5g.GroupID) and level < _MOST_LEVELS:

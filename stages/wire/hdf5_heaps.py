@@ -1,7 +1,7 @@
 """Local heaps of HDF5 files, in which the names of a group are: their lists of free blocks, which may go round in circles.
 
 HDF5 follows such a list when it looks a name up, and never comes back from one that has no end.
-https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html (III.D. Local Heaps, IV.A. Object Headers)
+https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html (III.D. Local Heaps)
 """
 
 from __future__ import annotations
@@ -10,20 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from pipeline import RejectFrame
-
-_HEADER = struct.Struct("<BxHII4x")
-"""Of an object: version, number of messages, count of references, size."""
-
-_MESSAGE = struct.Struct("<HH4x")
-"""Type and size."""
-
-_SYMBOL_TABLE, _CONTINUED = 0x11, 0x10
-"""Messages: where a group's tree and heap are; where more messages are, and how long they are."""
-
-_MOST_MESSAGES = 1024
-
-_TWO = struct.Struct("<QQ")
-"""Two addresses or sizes; of a free block, where the next one is, and its size."""
+from stages.wire.hdf5_objects import SYMBOL_TABLE, TWO, messages_of
 
 _HEAP = struct.Struct("<8xQQQ")
 """Behind signature, version and what is reserved: size, first free block, address of the data."""
@@ -40,8 +27,8 @@ def check_root(body: memoryview) -> None:
     at = _ROOT_AT.get(body[8] if len(body) > 8 else 255)
     try:
         if at is not None:
-            check_group(body, _TWO.unpack_from(body, at)[0])
-            _check_heap(body, _TWO.unpack_from(body, at + 16)[1])
+            check_group(body, TWO.unpack_from(body, at)[0])
+            _check_heap(body, TWO.unpack_from(body, at + 16)[1])
     except (struct.error, OverflowError):
         return
 
@@ -51,36 +38,21 @@ def check_group(body: memoryview, address: int) -> None:
     try:
         for at in _heaps_of(body, address):
             _check_heap(body, at)
-    except (struct.error, OverflowError):  # outside of the file, where HDF5 gives up too
+    except (struct.error, IndexError, OverflowError):  # outside of the file, where HDF5 gives up too
         return
 
 
 def _heaps_of(body: memoryview, address: int) -> Iterator[int]:
-    version, _, _, size = _HEADER.unpack_from(body, address)
-    if version != 1:  # later ones have no such heaps
-        return
-    blocks, left = [(address + _HEADER.size, size)], _MOST_MESSAGES
-    while blocks:
-        at, size = blocks.pop()
-        end = at + size
-        while at + _MESSAGE.size <= end and left:
-            left -= 1
-            kind, length = _MESSAGE.unpack_from(body, at)
-            at += _MESSAGE.size
-            if kind in (_SYMBOL_TABLE, _CONTINUED):
-                first, second = _TWO.unpack_from(body, at)
-                if kind == _SYMBOL_TABLE:
-                    yield second
-                else:
-                    blocks.append((first, second))
-            at += length
+    for kind, at, _ in messages_of(body, address):
+        if kind == SYMBOL_TABLE:
+            yield TWO.unpack_from(body, at)[1]
 
 
 def _check_heap(body: memoryview, at: int) -> None:
     size, block, data = _HEAP.unpack_from(body, at)
-    steps = min(size, len(body)) // _TWO.size
-    while block != _END_OF_LIST and block + _TWO.size <= size:
-        block, _ = _TWO.unpack_from(body, data + block)
+    steps = min(size, len(body)) // TWO.size
+    while block != _END_OF_LIST and block + TWO.size <= size:
+        block, _ = TWO.unpack_from(body, data + block)
         if not block:  # HDF5 gives up here
             return
         steps -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,12 @@ class Series:
     error_value: float | None = None
 
 
+MOST_SERIES = 8
+"""Headers that are kept in each replica; a sender has one at a time, and the largest hold a mask of some megabytes."""
+
+
 class Latest:
-    """The series of the frame before, which is read once.
+    """The series of the frames of late, each read once, so that several senders may send in turn.
 
     Parameters
     ----------
@@ -52,8 +57,7 @@ class Latest:
     def __init__(self, read: Callable[[Preamble], Series], missing: str) -> None:
         self._read = read
         self._missing = missing
-        self._number = -1
-        self._series: Series | RejectFrame = RejectFrame("no_series_header", "")
+        self._known: OrderedDict[int, Series | RejectFrame] = OrderedDict()
 
     def of(self, message: Message, name: Any) -> Series:
         """Return the series of a frame that says it is of this one; rejects one whose header did not come, or is broken."""
@@ -64,20 +68,30 @@ class Latest:
                 f"frame of series {in_short(name)}: no {self._missing} has come before it; start before the detector is "
                 "armed, and with one receiver alone, since each message is sent to one",
             )
-        if preamble.number != self._number:
-            try:
-                self._series = self._read(preamble)
-            except RejectFrame as rejection:
-                self._series = RejectFrame("bad_series_header", f"the series' header: {rejection.detail}")
-            self._number = preamble.number
-        if isinstance(self._series, RejectFrame):
-            raise RejectFrame(self._series.reason, self._series.detail)
-        if self._series.name != name or isinstance(name, bool):
+        series = self._of(preamble)
+        if isinstance(series, RejectFrame):
+            raise RejectFrame(series.reason, series.detail)
+        if series.name != name or isinstance(name, bool):
             raise RejectFrame(
                 "another_series",
-                f"frame of series {in_short(name)}, and the last {self._missing} was that of series {self._series.name}",
+                f"frame of series {in_short(name)}, and the last {self._missing} was that of series {series.name}",
             )
-        return self._series
+        return series
+
+    def _of(self, preamble: Preamble) -> Series | RejectFrame:
+        """What a header says, or why it cannot be read."""
+        known = self._known.get(preamble.number)
+        if known is not None:
+            self._known.move_to_end(preamble.number)
+            return known
+        try:
+            known = self._read(preamble)
+        except RejectFrame as rejection:
+            known = RejectFrame("bad_series_header", f"the series' header: {rejection.detail}")
+        self._known[preamble.number] = known
+        if len(self._known) > MOST_SERIES:
+            self._known.popitem(last=False)
+        return known
 
 
 def named_in_series(header: Header, naming: Naming, series: int, frame: int, key: str) -> tuple[Event, Header]:

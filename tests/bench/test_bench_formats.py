@@ -56,13 +56,23 @@ def stream2_pixels(parts: Parts) -> Any:
     return dectris_pixels(array.value[1].value.value[2])
 
 
+def train_pixels(parts: Parts) -> Any:
+    """Read a train of one pulse."""
+    from karabo_bridge import deserialize
+
+    data, _ = deserialize(parts)
+    (array,) = (source["image.data"] for source in data.values() if "image.data" in source)
+    return array[0]
+
+
 PEERS: dict[str, Callable[[Parts], Any]] = {
     "cbf": fabio_pixels,
     "npy": lambda parts: np.load(io.BytesIO(parts[-1])),
     "dectris1": lambda parts: dectris_pixels(parts[2]),
     "dectris2": stream2_pixels,
+    "karabo": train_pixels,
 }
-"""What other people's programs do with a message of ours, as their manuals say."""
+"""What other people's programs do with a message of ours, as their manuals say; HDF5 and Seedee: test_bench_hdf5_seedee."""
 
 DTYPES = {"cbf": "i4"}
 
@@ -87,7 +97,7 @@ def test_decoding_a_frame(benchmark: Any, form: Format, threads: int) -> None:
     _, message = messages_of(form)
     decoders = [registry.load(DECODERS[form.name])().open(Context()) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
-        benchmark(several, lambda decode: decode(message)[2].array("any").shape, decoders, pool)
+        benchmark(several, lambda decode: decode(message)[2].array(form.key).shape, decoders, pool)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -37,6 +37,7 @@ from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.wire.cbor_outline import text_under
 from stages.wire.framing import framing_of
+from stages.wire.series import MOST_SERIES
 from stages.wire.serving import FrameServer, serve_in_thread
 
 PIXELS = np.random.default_rng(2).poisson(2.0, (12, 17)).astype("u2")
@@ -98,6 +99,29 @@ def test_frames_of_another_series_than_the_header_are_rejected(name: str) -> Non
     assert refused.reason == "another_series"
     assert "series 8" in refused.detail
     assert "series 7" in refused.detail
+
+
+@both
+def test_headers_of_senders_that_send_in_turn_are_read_once_each(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = (Dectris1 if name == "dectris1" else Dectris2)().open(Context())
+    by_sender = [frames_of(name, WRITERS[name]([PIXELS] * 4)) for _ in range(MOST_SERIES)]
+    read_headers = []
+    read_one = decode._latest._read
+
+    def counted(preamble: Any) -> Any:
+        read_headers.append(preamble.number)
+        return read_one(preamble)
+
+    monkeypatch.setattr(decode._latest, "_read", counted)
+    for frames in zip(*by_sender, strict=True):
+        for frame in frames:
+            decode(frame)
+    assert len(read_headers) == len(set(read_headers)) == MOST_SERIES
+    decode(frames_of(name, WRITERS[name]([PIXELS]))[0])  # the one that was longest not seen is forgotten
+    decode(by_sender[-1][0])
+    assert len(read_headers) == MOST_SERIES + 1
+    decode(by_sender[0][0])
+    assert len(read_headers) == MOST_SERIES + 2
 
 
 @both

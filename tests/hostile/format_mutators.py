@@ -10,7 +10,7 @@ import mutators as maps
 import numpy as np
 from byte_mutators import flipped, truncated, with_numbers
 from format_messages import GOOD, Good
-from hdf5_mutators import restructured_hdf5
+from hdf5_mutators import strange_files
 from structure_mutators import (
     restructured_cbf,
     restructured_cbf_gz,
@@ -28,11 +28,11 @@ KINDS = {
 something; cut off; half of one and half of another; parts more or less; what the message says of itself."""
 
 STRUCTURES: dict[str, Callable[[Good, random.Random], list[Parts]]] = {
-    "hdf5": restructured_hdf5, "cbf": restructured_cbf, "cbf.gz": restructured_cbf_gz, "npy": restructured_npy,
+    "cbf": restructured_cbf, "cbf.gz": restructured_cbf_gz, "npy": restructured_npy,
     "seedee": restructured_json, "dectris1": restructured_json, "dectris2": restructured_cbor,
     "karabo-2.2": restructured_trains, "karabo-1.0": restructured_trains,
 }  # fmt: skip
-"""How what a message says of itself is changed, by format."""
+"""How what a message says of itself is changed, by format; of HDF5 there are strange files."""
 
 BASES = 48
 """Good messages of each format that others are made of."""
@@ -67,7 +67,7 @@ class FormatMutator:
         self._name, self._seed = name, seed
         rng = np.random.default_rng(seed)
         self._good = [GOOD[name](rng) for _ in range(BASES)]
-        self._restructure = STRUCTURES[name]
+        self._strange = strange_files(self._good, seed) if name == "hdf5" else []
 
     def message(self, number: int) -> tuple[str, Hostile]:
         """How message `number` was made, and the message."""
@@ -76,8 +76,8 @@ class FormatMutator:
         good = rng.choice(self._good)
         messages = [list(parts) for parts in good.messages]
         if kind == "structure":
-            messages = self._restructure(good, rng)
-            if rng.random() < 0.2:
+            messages = [[rng.choice(self._strange)]] if self._strange else STRUCTURES[self._name](good, rng)
+            if rng.random() < (0.7 if self._strange else 0.2):
                 _change_a_part(messages, rng, maps.change_bytes)
         elif kind == "pixels":
             begin, end = good.covered or (0, len(messages[-1][-1]))

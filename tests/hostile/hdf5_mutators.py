@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -13,11 +14,19 @@ import hdf5plugin  # noqa: F401 - filters for strange files
 import numpy as np
 from byte_mutators import HUGE
 from format_messages import HEIGHT, WIDTH, Good
-from writers import Parts
+
+POOL = 500
+"""Files that are strange; most messages are made of one by changing bytes as well."""
 
 
-def restructured_hdf5(good: Good, rng: random.Random) -> list[Parts]:
-    """A file that is whole, in which something else is than should be."""
+def strange_files(goods: Sequence[Good], seed: int) -> list[bytes]:
+    """Files that are whole, in which something else is than should be."""
+    rng = random.Random(seed)
+    return [strange_file(rng.choice(goods), rng) for _ in range(POOL)]
+
+
+def strange_file(good: Good, rng: random.Random) -> bytes:
+    """One of them."""
     buffer = io.BytesIO()
     pixels = good.pixels[0]
     with h5py.File(buffer, "w", libver=rng.choice(("earliest", "earliest", "latest"))) as file:
@@ -31,7 +40,7 @@ def restructured_hdf5(good: Good, rng: random.Random) -> list[Parts]:
                 rng.choice(_STRANGE_DATA)(file, path, pixels, rng)
         if "entry/data/data" not in file and rng.random() < 0.7:
             file["entry/data/data"] = pixels
-    return [[buffer.getvalue()]]
+    return buffer.getvalue()
 
 
 def _other_shape(file: Any, path: str, pixels: Any, rng: random.Random) -> None:

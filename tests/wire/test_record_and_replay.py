@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import msgpack
+import numpy as np
 import pytest
 import zmq
 
@@ -20,6 +23,7 @@ from pipeline import Context, EndOfStream, Message, UserError
 from pipeline.command_line import cli
 from pipeline.running.job import run
 from stages.commands.index.graph import graph_from_options
+from stages.files.stream import read_stream
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.source.replay import Replay
@@ -28,7 +32,7 @@ from stages.source.zmq_sub import ZmqSub
 from stages.wire.message import body_of
 from stages.wire.recording.layout import About, files_of
 from stages.wire.recording.reading import Passed, Recorded, about, read_records
-from stages.wire.recording.writing import Limits, RecordingWriter
+from stages.wire.recording.writing import Limits, RecordingWriter, clear
 from stages.wire.serving import FrameServer, serve_in_thread
 
 WAIT_S = 30.0
@@ -439,6 +443,52 @@ def test_a_run_over_its_recording_writes_the_same_stream(
     assert once == (tmp_path / "again.stream").read_bytes()
     assert once.count(b"----- Begin chunk -----") == 3
     assert b"Begin crystal" in once
+
+
+def test_a_recording_that_was_moved_has_its_masks_with_it(
+    beamline: Apparatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "masks").mkdir(parents=True)
+    there.mkdir()
+    monkeypatch.chdir(here)
+    (pixels,) = beamline.simulation.frame(0).arrays.values()
+    bad = np.zeros(pixels.shape, "u2")
+    bad[: len(bad) // 2] = 1
+    with h5py.File("masks/half.h5", "w") as file:
+        file["bad"] = bad
+    masked = "mask0_file = masks/half.h5 ; the upper half\nmask0_data = /bad\nmask0_badbits = 0xff\n"
+    (here / "a.geom").write_text(masked + beamline.geometry_text)
+    common = {"peaks": "peakfinder8", "threshold": 10.0, "indexing": "none", "in_order": True}
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, [beamline.wire.body(beamline.simulation.frame(n)) for n in range(2)])
+        live = {"zmq_input": server.address, "zmq_request": "next", "geometry": Path("a.geom"), "max_frames": 2}
+        run(graph_from_options({**common, **live, "output": Path("live.stream"), "record": Path("r")}))
+        serving.join(timeout_s=WAIT_S)
+
+    (here / "r").rename(there / "r")
+    monkeypatch.chdir(there)
+    shutil.rmtree(here / "masks")
+    run(graph_from_options({**common, "input": "r", "output": there / "again.stream"}))
+    live_chunks, again = (read_stream(file).chunks for file in (here / "live.stream", there / "again.stream"))
+    assert [len(chunk.peaks or ()) for chunk in again] == [len(chunk.peaks or ()) for chunk in live_chunks]
+    for chunk in again:
+        assert chunk.peaks is not None
+        assert len(chunk.peaks)
+        assert chunk.peaks.ss.min() > len(bad) // 2 - 1
+    # recorded anew from there it has them too, and what is deleted is all of it
+    RecordingWriter(there / "s", About("REQ"), there / "r" / "a.geom").close()
+    (copy,) = (there / "s" / "a.geom.masks").iterdir()
+    assert copy.read_bytes() == (there / "r" / "a.geom.masks" / copy.name).read_bytes()
+    clear(there / "s")
+    assert list((there / "s").iterdir()) == []
+
+
+def test_a_recording_whose_mask_is_not_there_is_refused_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "a.geom").write_text("mask_file = gone.h5\n")
+    with pytest.raises(UserError, match=r"names the mask 'gone\.h5', which is not there"):
+        RecordingWriter(tmp_path / "r", About("REQ"), tmp_path / "a.geom")
+    assert not (tmp_path / "r").exists()
 
 
 def test_the_run_goes_on_when_its_recording_cannot(tmp_path: Path) -> None:

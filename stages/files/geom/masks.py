@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from stages.files.geom.model import BadRegion, MaskSource, PlacedPanel
 from stages.wire.hdf5_filters import cannot_be_undone, filters_of, load_plugins
 
 
-def unshifted_bad(panels: Sequence[PlacedPanel], regions: Sequence[BadRegion]) -> tuple[NDArray[np.uint8], ...]:
+def unshifted_bad(
+    panels: Sequence[PlacedPanel], regions: Sequence[BadRegion], copies: Mapping[str, Path] | None = None
+) -> tuple[NDArray[np.uint8], ...]:
     """Return one uint8 array (height, width) per panel, 1 where bad, of all that does not move with the detector.
 
-    Reads the files of masks; raises UserError naming what is missing.
+    Reads the files of masks; raises UserError naming what is missing. `copies` says where a recording has them, by the names
+    that the geometry file gives them.
     """
     bad = tuple(np.zeros((p.panel.height, p.panel.width), np.uint8) for p in panels)
-    files = _MaskFiles()
+    files = _MaskFiles({name: str(copy) for name, copy in (copies or {}).items() if copy.is_file()})
     try:
         for placed, mask in zip(panels, bad, strict=True):
             if placed.panel.no_index:
@@ -68,13 +72,15 @@ def from_bits(values: NDArray[Any], goodbits: int, badbits: int) -> NDArray[np.u
 class _MaskFiles:
     """HDF5 files that are open while masks are read, each opened once."""
 
-    def __init__(self) -> None:
+    def __init__(self, copies: Mapping[str, str]) -> None:
+        self._copies = copies
         self._open: dict[str, Any] = {}
         self._read: dict[tuple[str, str], NDArray[Any]] = {}
 
     def read(self, source: MaskSource, placed: PlacedPanel) -> NDArray[Any]:
         """Return the mask's values for one panel, (height, width)."""
         where = f"mask{source.number} of panel {placed.panel.name}"
+        source = replace(source, file=self._copies.get(source.file, source.file))
         if "%" in source.data:
             raise UserError(
                 f"{where}: its place {source.data!r} in {source.file} depends on the frame ('%'), and streamed frames have no "

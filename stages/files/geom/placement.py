@@ -7,6 +7,7 @@ import math
 import threading
 from collections import OrderedDict
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from stages.files.geom.bad_regions import paint_laboratory_region
 from stages.files.geom.masks import unshifted_bad
 from stages.files.geom.model import GeometryFile
 from stages.records.image import Image, PixelMask, as_message_buffer
+from stages.wire.recording.masks import copies_of
 
 KEPT_PLACEMENTS = 16
 """Camera lengths and shifts for which vectors and masks are kept."""
@@ -145,7 +147,8 @@ class Placements:
     @cached_property
     def unshifted_bad(self) -> tuple[NDArray[np.uint8], ...]:
         """Bad pixels that do not depend on the placement; reads mask files, raises UserError."""
-        return unshifted_bad(self.file.panels, self.file.bad_regions)
+        copies = copies_of(Path(self.file.filename), self.file.text)
+        return unshifted_bad(self.file.panels, self.file.bad_regions, copies)
 
     @cached_property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Writes a recording: files of bounded size in a folder, with the geometry file beside them."""
+"""Writes a recording: files of bounded size in a folder, with the geometry file and its masks beside them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pipeline import UserError
 from pipeline.amounts import several
 from pipeline.amounts import size as in_words
 from stages.wire.recording.layout import MARK_BYTES, SUFFIX, About, files_of, record_of, start_of_file
+from stages.wire.recording.masks import clear_masks, lay_masks_beside, masks_of
 from stages.wire.recording.reading import geometry_of
 
 log = logging.getLogger("streamajig.record")
@@ -81,10 +82,12 @@ class RecordingWriter:
         )
         try:
             content = geometry.read_bytes() if geometry is not None else b""
+            masks = masks_of(geometry, content) if geometry is not None else {}
             folder.mkdir(parents=True, exist_ok=True)
             self._refuse_another()
             if geometry is not None:
                 _lay_beside(folder / geometry.name, content)
+                lay_masks_beside(folder / geometry.name, content, masks)
             self._next_file(0)
         except OSError as error:
             self.close()
@@ -166,7 +169,7 @@ class RecordingWriter:
 
 
 def clear(folder: Path) -> None:
-    """Delete a recording, and the geometry file that came with it; UserError if that fails."""
+    """Delete a recording, and the geometry file and masks that came with it; UserError if that fails."""
     try:
         geometry = geometry_of(folder)
     except UserError:  # it is damaged, which is no reason to keep it
@@ -176,6 +179,7 @@ def clear(folder: Path) -> None:
             file.unlink()
         if geometry is not None:
             geometry.unlink(missing_ok=True)
+            clear_masks(geometry)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be deleted: {error.strerror}") from None
 
