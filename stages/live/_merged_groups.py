@@ -18,6 +18,9 @@ from stages.merging.tables import HEADINGS, merit, number, percent, text_table
 _FEWEST = 2
 """Groups that can be compared."""
 
+_SHARE = 0.02
+"""Groups are compared during this part of the time at most, while the run goes on."""
+
 
 class Merging(Protocol):
     """Merges crystals, as :class:`stages.live.merge.MergeWriter` does."""
@@ -72,6 +75,7 @@ class MergedGroups:
         self._values = Values()
         self._groups: dict[str, Merging] = {}
         self._differences: list[tuple[str, str, Difference]] = []
+        self._not_before = 0.0
         self.spent_ns = 0
 
     def take(self, crystal: Observed) -> None:
@@ -90,15 +94,21 @@ class MergedGroups:
         named = self._named()
         return len(named) >= _FEWEST and all(self._groups[label].enough() for label in named)
 
-    def look(self) -> None:
-        """See how each group differs from the first in their order, which of light and dark is dark."""
-        named = self._named()
-        if len(named) >= _FEWEST:
-            first, *others = [self._groups[label].merged() for label in named]
-            self._differences = [
-                (label, named[0], difference(other, first, **self._compared))
-                for label, other in zip(named[1:], others, strict=True)
-            ]
+    def look(self, *, is_last: bool = False) -> None:
+        """See how each group differs from the first in their order, which of light and dark is dark.
+
+        While the run goes on that is left out as often as it takes to be a small part of the time.
+        """
+        named, started = self._named(), time.perf_counter()
+        if len(named) < _FEWEST or (started < self._not_before and not is_last):
+            return
+        first, *others = [self._groups[label].merged() for label in named]
+        self._differences = [
+            (label, named[0], difference(other, first, **self._compared))
+            for label, other in zip(named[1:], others, strict=True)
+        ]
+        ended = time.perf_counter()
+        self._not_before = ended + (ended - started) / _SHARE
 
     def lines(self) -> list[str]:
         """A table of the groups, and one of their differences."""

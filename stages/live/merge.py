@@ -249,6 +249,7 @@ class MergeWriter:
         self._take_all(self._settling.rest())
         if self._unlooked:
             self._look()
+        self._groups.look(is_last=True)
         merger = self._current()
         found = self._quality(merger)
         return Findings("\n".join(self._lines(merger, found)), self._figures(merger, found))
