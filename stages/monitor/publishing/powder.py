@@ -50,10 +50,12 @@ class Powder:
         if self._panels is None:
             return
         self.hits += hits
-        panel, fs, ss = (peaks[:, column].astype(np.int64) for column in (PANEL, FS, SS))
-        row, column = ss // self.bin, fs // self.bin
-        inside = (fs >= 0) & (ss >= 0) & (row < self._heights[panel]) & (column < self._widths[panel])
-        place = (self._first[panel] + row * self._widths[panel] + column)[inside]
+        panel, fs, ss = peaks[:, PANEL].astype(np.int64), peaks[:, FS], peaks[:, SS]
+        inside = (fs >= 0) & (ss >= 0)
+        row, column = (ss / self.bin).astype(np.int64), (fs / self.bin).astype(np.int64)
+        widths = self._widths[panel]
+        inside &= (row < self._heights[panel]) & (column < widths)
+        place = (self._first[panel] + row * widths + column)[inside]
         flat = self._sums.reshape(-1)
         np.add.at(flat, 2 * place, peaks[inside, INTENSITY])
         np.add.at(flat, 2 * place + 1, np.float32(1))
