@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,19 +11,22 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from pipeline import Context, Findings, UserError, stage
 from stages.files.cell import TargetCell
-from stages.live._grouping import MISSING, Grouping
+from stages.live._grouping import Grouping
+from stages.live._growth import Growth, Look
 from stages.live._merged_groups import MergedGroups
+from stages.live._milestones import milestones
+from stages.live._observing import RunningMerge
 from stages.live._seen_crystals import SeenCrystals
 from stages.live._settling import Settling
 from stages.live._until import Until
 from stages.merging import stream_crystals
 from stages.merging.ambiguity import NO_AMBIGUITY, Settings, settings_of
-from stages.merging.crystals import Observed, Polarisation, observe_in
+from stages.merging.crystals import Observed, Polarisation
 from stages.merging.merger import Merged, Merger, warm_up
-from stages.merging.point_group import PointGroup, point_group
-from stages.merging.shells import Quality, Shell, cc_half_of, quality
+from stages.merging.point_group import point_group
+from stages.merging.shells import Quality, cc_half_of, quality
 from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
@@ -152,71 +154,6 @@ class Merge:
         stream_crystals.warm_up()
 
 
-class RunningMerge:
-    """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
-
-    def __init__(
-        self,
-        group: PointGroup,
-        polarisation: Polarisation,
-        settings: Settings = NO_AMBIGUITY,
-        grouping: Grouping | None = None,
-    ) -> None:
-        self._group = group
-        self._polarisation = polarisation
-        self._settings = settings
-        self._grouping = grouping
-
-    def __call__(self, outcome: Outcome) -> tuple[tuple[Observed, ...], ...] | None:
-        """Return an extract of each crystal, in each of the settings it may be in; None where there are none."""
-        if not isinstance(outcome, Frame):
-            return None
-        crystals = outcome[Crystals]
-        if not crystals.found:
-            return None
-        energy_ev = outcome[DetGeom].photon_energy_ev
-        extracts: list[tuple[Observed, ...]] = []
-        for crystal in crystals:
-            found = crystal.reflections
-            if found is None or not _spans_a_cell(crystal.real_space_angstrom):
-                extracts.append((_without_reflections(),))
-                continue
-            extracts.append(
-                observe_in(
-                    self._settings.operations,
-                    found.hkl,
-                    found.intensity,
-                    crystal.reciprocal_per_angstrom,
-                    energy_ev,
-                    self._group,
-                    self._polarisation,
-                    crystal.lattice.centering,
-                )
-            )
-        if self._grouping is None:
-            return tuple(extracts)
-        group = self._grouping.of_outcome(outcome) or MISSING
-        return tuple(tuple(replace(observed, group=group) for observed in settings) for settings in extracts)
-
-
-def _spans_a_cell(real_space_angstrom: NDArray[np.float64]) -> bool:
-    if not np.isfinite(real_space_angstrom).all():
-        return False
-    return abs(float(np.linalg.det(real_space_angstrom))) > 0.0
-
-
-def _without_reflections() -> Observed:
-    return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((3, 3)), has_signal=False)
-
-
-@dataclass(frozen=True)
-class Look:
-    """The merged data at one time."""
-
-    crystals: int
-    overall: Shell
-
-
 class MergeWriter:
     """Merges what comes, and looks at it now and then."""
 
@@ -246,7 +183,12 @@ class MergeWriter:
         self._together_ns = 0
         self._look_ns = 0
         self._unlooked = False
-        self.looks: list[Look] = []
+        self._growth = Growth(stage.until, stage.min_measurements)
+
+    @property
+    def looks(self) -> list[Look]:
+        """What was seen at each look."""
+        return self._growth.looks
 
     def write(self, encoded: tuple[tuple[Observed, ...], ...]) -> None:
         """Merge the crystals of one frame."""
@@ -279,6 +221,12 @@ class MergeWriter:
     def merged(self) -> Merged:
         """The intensities with all that has come."""
         return self._current().merged()
+
+    def figures_now(self) -> dict[str, Any]:
+        """What the looks have seen, and how far it is to what `until` asks for; of each group, too."""
+        crystals = self._merger.num_crystals + len(self._held)
+        of_all = {"symmetry": self._stage.symmetry, "crystals": crystals, **self._growth.figures(crystals)}
+        return of_all | self._groups.figures_now(is_each_asked=self._until is not None and self._until.each_group)
 
     def quality(self) -> Quality:
         """How good the data are with all that has come."""
@@ -350,7 +298,8 @@ class MergeWriter:
         started = time.perf_counter_ns()
         found = self._quality(self._current())
         self._unlooked = False
-        self.looks.append(Look(found.num_crystals, found.overall))
+        self._growth.add(found)
+        self._groups.look()
         self._next_look = self._num_taken + max(_FIRST_LOOK, self._num_taken // _LOOKS_PER_FOLD)
         if self._until is not None and not self._enough and self._until.holds(found, self._groups.enough):
             self._enough = f"{self._until} reached with {found.num_crystals} crystals"
@@ -370,7 +319,7 @@ class MergeWriter:
         lines += self._left_out(merger)
         if self.looks:
             headings = ("crystals", *HEADINGS[3:])
-            rows = [(str(look.crystals), *merit(look.overall)) for look in self._milestones()]
+            rows = [(str(look.crystals), *merit(look.overall)) for look in milestones(self.looks)]
             lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found))]
             lines += [*self._groups.lines(), ""]
             lines.append(
@@ -400,17 +349,7 @@ class MergeWriter:
         return lines
 
     def _us_per_crystal(self) -> float:
-        return (self._write_ns - self._together_ns) / max(1, self._num_taken) / 1e3
-
-    def _milestones(self) -> list[Look]:
-        """The looks at about 10, 20, 50, 100 ... crystals, and the last."""
-        kept, passed = [], 0
-        for look in self.looks[:-1]:
-            milestone = max((m for m in _milestones_to(look.crystals)), default=0)
-            if milestone > passed:
-                kept.append(look)
-                passed = milestone
-        return [*kept, self.looks[-1]]
+        return (self._write_ns - self._together_ns - self._groups.spent_ns) / max(1, self._num_taken) / 1e3
 
     def _figures(self, merger: Merger, found: Quality) -> dict[str, Any]:
         return {
@@ -435,13 +374,3 @@ class MergeWriter:
             "ms_to_begin": self._together_ns / 1e6,
             "ms_per_look": self._look_ns / max(1, len(self.looks)) / 1e6,
         }
-
-
-def _milestones_to(n: int) -> list[int]:
-    """1, 2, 5, 10, 20 ... up to n.
-
-    >>> _milestones_to(60)
-    [1, 2, 5, 10, 20, 50]
-    """
-    decades = range(max(0, int(math.log10(max(1, n)))) + 1)
-    return [m * 10**decade for decade in decades for m in (1, 2, 5) if m * 10**decade <= n]

@@ -2,8 +2,8 @@
 
 The page's modules are put into one script (:mod:`stages.monitor.bundle`), uPlot (:mod:`stages.monitor.plots_library`) and the
 styles beside it; messages lie in it compressed and as base64. The page's policy names its scripts and styles by their
-digests and allows nothing else, no request at all: what is in the messages could not run even if a browser took it for a script. Where no
-script runs, the tables of :mod:`stages.monitor.report_tables` are seen.
+digests and allows nothing else, no request at all: what is in the messages could not run even if a browser took it for a
+script. Where no script runs, the tables of :mod:`stages.monitor.report_tables` are seen.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def tables(messages: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the tables of the messages of each kind, as HTML."""
     run = messages.get("run", {})
     parts = [f"<h1>{safe(run.get('program', 'streamajig'))}: {safe(_headline(run))}</h1>"]
-    parts.append(_table("The run", ("what", "value"), _about(run)))
+    parts.append(_table("The run", ("what", "value"), (row for row in _about(run) if row[1] is not None)))
     parts.append(_table("Frames", ("what", "number"), _counts(run)))
     parts.append(_table("Rejected and dropped", ("node", "reason", "frames", "one of them"), _rejections(run)))
     parts.append(_table("What the analyses say", ("node", "text"), _map(run.get("statuses")).items()))

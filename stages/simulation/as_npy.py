@@ -17,6 +17,7 @@ class Npy(OneArray):
     """An array alone."""
 
     style: ClassVar[Style] = "npy"
+    names_frames: ClassVar[bool] = False
 
     @staticmethod
     def places(energy_ev: float, distance_mm: float) -> str:

@@ -37,6 +37,8 @@ class WireFormat(ABC):
         The name of the format.
     frames_a_message
         How many frames a message has.
+    names_frames
+        Whether a message says which frame it is.
     image
         Whether the pixels are sent; without them the message is that of OM's Crystallography layer.
     distance_mm
@@ -50,6 +52,7 @@ class WireFormat(ABC):
 
     style: ClassVar[Style]
     frames_a_message: ClassVar[int] = 1
+    names_frames: ClassVar[bool] = True
 
     image: bool
     distance_mm: float

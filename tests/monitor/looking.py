@@ -68,7 +68,8 @@ class Browser:
 
     def table(self, css: str) -> list[list[str]]:
         """The texts of a table's body."""
-        script = "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+        rows = "[...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+        script = f"return {rows}.map(row => [...row.cells].map(cell => cell.textContent))"
         return [list(row) for row in self.driver.execute_script(script, css)]
 
     def saved(self, act: Callable[[], object], ending: str) -> Path:

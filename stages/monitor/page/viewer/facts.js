@@ -8,10 +8,10 @@ const KINDS = { indexed: "indexed", hit: "hit, not indexed", blank: "blank" };
 export class Facts {
   constructor() {
     this.values = {};
-    const rows = Object.entries({ event: "Event", serial: "Serial", time: "Received", category: "Kind", peaks: "Peaks", crystals: "Crystals" }).map(
+    const rows = Object.entries({ event: "Event", category: "Kind", serial: "Serial", time: "At", peaks: "Peaks", crystals: "Crystals" }).map(
       ([name, title]) => {
         this.values[name] = element("dd", { class: "number", "data-field": name, text: "–" });
-        return element("div", {}, element("dt", { text: title }), this.values[name]);
+        return element("div", { class: `of-${name}` }, element("dt", { text: title }), this.values[name]);
       },
     );
     this.crystals = element("ol", { class: "crystals" });
@@ -20,7 +20,7 @@ export class Facts {
       "section",
       { class: "facts", "aria-label": "This frame" },
       element("h3", { text: "This frame" }),
-      element("dl", {}, ...rows),
+      element("dl", { class: "pairs" }, ...rows),
       this.crystals,
       element("details", {}, element("summary", { text: "Header" }), this.header),
     );

@@ -15,7 +15,7 @@ import { Tiles } from "./tiles.js";
 const TOGGLES = {
   peaks: { title: "Peaks □", what: "Peaks, as squares", key: "p", on: true },
   predictions: { title: "Predicted ○", what: "Predicted reflections, as circles", key: "i", on: true },
-  indices: { title: "Indices", what: "Indices hkl, when the picture is large enough", key: "h", on: false },
+  indices: { title: "Indices", what: "Indices hkl, when the picture is so large that there is room", key: "h", on: false },
   rings: { title: "Rings", what: "Resolution rings", key: "o", on: true },
   edges: { title: "Edges", what: "Panel edges", key: "e", on: false },
   names: { title: "Names", what: "Panel names", key: "n", on: false },
@@ -130,7 +130,7 @@ function drawMarks(marks, on, frame, screen) {
   if (on.peaks) marks.peaks(frame.peaks);
   frame.crystals.forEach(({ reflections }, number) => {
     if (on.predictions) marks.predictions(reflections, number);
-    if (on.indices && marks.hasRoomForIndices) marks.indices(reflections, number);
+    if (on.indices) marks.indices(reflections, number);
   });
   if (on.names) marks.names();
   if (on.rings) marks.ringLabels();

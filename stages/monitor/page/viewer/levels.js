@@ -111,27 +111,34 @@ export class Levels {
     return element("div", { class: "level-row" }, element("label", { for: id, text: title }), slider, number);
   }
 
-  #select(what, title, choices) {
+  #select(what, title, choices, beside = null) {
     const id = newId(what);
     const options = Object.entries(choices).map(([value, choice]) => element("option", { value, text: choice.title }));
     const select = element("select", { id, "data-choice": what, on: { change: () => this.#choose(what, select.value) } }, ...options);
     select.value = this[what];
     this[`${what}Select`] = select;
-    return element("div", { class: "choice-row" }, element("label", { for: id, text: title }), select);
+    return element("div", { class: "choice-row" }, element("label", { for: id, text: title }), select, beside);
   }
 
   #build() {
     this.bar = element("canvas", { class: "colour-bar", width: 256, height: 8, "aria-hidden": "true" });
+    const auto = element("button", {
+      type: "button",
+      "data-act": "auto",
+      title: "Levels for this picture (a)",
+      "aria-label": "Levels for this picture",
+      text: "Auto",
+      on: { click: () => this.setAuto() },
+    });
     return element(
       "fieldset",
       { class: "levels" },
       element("legend", { text: "Pixels" }),
       this.#select("map", "Colours", MAPS),
-      this.#select("scale", "Scale", SCALES),
+      this.#select("scale", "Scale", SCALES, auto),
       this.bar,
       this.#level("low", "From"),
       this.#level("high", "To"),
-      element("button", { type: "button", "data-act": "auto", "aria-keyshortcuts": "a", text: "Levels for this picture", on: { click: () => this.setAuto() } }),
     );
   }
 

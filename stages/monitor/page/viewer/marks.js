@@ -19,8 +19,7 @@ const INK = { light: "#33536b", dark: "#a9cbe4" };
 const HALO = { light: "rgb(255 255 255 / 75%)", dark: "rgb(0 0 0 / 65%)" };
 const PLATE = { light: "rgb(255 255 255 / 88%)", dark: "rgb(12 18 24 / 85%)" };
 const VALUES_FROM = 30; // a pixel of the detector is at least so large when its value is written into it, pixels of the page
-const INDICES_FROM = 2.2;
-const MOST_INDICES = 400;
+const MOST_INDICES = 160; // of a crystal in sight: more would hide each other
 const NAMES_FROM = 34;
 const LARGEST_STAMP = 40; // pixels of the page; larger signs are few
 
@@ -200,21 +199,18 @@ export class Marks {
     for (const [x, y] of places) context.drawImage(stamp, Math.round(x) - half, Math.round(y) - half);
   }
 
-  /** Whether the picture is large enough for indices. */
-  get hasRoomForIndices() {
-    return this.view.magnification / this.dpr >= INDICES_FROM;
-  }
-
+  /** Indices below the signs, if not too many are in sight. */
   indices({ panel, fs, ss, hkl }, number) {
-    const below = Math.max(3.5 * this.dpr, 2.2 * this.view.magnification) + 8 * this.dpr;
-    const colour = CRYSTALS[this.ground][number % CRYSTALS.light.length];
-    let written = 0;
-    for (let i = 0; i < panel.length && written < MOST_INDICES; i += 1) {
-      const [x, y] = this.view.toScreen(...this.detector.place(panel[i], fs[i], ss[i]));
-      if (!this.#isSeen(x, y)) continue;
-      this.#text(`${hkl[3 * i]} ${hkl[3 * i + 1]} ${hkl[3 * i + 2]}`, x, y + below, colour, 11);
-      written += 1;
+    const { dpr, view } = this;
+    const seen = [];
+    for (let i = 0; i < panel.length; i += 1) {
+      const [x, y] = view.toScreen(...this.detector.place(panel[i], fs[i], ss[i]));
+      if (this.#isSeen(x, y)) seen.push([i, x, y]);
     }
+    if (seen.length > MOST_INDICES) return;
+    const below = Math.max(5 * dpr, 3 * view.magnification) + 9 * dpr;
+    const colour = CRYSTALS[this.ground][number % CRYSTALS.light.length];
+    for (const [i, x, y] of seen) this.#text(`${hkl[3 * i]} ${hkl[3 * i + 1]} ${hkl[3 * i + 2]}`, x, y + below, colour, 11);
   }
 
   /** Values in the pixels, if these are large enough on the screen; `value(panel, fs, ss)` is null where masked. */

@@ -100,8 +100,9 @@ export function levelsOf(pixels) {
   const values = Float64Array.from(pixels.flatMap((one) => one.sample(step))).sort();
   if (values.length === 0) return null;
   const at = (share) => values[Math.min(values.length - 1, Math.floor(share * values.length))];
-  const unit = Math.max((at(0.75) - at(0.25)) / 2, Math.abs(at(0.5)) * 1e-3, Number.MIN_VALUE);
   const low = at(0.02);
+  const spread = Math.max((at(0.75) - at(0.25)) / 2, Math.abs(at(0.5)) * 1e-3);
+  const unit = spread || (values.at(-1) - low) / 1000 || 1; // most are the same, or all
   const high = Math.max(at(0.997), low + 4 * unit);
   return { low, high, unit, lowest: values[0], highest: values.at(-1) };
 }

@@ -19,7 +19,7 @@ const TOGGLES = {
 
 /** What can be shown: of which kind of blob, and which of its arrays. */
 const SOURCES = {
-  peaks: { title: "Peaks □", what: "Peaks, as squares", kind: "powder", of: "peaks" },
+  peaks: { title: "Peaks, summed intensity", kind: "powder", of: "peaks" },
   counts: { title: "Peaks, how many", kind: "powder", of: "peak_counts" },
   maximum: { title: "Pixels, highest", kind: "pixels_powder", of: "maximum" },
   mean: { title: "Pixels, mean", kind: "pixels_powder", of: "mean" },

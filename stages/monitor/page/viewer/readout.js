@@ -15,7 +15,7 @@ export class Readout {
       this.cells[name] = element("dd", { class: "number", "data-field": name, text: NOTHING });
       return element("div", { class: `of-${name}` }, element("dt", { text: title }), this.cells[name]);
     });
-    root.append(element("h3", { text: "Under the pointer" }), element("dl", {}, ...rows));
+    root.append(element("h3", { text: "Under the pointer" }), element("dl", { class: "pairs" }, ...rows));
   }
 
   /** Show what is at a place (metres), null for none. */

@@ -2,6 +2,7 @@
 
 const CLOSEST = 64; // pixels of the page between two rings
 const MOST = 8;
+const ENOUGH = 3; // then finer steps are left out
 /** From those one wants most to those that fill gaps, Angstrom. */
 const WANTED = [10, 5, 3, 2, 4, 2.5, 1.5, 7, 3.5, 20, 1.8, 1.2, 1, 15, 30, 6, 8, 2.2, 1.6, 1.4, 0.9, 0.8, 50, 100];
 const FINE = Array.from({ length: 95 }, (_, i) => (i + 5) / 10);
@@ -11,11 +12,11 @@ export function clearRingsOf(detector, view, dpr) {
   const [nearest, furthest] = reach(view);
   const chosen = [];
   for (const d of [...WANTED, ...FINE]) {
+    if (chosen.length >= (WANTED.includes(d) ? MOST : ENOUGH)) continue;
     const radius = detector.radius(d);
     const isSeen = radius > nearest && radius < furthest && radius * view.scale > (CLOSEST * dpr) / 2;
     const isFree = chosen.every((other) => Math.abs(other.radius - radius) * view.scale >= CLOSEST * dpr);
     if (isSeen && isFree) chosen.push({ d, radius });
-    if (chosen.length >= MOST) break;
   }
   return chosen.sort((one, other) => other.d - one.d);
 }

@@ -12,6 +12,7 @@ export class Stepping {
     this.category = "any";
     this.serial = null; // of the frame that is shown
     this.asked = bus.state.serial ?? null; // of a frame that was asked for and has not come
+    this.before = null; // the frame that was held when another was asked for
     this.isHeld = this.asked !== null;
     this.serials = []; // of the frames of this kind that are kept, the latest first, as of the last answer
     this.wanted = 0; // steps (older: positive) that need a newer list than that
@@ -60,6 +61,7 @@ export class Stepping {
   }
 
   jump(serial) {
+    if (this.asked === null) this.before = this.isHeld ? this.serial : null;
     this.category = "any";
     this.asked = serial;
     this.#show(serial);
@@ -86,15 +88,18 @@ export class Stepping {
   /** The frame that was asked for is not kept: `serial` is null where there is none of the kind at all. */
   gone({ serial, category }) {
     if (serial === null) {
-      this.bus.emit("say", `There is no ${NONE[category]} yet.`);
+      setText(this.place, `no ${NONE[category]} yet; this one is of before`);
       return;
     }
     if (this.wanted < 0) return this.#oldest();
     this.wanted = 0;
     const last = this.asked === serial ? " Frames come with pixels about twice a second; the last fifty of each kind are kept." : "";
     this.bus.emit("say", `Frame ${serial} is not kept.${last}`);
+    const back = this.asked === serial ? this.before : this.serial;
     this.asked = null;
-    this.#state();
+    if (back === null) this.live();
+    else if (back !== serial) this.#show(back);
+    else this.#state();
   }
 
   /** The frame that was held is so old that all that are kept are newer. */
