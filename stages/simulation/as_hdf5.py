@@ -39,7 +39,10 @@ class Hdf5(WireFormat):
     def message(self, frames: Sequence[SimulatedFrame]) -> tuple[bytes]:
         """One part."""
         (frame,) = frames
-        return (hdf5_file(frame.arrays, self.header_of(frame)),)
+        values = self.header_of(frame)
+        # HDF5 has no booleans
+        numbers = {key: int(value) if isinstance(value, bool) else value for key, value in values.items()}
+        return (hdf5_file(frame.arrays, numbers),)
 
 
 def hdf5_file(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, object]) -> bytes:

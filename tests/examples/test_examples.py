@@ -34,6 +34,7 @@ TESTED = {
     "brightest.py",
     "compare_peak_finders.yaml",
     "in_python.py",
+    "light_and_dark.yaml",
     "notebook.ipynb",
     "own_against_built_in.py",
     "request.yaml",
@@ -142,6 +143,25 @@ def test_a_run_ends_when_the_data_suffice(folder: Path) -> None:
     assert len(read_stream(folder / "output.stream").chunks) == report.received
     assert report.findings["shift"].figures["crystals"] > 100
     assert all(tally.delivered == report.received for tally in report.leaves.values())
+
+
+def test_light_and_dark_are_told_apart_until_there_is_enough_of_both(folder: Path) -> None:
+    text = (EXAMPLES / "light_and_dark.yaml").read_text()
+    settings = Settings(seed=3, hits=0.9, photons=3000.0, laser_key="laser_on", laser_change=0.3)
+    strong = Apparatus.make(settings, size="512x512", distance_mm=45.0)
+    with FrameServer(socket="rep") as server:
+        serving = serve_in_thread(server, (bytes(body) for body in strong.wire.bodies(strong.simulation.frames(3000))))
+        report = run(Graph.from_yaml(text.replace(ADDRESS, server.address)).with_options(no_data_timeout_s=60.0))
+        serving.stop()
+    assert report.is_conserved
+    assert re.fullmatch(r"merge: completeness 70.0 % to 4 A in each group reached with \d+ crystals", report.why_ended)
+    counted = report.findings["groups"].figures["values"]
+    assert [group["value"] for group in counted] == ["false", "true"]
+    assert sum(group["frames"] for group in counted) == report.received
+    merged = report.findings["merge"].figures
+    assert min(group["overall"]["completeness"] for group in merged["groups"].values()) >= 0.7
+    (difference,) = merged["differences"]
+    assert difference["r_iso"] > 2 * difference["r_iso_by_noise"]
 
 
 def run_python(*words: object) -> subprocess.CompletedProcess[str]:
