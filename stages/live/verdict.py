@@ -28,7 +28,8 @@ from stages.comparison.table import MEASURES, PLACE, FrameTable
 from stages.comparison.verdict import Verdict as Judgement
 from stages.comparison.verdict import judge
 from stages.live._deciding import UntilDecided, groups_of
-from stages.live.merge import Merge, MergeWriter, RunningMerge
+from stages.live._observing import RunningMerge
+from stages.live.merge import Merge, MergeWriter
 from stages.merging.crystals import Observed, Polarisation
 from stages.merging.point_group import point_group
 from stages.merging.shells import Quality

@@ -1,0 +1,119 @@
+"""A browser for tests of the page: headless Chromium, what it has saved, and what it complains of."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+pytest.importorskip("selenium", reason="the page is looked at with selenium, which is not installed")
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+LONGEST_S = 30.0
+
+Found = TypeVar("Found")
+
+
+def wait_for(look: Callable[[], Found], what: str) -> Found:
+    """Return what `look` finds as soon as it is true."""
+    until = time.monotonic() + LONGEST_S
+    while not (found := look()):
+        if time.monotonic() > until:
+            pytest.fail(f"the page did not show in time: {what}")
+        time.sleep(0.05)
+    return found
+
+
+class Browser:
+    """One window; `find` is by CSS."""
+
+    def __init__(self, driver: webdriver.Chrome, saved: Path) -> None:
+        self.driver, self._saved = driver, saved
+
+    def open(self, address: str) -> None:
+        """Open a page, not only another place in the one that is open."""
+        self.driver.get("about:blank")
+        self.driver.get(address)
+
+    def find(self, css: str) -> WebElement:
+        """The first element there is, as soon as there is one."""
+        return wait_for(lambda: self.driver.find_elements(By.CSS_SELECTOR, css), css)[0]
+
+    def all(self, css: str) -> list[WebElement]:
+        """All elements that there are now."""
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def text(self, css: str) -> str:
+        """The text of an element, whether it is in view or not."""
+        return str(self.find(css).get_property("textContent"))
+
+    def click(self, css: str, text: str = "") -> None:
+        """Click an element, that of a text if one is given."""
+        wait_for(
+            lambda: [one for one in self.all(css) if text in str(one.get_property("textContent"))], f"{css} {text}"
+        )
+        chosen = next(one for one in self.all(css) if text in str(one.get_property("textContent")))
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", chosen)
+        chosen.click()
+
+    def table(self, css: str) -> list[list[str]]:
+        """The texts of a table's body."""
+        rows = "[...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+        script = f"return {rows}.map(row => [...row.cells].map(cell => cell.textContent))"
+        return [list(row) for row in self.driver.execute_script(script, css)]
+
+    def saved(self, act: Callable[[], object], ending: str) -> Path:
+        """The file that the browser writes when `act` is done."""
+        before = set(self._saved.iterdir())
+        act()
+        return wait_for(
+            lambda: [f for f in self._saved.iterdir() if f not in before and f.suffix == ending], f"a {ending}"
+        )[0]
+
+    def saved_table(self, plot: str) -> dict[str, list[float]]:
+        """The numbers that a plot's button CSV saves, by column; what is unknown is NaN."""
+        file = self.saved(lambda: self.click(f"[data-plot='{plot}'] button", "CSV"), ".csv")
+        names, *rows = csv.reader(file.read_text("utf-8").splitlines())
+        return {name: [float(row[n]) if row[n] else float("nan") for row in rows] for n, name in enumerate(names)}
+
+    def complaints(self) -> list[str]:
+        """What stands in the browser's console since the last time."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
+
+    def requests(self) -> list[str]:
+        """What the page has asked for, besides itself."""
+        found: list[str] = self.driver.execute_script(
+            "return performance.getEntriesByType('resource').map(e => e.name)"
+        )
+        return found
+
+
+@contextmanager
+def browser(saved: Path, *, scripts: bool = True, size: str = "1280,900") -> Iterator[Browser]:
+    """Start a browser that writes what is saved into a folder."""
+    if not CHROMIUM.exists() or not DRIVER.exists():
+        pytest.skip("chromium and chromium-driver are not installed")
+    options: Any = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for one in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--window-size={size}"):
+        options.add_argument(one)
+    wanted: dict[str, Any] = {"download.default_directory": str(saved)}
+    if not scripts:
+        wanted["profile.managed_default_content_settings.javascript"] = 2
+    options.add_experimental_option("prefs", wanted)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        yield Browser(driver, saved)
+    finally:
+        driver.quit()
