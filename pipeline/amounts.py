@@ -22,3 +22,17 @@ def size(num_bytes: float, unit: str = "B") -> str:
         if num_bytes >= factor:
             return f"{num_bytes / factor:.1f} {name}"
     return f"{num_bytes:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time that passes, in as few words as tell it.
+
+    >>> duration(0.4), duration(59), duration(95), duration(4860), duration(100_000)
+    ('0 s', '59 s', '1 min 35 s', '1 h 21 min', '27 h 46 min')
+    """
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

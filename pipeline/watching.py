@@ -44,6 +44,10 @@ class Progress:
         What each analysis says, by the name of its leaf; those that say nothing are not there.
     sender_lost_since_unix_s
         Since when a sender is missing that had been there, in seconds since 1970; None while none is.
+    silent_s
+        For how many seconds nothing has come although it was asked for.
+    rejections
+        Node and reason -> frames that were rejected there for it, in the order in which they came first.
     """
 
     received: int
@@ -62,6 +66,13 @@ class Progress:
     latency_to: str = "receipt to disk"
     statuses: Mapping[str, str] = field(default_factory=dict)
     sender_lost_since_unix_s: float | None = None
+    silent_s: float = 0.0
+    rejections: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Frames that have arrived at the leaves; shares are of these."""
+        return self.received - self.in_flight - self.dropped
 
 
 @dataclass(frozen=True)

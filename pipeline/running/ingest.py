@@ -19,6 +19,7 @@ from pipeline.composing.options import RunOptions
 from pipeline.frame import Frame, Message, Outcome, Rejected
 from pipeline.protocols import EndOfStream, RunningSource
 from pipeline.running.collect import Collector
+from pipeline.running.silence import Silence
 
 log = logging.getLogger("streamajig.ingest")
 
@@ -217,7 +218,7 @@ class Ingest:
         self._when_full = when_full
         self._serial = options.serial_offset
         self._received = 0
-        self._last_data = time.monotonic()
+        self._silence = Silence()
         self._began_ns = time.time_ns()
         self._drain_until: float | None = None
         self.finished = False
@@ -235,7 +236,7 @@ class Ingest:
             return self._drain(timeout_s)
         credit = self._credit()
         if credit == 0:
-            self._last_data = time.monotonic()  # nothing is asked for, so the silence is not the sender's
+            self._silence.excuse()
             self._inbox.wait_for_room(timeout_s)
             return True
         try:
@@ -244,6 +245,8 @@ class Ingest:
             self._finish("the source has no more")
             return False
         self._accept(messages)
+        if not messages:
+            self._silence.go_on(lambda: self.lost_since() is not None)
         if self._is_full():
             self._look_for_end()
         return not self.finished
@@ -255,6 +258,11 @@ class Ingest:
     def lost_since(self) -> float | None:
         """Since when a sender is missing."""
         return lost_since(self._source)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing has come although it was asked for; 0 when nothing more is wanted."""
+        return 0.0 if self.finished or self._drain_until is not None else self._silence.seconds
 
     def close(self) -> None:
         """Close the source; what has come to it and was not received yet counts as received and dropped."""
@@ -277,7 +285,7 @@ class Ingest:
         elif self._stopping.is_set():
             self._drain_until = time.monotonic() + self._options.drain_s
             self.why_finished = "stopped"
-        elif timeout is not None and not len(self._inbox) and time.monotonic() - self._last_data > timeout:
+        elif timeout is not None and not len(self._inbox) and self._silence.seconds > timeout:
             self._drain_until = time.monotonic() + min(self._options.drain_s, 0.1)
             self.why_finished = f"no data for {timeout:g} s"
 
@@ -304,7 +312,7 @@ class Ingest:
 
     def _accept(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            self._last_data = time.monotonic()
+            self._silence.end()
             serial = self._count()
             limit = self._options.max_frames
             if limit is not None and self._received > limit:

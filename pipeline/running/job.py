@@ -155,7 +155,8 @@ class Job:
     def _begin_to_watch(self) -> None:
         """Let those writers look at the run that want to; all is open, and nothing has been asked for."""
         self._watchers = [writer for writer in self.writers.values() if isinstance(writer, Watching)]
-        self.show_progress(every_s=0.0)
+        if self._watchers:
+            self.progress = self._progress(time.monotonic())
         for leaf, writer in self.writers.items():
             if isinstance(writer, Watching):
                 with opening(leaf):
@@ -240,10 +241,11 @@ class Job:
         (then, before) = self._recent[0]
         half_ms, nearly_all_ms = self.collector.receipt_to_disk_ms()
         statuses = self.collector.statuses()
+        rejections = {where: tally.count for where, tally in list(self.collector.rejections.items())}
         return Progress(
             received=received,
             in_flight=len(self.inbox),
-            rejected=sum(tally.count for tally in list(self.collector.rejections.values())),
+            rejected=sum(rejections.values()),
             dropped=dropped,
             counts=self.collector.counts(),
             frames_per_s=(finished - before) / (now - then) if now > then else 0.0,
@@ -256,6 +258,8 @@ class Job:
             shown=self._shown[self.graph.leaves[0].name],
             statuses=statuses,
             sender_lost_since_unix_s=self._sender_lost_since(),
+            silent_s=self._ingest.silent_s if self._ingest else 0.0,
+            rejections=rejections,
         )
 
     def _slow_call(self) -> str:

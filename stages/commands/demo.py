@@ -169,7 +169,7 @@ def demo(
     if report.failure is not None:
         raise UserError(f"the run failed: {report.failure}")
     truths = read_truth(plan.truth)
-    chunks = read_stream(plan.stream).chunks
+    chunks: Sequence[Chunk] = read_stream(plan.stream).chunks
     if not apparatus.wire.names_frames:
         chunks = _named(chunks, list(truths))
     result = score(chunks, truths, apparatus.simulation.specimen.cell)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 PACKAGE = "youplot"
 WANTED = "youplot 1.0.0, which has uPlot 1.6.31: pip install 'streamajig[monitor]'"
@@ -64,7 +65,7 @@ def read(address: str) -> bytes:
     """Return one of the `ASSETS`. Raises `NoLibrary` where it is not there or is not what it should be."""
     asset = ASSETS[address]
     try:
-        content = distribution(PACKAGE).locate_file(asset.path).read_bytes()
+        content = Path(str(distribution(PACKAGE).locate_file(asset.path))).read_bytes()
     except PackageNotFoundError as error:
         raise NoLibrary(f"{PACKAGE} is not installed, so there are no plots; what is wanted is {WANTED}") from error
     except OSError as error:

@@ -81,10 +81,10 @@ def _counts(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield name.replace("_", " "), counts[name]
 
 
-def _rejections(run: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+def _rejections(run: Mapping[str, Any]) -> Iterator[list[object]]:
     yield from _rows(run.get("rejections"), ("node", "reason", "count", "example"))
     for reason, count in _map(run.get("drops")).items():
-        yield "", reason, count, ""
+        yield ["", reason, count, ""]
 
 
 def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:
@@ -102,8 +102,10 @@ def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:
     yield _table(f"{leaf}: findings", ("subject", "text"), _rows(findings, ("subject", "text")))
     if figures.get("shift_mm"):
         yield _table(f"{leaf}: shift of the detector, mm", ("x", "y", "z"), [figures["shift_mm"]])
-    if isinstance(names := figures.get("columns"), list):
-        yield f"<p>{safe(figures.get('headline'))}: {safe(figures.get('why'))}</p>"
+    if isinstance(columns := figures.get("columns"), list):
+        told = [column.get("name") if isinstance(column, Mapping) else column for column in columns]
+        names = [*(name for name in ("variant", "frames") if name not in told), *told]
+        yield f"<p>{safe(figures.get('headline'))} {safe(figures.get('why'))}</p>"
         yield _table(f"{leaf}: variants", names, _rows(figures.get("rows"), names))
 
 

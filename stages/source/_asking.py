@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 import zmq
 
 from pipeline import Message
-from pipeline.amounts import several
+from pipeline.amounts import duration
 from stages.source._messages import messages_of, refused
 from stages.wire.connection import Connection
 from stages.wire.framing import Framing
@@ -85,6 +85,7 @@ class Sender:
         self._number, self._address, self._request, self._most = number, address, request, outstanding
         self._timeout_s, self._max_message_bytes, self._framing = timeout_s, max_message_bytes, framing
         self._answers = 0
+        self._asked_again_after = -1
         self._last_answer = time.monotonic()
         self._pause_s = 0.0
         self._paused_until = 0.0
@@ -118,18 +119,23 @@ class Sender:
         """How many requests may still be answered."""
         return sum(len(asker.asked) for asker in self.askers if not self._is_over(asker))
 
-    def status(self) -> str:
-        """Say whether it is there, and what is waited for."""
+    def status(self, is_alone: bool = True) -> str:
+        """Say whether it is there; of one beside others also since when it has sent nothing.
+
+        That requests wait there for a frame is as it should be, and not worth a word.
+        """
         self.look()
         if not self.connected:
             return self.askers[0].connection.nobody()
         if self._complaint:
             return f"{self._complaint}; asking less often"
         silent_s = time.monotonic() - self._last_answer
+        connected = f"connected to {self._address}"
         if silent_s < SILENT_S or not self.outstanding:
-            return f"connected to {self._address}"
-        waiting = several(self.outstanding, "request")
-        return f"connected to {self._address}; no answer for {silent_s:.0f} s, {waiting} waiting there"
+            return connected
+        if not self._answers:
+            return f"{connected}; nothing has come"
+        return connected if is_alone else f"{connected}; no frame for {duration(silent_s)}"
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
@@ -162,9 +168,21 @@ class Sender:
                 self.asked_again += len(asker.asked)
             else:
                 self.given_up += len(asker.asked)
-                log.warning("no answer for %g s: asking again on a new connection", self._timeout_s)
+                self._say_it_asks_again()
             asker.begin_anew()
         return messages
+
+    def _say_it_asks_again(self) -> None:
+        """Say it once while nothing comes: a sender may have no frame for hours, and that is no fault."""
+        is_said = self._asked_again_after == self._answers
+        self._asked_again_after = self._answers
+        log.log(
+            logging.DEBUG if is_said else logging.INFO,
+            "no frame from %s for %s: asking anew on another connection, and again every %g s, until one comes",
+            self._address,
+            duration(time.monotonic() - self._last_answer),
+            self._timeout_s,
+        )
 
     def _is_over(self, asker: _Asker) -> bool:
         """Whether what was asked for on this connection will not be answered, the connection having been lost."""

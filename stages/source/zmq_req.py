@@ -148,7 +148,8 @@ class RunningZmqReq:
         """Say whether anybody is there, and what is waited for."""
         if self._is_closed:
             return "closed"
-        return status_of_several([(sender.status(), sender.connected) for sender in self._senders])
+        is_alone = len(self._senders) == 1
+        return status_of_several([(sender.status(is_alone), sender.connected) for sender in self._senders])
 
     def lost_since(self) -> float | None:
         """Since when a sender is missing that had been there."""
@@ -168,8 +169,8 @@ class RunningZmqReq:
             lines.append(f"{several(given_up, 'request')} given up and asked again, {patience}")
         if unanswered:
             lines.append(
-                f"{several(unanswered, 'request')} not answered when the run ended: the sender may have counted as many "
-                "frames as sent"
+                f"{several(unanswered, 'request')} still waited at the sender for a frame when the run ended, as requests do; "
+                "should it have answered them, it counts as many frames more as sent"
             )
         requests = {"asked_again": asked_again, "given_up": given_up, "unanswered": unanswered}
         found = Findings("\n".join(line for line in lines if line), {**figures, **requests})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import math
 import re
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.command_line import logs
-from pipeline.command_line.progress import ProgressLine, fitted, line
+from pipeline.command_line.in_words import fitted, line
+from pipeline.command_line.progress import ProgressLine
 from pipeline.watching import Progress
 from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
@@ -62,6 +64,25 @@ def test_it_says_what_went_wrong_and_where_the_source_stands() -> None:
     assert said.endswith(", 3 in flight, nobody listens on tcp://127.0.0.1:1; trying on")
 
 
+def test_why_frames_were_rejected_stands_behind_how_many_the_most_frequent_first() -> None:
+    reasons = {("decode", "missing_key"): 4, ("geometry", "image_too_small"): 9}
+    assert ", 13 rejected (9 image_too_small, 4 missing_key), " in line(
+        replace(progress(rejected=13), rejections=reasons)
+    )
+    reasons |= {("peaks", "stage_failed"): 2, ("index", "odd"): 1}
+    assert "(9 image_too_small, 4 missing_key, 2 stage_failed, ...)" in line(
+        replace(progress(rejected=16), rejections=reasons)
+    )
+
+
+def test_a_sender_that_sends_nothing_is_waited_for_and_one_that_is_lost_is_lost() -> None:
+    waiting = replace(progress(status="connected to tcp://127.0.0.1:1"), silent_s=95.0)
+    assert line(waiting).endswith(", connected to tcp://127.0.0.1:1, no frame for 1 min 35 s")
+    assert "no frame" not in line(replace(waiting, silent_s=2.0))
+    assert "no frame" not in line(replace(waiting, received=0)), "it has never sent any"
+    assert "no frame" not in line(replace(waiting, sender_lost_since_unix_s=1.0)), "the source says that"
+
+
 def test_what_is_lost_on_the_way_here_is_said_as_it_happens() -> None:
     assert ", 4 rejected, 12 lost before receipt, 20.0" in line(replace(progress(rejected=4), lost=12))
 
@@ -77,7 +98,7 @@ LONG = progress(
     in_flight=12,
     rejected=321,
     dropped=7,
-    status="connected to tcp://exflonc12.desy.de:5002; 9 requests unanswered, 3 asked again; last answer 0 s ago",
+    status="connected to tcp://exflonc12.desy.de:5002; another sender; and what it says of itself, at length",
     live="cell tetragonal P 79.12 79.12 38.01 A, 90.0 90.0 90.0 deg of 51234 crystals, merged 51234: 99.3 % complete, "
     "CC1/2 0.993, detector shift x -0.123 y +0.045 mm",
 )
@@ -103,7 +124,7 @@ def test_at_80_columns_what_matters_is_in_the_first_lines() -> None:
 
     assert first == "1234567 frames, hits 0.0 %, indexed 50.0 % of hits, 321 rejected, 7 dropped"
     assert second == "20.0 frames/s, receipt to disk 10 ms (99 %: 25 ms), 12 in flight"
-    assert third.startswith("connected to tcp://exflonc12.desy.de:5002; 9 requests unanswered")
+    assert third.startswith("connected to tcp://exflonc12.desy.de:5002; another sender")
 
 
 def test_a_low_terminal_is_not_filled_with_progress() -> None:
@@ -164,6 +185,7 @@ def test_on_a_terminal_the_line_is_rewritten_in_place_and_logs_stand_above_it(mo
     console = Console(file=stream, force_terminal=True, width=120)
     monkeypatch.setattr(logs, "console", lambda: console)
     monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("time.monotonic", map(float, itertools.count()).__next__)
     logs.start("info")
     try:
         with ProgressLine(stream) as show:
@@ -174,10 +196,10 @@ def test_on_a_terminal_the_line_is_rewritten_in_place_and_logs_stand_above_it(mo
         logs.stop()
 
     shown = stream.getvalue()
-    assert "41 frames" in shown
-    assert "42 frames" in shown
+    assert " 41 " in shown
+    assert " 42 " in shown
     assert "something to know" in shown
-    assert shown.index("something to know") < shown.index("42 frames")
+    assert shown.index("something to know") < shown.index(" 42 ")
     assert "\x1b[" in shown
 
 

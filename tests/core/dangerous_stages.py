@@ -46,7 +46,7 @@ class RunningDanger:
         time.sleep(60)
 
     def grow(self) -> None:
-        self._kept.append(np.ones(60_000_000))
+        self._kept.append(np.ones(20_000_000))
         time.sleep(60)
 
 

@@ -11,7 +11,7 @@ from contract_stages import ReadNumber, SumUp
 from every_backend import Backend, body, sender
 from toy_stages import Decode, Double, Keep, Numbers
 
-from pipeline.command_line.progress import line
+from pipeline.command_line.in_words import line
 from pipeline.composing.graph import Graph, GraphError
 from pipeline.running.job import run
 from pipeline.watching import Progress

@@ -177,7 +177,7 @@ class HangAt:
 
 def test_a_frame_in_which_a_stage_hangs_is_rejected_and_the_others_are_processed(backend: str) -> None:
     with Sender(range(14, 60)) as sender:
-        graph = chain(Asks(port=sender.port), HangAt(number=30)).with_options(backend=backend, stage_timeout_s=0.3)
+        graph = chain(Asks(port=sender.port), HangAt(number=30)).with_options(backend=backend, stage_timeout_s=1.0)
         report = run(graph)
     assert report.law_lines() == ["received 46 = delivered 45 + rejected 1 + dropped 0"]
     assert report.rejections["hang", "stage_timeout"].count == 1

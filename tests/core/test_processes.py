@@ -27,18 +27,21 @@ def graph_with(danger: Danger, **options: object) -> Graph:
     return graph.with_options(**{"backend": "processes:2", **options})
 
 
+TIMEOUT_S = 3.0
+"""No other frame takes so long, however busy the machine: that a worker grows has to be seen before."""
+
 DANGERS = {
     45: ("exit", "worker_died", "the process that worked on it left with exit status 3 in danger"),
     50: ("crash", "worker_died", "the process that worked on it was killed by SIGSEGV in danger"),
     55: ("kill", "worker_died", "the process that worked on it was killed by SIGKILL in danger"),
-    60: ("hang", "stage_timeout", "the stage had not returned after 1 s, and was killed"),
-    65: ("grow", "worker_memory", "(max_worker_memory = 400000000)"),
+    60: ("hang", "stage_timeout", f"the stage had not returned after {TIMEOUT_S:g} s, and was killed"),
+    65: ("grow", "worker_memory", "(max_worker_memory = 120000000)"),
 }
 
 
 def test_whatever_ends_a_worker_rejects_its_frame_and_no_other(tmp_path: Path) -> None:
     danger = Danger({number: how for number, (how, _, _) in DANGERS.items()})
-    limits = {"stage_timeout_s": 1.0, "max_worker_memory": "400MB"}
+    limits = {"stage_timeout_s": TIMEOUT_S, "max_worker_memory": "120MB"}
     report = run(graph_with(danger, dead_letters=tmp_path, keep_messages=True, **limits))
     assert report.law_lines() == ["received 30 = delivered 25 + rejected 5 + dropped 0"]
     assert [serial for serial, _, _ in report.outputs["sink"]] == list(range(1, 31)), "all are written, in their order"
@@ -57,10 +60,10 @@ def test_pixels_that_a_stage_keeps_beyond_its_frame_stay_what_they_were() -> Non
 
 
 def test_nothing_is_left_when_a_run_has_ended() -> None:
-    before, shared, files = descendants(os.getpid()), set(os.listdir("/dev/shm")), len(os.listdir("/proc/self/fd"))
+    """Shared memory has no name, and goes with the last descriptor."""
+    before, files = descendants(os.getpid()), len(os.listdir("/proc/self/fd"))
     run(graph_with(Danger({})))
     assert descendants(os.getpid()) == before
-    assert set(os.listdir("/dev/shm")) == shared
     assert len(os.listdir("/proc/self/fd")) == files
 
 
@@ -145,7 +148,7 @@ def test_opening_that_fails_in_a_worker_is_the_error_of_the_run() -> None:
 
 def test_a_worker_that_does_not_come_to_an_answer_is_replaced() -> None:
     graph = Graph.chain(Numbers(tuple(range(40, 70))), Decode(), Double(), KeepStubbornly(at=100))
-    report = run(graph.with_options(backend="processes:2", stage_timeout_s=1.0))
+    report = run(graph.with_options(backend="processes:2", stage_timeout_s=TIMEOUT_S))
     assert report.law_lines() == ["received 30 = delivered 29 + rejected 1 + dropped 0"]
     (kept,) = report.rejections.values()
-    assert "its process had not answered after 1 s" in kept.example
+    assert f"its process had not answered after {TIMEOUT_S:g} s" in kept.example

@@ -1,7 +1,8 @@
 """Commands ``streamajig`` without the seconds in which a new process imports numba and loads kernels.
 
 A process that has done so once is kept, and each command is a fork of it with its own arguments, folder, environment and
-standard streams: what it does and prints is the same. What is tested of starting and of signals takes processes of its own.
+standard streams: what it does and prints is the same, and SIGINT and SIGTERM are handed on to it. What is tested of starting
+and of signals takes processes of its own.
 
 As a program: ``python forked_commands.py SOCKET`` is that process, until its standard input ends.
 """
@@ -32,11 +33,13 @@ PATIENCE_S = 300  # a fresh clone compiles
 _LONGEST_REQUEST = 1 << 17
 
 _CLIENT = """\
-import json, os, socket, sys
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
     asking.connect(sys.argv[1])
     request = json.dumps({"words": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ)})
     socket.send_fds(asking, [request.encode()], [0, 1, 2])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: asking.send(str(int(number)).encode()))
     answer = asking.recv(64)
 sys.exit(int(answer) if answer else "the process that is forked for commands has died")
 """
@@ -119,7 +122,7 @@ def _serve(address: str) -> None:
 
 
 def _answer(asker: socket.socket) -> None:
-    """Fork once more, wait, and send the exit status; returns in the fork."""
+    """Fork once more, hand signals on until it ends, and send the exit status; returns in the fork."""
     request, streams, _, _ = socket.recv_fds(asker, _LONGEST_REQUEST, 3)
     waiting = os.getpid()
     command = os.fork()
@@ -128,8 +131,10 @@ def _answer(asker: socket.socket) -> None:
     else:
         for stream in streams:
             os.close(stream)
+        _hand_on(asker, command)
         status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-        asker.send(str(status if status >= 0 else 128 - status).encode())
+        with contextlib.suppress(BrokenPipeError):
+            asker.send(str(status if status >= 0 else 128 - status).encode())
         os._exit(0)
     asker.close()
     asked = json.loads(request)
@@ -141,6 +146,18 @@ def _answer(asker: socket.socket) -> None:
         os.close(stream)
     sys.argv = ["streamajig", *asked["words"]]
     sys.path[0] = asked["folder"]
+
+
+def _hand_on(asker: socket.socket, command: int) -> None:
+    """Send the command the signals that whoever asked for it gets, until it has ended; it ends with them if they are killed."""
+    ended = os.pidfd_open(command)
+    while ended not in (ready := select.select([ended, asker], [], [])[0]):
+        assert ready == [asker]
+        number = asker.recv(64)
+        os.kill(command, int(number) if number else signal.SIGKILL)
+        if not number:
+            break
+    os.close(ended)
 
 
 def _run() -> NoReturn:

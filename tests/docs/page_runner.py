@@ -57,12 +57,9 @@ class PageRun:
         self._background: tuple[Block, subprocess.Popen[str], Path] | None = None
         commands = folder.parent / f"{folder.name}-bin"
         commands.mkdir()
-        alone = folder.parent / f"{folder.name}-alone"
-        alone.mkdir()
-        for where, name, call in ((alone, "streamajig", "-m pipeline.command_line.cli"), (commands, "python", "")):
-            file = where / name
-            file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n')
-            file.chmod(0o755)
+        python = commands / "python"
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
         forked_commands.script_for(commands, project)
         (folder / "examples").mkdir()
         for file in (project / "examples").iterdir():
@@ -77,8 +74,6 @@ class PageRun:
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
-        # what is ended by a signal, or goes on beside others, is a process of its own
-        self._environment_alone = {**self._environment, "PATH": f"{alone}{os.pathsep}{self._environment['PATH']}"}
 
     def run(self, block: Block) -> None:
         """Run one block; an AssertionError says what is not as the page says."""
@@ -192,7 +187,7 @@ class PageRun:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {self._here(command.text)}"],
                 cwd=self.folder,
-                env=self._environment_alone,
+                env=self._environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 text=True,

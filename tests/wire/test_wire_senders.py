@@ -125,7 +125,9 @@ def test_a_sender_that_was_away_stands_in_the_log_and_in_the_findings_with_its_t
             gather(source, 1, lambda left: 5)
             serving.join(WAIT_S)
         until(lambda: "nobody listens" in source.status(), source)
+        assert begin < source.lost_since() < time.time()
     source.stop_asking()
+    assert source.lost_since() is None or kind != "rep", "nothing is wanted any more"
     source.close()
     said = [record.getMessage() for record in caplog.records if record.name == "streamajig.source"]
     assert [text.split(address)[0] for text in said] == [
@@ -161,6 +163,7 @@ def test_a_sender_that_goes_when_nothing_is_wanted_of_it_any_more_is_not_lost(op
 def test_an_address_nobody_listens_on_is_said_and_tried_on(opened: Callable, make: Callable, free_port: int) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
     source = opened(make(address))
+    assert source.lost_since() is None, "it was never there"
     assert source.receive(0.1, 10) == []
     assert source.status() == f"connecting to {address}"
     assert until(lambda: source.status() == f"nobody listens on {address}; trying on", source, credit=10) == []
@@ -183,6 +186,7 @@ def test_several_senders_are_read_by_one_source_and_each_is_lost_and_found_by_it
             other = serve_in_thread(goes, numbered(5, 5))
             assert numbers(gather(source, 5)) == [5, 6, 7, 8, 9]
             assert source.status().startswith("2 of 2 connected")
+            assert source.lost_since() is None
             other.join(WAIT_S)
         until(lambda: source.status().startswith("1 of 2 connected; nobody listens on"), source)
         serving.join(WAIT_S)

@@ -11,6 +11,7 @@ const OLD_S = 5; // data come twice a second: after this something is wrong, or 
 export function startStatus(bus) {
   const at = (name) => document.getElementById(`status-${name}`);
   const announce = document.getElementById("announce");
+  const isReport = document.querySelector("script[data-kind]") !== null; // messages lie in the page itself (recorded.js)
   let since = null; // since when there is no connection, Unix time
   let newest = null; // when the monitor had received the last message of the run, by this page's clock (performance.now), seconds
 
@@ -28,13 +29,15 @@ export function startStatus(bus) {
 
   const draw = () => {
     const run = bus.state.latest.run;
-    if (since !== null) state(at("connection"), "bad", `no connection since ${time(since)}; trying again`);
+    if (isReport) state(at("connection"), "", "a report");
+    else if (since !== null) state(at("connection"), "bad", `no connection since ${time(since)}; trying again`);
     else if (!bus.state.connected) state(at("connection"), "warn", "connecting");
     else state(at("connection"), "good", "connected");
 
     const age = newest === null ? null : Math.max(0, performance.now() / 1000 - newest);
     const isOld = age !== null && age > OLD_S && !run?.ended;
     at("age").dataset.state = isOld ? "warn" : "";
+    at("age").hidden = isReport;
     setText(at("age"), age === null ? "no data yet" : `data ${span(age)} old`);
     if (run === undefined) return setText(at("run"), bus.state.connected ? "waiting for a run" : "");
 

@@ -57,7 +57,8 @@ export function createCellHistogram({ parameter, n, bus, state, select }) {
 
   function columns() {
     const names = found.kinds.map((kind) => (kind < 0 ? "not chosen" : String(state.blob.centrings[kind])));
-    const format = (value) => value.toPrecision(7).replace(/\.?0+$/, "");
+    const digits = Math.max(0, Math.ceil(-Math.log10(found.edges[1] - found.edges[0]) - 1e-9) + 1);
+    const format = (value) => value.toFixed(digits);
     return [
       { title: `from / ${parameter.unit}`, values: found.edges.slice(0, -1), format },
       { title: `to / ${parameter.unit}`, values: found.edges.slice(1), format },

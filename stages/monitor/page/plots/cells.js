@@ -6,6 +6,7 @@
  */
 
 import { element, setText } from "../dom.js";
+import { csvButton } from "../tables/csv_button.js";
 import { createTable } from "../tables/table.js";
 import { figuresWith, listOf } from "./choose.js";
 import { createCellHistogram } from "./cell_histogram.js";
@@ -60,6 +61,7 @@ export function create(root, bus) {
     button("+", "More bins", () => setBins(state.bins * 1.4)),
     fit,
     wide,
+    csvButton("cells", "the table of cells", () => table, bus),
     button("Select all", "Drop all selections, and switch all centrings and methods on", selectAll),
   );
   fit.setAttribute("aria-pressed", "false");
@@ -69,7 +71,7 @@ export function create(root, bus) {
   );
   root.append(
     banner.root,
-    element("section", { class: "card cells-table" }, table.root),
+    element("section", { class: "card cells-table" }, table.root, element("p", { class: "quiet words", text: "± is the spread of single crystals." })),
     element("div", { class: "part-head" }, centrings, methods, tools),
     note,
     element("div", { class: "plots small" }, ...histograms.map((one) => one.root)),
@@ -159,6 +161,12 @@ function cellsOf(run) {
   return figuresWith(run, "consensus");
 }
 
+/** Lattice type and centring, however they are told: "tP", or "tetragonal P". */
+function latticeOf({ lattice, centring }) {
+  const type = String(lattice ?? "");
+  return type.length <= 2 ? type : `${type} ${centring ?? ""}`.trim();
+}
+
 function withError(value, error) {
   return error > 0 ? `${fixed(value, 2)} ± ${error.toFixed(error < 0.01 ? 3 : 2)}` : fixed(value, 2);
 }
@@ -169,7 +177,7 @@ function rows(figures, before, target) {
     if (!one?.cell) return;
     const values = Object.fromEntries(PARAMETERS.map(({ name }, n) => [name, one.cell[n]]));
     const sigma = one.sigma && Object.fromEntries(PARAMETERS.map(({ name }, n) => [name, one.sigma[n]]));
-    found.push({ what: before + what, ...values, sigma, lattice: one.lattice ?? "", crystals: one.crystals ?? null, share: one.share ?? null, mark });
+    found.push({ what: before + what, ...values, sigma, lattice: latticeOf(one), crystals: one.crystals ?? null, share: one.share ?? null, mark });
   };
   cell(figures.is_stable ? "consensus" : "consensus, not yet stable", figures.consensus, "strong");
   if (target) cell("target", { cell: Array.from(target) });

@@ -1,6 +1,7 @@
 /** Groups: frames by the value of a header key, such as light and dark of a pump-probe experiment, each with a curve of its own. */
 
 import { element } from "../dom.js";
+import { csvButton } from "../tables/csv_button.js";
 import { createTable } from "../tables/table.js";
 import { createChoice } from "./choose.js";
 import { isNumber, whole } from "./format.js";
@@ -36,7 +37,8 @@ export function create(root, bus) {
       { key: "crystals", title: "Crystals", format: whole },
     ],
   });
-  const head = element("div", { class: "part-head" }, heading, quantity.root, times.root);
+  const save = csvButton("groups-table", "the table of groups", () => table, bus);
+  const head = element("div", { class: "part-head" }, heading, quantity.root, times.root, save);
   const card = element("section", { class: "card" }, table.root);
   root.hidden = true;
   root.append(head, where, card);

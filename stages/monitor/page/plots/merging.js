@@ -105,8 +105,9 @@ export function create(root, bus) {
     const end = Math.log10(Math.max(10, crystals + (rest?.crystals ?? 0))) + 0.03;
     const range = at.length ? [Math.min(at[0], 1), Math.max(at.at(-1) + 0.03, end)] : [0, 1];
     const percents = (name) => Array.from(looks?.[name] ?? [], (value) => (value === null ? null : 100 * value));
-    plots.shares.set([at, ...SHARES.map(([name]) => percents(name))], range);
-    plots.numbers.set([at, ...NUMBERS.map(([name]) => looks?.[name] ?? [])], range);
+    const also = JSON.stringify([shown.targets, rest?.crystals > 0 ? crystals + rest.crystals : null]);
+    plots.shares.set([at, ...SHARES.map(([name]) => percents(name))], range, also);
+    plots.numbers.set([at, ...NUMBERS.map(([name]) => looks?.[name] ?? [])], range, also);
   }
 
   function drawShells() {
@@ -116,8 +117,9 @@ export function create(root, bus) {
     const at = outer.map((value, n) => (value + inner[n]) / 2);
     const range = outer.length ? [0, Math.max(...outer)] : [0, 0.5];
     const percents = (name) => Array.from(shells?.[name] ?? [], (value) => (value === null ? null : 100 * value));
-    plots.shellShares.set([at, ...SHARES.map(([name]) => percents(name))], range);
-    plots.shellNumbers.set([at, ...NUMBERS.map(([name]) => shells?.[name] ?? [])], range);
+    const also = JSON.stringify(shown.targets);
+    plots.shellShares.set([at, ...SHARES.map(([name]) => percents(name))], range, also);
+    plots.shellNumbers.set([at, ...NUMBERS.map(([name]) => shells?.[name] ?? [])], range, also);
   }
 
   function drawNumbers() {
@@ -146,10 +148,9 @@ export function create(root, bus) {
 /** How long it still takes, as far as can be told. */
 function inWords(rest, run) {
   if (!rest || !rest.what) return "";
-  if (rest.crystals === 0) return `${rest.what}: reached`;
-  if (!isNumber(rest.crystals)) return `${rest.what}: not to be told yet`;
+  if (!(rest.crystals > 0)) return rest.what;
   const when = isNumber(rest.seconds) && !run.ended ? `, in about ${span(rest.seconds)} if it goes on like this` : "";
-  return `${rest.what}: about ${significant(rest.crystals, 2)} more crystals${when}`;
+  return `${rest.what}: about ${whole(rest.crystals)} more crystals${when}`;
 }
 
 function columnsOf(table, isOfShells) {

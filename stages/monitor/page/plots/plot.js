@@ -25,17 +25,19 @@ const DAY_S = 86400;
  * (whatever the data are)}; `y2`: the same for an axis on the right; `series`: [{label, format?, look?, on?: "y2", hasPoints?, isOff?,
  * isUnseen? (it only says how far the axes go, and is drawn by `draw`)}]; `draw(u, pen)` after and `drawBelow(u, pen)` before the
  * curves; `onSelect(min, max)`; `onZoom([min, max] or null)`; `columns()`: the numbers, where they are not the plot's data; `keys()`:
- * what else stands in the key. Gives {root, figure, set(data, [min, max]), key(), reset(), redraw(), zoomed(), u()}.
+ * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), redraw(), zoomed(), u()}.
  */
 export function createPlot(options) {
-  const { name, title, bus, x, y, y2 = null, series, height = 210 } = options;
+  const { name, title, bus, x, y, y2 = null, series, height: least = 210 } = options;
   const looks = series.map((one, n) => one.look ?? look(n));
   const seen = series.map((one) => one.isOff !== true);
   let data = [[], ...series.map(() => [])];
   let follows = null; // what is seen in x while the user has not zoomed
+  let drawn = null; // what else was drawn last
   let zoom = null; // {x: [min, max], y: {scale: [min, max]}}: where the user has zoomed to
   let setValues = () => {};
   let u = null;
+  const height = () => Math.round(least * Math.max(1, Math.min(1.7, innerHeight / 850))); // larger where there is room
 
   const figure = createFigure({
     name,
@@ -110,7 +112,7 @@ export function createPlot(options) {
     u = new uPlot(
       {
         width,
-        height,
+        height: height(),
         legend: { show: false },
         padding: [10, y2 ? 0 : 14, 0, 0],
         scales,
@@ -210,7 +212,7 @@ export function createPlot(options) {
     const width = Math.floor(place.clientWidth);
     if (width < 50) return;
     if (u === null) make(width);
-    else if (u.width !== width) u.setSize({ width, height });
+    else if (u.width !== width || u.height !== height()) u.setSize({ width, height: height() });
   }).observe(place);
   bus.on("theme", () => u?.redraw(true));
   key();
@@ -226,9 +228,15 @@ export function createPlot(options) {
     /** What is seen of x by the user's own zoom, or null. */
     zoomed: () => zoom?.x ?? null,
 
-    /** Set the data: x and one list for each series (unknown: null); `range`: what is seen of x while nobody has zoomed. */
-    set(newer, range = null) {
-      data = newer.map(plain);
+    /**
+     * Set the data: x and one list for each series (unknown: null); `range`: what is seen of x while nobody has zoomed; `also`: a
+     * text that is another one when something else that is drawn has changed. Where nothing has, nothing is drawn.
+     */
+    set(newer, range = null, also = options.draw ? null : "") {
+      const now = newer.map(plain);
+      if (also !== null && also === drawn && isSame(now, data) && isSame([range ?? []], [follows ?? []])) return;
+      drawn = also;
+      data = now;
       follows = range;
       if (u !== null) {
         u.batch(() => {
@@ -310,7 +318,7 @@ function timeSteps(min, max, num) {
 function roomFor(min, max, { least, most }) {
   const low = least === undefined ? min : Math.min(least, min);
   const high = max > low ? max : low + (Math.abs(low) || 1);
-  const [step] = [niceSteps(0, high - low, 4)].map((at) => (at.length > 1 ? at[1] : high - low));
+  const [step] = [niceSteps(0, high - low, 6)].map((at) => (at.length > 1 ? at[1] : high - low));
   const bottom = low === least ? low : Math.floor(low / step) * step;
   const top = Math.ceil(high / step + (high > low ? 0.02 : 0)) * step;
   return [bottom, most === undefined ? top : Math.min(Math.max(most, high), top)];
@@ -324,6 +332,12 @@ function lastOf(values) {
 /** What uPlot takes: numbers, and null where there is none. */
 function plain(values) {
   return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+}
+
+/** Whether lists of lists of numbers are the same. */
+function isSame(some, others) {
+  const alike = (one, other) => one.length === other.length && one.every((value, n) => value === other[n]);
+  return some.length === others.length && some.every((one, n) => alike(one, others[n]));
 }
 
 /** Move what is seen with the pointer until its button is let go. */

@@ -1,6 +1,7 @@
 /** Rates against time: what arrives, what is found in it, what is rejected and why, and how long frames take. */
 
 import { element } from "../dom.js";
+import { csvButton } from "../tables/csv_button.js";
 import { createTable } from "../tables/table.js";
 import { fixed, isNumber, percent, significant, whole } from "./format.js";
 import { perSecond, shareOf, starts } from "./intervals.js";
@@ -65,11 +66,17 @@ export function create(root, bus) {
     order: { key: "count", isDown: true },
     empty: "no frame was rejected or dropped",
   });
+  const save = csvButton("rejections", "why frames were rejected or dropped", () => rejections, bus);
   root.append(
     tiles.root,
     element("div", { class: "part-head" }, times.root),
     element("div", { class: "plots" }, ...Object.values(plots).map((plot) => plot.root)),
-    element("section", { class: "card" }, element("h3", { text: "Why frames were rejected or dropped" }), rejections.root),
+    element(
+      "section",
+      { class: "card" },
+      element("div", { class: "part-head" }, element("h3", { text: "Why frames were rejected or dropped" }), save),
+      rejections.root,
+    ),
   );
 
   let history = null;

@@ -34,7 +34,7 @@ export function create(root, bus) {
   root.append(
     tiles.root,
     element("div", { class: "part-head" }, times.root),
-    element("div", { class: "plots" }, against.root, scatter.root),
+    element("div", { class: "plots uneven" }, against.root, scatter.root),
     element("section", { class: "card" }, element("h3", { text: "What the diagnosis says" }), findings),
   );
 
@@ -69,10 +69,11 @@ export function create(root, bus) {
 }
 
 function list(root, findings) {
-  const texts = findings.length ? findings.map(({ subject, text }) => [subject, text]) : [["", "nothing so far"]];
+  const texts = findings.length ? findings.map((one) => [one.subject, one.text, one.is_wrong]) : [["", "nothing so far"]];
   while (root.children.length > texts.length) root.lastElementChild.remove();
   while (root.children.length < texts.length) root.append(element("li", {}, element("strong"), element("span")));
-  texts.forEach(([subject, text], n) => {
+  texts.forEach(([subject, text, isWrong], n) => {
+    root.children[n].className = isWrong ? "wrong" : "";
     setText(root.children[n].firstElementChild, subject ? `${subject}: ` : "");
     setText(root.children[n].lastElementChild, text);
   });
@@ -82,13 +83,14 @@ function list(root, findings) {
 function createScatter(bus) {
   let points = { serial: [], x: [], y: [] };
   let size = 0; // half of what is seen, mm; it grows when it must, and shrinks only when it is far too large
+  let middle = { x: 0, y: 0 };
   const plot = createPlot({
     name: "shift-scatter",
     title: "Shift of recent crystals",
     bus,
     height: 260,
     x: { label: "x / mm" },
-    y: { label: "y / mm", range: () => [-size || -1, size || 1] },
+    y: { label: "y / mm", range: () => [middle.y - (size || 1), middle.y + (size || 1)] },
     series: [{ label: "y", isUnseen: true }],
     keys: () => [
       { look: { ...POINT, isFilled: true }, label: "crystals, the newest darkest" },
@@ -153,12 +155,19 @@ function createScatter(bus) {
         x: known.map((n) => x[n]),
         y: known.map((n) => crystals.shift_y_mm[n]),
       };
-      const most = Math.max(0.01, ...points.x.map(Math.abs), ...points.y.map(Math.abs));
-      if (most > size || most < size / 3) size = 1.4 * most;
+      const ends = (values) => [Math.min(0, ...values), Math.max(0, ...values)]; // where the detector should be is seen, too
+      const [[left, right], [bottom, top]] = [ends(points.x), ends(points.y)];
+      const wanted = Math.max(0.01, right - left, top - bottom) / 2;
+      const isOutside = left < middle.x - size || right > middle.x + size || bottom < middle.y - size || top > middle.y + size;
+      if (isOutside || wanted < size / 3) {
+        size = 1.3 * wanted;
+        middle = { x: (left + right) / 2, y: (bottom + top) / 2 };
+      }
       plot.key();
       const box = plot.u()?.bbox;
       const across = size * (box ? box.width / box.height : 1); // a millimetre is as long in x as in y
-      plot.set([[-across, across], [0, 0]], [-across, across]);
+      const range = [middle.x - across, middle.x + across];
+      plot.set([range, [0, 0]], range);
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import { element, setText } from "../dom.js";
 import { fixed, time, whole } from "../plots/format.js";
-import { fileName, saveCsv } from "../plots/save.js";
+import { csvButton } from "./csv_button.js";
 import { createTable } from "./table.js";
 
 const length = (value) => fixed(value, 2);
@@ -28,7 +28,7 @@ const COLUMNS = [
 export function create(root, bus) {
   const count = element("p", { class: "quiet words" });
   const wanted = element("input", { type: "search", "aria-label": "Only crystals with this text in lattice, method or event", placeholder: "lattice, method, event", on: { input: () => draw() } });
-  const save = element("button", { type: "button", text: "CSV", "aria-label": "Save the table of crystals", on: { click: () => csv() } });
+  const save = csvButton("crystals", "the table of crystals", () => table, bus);
   const table = createTable({
     caption: "Recent crystals. Choose one to see its frame",
     columns: COLUMNS,
@@ -42,11 +42,6 @@ export function create(root, bus) {
 
   let rows = [];
   let known = null; // the last message's columns, by their first and last frame
-
-  function csv() {
-    const sorted = table.sorted();
-    saveCsv(COLUMNS.map((column) => column.title), sorted.map((row) => COLUMNS.map(({ key }) => row[key])), fileName("crystals", bus, ".csv"));
-  }
 
   function draw() {
     const text = wanted.value.trim().toLowerCase();

@@ -7,7 +7,7 @@ import { isNumber, percent, significant, span, whole } from "../plots/format.js"
 import { layOut } from "./layout.js";
 import { createTable } from "./table.js";
 
-const BOX = { width: 224, height: 46, across: 14, down: 22, margin: 10 };
+const BOX = { width: 224, height: 40, across: 14, down: 16, margin: 6 };
 const inMs = (value) => (isNumber(value) ? significant(value) : "–");
 
 export function create(root, bus) {
@@ -114,11 +114,11 @@ function box(pen, { x, y }, node) {
   pen.lineWidth = isSlowest ? 3 : 1;
   pen.strokeRect(x, y, width, height);
   pen.textBaseline = "middle";
-  text(pen, node.name, x + 7, y + 15, width - 80, "600 13px", "--ink", "left");
-  text(pen, isNumber(node.mean_ms) ? `${significant(node.mean_ms, 2)} ms` : "", x + width - 7, y + 15, 70, "13px", "--ink", "right");
-  text(pen, node.stage, x + 7, y + 33, width - (isSlowest ? 100 : 50), "11.5px", "--quiet", "left");
+  text(pen, node.name, x + 7, y + 13, width - 80, "600 13px", "--ink", "left");
+  text(pen, isNumber(node.mean_ms) ? `${significant(node.mean_ms, 2)} ms` : "", x + width - 7, y + 13, 70, "13px", "--ink", "right");
+  text(pen, node.stage, x + 7, y + 29, width - (isSlowest ? 100 : 50), "11.5px", "--quiet", "left");
   const share = isNumber(node.share) ? percent(node.share, 1, 0) : "";
-  text(pen, isSlowest ? `slowest ${share}` : share, x + width - 7, y + 33, 100, "11.5px", isSlowest ? "--ink" : "--quiet", "right");
+  text(pen, isSlowest ? `slowest ${share}` : share, x + width - 7, y + 29, 100, "11.5px", isSlowest ? "--ink" : "--quiet", "right");
 }
 
 /** A text, cut where it does not fit. */

@@ -2,24 +2,19 @@
 
 import { element, setText } from "../dom.js";
 import { figuresWith } from "../plots/choose.js";
-import { significant, whole, isNumber } from "../plots/format.js";
-import { fileName, saveCsv } from "../plots/save.js";
+import { isNumber, percent, significant, whole } from "../plots/format.js";
+import { csvButton } from "./csv_button.js";
 import { createTable } from "./table.js";
 
 export function create(root, bus) {
   const headline = element("h2", { "aria-live": "polite" });
   const why = element("p", { class: "words" });
   const where = element("div");
-  const save = element("button", { type: "button", text: "CSV", "aria-label": "Save the table of variants", on: { click: () => csv() } });
+  const save = csvButton("variants", "the table of variants", () => table, bus);
   root.append(element("div", { class: "part-head" }, headline, save), why, element("section", { class: "card" }, where));
 
   let known = "";
   let table = null;
-
-  function csv() {
-    const names = table.columns.map((column) => column.title);
-    saveCsv(names, table.sorted().map((row) => table.columns.map(({ key }) => row[key])), fileName("variants", bus, ".csv"));
-  }
 
   return {
     show(run) {
@@ -28,11 +23,11 @@ export function create(root, bus) {
       setText(why, figures?.why ?? "");
       save.disabled = figures === undefined;
       if (figures === undefined) return;
-      const names = (figures.columns ?? Object.keys(figures.rows[0] ?? {})).map(String);
-      const text = JSON.stringify(names);
+      const columns = columnsOf(figures);
+      const text = JSON.stringify(columns);
       if (text !== known) {
         known = text;
-        table = createTable({ caption: "Variants", columns: names.map((name, n) => column(name, n === 0)) });
+        table = createTable({ caption: "Variants", columns: columns.map(described) });
         where.replaceChildren(table.root);
       }
       table.set(figures.rows);
@@ -40,7 +35,21 @@ export function create(root, bus) {
   };
 }
 
-function column(name, isText) {
-  const format = (value) => (isNumber(value) ? (Number.isInteger(value) ? whole(value) : significant(value)) : String(value ?? ""));
-  return { key: name, title: name.replaceAll("_", " "), isText, format };
+/** What columns there are: {name, words, unit, is_rate}; names alone will do. Those that nothing is known of are left out. */
+function columnsOf({ rows, columns }) {
+  const told = (columns ?? Object.keys(rows[0] ?? {})).map((one) => (typeof one === "object" ? one : { name: String(one) }));
+  const isThere = new Set(told.map((one) => one.name));
+  const first = ["variant", "frames"].filter((name) => !isThere.has(name)).map((name) => ({ name }));
+  return [...first, ...told].filter(({ name }) => rows.some((row) => row[name] !== null && row[name] !== undefined));
+}
+
+function described({ name, words, unit, is_rate: isRate }) {
+  const number = (value) => (isRate ? percent(value) : Number.isInteger(value) ? whole(value) : significant(value));
+  return {
+    key: name,
+    title: name.replaceAll("_", " ") + (unit ? ` / ${unit}` : ""),
+    hint: words,
+    isText: name === "variant",
+    format: (value) => (isNumber(value) ? number(value) : String(value ?? "")),
+  };
 }

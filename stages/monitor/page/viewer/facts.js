@@ -8,6 +8,7 @@ const KINDS = { indexed: "indexed", hit: "hit, not indexed", blank: "blank" };
 export class Facts {
   constructor() {
     this.values = {};
+    this.keys = [];
     const rows = Object.entries({ event: "Event", category: "Kind", serial: "Serial", time: "At", peaks: "Peaks", crystals: "Crystals" }).map(
       ([name, title]) => {
         this.values[name] = element("dd", { class: "number", "data-field": name, text: "–" });
@@ -34,11 +35,30 @@ export class Facts {
     setText(this.values.category, KINDS[frame.category] ?? frame.category);
     setText(this.values.peaks, String(frame.peaks.panel.length));
     setText(this.values.crystals, String(frame.crystals.length));
-    this.crystals.replaceChildren(...frame.crystals.map((crystal, number) => item(crystal, number, ground)));
+    this.keys = frame.crystals.map(() => element("canvas", { class: "key", width: 30, height: 14, "aria-hidden": "true" }));
+    this.crystals.replaceChildren(...frame.crystals.map((crystal, number) => item(crystal, this.keys[number])));
+    this.onGround(ground);
     const entries = Object.entries(frame.header ?? {});
     this.header.replaceChildren(
       ...entries.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) }))),
     );
+  }
+
+  /** Show with which line each crystal's reflections are drawn, on light or on dark pixels. */
+  onGround(ground) {
+    this.keys.forEach((key, number) => {
+      const context = key.getContext("2d");
+      context.setLineDash([]);
+      context.fillStyle = ground === "light" ? "#ffffff" : "#10161c";
+      context.fillRect(0, 0, key.width, key.height);
+      context.strokeStyle = CRYSTALS[ground][number % CRYSTALS[ground].length];
+      context.lineWidth = 2;
+      context.setLineDash(DASHES[number % DASHES.length]);
+      context.beginPath();
+      context.moveTo(3, 7);
+      context.lineTo(27, 7);
+      context.stroke();
+    });
   }
 
   /** A crystal's cell as text: lattice, a b c in Angstrom, angles in degrees. */
@@ -49,15 +69,7 @@ export class Facts {
   }
 }
 
-function item(crystal, number, ground) {
-  const key = element("canvas", { class: "key", width: 28, height: 12, "aria-hidden": "true" });
-  const context = key.getContext("2d");
-  context.strokeStyle = CRYSTALS[ground][number % CRYSTALS[ground].length];
-  context.lineWidth = 2;
-  context.setLineDash(DASHES[number % DASHES.length]);
-  context.moveTo(1, 6);
-  context.lineTo(27, 6);
-  context.stroke();
+function item(crystal, key) {
   const limit = Number.isFinite(crystal.resolution_angstrom) ? `, to ${crystal.resolution_angstrom.toFixed(2)} Å` : "";
   return element(
     "li",

@@ -34,6 +34,7 @@ export function create(root, bus) {
     draw: (marks, on) => frame !== null && drawMarks(marks, on, frame, screen),
     near: (x, y, reach) => (frame === null ? "" : nearest(frame, detector, x, y, reach)),
     moved: () => tiles.wantSoon(frame),
+    recoloured: (ground) => frame !== null && facts.onGround(ground),
   });
   const stepping = new Stepping(bus);
   const facts = new Facts();
@@ -107,7 +108,6 @@ export function create(root, bus) {
   if (!bus.hasPictureKeys) pictureKeys(bus, bus.screens);
   bus.hasPictureKeys = true;
   toggleKeys(bus, "frames", "Frames", screen, TOGGLES);
-  bus.on("theme", () => frame !== null && facts.show(frame, screen.levels.ground, true));
   bus.on("new-run", () => {
     screen.levels.isSet = false;
     detector = null;

@@ -42,13 +42,13 @@ export class Levels {
     const found = this.auto();
     if (found === null) return;
     this.unit = found.unit;
-    this.range = [Math.min(0, found.lowest), Math.max(found.highest * 2, found.whole ? 65534 : 0, found.low + 10 * found.unit)];
+    this.range = [Math.min(0, found.lowest), Math.max(found.highest, found.low + 10 * found.unit)];
     this.set(found.low, found.high);
   }
 
   set(low, high) {
     this.low = low;
-    this.high = high > low ? high : low + Math.max(this.unit, Math.abs(low) * 1e-6);
+    this.high = high > low ? high : low + Math.max(this.unit * 1e-3, Math.abs(low) * 1e-6);
     this.isSet = true;
     this.#show();
     this.#renew();
@@ -102,7 +102,7 @@ export class Levels {
     const slider = element("input", { type: "range", min: 0, max: STEPS, step: 1, id, class: "level", "data-level": which });
     const number = element("input", { type: "number", step: "any", "aria-label": `${title}, as a number`, "data-level": which });
     this[`${which}Inputs`] = { slider, number };
-    const take = (value) => (which === "low" ? this.set(Math.min(value, this.high - 1e-9), this.high) : this.set(Math.min(this.low, value), value));
+    const take = (value) => (which === "low" ? this.set(value, Math.max(value, this.high)) : this.set(Math.min(this.low, value), value));
     slider.addEventListener("input", () => take(this.#value(Number(slider.value))));
     number.addEventListener("change", () => {
       if (number.value !== "" && Number.isFinite(Number(number.value))) take(Number(number.value));

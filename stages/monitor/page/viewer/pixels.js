@@ -41,6 +41,12 @@ export class Pixels {
     return found;
   }
 
+  /** What no value is above, now or in the next frame. */
+  highestPossible() {
+    if (this.data instanceof Uint16Array) return U2_MASKED - 1 + this.offset;
+    return 2 * this.data.reduce((highest, one) => (one > highest ? one : highest), 0);
+  }
+
   /** The largest of each `times` x `times`; masked where all are. */
   pooled(times) {
     if (!this.pools.has(times)) this.pools.set(times, this.#pool(times));
@@ -93,7 +99,7 @@ export class Pixels {
   }
 }
 
-/** The levels between which most of the values lie, so that spots stand out: {low, high, unit} (unit: how much they differ). */
+/** The levels between which most of the values lie, so that spots stand out: {low, high, unit (how much they differ), lowest, highest}. */
 export function levelsOf(pixels) {
   const total = pixels.reduce((sum, one) => sum + one.data.length, 0);
   const step = Math.max(1, Math.floor(total / 40000)) | 1; // odd, so that no column is met again and again
@@ -104,5 +110,5 @@ export function levelsOf(pixels) {
   const spread = Math.max((at(0.75) - at(0.25)) / 2, Math.abs(at(0.5)) * 1e-3);
   const unit = spread || (values.at(-1) - low) / 1000 || 1; // most are the same, or all
   const high = Math.max(at(0.997), low + 4 * unit);
-  return { low, high, unit, lowest: values[0], highest: values.at(-1) };
+  return { low, high, unit, lowest: values[0], highest: Math.max(...pixels.map((one) => one.highestPossible())) };
 }

@@ -18,13 +18,15 @@ const KEPT = "streamajig.marks";
 export class Screen {
   /**
    * `toggles`: {name: {title, what, key, on}} of marks that can be switched; `draw(marks, on)` draws them; `near(x, y, reach_m)` says which
-   * reflection is near a place (a text, or ""); `moved()` is called when another part of the detector is seen.
+   * reflection is near a place (a text, or ""); `moved()` is called when another part of the detector is seen, `recoloured()` when the
+   * pixels' colours are others.
    */
-  constructor(bus, { name, map, toggles, draw, near = () => "", moved = () => {} }) {
+  constructor(bus, { name, map, toggles, draw, near = () => "", moved = () => {}, recoloured = () => {} }) {
     this.bus = bus;
     this.name = name;
     this.drawMarks = draw;
     this.moved = moved;
+    this.recoloured = recoloured;
     this.view = new View();
     this.detector = null;
     this.pixels = []; // for each panel, null where there are none
@@ -194,7 +196,11 @@ export class Screen {
     this.levels = new Levels({
       name: this.name,
       map,
-      changed: () => this.levels && this.redraw(),
+      changed: () => {
+        if (this.levels === undefined) return; // it is being made
+        this.redraw();
+        this.recoloured(this.levels.ground);
+      },
       auto: () => levelsOf(this.pixels.filter(Boolean)),
     });
     this.readoutRoot = element("section", { class: "readout", "aria-label": "Under the pointer" });
@@ -242,7 +248,11 @@ export class Screen {
     };
     canvas.addEventListener("pointerup", release);
     canvas.addEventListener("pointercancel", release);
+    let before = "";
     canvas.addEventListener("pointermove", (event) => {
+      const where = `${event.clientX} ${event.clientY}`;
+      if (where === before) return; // the page has changed under a pointer that rests: the keyboard's cross may be in use
+      before = where;
       const at = this.#place(event);
       this.pointer = at;
       if (held !== null) {

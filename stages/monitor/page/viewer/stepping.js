@@ -157,8 +157,8 @@ export class Stepping {
     const add = (keys, shown, what, act) =>
       this.bus.keys.add({ keys, shown, what, where: "Frames", when: () => this.bus.state.tab === "frames", act });
     add([" "], "Space", "Hold this frame, or go on with the latest", () => this.#turn());
-    add([",", "PageUp"], ",", "One frame back", () => this.step(1));
-    add([".", "PageDown"], ".", "One frame on", () => this.step(-1));
+    add([","], ",", "One frame back", () => this.step(1));
+    add(["."], ".", "One frame on", () => this.step(-1));
     add(["l"], "l", "The latest frame, of any kind", () => this.live("any"));
     add(["x"], "x", "The latest indexed frame", () => this.live("indexed"));
     add(["y"], "y", "The latest hit that is not indexed", () => this.live("hit"));

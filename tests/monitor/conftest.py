@@ -1,0 +1,67 @@
+"""The page in a browser, for the tests of this folder; what it needs may not be installed: it is imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from looking import Browser
+    from made_up_run import MadeUpRun
+    from page_served import Page, Publisher
+    from showing import Show
+
+HEIGHT, WIDTH = 1500, 1100
+"""So large that the monitor sends the highest of 2 x 2 pixels."""
+
+
+@pytest.fixture(scope="module")
+def browser_of_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A window, which stays open for a file of tests."""
+    from looking import browser
+
+    with browser(tmp_path_factory.mktemp("saved")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def made_up() -> MadeUpRun:
+    """A run with one panel."""
+    from made_up_frames import eiger
+    from made_up_run import Camera, MadeUpRun
+
+    panels = eiger(HEIGHT, WIDTH)
+    return MadeUpRun(1, panels, Camera(panels, 1, backgrounds=1), 1.76e9)
+
+
+@pytest.fixture(scope="module")
+def publishing() -> Iterator[Publisher]:
+    """Where that run publishes."""
+    from page_served import Publisher
+
+    with Publisher() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def serving(publishing: Publisher) -> Iterator[Page]:
+    """The server of its page."""
+    from page_served import served
+
+    with served(publishing.address) as page:
+        publishing.wait_for_subscriptions()
+        yield page
+
+
+@pytest.fixture
+def show(browser_of_page: Browser, made_up: MadeUpRun, publishing: Publisher, serving: Page) -> Iterator[Show]:
+    """The page, opened anew; nothing may be complained of in the end."""
+    from showing import Show
+
+    publishing.send(made_up.about_run())
+    found = Show(browser_of_page, made_up, publishing, serving)
+    found.open()
+    yield found
+    assert browser_of_page.complaints() == []
