@@ -1,4 +1,4 @@
-"""The page in a browser, for the tests of this folder; what it needs may not be installed: it is imported when it is asked for."""
+"""The page in a browser, for the tests of this folder; what it needs may not be installed: it is imported when asked for."""
 
 from __future__ import annotations
 
