@@ -18,6 +18,7 @@ from pipeline.protocols import EndOfStream, Findings
 from pipeline.sender_numbers import SenderNumber
 from pipeline.stage import Context, stage
 from pipeline.variant import Variant
+from pipeline.watching import RunView
 
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph as Graph
@@ -43,6 +44,7 @@ __all__ = [
     "RejectFrame",
     "Rejected",
     "RunOptions",
+    "RunView",
     "SenderNumber",
     "Spent",
     "UserError",

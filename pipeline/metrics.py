@@ -39,7 +39,7 @@ class Durations:
         """Add another histogram to this one."""
         self.count += other.count
         self.total_ns += other.total_ns
-        self.bins.update(other.bins)
+        self.bins.update(dict(other.bins))  # a copy in one step: another thread may be adding to it
 
     def quantile_ns(self, fraction: float) -> float:
         """Return the duration below which this fraction of all lies (to about 5 %); NaN if there are none."""

@@ -11,6 +11,7 @@ from pipeline.frame import Message, Outcome
 if TYPE_CHECKING:
     from pipeline.sender_numbers import SenderNumber
     from pipeline.stage import Context
+    from pipeline.watching import RunView
 
 
 @runtime_checkable
@@ -75,6 +76,14 @@ class Reporting(Protocol):
         ...
 
 
+class Noticing(Protocol):
+    """A running source that notices when its sender goes away; the method is optional."""
+
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing that had been there, in seconds since 1970; None while none is missing."""
+        ...
+
+
 class Source(Protocol):
     """The parameters of a source, a frozen stage.
 
@@ -112,6 +121,19 @@ class Writer(Protocol):
         ...
 
 
+@runtime_checkable
+class Watching(Protocol):
+    """A writer that looks at the run it belongs to, as one does that shows people how it goes; the method is optional."""
+
+    def watch(self, run: RunView) -> None:
+        """Take what the run can be asked with; called once, when all is open and before the first frame.
+
+        It returns at once: who wants to look again and again does so in a thread of its own, which `close` ends. When that
+        comes, `run` still answers, with what was last, and says why the run has ended.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Findings:
     """What an analysis has to say when the run ends: `text` for people, `figures` (what JSON can hold) for programs."""
@@ -136,6 +158,14 @@ class Analysis(Writer, Protocol):
 
     def findings(self) -> Findings:
         """What stands in the report; called once, after the last `write` and before `close`."""
+        ...
+
+    def figures_now(self) -> dict[str, Any]:
+        """What has been found by now, for those who watch; called a few times per second while somebody does, and at the end.
+
+        Small, and made of what is known already: frames wait meanwhile. What JSON can hold and arrays, in a dict that nobody
+        changes afterwards.
+        """
         ...
 
 

@@ -16,5 +16,8 @@ KINDS = (
 VERDICT = "live/verdict"
 """The stage that compares variants, where a graph has them and does not say which."""
 
+MONITOR = "live/monitor"
+"""The stage that shows a run while it goes on, and writes the report of it."""
+
 DRAWS_FRAMES = "stages.drawing.frame:plot"
 """What ``frame.plot()`` calls."""

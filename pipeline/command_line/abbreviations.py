@@ -1,5 +1,8 @@
 """Abbreviated long options, as getopt_long takes them: ``--max-fr=20`` where no other option begins like that.
 
+An option may have a value that it has where none follows (``values_alone``): ``--monitor``, and ``--monitor=8000``. As with
+GNU's getopt_long such a value comes with ``=`` alone, so that what follows the option is not taken for it.
+
 Scripts have such options, since most programs take them. An abbreviation that may stand for several options is refused with
 their names. An option that has come later must not make one ambiguous that has been in use: where a command says
 which options are old (``old_options``), an abbreviation of just one of these means that one.
@@ -19,9 +22,10 @@ else:
 
 
 class TakesAbbreviations(_Base):
-    """A command of click whose long options may be abbreviated; mixed in before click's own class."""
+    """A command of click whose long options may be abbreviated, or have no value; mixed in before click's own class."""
 
     old_options: Collection[str] = ()
+    values_alone: Mapping[str, str] = {}
 
     def make_parser(self, ctx: Any) -> Any:
         """Make click's parser, with the names of options completed before it looks for them."""
@@ -29,7 +33,8 @@ class TakesAbbreviations(_Base):
         match = parser._match_long_opt
 
         def match_completed(name: str, value: str | None, state: Any) -> None:
-            match(completed(name, parser._long_opt, self.old_options), value, state)
+            whole = completed(name, parser._long_opt, self.old_options)
+            match(whole, self.values_alone.get(whole) if value is None else value, state)
 
         parser._match_long_opt = match_completed
         return parser

@@ -218,6 +218,7 @@ def _as_command(function: Any, name: str) -> Any:
     single.command(name, cls=_Command, help=text, context_settings={"help_option_names": ["--help", "-h"]})(function)
     command: Any = typer.main.get_command(single)
     command.old_options = getattr(function, "old_options", ())
+    command.values_alone = getattr(function, "values_alone", {})
     command.params.append(_log_level_of_commands())
     return command
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.command_line import completion
+from pipeline.command_line.monitor_options import MONITOR_HELP, REPORT_HELP
 from pipeline.command_line.variant_options import (
     AIM_HELP,
     KEEP_BEST_HELP,
@@ -61,6 +62,8 @@ def run(  # noqa: PLR0913 - a parameter for each option
     keep_best: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help=KEEP_BEST_HELP)] = None,
     aim: Annotated[str | None, typer.Option(metavar="MEASURE", help=AIM_HELP)] = None,
     until_decided: Annotated[str | None, typer.Option(metavar="NODE", help=UNTIL_DECIDED_HELP)] = None,
+    monitor: Annotated[int | None, typer.Option("--monitor", metavar="[=PORT]", help=MONITOR_HELP)] = None,
+    report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help=REPORT_HELP)] = None,
     settings: Settings = None,
     module: Modules = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show how long each stage takes.")] = False,
@@ -73,6 +76,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     """
     from pydantic import ValidationError
 
+    from pipeline.command_line import monitor_options
     from pipeline.command_line.execute import execute
     from pipeline.command_line.variant_options import with_wishes
     from pipeline.errors import UserError
@@ -89,6 +93,7 @@ def run(  # noqa: PLR0913 - a parameter for each option
     def load() -> Graph:
         graph = _load(file, module, settings, variant)
         graph = with_wishes(graph, verdict=verdict or (), keep_best=keep_best, aim=aim, until_decided=until_decided)
+        graph = monitor_options.with_wishes(graph, port=monitor, report=report)
         try:
             return graph.with_options(**{name: value for name, value in changes.items() if value is not None})
         except ValidationError as error:
@@ -99,6 +104,9 @@ def run(  # noqa: PLR0913 - a parameter for each option
 
     status = execute(load, shlex.join(["streamajig", *sys.argv[1:]]), profile=profile, as_json=as_json)
     raise typer.Exit(status)
+
+
+run.values_alone = {"--monitor": "0"}  # type: ignore[attr-defined]
 
 
 def check(file: GraphFile, settings: Settings = None, module: Modules = None, trust: Trust = False) -> None:

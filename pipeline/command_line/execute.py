@@ -35,7 +35,8 @@ from pipeline.running import signals
 
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph
-    from pipeline.running.report import Progress, Report
+    from pipeline.running.report import Report
+    from pipeline.watching import Progress
 
 log = logging.getLogger("streamajig.run")
 

@@ -1,7 +1,7 @@
 """How a run goes, on stderr: a few lines, rewritten in place, on a terminal; a new line now and then elsewhere.
 
 >>> from pipeline.counts import FRAMES, Count
->>> from pipeline.running.report import Progress
+>>> from pipeline.watching import Progress
 >>> now = Progress(received=200, in_flight=4, rejected=2, dropped=0, counts={"words": 120}, shown=(Count("words", FRAMES),),
 ...                frames_per_s=41.5, latency_ms=23.4, latency_99_ms=51.0, elapsed_s=5.0,
 ...                status="nobody listens", live="cell 79")
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pipeline.counts import progress_parts
 
 if TYPE_CHECKING:
-    from pipeline.running.report import Progress
+    from pipeline.watching import Progress
 
 _SEPARATORS = re.compile(r"(?<=[,;]) ")
 """What a status or an analysis says is broken where it has a comma or a semicolon."""

@@ -116,7 +116,8 @@ class Collector:
         self._failed: set[str] = set()
         self._broken: set[tuple[str, str]] = set()
         self.findings: dict[str, Findings] = {}
-        self._lock = threading.Lock()
+        self._figures: dict[str, dict[str, Any]] = {}
+        self._lock = threading.RLock()  # a writer may look at its run while it is called
         self._closed = False
         self.problems: list[Exception] = []
         self.place: Place = [None]
@@ -174,14 +175,24 @@ class Collector:
         with self._lock:
             return Counter(next(iter(self.leaves.values())).counts) if self.leaves else Counter()
 
-    def status(self) -> str:
-        """What the analyses say for the progress line."""
+    def statuses(self) -> dict[str, str]:
+        """What the analyses say for the progress line, by the names of their leaves."""
         with self._lock:
-            said = [self._call(leaf, "status", "") for leaf in self._writers if leaf not in self._failed]
-            return ", ".join(text for text in said if text)
+            said = {leaf: self._call(leaf, "status", "") for leaf in self._writers if leaf not in self._failed}
+            return {leaf: text for leaf, text in said.items() if text}
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """What the analyses have found by now, by the names of their leaves; when all is closed, what they had found last."""
+        with self._lock:
+            if not self._closed:
+                self._figures = self._figures_now()
+            return self._figures
 
     def close(self) -> None:
-        """Take nothing more; write what waits for its turn; count what never arrived as dropped; close the outputs."""
+        """Take nothing more; write what waits for its turn; count what never arrived as dropped; close the outputs.
+
+        The lock is not held while they close: one of them may wait for a thread of its own that asks for figures.
+        """
         with self._lock:
             for order in self._orders.values():
                 for ready in order.rest():
@@ -195,9 +206,10 @@ class Collector:
                 if hasattr(writer, "findings"):
                     said_nothing = Findings("it ended without findings: see the log")
                     self.findings[leaf] = self._call(leaf, "findings", said_nothing)
-            for leaf in self._writers:
-                self._call(leaf, "close", None)
-            self.dead_letters.close()
+            self._figures = self._figures_now()
+        for leaf in self._writers:
+            self._call(leaf, "close", None)
+        self.dead_letters.close()
 
     def abandon_now(self) -> tuple[int, dict[str, LeafTally], int]:
         """Let nothing more be written, if that is possible at once; count what has not arrived at a leaf as dropped there.
@@ -262,6 +274,10 @@ class Collector:
         if why:
             self._asks.discard(leaf)
             self._on_enough(leaf, why)
+
+    def _figures_now(self) -> dict[str, dict[str, Any]]:
+        found = {leaf: self._call(leaf, "figures_now", {}) for leaf in self._writers if leaf not in self._failed}
+        return {leaf: figures for leaf, figures in found.items() if figures}
 
     def _call(self, leaf: str, method: str, otherwise: Any) -> Any:
         """Call a method of a leaf's writer if it has it; one that fails is a problem, and is not called again."""

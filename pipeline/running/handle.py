@@ -17,7 +17,8 @@ from pipeline.frame import Frame, Outcome
 from pipeline.running.follow import Follower
 from pipeline.running.hand_over import HandOver, Receiver, with_leaf, without_leaf
 from pipeline.running.job import Job, run
-from pipeline.running.report import Progress, Report, nothing_received
+from pipeline.running.report import Report, nothing_received
+from pipeline.watching import Progress
 
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pipeline.composing.options import RunOptions
 from pipeline.frame import Frame, Message, Outcome, Rejected
@@ -182,6 +183,11 @@ def _size_of(outcome: Outcome) -> int:
     return sum(memoryview(part).nbytes for part in message.parts) if message is not None else 0
 
 
+def lost_since(source: Any) -> float | None:
+    """Since when a sender of a running source is missing (:class:`pipeline.protocols.Noticing`); None where it cannot tell."""
+    return source.lost_since() if hasattr(source, "lost_since") else None
+
+
 class Ingest:
     """Receives for a run; belongs to one thread.
 
@@ -245,6 +251,10 @@ class Ingest:
     def status(self) -> str:
         """What the source says of itself."""
         return self._source.status()
+
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing."""
+        return lost_since(self._source)
 
     def close(self) -> None:
         """Close the source; what has come to it and was not received yet counts as received and dropped."""

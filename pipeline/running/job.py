@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import lost, registry
 from pipeline.composing.backend_spec import describe_backend
@@ -26,19 +26,23 @@ from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.lost import Delivery
 from pipeline.metrics import NodeMetrics, merge_metrics
-from pipeline.protocols import Findings, RunningSource, Writer
+from pipeline.protocols import Findings, RunningSource, Watching, Writer
 from pipeline.running import backends
 from pipeline.running.collect import Collector, LeafTally, RejectionTally
 from pipeline.running.dead_letters import DeadLetters
 from pipeline.running.hand_over import Receiver
 from pipeline.running.ingest import Inbox, Ingest
 from pipeline.running.memory import in_flight_bytes
-from pipeline.running.report import Progress, Report, nothing_received
+from pipeline.running.report import Report, nothing_received
+from pipeline.running.run_view import JobView
 from pipeline.running.watchdog import SLOW_S, Watchdog
 from pipeline.running.wiring import Arrived, Place, Replica, ReplicaSomewhere, Setup
 from pipeline.stage import Context
+from pipeline.watching import Progress
 
 log = logging.getLogger("streamajig.run")
+
+T = TypeVar("T")
 
 _WAIT_S = 0.1
 
@@ -70,6 +74,11 @@ class Job:
     why_enough: str = ""
     writers: dict[str, Writer] = field(default_factory=dict)
     started_s: float = 0.0
+    started_unix_s: float = 0.0
+    progress: Progress | None = None
+    """How it went when that was last looked at: a few times per second, if anybody wants to know."""
+    ended: str = ""
+    """Why it has ended, once it has."""
     patience: threading.Timer = field(init=False)
     afterwards: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What a backend has to end when everything is closed."""
@@ -86,6 +95,7 @@ class Job:
     _source_findings: Mapping[str, Findings] = field(default_factory=dict)
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=50))
     _last_progress_s: float = 0.0
+    _watchers: list[Watching] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.patience = threading.Timer(_PATIENCE_S, _say_why_it_takes_long, (self.setup,))
@@ -139,7 +149,17 @@ class Job:
         self.patience.cancel()
         self._watchdog = Watchdog(self._places, SLOW_S)
         self._watchdog.start()
-        self.started_s = time.monotonic()
+        self.started_s, self.started_unix_s = time.monotonic(), time.time()
+        self._begin_to_watch()
+
+    def _begin_to_watch(self) -> None:
+        """Let those writers look at the run that want to; all is open, and nothing has been asked for."""
+        self._watchers = [writer for writer in self.writers.values() if isinstance(writer, Watching)]
+        self.show_progress(every_s=0.0)
+        for leaf, writer in self.writers.items():
+            if isinstance(writer, Watching):
+                with opening(leaf):
+                    writer.watch(JobView(self))
 
     @property
     def is_open(self) -> bool:
@@ -204,46 +224,60 @@ class Job:
         self.abandoned = self.inbox.abandon()
 
     def show_progress(self, *, every_s: float = 0.2) -> None:
-        """Tell the caller how it goes, not too often."""
+        """Tell those who want to know how it goes, not too often."""
         now = time.monotonic()
-        if self.on_progress is None or now - self._last_progress_s < every_s:
+        is_wanted = self.on_progress is not None or self._watchers
+        if not is_wanted or now - self._last_progress_s < every_s:
             return
         self._last_progress_s = now
+        self.progress = self._progress(now)
+        if self.on_progress is not None:
+            self.on_progress(self.progress)
+
+    def _progress(self, now: float) -> Progress:
         received, finished, dropped = self.collector.totals()
         self._recent.append((now, finished))
         (then, before) = self._recent[0]
-        rate = (finished - before) / (now - then) if now > then else 0.0
         half_ms, nearly_all_ms = self.collector.receipt_to_disk_ms()
-        self.on_progress(
-            Progress(
-                received=received,
-                in_flight=len(self.inbox),
-                rejected=sum(tally.count for tally in list(self.collector.rejections.values())),
-                dropped=dropped,
-                counts=self.collector.counts(),
-                frames_per_s=rate,
-                latency_ms=half_ms,
-                latency_99_ms=nearly_all_ms,
-                elapsed_s=now - self.started_s,
-                status=", ".join(said for said in (self._slow_call(), self._status_of_source()) if said),
-                live=self.collector.status(),
-                lost=lost.lost(self.collector.numbers.tally, self._delivery),
-                shown=self._shown[self.graph.leaves[0].name],
-            )
+        statuses = self.collector.statuses()
+        return Progress(
+            received=received,
+            in_flight=len(self.inbox),
+            rejected=sum(tally.count for tally in list(self.collector.rejections.values())),
+            dropped=dropped,
+            counts=self.collector.counts(),
+            frames_per_s=(finished - before) / (now - then) if now > then else 0.0,
+            latency_ms=half_ms,
+            latency_99_ms=nearly_all_ms,
+            elapsed_s=now - self.started_s,
+            status=", ".join(said for said in (self._slow_call(), self._status_of_source()) if said),
+            live=", ".join(statuses.values()),
+            lost=lost.lost(self.collector.numbers.tally, self._delivery),
+            shown=self._shown[self.graph.leaves[0].name],
+            statuses=statuses,
+            sender_lost_since_unix_s=self._sender_lost_since(),
         )
 
     def _slow_call(self) -> str:
         return self._watchdog.status() if self._watchdog else ""
 
     def _status_of_source(self) -> str:
-        """What the source says of itself; one that cannot say it ends the run, as one that cannot receive does."""
+        """What the source says of itself."""
+        return self._asked_of_source(lambda: text_of(self._ingest.status()) if self._ingest else "", "")
+
+    def _sender_lost_since(self) -> float | None:
+        """Since when a sender is missing, of a source that knows of one."""
+        return self._asked_of_source(lambda: self._ingest.lost_since() if self._ingest else None, None)
+
+    def _asked_of_source(self, ask: Callable[[], T], otherwise: T) -> T:
+        """Ask the source how it is; one that cannot say it ends the run, as one that cannot receive does."""
         try:
-            return text_of(self._ingest.status()) if self._ingest else ""
+            return ask()
         except BaseException as error:
             if is_users_interrupt(error):
                 raise
             self.fail(fault(f"{self.graph.source.name} failed", error))
-            return ""
+            return otherwise
 
     def close(self) -> None:
         """Close the source, the replicas and the outputs, whatever happened before; what fails with that is a problem."""
@@ -263,6 +297,7 @@ class Job:
         for problem in self.problems:
             log.error("%s", text_of(problem))
         if hasattr(self, "collector"):
+            self.ended = (self._why_ended() or "it broke off") if self.is_open else ""
             self.collector.close()
             self.problems += self.collector.problems
         else:

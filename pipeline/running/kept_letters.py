@@ -32,6 +32,15 @@ _RUN = re.compile(r"(\d{8}T\d{6}-\d+(?:_\d+)?)\.jsonl")
 _MESSAGE = re.compile(r"(\d{8}T\d{6}-\d+(?:_\d+)?)-(-?\d+)(?:\.preamble)?(?:\.\d+)?\.msgpack")
 
 
+def is_one_part(name: str) -> bool:
+    """Whether a file of this name is one part of a dead letter whose message has several, or had something said before it.
+
+    >>> is_one_part("20260104T120000-71-0000003.msgpack"), is_one_part("20260104T120000-71-0000003.preamble.0.msgpack")
+    (False, True)
+    """
+    return _MESSAGE.fullmatch(name) is not None and name.count(".") > 1
+
+
 @dataclass(frozen=True)
 class Letter:
     """One rejected frame.

@@ -1,4 +1,4 @@
-"""What a run has to say when it ends, and while it goes on."""
+"""What a run has to say when it ends."""
 
 from __future__ import annotations
 
@@ -23,49 +23,6 @@ from pipeline.sender_numbers import Tally
 
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A snapshot for people and programs while a run goes on.
-
-    Attributes
-    ----------
-    received, in_flight, rejected, dropped
-        Frames so far.
-    counts
-        Totals that values have counted, of the first leaf.
-    shown
-        How they are said.
-    frames_per_s
-        Frames finished per second, over the last seconds.
-    latency_ms, latency_99_ms
-        Time from the receipt of a message to the disk, over the whole run: of half the frames, and of 99 in 100; NaN before the
-        first. See :class:`~pipeline.running.collect.Collector`.
-    latency_to
-        What is called so: from the receipt to which end.
-    status
-        What the source says of itself.
-    live
-        What the running analyses say.
-    lost
-        Messages that are known to be lost before they came here.
-    """
-
-    received: int
-    in_flight: int
-    rejected: int
-    dropped: int
-    counts: Mapping[str, int]
-    frames_per_s: float
-    latency_ms: float
-    latency_99_ms: float
-    elapsed_s: float
-    status: str
-    live: str = ""
-    lost: int = 0
-    shown: tuple[Count, ...] = ()
-    latency_to: str = "receipt to disk"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from typing import Annotated
 
 import typer
@@ -54,9 +55,27 @@ def monitor(
             )
         ending.opened()
         print(url if parent is None else json.dumps({"url": url}), flush=True)  # noqa: T201
-        serve(address, listener, host, token=token, frames=kept, parent=parent, stopping=ending.stopping)
+        over = None if parent is None else _over_when_told()
+        serve(address, listener, host, token=token, frames=kept, parent=parent, over=over, stopping=ending.stopping)
         ending.finish()
     return 0
+
+
+def _over_when_told() -> threading.Event:
+    """What is set when whoever has started this process says on stdin that its run has ended."""
+    import sys
+
+    from stages.monitor.page_process import OVER
+
+    over = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            if line.strip() == OVER:
+                over.set()
+
+    threading.Thread(target=listen, name="stdin", daemon=True).start()
+    return over
 
 
 def _bytes(text: str) -> int:

@@ -3,62 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from stages.commands.passing_on import (
+    SPELT,
+    SUBSCRIBE,
+    Addresses,
+    MaxMessageBytes,
+    NoDataTimeout,
+    SecretKey,
+    ServerKey,
+    concluded,
+    watched,
+)
 
-    from pipeline.running.report import Progress
+if TYPE_CHECKING:
+    from pipeline.watching import Progress
     from stages.wire.relay_report import RelayReport
     from stages.wire.relaying import Relay
 
 log = logging.getLogger("streamajig.relay")
 
-_OPTIONS = {
-    "address": "--zmq-input",
-    "server_key": "--zmq-server-key",
-    "secret_key": "--zmq-secret-key",
-    "subscribe": "--zmq-subscribe",
-    "tags": "--no-tags",
-    "drain_s": "--drain",
-}
+_SPELT = SPELT | {"tags": "--no-tags", "drain_s": "--drain", "no_data_timeout_s": "--no-data-timeout"}
 """Options that are not spelt as the parameters of a relay are."""
-
-_RATE_OVER = 20
-"""The rate on the progress line is that of so many intervals between lines."""
 
 
 def relay(  # noqa: PLR0913  # long: one parameter for each option of the command line
-    zmq_input: Annotated[
-        list[str],
-        typer.Option(
-            "--zmq-input",
-            metavar="ADDR",
-            help="Receive data over ZeroMQ from this address; can be given several times.",
-        ),
-    ],
-    zmq_subscribe: Annotated[
-        list[str],
-        typer.Option(
-            "--zmq-subscribe",
-            metavar="TAG",
-            help="Receive what is published under this tag; can be given several times.",
-        ),
-    ],
-    zmq_server_key: Annotated[
-        str | None,
-        typer.Option("--zmq-server-key", metavar="KEY|FILE", help="Public key of the sender, or its file (CURVE)."),
-    ] = None,
-    zmq_secret_key: Annotated[
-        str | None,
-        typer.Option(
-            "--zmq-secret-key", metavar="FILE", help="File of our secret key, for senders that know whom they serve."
-        ),
-    ] = None,
+    zmq_input: Addresses,
+    zmq_subscribe: Annotated[list[str], SUBSCRIBE],
+    zmq_server_key: ServerKey = None,
+    zmq_secret_key: SecretKey = None,
     bind: Annotated[
         str, typer.Option("--bind", metavar="ADDR", help="Endpoint to answer at; tcp://*:5003 answers other machines.")
     ] = "tcp://127.0.0.1:5003",
@@ -81,9 +60,7 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
             "--max-queue-bytes", metavar="SIZE", help="Bytes of frames that may wait to be asked for (2GB, say)."
         ),
     ] = "1GiB",
-    max_message_bytes: Annotated[
-        int, typer.Option("--max-message-bytes", metavar="N", help="Drop messages larger than this.")
-    ] = 1 << 30,
+    max_message_bytes: MaxMessageBytes = 1 << 30,
     tags: Annotated[
         bool,
         typer.Option(
@@ -94,10 +71,7 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", metavar="N", help="End after this many frames.")
     ] = None,
-    no_data_timeout: Annotated[
-        float | None,
-        typer.Option("--no-data-timeout", metavar="SECONDS", help="End when nothing has arrived for this long."),
-    ] = None,
+    no_data_timeout: NoDataTimeout = None,
     curve_key: Annotated[
         Path | None,
         typer.Option(
@@ -123,7 +97,12 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
     for which there is no room are dropped and counted. The last line says: received = sent + dropped. Exit status as for
     ``run``: 3 if not one frame was sent, 4 if none came.
     """
-    wanted = _checked(
+    from stages.commands.typed import made_of_options
+    from stages.wire.relaying import Relay
+
+    wanted = made_of_options(
+        Relay,
+        _SPELT,
         address=tuple(zmq_input),
         subscribe=tuple(zmq_subscribe),
         bind=bind,
@@ -143,102 +122,22 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
     return _run(wanted)
 
 
-def _checked(**parameters: Any) -> Relay:
-    """Return the relay, or say of the options what is wrong with its parameters."""
-    from pydantic import ValidationError
-
-    from pipeline.errors import UserError, in_words
-    from stages.wire.relaying import Relay
-
-    try:
-        return Relay(**parameters)
-    except ValidationError as error:
-        said = (f"{_option(str(p['loc'][0]))}={_typed(p['input'])}: {in_words(p)}" for p in error.errors())
-        raise UserError("\n".join(said)) from None
-
-
-def _typed(value: Any) -> Any:
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
-
-
-def _option(name: str) -> str:
-    return _OPTIONS.get(name, f"--{name.removesuffix('_s').replace('_', '-')}")
-
-
 def _run(wanted: Relay) -> int:
-    """Relay as long as signals do not end it, show how it goes, print the report and return the exit status."""
-    from pipeline.command_line.execute import FAILED
-    from pipeline.command_line.progress import ProgressLine
+    """Relay as long as signals do not end it, and return the exit status."""
     from pipeline.running import signals
 
     with signals.Ending() as ending:
         with wanted.open() as running:
             log.info("answering %r at %s; Ctrl-C ends it", wanted.request, running.address)
-            ending.last_words = lambda: _say(running.report())
-            ending.opened()
-            with ProgressLine() as line:
-                shown = Shown(line, running.address)
-                report = running.run(ending.stopping, ending.abandon, shown.show)
-        ending.finish()
-        ending.status = _status_of(report, ending.came_early)
-        if not _say(report):
-            ending.status = ending.status or FAILED
-        return ending.status
+            report = watched(ending, running, partial(completed, running.address))
+        return concluded(ending, report, "frame was sent")
 
 
-def _say(report: RelayReport) -> bool:
-    from pipeline.command_line.console import print_on_stdout
+def completed(address: str, progress: Progress, report: RelayReport) -> Progress:
+    """Add what a relay alone shows."""
+    from pipeline.amounts import size
 
-    why_not = print_on_stdout(report.text())
-    if why_not:
-        log.error("the report could not be written to stdout (%s): %s", why_not, report.law())
-    return not why_not
-
-
-def _status_of(report: RelayReport, came_early: bool) -> int:
-    """The exit status, as that of ``run``, with what is sent in place of what is delivered."""
-    from pipeline.command_line.execute import ABANDONED, NOTHING_DELIVERED, NOTHING_RECEIVED
-
-    if report.abandoned or (came_early and not report.received):
-        return ABANDONED
-    if report.received == 0:
-        log.warning("nothing was received (exit status %d)", NOTHING_RECEIVED)
-        return NOTHING_RECEIVED
-    if report.sent == 0:
-        log.warning("not one frame was sent (exit status %d)", NOTHING_DELIVERED)
-        return NOTHING_DELIVERED
-    return 0
-
-
-class Shown:
-    """What the progress line shows of a relay."""
-
-    def __init__(self, line: Callable[[Progress], None], address: str) -> None:
-        self._line, self._address = line, address
-        self._recent: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=_RATE_OVER)
-
-    def show(self, report: RelayReport) -> None:
-        """Show it."""
-        from pipeline.amounts import size
-        from pipeline.running.report import Progress
-
-        then_s, then = self._recent[0]
-        self._recent.append((report.elapsed_s, report.sent))
-        waiting = f"{report.waiting} waiting ({size(report.waiting_bytes)})"
-        askers = f"{report.askers} askers with {report.unanswered} requests"
-        self._line(
-            Progress(
-                received=report.received,
-                in_flight=0,
-                rejected=0,
-                dropped=report.dropped,
-                counts={},
-                frames_per_s=(report.sent - then) / (report.elapsed_s - then_s),
-                latency_ms=report.waited.quantile_ns(0.5) / 1e6,
-                latency_99_ms=report.waited.quantile_ns(0.99) / 1e6,
-                latency_to="receipt to answer",
-                elapsed_s=report.elapsed_s,
-                status=report.sender,
-                live=f"{waiting}, {askers if report.askers else f'nobody asks at {self._address}'}",
-            )
-        )
+    waiting = f"{report.waiting} waiting ({size(report.waiting_bytes)})"
+    askers = f"{report.askers} askers with {report.unanswered} requests"
+    live = f"{waiting}, {askers if report.askers else f'nobody asks at {address}'}"
+    return replace(progress, latency_to="receipt to answer", live=live)

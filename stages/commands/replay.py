@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline import UserError
+from pipeline.running.kept_letters import is_one_part
 from stages.wire.recorded import expand, read_messages
 from stages.wire.recording.layout import SUFFIX
 from stages.wire.recording.pace import Pace, paced, speed_of
@@ -66,6 +67,11 @@ def replay(
     ``streamajig index --zmq-input=tcp://127.0.0.1:5002 --zmq-request=next ...``.
     """
     todo = expand(files) * repeat
+    if in_parts := [file for file in todo if is_one_part(file.name)]:
+        raise UserError(
+            f"{in_parts[0]} is one part of a message, and each file is sent as one: 'streamajig dead-letters replay' sends "
+            "dead letters with all their parts"
+        )
     rate, is_as_recorded = _how_fast(rate, speed, todo)
     read: list[Path] = []
     passed = Passed()

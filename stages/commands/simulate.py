@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from pydantic import ValidationError
 from typer import Option
 
 from stages.simulation.beamline import Beamline
@@ -127,14 +126,10 @@ def simulate(**options: Any) -> None:
     Poisson noise, a smooth background, blanks between the hits and spurious peaks in the lists. Frame n of a seed is always
     the same, under the event id "sim // n".
     """
-    from pipeline.errors import UserError, in_words
+    from stages.commands.typed import made_of_options
 
     chosen = {field.name: options.pop(field.name) for field in fields(Beamline)}
-    try:
-        beamline = Beamline(**chosen)
-    except ValidationError as error:
-        said = (f"{_flags(str(p['loc'][0]))[0]}={p['input']}: {in_words(p)}" for p in error.errors())
-        raise UserError("\n".join(said)) from None
+    beamline = made_of_options(Beamline, {name: spellings[0] for name, spellings in _SPELLINGS.items()}, **chosen)
     _serve(beamline, **options)
 
 

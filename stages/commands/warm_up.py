@@ -49,9 +49,11 @@ def warm_up(
     with ProcessPoolExecutor(
         min(jobs or os.cpu_count() or 1, len(tasks)), mp_context=multiprocessing.get_context("spawn")
     ) as pool:
+        page = pool.submit(_warm_up_page)
         for took in pool.map(_warm_up_stages, tasks):
             for name, seconds in took.items():
                 _say(name, seconds)
+        _say("the monitor's page", page.result())
     with tempfile.TemporaryDirectory() as folder:
         for title, graph in default_graphs(Path(folder)):
             _timed(title, lambda graph=graph: _open(graph))
@@ -80,6 +82,15 @@ def _warm_up_stages(names: Sequence[str]) -> dict[str, float]:
         registry.load(name).warm_up()
         took[name] = time.perf_counter() - begin
     return took
+
+
+def _warm_up_page() -> float:
+    """Compile what the monitor's page needs, which is in no stage; return the seconds that it took."""
+    from stages.monitor.pixel_sums import warm_up as warm_up_pixels
+
+    begin = time.perf_counter()
+    warm_up_pixels()
+    return time.perf_counter() - begin
 
 
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:

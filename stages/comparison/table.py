@@ -133,6 +133,10 @@ class FrameTable:
         """float64 (n, v), what this measure was in each frame and variant; NaN where there is none."""
         return self._values[: len(self), PLACE[measure]]
 
+    def rows(self, first: int) -> Floats:
+        """float64 (n - first, m, v), all measures of the frames from this one on."""
+        return self._values[first : len(self)]
+
     def has(self, measure: str) -> bool:
         """Whether any frame has such a number."""
         return bool(np.isfinite(self.column(measure)).any())

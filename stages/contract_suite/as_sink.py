@@ -113,6 +113,9 @@ class TriedSink:
             said = getattr(writer, name, str)()
             if not isinstance(said, str):
                 raise BrokenError(f"{name}() returns a {type(said).__name__}, and text was wanted")
+        found: Any = getattr(writer, "figures_now", dict)()
+        if not isinstance(found, dict):
+            raise BrokenError(f"figures_now() returns a {type(found).__name__}, and a dict was wanted")
 
     @functools.cached_property
     def _encoder(self) -> Callable[[Outcome], Any]:

@@ -6,10 +6,12 @@ file with one frame has the event ``//``.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline import RejectFrame
@@ -57,7 +59,7 @@ class EventOfFile:
         return parts[0] + "".join(name + rest for name, rest in zip(self.names, parts[1:], strict=False))
 
 
-def events_of(file: Any, pattern: str, dims: tuple[str | int, ...]) -> Iterator[str]:
+def events_of(file: Any, pattern: str, dims: tuple[str | int, ...], *, may_grow: bool = False) -> Iterator[str]:
     """Return the events of an open HDF5 file, in the order of CrystFEL's list_events.
 
     Parameters
@@ -66,11 +68,13 @@ def events_of(file: Any, pattern: str, dims: tuple[str | int, ...]) -> Iterator[
         A ``h5py.File``.
     pattern, dims
         Where the first panel's pixels are, as the geometry file says. KeyError or ValueError if they are not there.
+    may_grow
+        Whether links that lead nowhere may do so later, and nobody has to know that they do not now.
     """
     if "%" not in dims and "%" not in pattern:
         yield "//"
         return
-    for names in _names(file, pattern.strip("/").split("/")):
+    for names in _names(file, _steps(pattern), logging.DEBUG if may_grow else logging.WARNING):
         path = EventOfFile(names, ()).path(pattern)
         dataset = file[path]
         shape = getattr(dataset, "shape", None)
@@ -82,8 +86,38 @@ def events_of(file: Any, pattern: str, dims: tuple[str | int, ...]) -> Iterator[
             yield f"{'/'.join(names)}//{'/'.join(map(str, numbers))}"
 
 
-def _names(group: Any, pattern: list[str]) -> Iterator[tuple[str, ...]]:
-    """What stands for the ``%`` of a path, for each path that there is."""
+def files_led_to(file: Any, pattern: str) -> Iterator[str]:
+    """The files that links on the way to the pixels lead to, whether these are there or not; relative to the working folder."""
+    yield from _led_to(file, _steps(pattern))
+
+
+def _led_to(group: Any, pattern: list[str]) -> Iterator[str]:
+    for name in _links(group, pattern[0]) if hasattr(group, "keys") else ():
+        filename = getattr(group.get(name, getlink=True), "filename", None)
+        if filename is not None:
+            folder = Path(group.file.filename).parent
+            named = folder / filename  # which is the name alone, if that begins with a slash
+            yield str(named if named.parent.is_dir() else folder / named.name)
+        with contextlib.suppress(KeyError, OSError):
+            yield from _led_to(group[name], pattern[1:]) if pattern[1:] else ()
+
+
+def _steps(pattern: str) -> list[str]:
+    return pattern.strip("/").split("/")
+
+
+def _links(group: Any, step: str) -> list[str]:
+    """The links of a group that one step of a path can be, in order."""
+    if "%" not in step:
+        return [link for link in group if link == step]  # `in` says no of a link that leads nowhere
+    before, _, after = step.partition("%")
+    if "%" in after:
+        raise ValueError(f"{step!r} has more than one '%' between its slashes")
+    return sorted(link for link in group if link.startswith(before) and link.endswith(after) and len(link) >= len(step))
+
+
+def _names(group: Any, pattern: list[str], level: int) -> Iterator[tuple[str, ...]]:
+    """What stands for the ``%`` of a path, for each path that there is; what leads nowhere is logged on this level."""
     if not pattern:
         yield ()
         return
@@ -92,21 +126,16 @@ def _names(group: Any, pattern: list[str]) -> Iterator[tuple[str, ...]]:
         found = group[first] if hasattr(group, "keys") else None
         if found is None:
             raise KeyError(f"there is no {first!r} in {group.name}, which is no group")
-        yield from _names(found, rest)
+        yield from _names(found, rest, level)
         return
     before, _, after = first.partition("%")
-    if "%" in after:
-        raise ValueError(f"{first!r} has more than one '%' between its slashes")
-    for link in sorted(group):
-        if not (link.startswith(before) and link.endswith(after) and len(link) >= len(first)):
-            continue
+    for link in _links(group, first):
         try:
             child = group[link]
         except (KeyError, OSError):
-            log.warning(
-                "%s: %s of group %s leads nowhere; its frames are left out", group.file.filename, link, group.name
-            )
+            where = group.file.filename, link, group.name
+            log.log(level, "%s: %s of group %s leads nowhere; its frames are left out", *where)
             continue
         if bool(rest) == hasattr(child, "keys"):
             name = link[len(before) : len(link) - len(after)]
-            yield from ((name, *more) for more in _names(child, rest))
+            yield from ((name, *more) for more in _names(child, rest, level))

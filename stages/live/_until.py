@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import pydantic
@@ -24,17 +26,22 @@ class Until:
         float | None, Field(gt=0, description="over all reflections to this resolution in Angstrom; else to highres")
     ] = None
     each_shell: Annotated[bool, Field(description="ask it of every shell, not only over all of them")] = False
+    each_group: Annotated[bool, Field(description="ask it of each group of frames by itself, too")] = False
 
     def __post_init__(self) -> None:
         if (self.completeness, self.cc_half, self.multiplicity, self.crystals) == (None,) * 4:
             raise ValueError("say what there should be: completeness, cc_half, multiplicity or crystals")
 
-    def holds(self, found: Quality) -> bool:
-        """Whether there is enough."""
+    def of_one_group(self) -> Until:
+        """The same, asked of one group."""
+        return replace(self, each_group=False)
+
+    def holds(self, found: Quality, in_each_group: Callable[[], bool]) -> bool:
+        """Whether there is enough; `in_each_group` tells it of the groups, and is asked if that is wanted."""
         if found.num_crystals < (self.crystals or 0):
             return False
         shells = (found.overall, *(found.shells if self.each_shell else ()))
-        return all(self._holds(shell) for shell in shells)
+        return all(self._holds(shell) for shell in shells) and (not self.each_group or in_each_group())
 
     def _holds(self, shell: Shell) -> bool:
         wanted = (
@@ -55,4 +62,4 @@ class Until:
         if self.multiplicity is not None:
             words.append(f"multiplicity {self.multiplicity:g}")
         text = " and ".join(words) + (f" to {self.resolution:g} A" if self.resolution else "")
-        return text + (" in each shell" if self.each_shell else "")
+        return text + (" in each shell" if self.each_shell else "") + (" in each group" if self.each_group else "")

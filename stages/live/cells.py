@@ -18,6 +18,7 @@ from stages.lattices.cell import UnitCell, agree, impose_bravais, primitive
 from stages.lattices.clusters import Cluster, Clusters
 from stages.lattices.restrictions import nearly_in_words
 from stages.lattices.setting import Setting
+from stages.live._cells_now import CellsNow
 from stages.live._consensus import (
     Consensus,
     cell_in_words,
@@ -139,6 +140,7 @@ class CellsWriter:
         self._posted: UnitCell | None = None
         self._written = False
         self._warned: set[str] = set()
+        self._now = CellsNow(self._consensus)
 
     def write(self, encoded: Seen) -> None:
         """Gather the cells of one hit."""
@@ -180,12 +182,18 @@ class CellsWriter:
             return ""
         return f"cell {cell_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
+    def figures_now(self) -> dict[str, Any]:
+        """The consensus and the cells beside it, told anew whenever there are a tenth more crystals."""
+        told = self._now.figures(self._found, self._elsewhere, self._not_this_cell)
+        return {**told, "is_stable": self._posted is not None}
+
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
         consensus = self._consensus(self._main())
         if consensus is not None and self._stage.path is not None:
             self._write_file(consensus)
         lines = self._lines(consensus)
+        self._now.forget()
         return Findings("\n".join(lines), self._figures(consensus))
 
     def close(self) -> None:

@@ -116,6 +116,12 @@ class DetectorShiftWriter:
             return ""
         return f"detector shift x {1e3 * self._sums[0] / n:+.3f} y {1e3 * self._sums[1] / n:+.3f} mm"
 
+    def figures_now(self) -> dict[str, Any]:
+        """The means so far, in mm, and of how many crystals they are."""
+        n = len(self._x)
+        x_mm, y_mm = (1e3 * total / n if n >= _FEWEST else None for total in self._sums)
+        return {"n": n, "x_mm": x_mm, "y_mm": y_mm}
+
     def findings(self) -> Findings:
         """Mean, spread and what to do about it."""
         shifts = np.array([self._x, self._y], np.float64)

@@ -148,6 +148,7 @@ class DiagnosisWriter:
         self._known: tuple[Finding, ...] = ()
         self._said: dict[str, _Said] = {}
         self._moved: DetectorMoved | None = None
+        self._moves: list[tuple[float, Displacement]] = []
         self._broken: dict[str, str] = {}
         self._unwritten = ""
 
@@ -172,6 +173,23 @@ class DiagnosisWriter:
         briefs = [finding.brief for finding in self._known if finding.is_wrong]
         more = [f"and {len(briefs) - _SHOWN} more"] if len(briefs) > _SHOWN else []
         return ", ".join([*briefs[:_SHOWN], *more])
+
+    def figures_now(self) -> dict[str, Any]:
+        """What is known, where the detector is found to be, and where it was found before, seconds since 1970 and mm."""
+        place = where_it_is(self._known)
+        times = [at for at, _ in self._moves]
+        columns = zip(
+            ("x_mm", "y_mm", "z_mm"), zip(*(_in_mm(moved) for _, moved in self._moves), strict=True), strict=False
+        )
+        return {
+            "frames": self._num_frames,
+            "findings": [
+                {"subject": found.key, "text": found.text, "brief": found.brief, "is_wrong": found.is_wrong}
+                for found in self._known
+            ],
+            "shift_mm": None if place is None or place.displacement is None else list(_in_mm(place.displacement)),
+            "follows": {"time": times, **{name: list(column) for name, column in columns}},
+        }
 
     def findings(self) -> Findings:
         """The whole account; the corrected geometry file is written here for the last time."""
@@ -255,6 +273,7 @@ class DiagnosisWriter:
             return
         number = 1 if self._moved is None else self._moved.number + 1
         self._moved = DetectorMoved(found.displacement, number, found.num_frames)
+        self._moves.append((time.time(), found.displacement))
         self._board.post(self._moved)
 
     def _correct(self, corrected: CorrectedFile) -> None:
@@ -302,6 +321,11 @@ def _is_news(finding: Finding, said: Finding) -> bool:
     if finding.is_wrong != said.is_wrong:
         return True
     return finding.brief != said.brief and finding.num_frames >= _AGAIN * said.num_frames
+
+
+def _in_mm(moved: Displacement) -> tuple[float, float, float]:
+    x, y = moved.shift_m
+    return 1e3 * x, 1e3 * y, 1e3 * moved.along_m
 
 
 def _figures_of_displacement(displacement: Displacement) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,20 +11,26 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline import Context, Findings, Frame, Outcome, UserError, stage
+from pipeline import Context, Findings, UserError, stage
 from stages.files.cell import TargetCell
+from stages.live._grouping import Grouping
+from stages.live._growth import Growth, Look
+from stages.live._merged_groups import MergedGroups
+from stages.live._milestones import milestones
+from stages.live._observing import RunningMerge
 from stages.live._seen_crystals import SeenCrystals
 from stages.live._settling import Settling
 from stages.live._until import Until
 from stages.merging import stream_crystals
 from stages.merging.ambiguity import NO_AMBIGUITY, Settings, settings_of
-from stages.merging.crystals import Observed, Polarisation, observe_in
-from stages.merging.merger import Merger, warm_up
-from stages.merging.point_group import PointGroup, point_group
-from stages.merging.shells import Quality, Shell, cc_half_of, quality
+from stages.merging.crystals import Observed, Polarisation
+from stages.merging.merger import Merged, Merger, warm_up
+from stages.merging.point_group import point_group
+from stages.merging.shells import Quality, cc_half_of, quality
 from stages.merging.tables import CAVEAT, HEADINGS, merit, number, percent, shell_rows, text_table
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
+from stages.records.header import Header
 
 _FIRST_LOOK = 10
 _LOOKS_PER_FOLD = 20
@@ -57,6 +62,12 @@ class Merge:
     doi:10.1107/S1399004713025431); each further one goes into the setting in which it correlates best with what is there.
     As long as the waiting ones do not tell their settings, twice as many are waited for, up to 16 times `scale_after`.
 
+    With `group_by` the crystals of each value of a header key are merged by themselves, too: light and dark of a pump-probe
+    experiment, as live/groups counts its frames. The report has the figures of each group, and how each differs from the first
+    (the dark): correlation, R_iso, and the mean difference over its sigma, each beside what noise alone would make of two such
+    groups, as their halves tell. The groups are brought on one scale for that, by a factor and a B factor. `until` with
+    `each_group` asks for enough in every group.
+
     Crystals need integrated reflections, so the node comes after integrate/rings; the stream's sink comes after the same node
     (``after:``).
     """
@@ -85,12 +96,18 @@ class Merge:
     keep_duplicates: bool = Field(
         default=False, description="Merge crystals that are there twice, with the same intensities, twice."
     )
+    group_by: str = Field(
+        default="", description="Merge the crystals of each value of this header key by themselves, too, e.g. laser_on."
+    )
+    group_step: float = Field(
+        default=0.0, ge=0, description="Round numbers under that key to multiples of this; 0 leaves them as they are."
+    )
     in_order: bool = Field(
         default=True, description="Take crystals in the order of their frames: the same in every run."
     )
 
     reads: ClassVar[tuple[type, ...]] = (Crystals, DetGeom)
-    may_read: ClassVar[tuple[type, ...]] = ()
+    may_read: ClassVar[tuple[type, ...]] = (Header,)
 
     @pydantic.field_validator("symmetry", "polarisation")
     @classmethod
@@ -101,10 +118,18 @@ class Merge:
             raise ValueError(str(error)) from None
         return text
 
+    @pydantic.model_validator(mode="after")
+    def _has_groups(self) -> Merge:
+        if self.until is not None and self.until.each_group and not self.group_by:
+            raise ValueError("until: each_group asks for enough in every group, and nothing is grouped: give group_by")
+        return self
+
     def open(self, context: Context) -> RunningMerge:
         """Compile the kernels and return what takes the reflections out of a frame."""
         quality(warm_up().merged())
-        return RunningMerge(point_group(self.symmetry), Polarisation.parse(self.polarisation), self.settings(context))
+        grouping = Grouping(self.group_by, self.group_step) if self.group_by else None
+        polarisation = Polarisation.parse(self.polarisation)
+        return RunningMerge(point_group(self.symmetry), polarisation, self.settings(context), grouping)
 
     def open_writer(self, context: Context) -> MergeWriter:
         """Return what merges."""
@@ -117,66 +142,16 @@ class Merge:
         target = context.upstream.get(TargetCell)
         return settings_of(self.ambiguity, point_group(self.symmetry), None if target is None else target.cell)
 
+    def of_one_group(self) -> Merge:
+        """The same for crystals of one group, which are in their settings and there once."""
+        until = None if self.until is None else self.until.of_one_group()
+        return replace(self, group_by="", until=until, ambiguity="", keep_duplicates=True)
+
     @staticmethod
     def warm_up() -> None:
         """Compile the kernels, and the one that ``streamajig merge`` reads with."""
         quality(warm_up().merged())
         stream_crystals.warm_up()
-
-
-class RunningMerge:
-    """Takes the intensities out of a frame, each under the key of its symmetry equivalents."""
-
-    def __init__(self, group: PointGroup, polarisation: Polarisation, settings: Settings = NO_AMBIGUITY) -> None:
-        self._group = group
-        self._polarisation = polarisation
-        self._settings = settings
-
-    def __call__(self, outcome: Outcome) -> tuple[tuple[Observed, ...], ...] | None:
-        """Return an extract of each crystal, in each of the settings it may be in; None where there are none."""
-        if not isinstance(outcome, Frame):
-            return None
-        crystals = outcome[Crystals]
-        if not crystals.found:
-            return None
-        energy_ev = outcome[DetGeom].photon_energy_ev
-        extracts: list[tuple[Observed, ...]] = []
-        for crystal in crystals:
-            found = crystal.reflections
-            if found is None or not _spans_a_cell(crystal.real_space_angstrom):
-                extracts.append((_without_reflections(),))
-                continue
-            extracts.append(
-                observe_in(
-                    self._settings.operations,
-                    found.hkl,
-                    found.intensity,
-                    crystal.reciprocal_per_angstrom,
-                    energy_ev,
-                    self._group,
-                    self._polarisation,
-                    crystal.lattice.centering,
-                )
-            )
-        return tuple(extracts)
-
-
-def _spans_a_cell(real_space_angstrom: NDArray[np.float64]) -> bool:
-    if not np.isfinite(real_space_angstrom).all():
-        return False
-    return abs(float(np.linalg.det(real_space_angstrom))) > 0.0
-
-
-def _without_reflections() -> Observed:
-    return Observed(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros((3, 3)), has_signal=False)
-
-
-@dataclass(frozen=True)
-class Look:
-    """The merged data at one time."""
-
-    crystals: int
-    overall: Shell
 
 
 class MergeWriter:
@@ -187,6 +162,13 @@ class MergeWriter:
         self._blocks = blocks
         self._settling = Settling(settings, stage.scale_after)
         self._until = stage.until
+        self._groups = MergedGroups(
+            stage.group_by,
+            lambda: MergeWriter(stage.of_one_group()),
+            d_min_angstrom=stage.highres,
+            d_max_angstrom=stage.lowres,
+            min_measurements=stage.min_measurements,
+        )
         self._group = point_group(stage.symmetry)
         self._merger = Merger(self._group, partial=stage.scale and stage.partiality, blocks=blocks)
         self._seen = SeenCrystals(keep_duplicates=stage.keep_duplicates)
@@ -201,7 +183,12 @@ class MergeWriter:
         self._together_ns = 0
         self._look_ns = 0
         self._unlooked = False
-        self.looks: list[Look] = []
+        self._growth = Growth(stage.until, stage.min_measurements)
+
+    @property
+    def looks(self) -> list[Look]:
+        """What was seen at each look."""
+        return self._growth.looks
 
     def write(self, encoded: tuple[tuple[Observed, ...], ...]) -> None:
         """Merge the crystals of one frame."""
@@ -230,6 +217,16 @@ class MergeWriter:
     def enough(self) -> str:
         """Why the run may end; empty as long as it should go on."""
         return self._enough
+
+    def merged(self) -> Merged:
+        """The intensities with all that has come."""
+        return self._current().merged()
+
+    def figures_now(self) -> dict[str, Any]:
+        """What the looks have seen, and how far it is to what `until` asks for; of each group, too."""
+        crystals = self._merger.num_crystals + len(self._held)
+        of_all = {"symmetry": self._stage.symmetry, "crystals": crystals, **self._growth.figures(crystals)}
+        return of_all | self._groups.figures_now(is_each_asked=self._until is not None and self._until.each_group)
 
     def quality(self) -> Quality:
         """How good the data are with all that has come."""
@@ -266,6 +263,7 @@ class MergeWriter:
     def _take(self, crystal: Observed) -> None:
         self._num_taken += 1
         self._unlooked = True
+        self._groups.take(crystal)
         if self._scaling_together:
             self._held.append(crystal)
             if len(self._held) >= self._stage.scale_after:
@@ -300,9 +298,10 @@ class MergeWriter:
         started = time.perf_counter_ns()
         found = self._quality(self._current())
         self._unlooked = False
-        self.looks.append(Look(found.num_crystals, found.overall))
+        self._growth.add(found)
+        self._groups.look()
         self._next_look = self._num_taken + max(_FIRST_LOOK, self._num_taken // _LOOKS_PER_FOLD)
-        if self._until is not None and not self._enough and self._until.holds(found):
+        if self._until is not None and not self._enough and self._until.holds(found, self._groups.enough):
             self._enough = f"{self._until} reached with {found.num_crystals} crystals"
         self._look_ns += time.perf_counter_ns() - started
 
@@ -320,8 +319,9 @@ class MergeWriter:
         lines += self._left_out(merger)
         if self.looks:
             headings = ("crystals", *HEADINGS[3:])
-            rows = [(str(look.crystals), *merit(look.overall)) for look in self._milestones()]
-            lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found)), ""]
+            rows = [(str(look.crystals), *merit(look.overall)) for look in milestones(self.looks)]
+            lines += ["", *text_table(headings, rows), "", *text_table(HEADINGS, shell_rows(found))]
+            lines += [*self._groups.lines(), ""]
             lines.append(
                 f"{self._us_per_crystal():.0f} us to merge a crystal, {self._together_ns / 1e6:.0f} ms to scale the first "
                 f"among each other, {self._look_ns / len(self.looks) / 1e6:.1f} ms for each of "
@@ -349,17 +349,7 @@ class MergeWriter:
         return lines
 
     def _us_per_crystal(self) -> float:
-        return (self._write_ns - self._together_ns) / max(1, self._num_taken) / 1e3
-
-    def _milestones(self) -> list[Look]:
-        """The looks at about 10, 20, 50, 100 ... crystals, and the last."""
-        kept, passed = [], 0
-        for look in self.looks[:-1]:
-            milestone = max((m for m in _milestones_to(look.crystals)), default=0)
-            if milestone > passed:
-                kept.append(look)
-                passed = milestone
-        return [*kept, self.looks[-1]]
+        return (self._write_ns - self._together_ns - self._groups.spent_ns) / max(1, self._num_taken) / 1e3
 
     def _figures(self, merger: Merger, found: Quality) -> dict[str, Any]:
         return {
@@ -375,6 +365,7 @@ class MergeWriter:
             "overall": found.overall.figures(),
             "shells": [shell.figures() for shell in found.shells],
             "looks": [{"crystals": look.crystals, **look.overall.figures()} for look in self.looks],
+            **self._groups.figures(),
             "ambiguity": self._stage.ambiguity or None,
             **self._settling.figures(),
             "until": str(self._until) if self._until else None,
@@ -383,13 +374,3 @@ class MergeWriter:
             "ms_to_begin": self._together_ns / 1e6,
             "ms_per_look": self._look_ns / max(1, len(self.looks)) / 1e6,
         }
-
-
-def _milestones_to(n: int) -> list[int]:
-    """1, 2, 5, 10, 20 ... up to n.
-
-    >>> _milestones_to(60)
-    [1, 2, 5, 10, 20, 50]
-    """
-    decades = range(max(0, int(math.log10(max(1, n)))) + 1)
-    return [m * 10**decade for decade in decades for m in (1, 2, 5) if m * 10**decade <= n]

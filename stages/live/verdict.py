@@ -18,6 +18,7 @@ from pipeline import Context, Findings, Frame, Joined, Outcome, UserError, Varia
 from pipeline.hints import did_you_mean
 from stages.comparison.blocks import NUM_BLOCKS, compare_blocks
 from stages.comparison.files import check_outputs, figures_of, write_best, write_json, write_page, write_table
+from stages.comparison.means import Means
 from stages.comparison.measured import Measured, Measuring
 from stages.comparison.paired import CONFIDENCE, Difference
 from stages.comparison.report_text import text_of
@@ -27,7 +28,8 @@ from stages.comparison.table import MEASURES, PLACE, FrameTable
 from stages.comparison.verdict import Verdict as Judgement
 from stages.comparison.verdict import judge
 from stages.live._deciding import UntilDecided, groups_of
-from stages.live.merge import Merge, MergeWriter, RunningMerge
+from stages.live._observing import RunningMerge
+from stages.live.merge import Merge, MergeWriter
 from stages.merging.crystals import Observed, Polarisation
 from stages.merging.point_group import point_group
 from stages.merging.shells import Quality
@@ -186,6 +188,7 @@ class VerdictWriter:
         self.rows: FrameTable | None = None
         self._early: list[Measured] = []
         self._standing: Standing | None = None
+        self._means: Means | None = None
         self._deciding: list[tuple[list[int], Deciding]] = []
         self._enough = ""
         self._merging: dict[str, MergeWriter] = {}
@@ -212,6 +215,20 @@ class VerdictWriter:
     def status(self) -> str:
         """How the variants stand."""
         return "" if self._standing is None else self._standing.words()
+
+    def figures_now(self) -> dict[str, Any]:
+        """How the variants stand, and the mean of each measure; without the tests, which are made when all frames are here."""
+        until = self._stage.until
+        return {
+            "headline": self.status(),
+            "why": self._enough or ("" if until is None else f"{until}: not yet"),
+            "aim": self._stage.aim,
+            "rows": [] if self._means is None else self._means.rows(),
+            "columns": [
+                {"name": measure.name, "words": measure.words, "unit": measure.unit, "is_rate": measure.is_rate}
+                for measure in MEASURES.values()
+            ],
+        }
 
     def enough(self) -> str:
         """Why the run may end; empty as long as it should go on."""
@@ -275,7 +292,7 @@ class VerdictWriter:
         """Make the table, now that it is known which variants there are."""
         stage, measure = self._stage, MEASURES[self._stage.aim]
         self.rows = FrameTable(names)
-        self._standing = Standing(self.rows, stage.aim)
+        self._standing, self._means = Standing(self.rows, stage.aim), Means(self.rows)
         merging = stage.merging()
         if merging is not None:
             # 1 kB for each reflection and variant: what they are like without each block tells how sure they are

@@ -76,6 +76,8 @@ class Observed:
         Whether any intensity differs from 0.
     frame
         Number of the frame that it is of, for those who ask for `blocks` of frames.
+    group
+        Which group of frames it is of, for those who merge each by itself.
     """
 
     keys: NDArray[np.int64]
@@ -86,6 +88,7 @@ class Observed:
     num_left_out: int = 0
     has_signal: bool = True
     frame: int = 0
+    group: str = ""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -163,6 +166,16 @@ def observe(
         len(hkl) - kept,
         bool(has_signal),
     )
+
+
+def pack(hkl: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the keys of indices, int32 (n, 3).
+
+    >>> unpack(pack(np.array([[3, -1, 20]], np.int32))).tolist()
+    [[3, -1, 20]]
+    """
+    h, k, ll = (hkl.astype(np.int64) + kernel.OFFSET).T
+    return np.asarray((h << (2 * kernel.BITS)) | (k << kernel.BITS) | ll)
 
 
 def unpack(keys: NDArray[np.int64]) -> NDArray[np.int32]:

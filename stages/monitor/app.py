@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from stages.monitor import prometheus
 from stages.monitor.access import HEALTH, Access, Names
@@ -82,10 +82,11 @@ class Browsers:
 
     async def _hear(self, socket: WebSocket, session: Session, awake: asyncio.Event) -> None:
         while True:
-            try:
-                session.hear(await socket.receive_text())
-            except (WebSocketDisconnect, KeyError):
+            said = await socket.receive()
+            if said["type"] == "websocket.disconnect":
                 return
+            try:
+                session.hear(said.get("text") or "")
             except NoRequest as error:
                 log.warning("a browser has sent what is no request: %s", error)
                 await socket.close(_NOT_ACCEPTED, f"what was sent is no request: {error}")

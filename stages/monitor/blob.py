@@ -39,20 +39,21 @@ class Malformed(ValueError):
 def encode(value: Mapping[str, Any]) -> bytearray:
     """Write a message; arrays may stand anywhere in `value`. Raises TypeError for what JSON cannot hold."""
     arrays: list[np.ndarray[Any, Any]] = []
-    head = _text(value, arrays, [0] * _count(value))
+    described: list[list[Any]] = []
+    written = _plain(value, arrays, described)
+    head = _text(written)
     start = _aligned(4 + len(head) + 24 * len(arrays))  # room for what the offsets are longer than a nought
-    offsets: list[int] = []
     end = start
-    for array in arrays:
-        offsets.append(end)
+    for array, one in zip(arrays, described, strict=True):
+        one[-1] = end
         end = _aligned(end + array.nbytes)
-    head = _text(value, [], offsets)
+    head = _text(written)
     message = bytearray(end)
     struct.pack_into("<I", message, 0, start - 4)
     message[4 : 4 + len(head)] = head
     message[4 + len(head) : start] = b" " * (start - 4 - len(head))
-    for array, offset in zip(arrays, offsets, strict=True):
-        np.frombuffer(message, array.dtype, array.size, offset).reshape(array.shape)[...] = array
+    for array, one in zip(arrays, described, strict=True):
+        np.frombuffer(message, array.dtype, array.size, one[-1]).reshape(array.shape)[...] = array
     return message
 
 
@@ -78,37 +79,29 @@ def _aligned(number: int) -> int:
     return -(-number // _ALIGNED) * _ALIGNED
 
 
-def _count(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return 1
-    if isinstance(value, Mapping):
-        return sum(map(_count, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(_count, value))
-    return 0
+def _plain(one: Any, arrays: list[np.ndarray[Any, Any]], described: list[list[Any]]) -> Any:
+    """What JSON writes of a value; its arrays, and how each of them is described there, go into the lists."""
+    if isinstance(one, np.ndarray):
+        array = one.astype(one.dtype.newbyteorder("<"), copy=False)
+        if array.dtype.str not in DTYPES:
+            raise TypeError(f"arrays of {one.dtype} cannot be sent")
+        arrays.append(array)
+        described.append([array.dtype.str, list(array.shape), 0])
+        return {ARRAY: described[-1]}
+    if isinstance(one, Mapping):
+        return {str(key): _plain(item, arrays, described) for key, item in one.items()}
+    if isinstance(one, list | tuple):
+        is_text = all(type(item) is str for item in one)  # columns of names, which are long
+        return one if is_text else [_plain(item, arrays, described) for item in one]
+    if isinstance(one, np.generic):
+        one = one.item()
+    if isinstance(one, float) and not math.isfinite(one):
+        return None
+    return one
 
 
-def _text(value: Any, arrays: list[np.ndarray[Any, Any]], offsets: list[int]) -> bytes:
-    left = iter(offsets)
-
-    def plain(one: Any) -> Any:
-        if isinstance(one, np.ndarray):
-            array = one.astype(one.dtype.newbyteorder("<"), copy=False)
-            if array.dtype.str not in DTYPES:
-                raise TypeError(f"arrays of {one.dtype} cannot be sent")
-            arrays.append(array)
-            return {ARRAY: [array.dtype.str, list(array.shape), next(left)]}
-        if isinstance(one, Mapping):
-            return {str(key): plain(item) for key, item in one.items()}
-        if isinstance(one, list | tuple):
-            return [plain(item) for item in one]
-        if isinstance(one, np.generic):
-            one = one.item()
-        if isinstance(one, float) and not math.isfinite(one):
-            return None
-        return one
-
-    return json.dumps(plain(value), separators=(",", ":"), allow_nan=False).encode()
+def _text(plain: Any) -> bytes:
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _with_arrays(value: Any, view: memoryview) -> Any:

@@ -82,8 +82,7 @@ class Frame:
         if fs0 >= fs1 or ss0 >= ss1:
             return None
         where = np.s_[ss0:ss1, fs0:fs1]
-        bad = [np.ascontiguousarray(self.bad[panel][where])] if self.bad else []
-        (found,) = pooled([np.ascontiguousarray(pixels[where])], bad, 1)
+        (found,) = pooled([pixels[where]], [self.bad[panel][where]] if self.bad else [], 1)
         return {"serial": self.serial, "panel": panel, "fs0": fs0, "ss0": ss0, **found}
 
 

@@ -1,8 +1,8 @@
 """The page of a run as a process of its own, which the run starts, watches and takes along when it ends.
 
 Nothing that happens there holds up the run: a page that cannot start, or dies, costs one warning. The process is not of the
-terminal's group, so that Ctrl-C ends the run first, and the page when it has handed on the last state; it looks itself whether
-the run is still there, since that may be killed.
+terminal's group, so that Ctrl-C ends the run first, and the page when it has handed on the last state; that it is time to do so
+it is told by a line on stdin. It looks itself whether the run is still there, since that may be killed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ log = logging.getLogger("streamajig.monitor")
 _NEEDS = ("starlette", "uvicorn", "websockets", "prometheus_client")
 
 _KEPT_LINES = 20
+OVER = "over"
+"""What the process is told on stdin when the run has ended."""
+
 _HANDING_ON_S = 6.0
 _TERMINATED_S = 2.0
 
@@ -65,7 +68,7 @@ class PageProcess:
         try:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -84,10 +87,13 @@ class PageProcess:
         return self._process is not None and self._process.poll() is None
 
     def finish(self) -> None:
-        """Wait until browsers have the last state, for some seconds at most, and end the process."""
-        self._is_ending = True
-        if self._process is None:
+        """Wait until browsers have the last state, for some seconds at most, and end the process. May be called twice."""
+        if self._is_ending or self._process is None:
             return
+        self._is_ending = True
+        if not self.url:  # nobody looks: it has not begun yet
+            self._process.terminate()
+        self._tell_that_it_is_over(self._process)
         for wait_s, number in ((_HANDING_ON_S, signal.SIGTERM), (_TERMINATED_S, signal.SIGKILL)):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait_s)
@@ -95,6 +101,12 @@ class PageProcess:
             self._process.send_signal(number)
         self._process.wait()
         self._thread.join(_TERMINATED_S)
+
+    @staticmethod
+    def _tell_that_it_is_over(process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(OSError), process.stdin as told:
+            told.write(f"{OVER}\n")
 
     def _watch(self, process: subprocess.Popen[str]) -> None:
         """Read what the process says until it ends."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.monitor._kernels.pool import add_squares
-from stages.monitor.pooling import nothing_masked, side_for
+from stages.monitor.blob import DTYPES
+from stages.monitor.pooling import as_received, nothing_masked, pooled, side_for
 
 Array = NDArray[Any]
 
@@ -56,7 +57,7 @@ class PixelSums:
         sums = zip(self._total, self._number, self._highest, strict=True)
         masks = bad or [nothing_masked(panel.shape) for panel in panels]
         for panel, masked, (total, number, highest) in zip(panels, masks, sums, strict=True):
-            add_squares(panel, masked, self._side, total, number, highest)
+            add_squares(as_received(panel), as_received(masked), self._side, total, number, highest)
         self.num_frames += 1
 
     def figures(self) -> dict[str, Any]:
@@ -69,3 +70,11 @@ class PixelSums:
                 "frames": self.num_frames,
                 "since_unix_s": self._since_unix_s,
             }
+
+
+def warm_up() -> None:
+    """Compile what pools and adds up frames, for all types that messages have."""
+    for dtype in sorted(DTYPES):
+        panel = np.zeros((2, 2), dtype)
+        pooled([panel], [np.zeros((2, 2), np.uint8)], 1)
+        PixelSums().add([panel], [])

@@ -49,6 +49,13 @@ def nothing_masked(shape: tuple[int, ...]) -> Array:
     return np.zeros(shape, np.uint8)
 
 
+def as_received(array: Array) -> Array:
+    """The array in one piece and not to be written to, as those of a message are: kernels are compiled for such ones alone."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def pooled(panels: Sequence[Array], bad: Sequence[Array], side: int) -> list[dict[str, Any]]:
     """Return the highest pixel of each square of each panel, as a message has it.
 
@@ -72,7 +79,7 @@ def pooled(panels: Sequence[Array], bad: Sequence[Array], side: int) -> list[dic
         shape = (-(-panel.shape[0] // side), -(-panel.shape[1] // side))
         highest.append(np.empty(shape, panel.dtype))
         good.append(np.empty(shape, np.uint8))
-        highest_of_squares(panel, masked, side, _lowest(panel.dtype), highest[-1], good[-1])
+        highest_of_squares(as_received(panel), as_received(masked), side, _lowest(panel.dtype), highest[-1], good[-1])
         low, high = range_of_good(highest[-1], good[-1])
         lowest, top = min(lowest, low), max(top, high)
     if all(panel.dtype.kind in "iu" for panel in panels) and (top - lowest < MASKED or top < lowest):
@@ -94,14 +101,3 @@ def _in_16_bits(highest: Array, good: Array, offset: int) -> dict[str, Any]:
 def _in_floats(highest: Array, good: Array) -> dict[str, Any]:
     within = np.clip(highest, -_LARGEST, _LARGEST) if highest.dtype == np.float64 else highest
     return {"data": np.where(good, within.astype(np.float32), np.float32(np.nan)), "offset": 0}
-
-
-def warm_up() -> None:
-    """Compile for all types that messages have."""
-    from stages.monitor.blob import DTYPES
-    from stages.monitor.pixel_sums import PixelSums
-
-    for dtype in sorted(DTYPES):
-        panel = np.zeros((2, 2), dtype)
-        pooled([panel], [np.zeros((2, 2), np.uint8)], 1)
-        PixelSums().add([panel], [])

@@ -67,6 +67,7 @@ def serve(
     token: str,
     frames: KeptFrames,
     parent: int | None = None,
+    over: threading.Event | None = None,
     stopping: threading.Event,
 ) -> None:
     """Serve the page of the run that publishes at `address`.
@@ -82,6 +83,8 @@ def serve(
     parent
         Process of the run. When it is gone, and when the run has ended and browsers have its last state, this ends, too. None:
         it goes on, and waits for further runs.
+    over
+        Says that the run has ended, if it has not said so itself.
     stopping
         Ends it when it is set.
     """
@@ -110,7 +113,7 @@ def serve(
         loop = asyncio.get_running_loop()
         state.changed = lambda: _call(loop, browsers.wake)
         with Receiver(state, address):
-            ending = asyncio.create_task(_until_over(state, browsers, parent, stopping))
+            ending = asyncio.create_task(_until_over(state, browsers, parent, over, stopping))
             ending.add_done_callback(lambda _: setattr(server, "should_exit", True))
             try:
                 await server.serve(sockets=[listener])
@@ -126,16 +129,22 @@ def _call(loop: asyncio.AbstractEventLoop, do: Callable[[], object]) -> None:
         loop.call_soon_threadsafe(do)
 
 
-async def _until_over(state: State, browsers: Browsers, parent: int | None, stopping: threading.Event) -> None:
+async def _until_over(
+    state: State, browsers: Browsers, parent: int | None, over: threading.Event | None, stopping: threading.Event
+) -> None:
     """Return when it is time to end."""
+
+    def is_over() -> bool:
+        return parent is not None and (state.has_ended or _is_gone(parent) or (over is not None and over.is_set()))
+
     loop = asyncio.get_running_loop()
     ticked_s = loop.time()
-    while not stopping.is_set() and not _is_gone(parent) and not (parent is not None and state.has_ended):
+    while not stopping.is_set() and not is_over():
         await asyncio.sleep(_LOOK_S)
         if loop.time() - ticked_s >= _TICK_S:
             ticked_s = loop.time()
             state.tick()
-    if parent is not None and not stopping.is_set():
+    if not stopping.is_set():
         await _hand_on(state, browsers)
     browsers.end()
     await asyncio.sleep(_LOOK_S)
@@ -152,8 +161,8 @@ async def _hand_on(state: State, browsers: Browsers) -> None:
         await asyncio.sleep(_LOOK_S / 4)
 
 
-def _is_gone(parent: int | None) -> bool:
-    return parent is not None and os.getppid() != parent
+def _is_gone(parent: int) -> bool:
+    return os.getppid() != parent
 
 
 def new_token() -> str:

@@ -149,9 +149,6 @@ class Session:
     def _take_look(self, look: Look) -> None:
         if not look.paused:
             self._anchor = None
-        elif self._anchor is None:
-            latest = self._state.frames(look.category)
-            self._anchor = latest[0].order if latest else None
         self._look, self._is_new_look = look, True
 
     def _chosen(self) -> Frame | None:
@@ -159,7 +156,8 @@ class Session:
         if look.serial is not None:
             return self._state.frame_with(look.serial)
         frames = self._state.frames(look.category)
-        if look.paused and self._anchor is not None:
+        if look.paused and frames:
+            self._anchor = frames[0].order if self._anchor is None else self._anchor
             frames = [frame for frame in frames if frame.order <= self._anchor] or frames[-1:]
         return frames[min(look.back, len(frames) - 1)] if frames else None
 

@@ -7,11 +7,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
 from stages.peaks import _warm_up
+from stages.peaks._each_panel import Array, search_each_panel
 from stages.peaks._first_look import FEWEST_PHOTONS, MANY_PHOTONS, MANY_SIGMA, FirstLook, Noise
 from stages.peaks._kernels import peakfinder9 as kernel
 from stages.peaks._kernels.panels import PanelPixels
@@ -144,23 +144,14 @@ class RunningPeakfinder9:
         mask = self._mask(geom)
         vectors = vectors_in_pixels(geom)
         self._make_room(max(panel.width for panel in geom.panels))
-        rows: list[NDArray[np.float64]] = [self._found[:0].copy() for _ in geom.panels]
-        for table, flat in arrays:
-            for number, where in zip(table.panel.tolist(), table.where, strict=True):
-                panel = geom.panels[number]
-                if panel.no_index:
-                    continue
-                n = kernel.find_peaks(
-                    PanelPixels(flat, where, mask),
-                    vectors[number],
-                    self._conditions,
-                    kernel.Limits(float(s.min_res), float(s.max_res), math.inf if s.use_saturated else panel.max_adu),
-                    self._workspace,
-                    self._found,
-                )
-                rows[number] = self._found[:n].copy()
-        panels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        row = np.concatenate(rows)
+
+        def search(flat: Array, where: Array, number: int) -> int:
+            max_adu = math.inf if s.use_saturated else geom.panels[number].max_adu
+            limits = kernel.Limits(float(s.min_res), float(s.max_res), max_adu)
+            pixels = PanelPixels(flat, where, mask)
+            return kernel.find_peaks(pixels, vectors[number], self._conditions, limits, self._workspace, self._found)
+
+        panels, row = search_each_panel(arrays, geom, self._found, search)
         return PeakList.make(
             panels,
             row[:, kernel.FS] + 0.5,

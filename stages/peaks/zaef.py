@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from pipeline import Context, stage
 from stages.peaks import _warm_up
+from stages.peaks._each_panel import Array, search_each_panel
 from stages.peaks._first_look import FirstLook, Noise
 from stages.peaks._kernels import circles
 from stages.peaks._kernels import zaef as kernel
@@ -105,25 +106,12 @@ class RunningZaef:
         arrays = self._flatten(image, geom)
         if self._first_look is not None:
             self._first_look(image, geom)
-        rows: list[np.ndarray] = [self._found[:0].copy() for _ in geom.panels]
-        for table, flat in arrays:
-            for number, where in zip(table.panel.tolist(), table.where, strict=True):
-                panel = geom.panels[number]
-                if panel.no_index:
-                    continue
-                n = kernel.search(
-                    flat,
-                    where,
-                    mask,
-                    self._foot,
-                    self._circles,
-                    self._acceptance,
-                    circles.Detection(geom.adu_per_photon(number), panel.max_adu),
-                    self._found,
-                )
-                rows[number] = self._found[:n].copy()
-        panels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        row = np.concatenate(rows)
+
+        def search(flat: Array, where: Array, number: int) -> int:
+            detection = circles.Detection(geom.adu_per_photon(number), geom.panels[number].max_adu)
+            return kernel.search(flat, where, mask, self._foot, self._circles, self._acceptance, detection, self._found)
+
+        panels, row = search_each_panel(arrays, geom, self._found, search)
         return PeakList.make(
             panels,
             row[:, circles.FS],

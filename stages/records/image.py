@@ -137,7 +137,10 @@ class Image:
         """Nothing is left of an image without the message's memory."""
 
     def __repr__(self) -> str:
-        shapes = [f"{key}: {'x'.join(map(str, a.shape))} {a.dtype}" for key, a in self.arrays.items()]
+        if isinstance(self.arrays, Unread):
+            shapes = [f"{key}: not read" for key in self.arrays]  # to look at a frame is no reason to reject it
+        else:
+            shapes = [f"{key}: {'x'.join(map(str, a.shape))} {a.dtype}" for key, a in self.arrays.items()]
         return f"Image({', '.join([*shapes, *(f'{key}: broken' for key in self.broken)]) or 'no arrays'})"
 
     @staticmethod

@@ -117,6 +117,10 @@ class Apparatus:
         elif not form.energy_may_vary(detector):
             settings = replace(settings, energy_jitter=0.0)
         form.require(detector, geom, geometry)
+        if settings.laser_key and not form.can_say(settings.laser_key):
+            raise UserError(
+                f"frames of the format {style} cannot say under {settings.laser_key!r} whether a laser was on"
+            )
         peak_list = form.key_of_peaks(geom)
         if peak_list and not panels_share_one_array(geom):
             peak_list = ""

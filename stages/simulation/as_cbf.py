@@ -40,6 +40,7 @@ class Cbf(OneArray):
             "Wavelength": f"{HC_EV_ANGSTROM / frame.geom.photon_energy_ev:.9g} A",
             "Detector_distance": f"{self.distance_mm / 1000:.9g} m",
             **self.more(frame.geom.photon_energy_ev),
+            **frame.said,
         }
         return (cbf_image(self.array_of(frame), comments),)
 

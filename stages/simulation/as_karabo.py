@@ -57,6 +57,11 @@ class Karabo(WireFormat):
         """A source without images says one number for all of a train."""
         return detector.energy is None or detector.energy.key.startswith(DETECTOR)
 
+    @staticmethod
+    def can_say(key: str) -> bool:
+        """What is no property of the source of images comes once with each train."""
+        return key.startswith(f"{DETECTOR}/")
+
     def event_of(self, frame: SimulatedFrame) -> str:
         """Train and pulse."""
         return event_of(frame.number)
@@ -64,7 +69,10 @@ class Karabo(WireFormat):
     def message(self, frames: Sequence[SimulatedFrame]) -> list[Part]:
         """The parts of a train with these frames, which follow each other in it."""
         images = {key if "/" in key else IMAGE: [frame.arrays[key] for frame in frames] for key in frames[0].arrays}
-        values = [{DISTANCE: self.distance_mm / 1000, **self.more(frame.geom.photon_energy_ev)} for frame in frames]
+        values: list[dict[str, Any]] = [
+            {DISTANCE: self.distance_mm / 1000, **self.more(frame.geom.photon_energy_ev), **frame.said}
+            for frame in frames
+        ]
         by_key = {key: [each[key] for each in values] for key in values[0] if "/" in key}
         return train_of([frame.number for frame in frames], images, by_key)
 

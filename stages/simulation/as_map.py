@@ -74,7 +74,7 @@ class Om(WireFormat):
             "source": "streamajig simulate",
             "configuration_file": "simulated",
         }
-        return message | self._also(frame) | dict(self.more(energy_ev))
+        return message | self._also(frame) | dict(self.more(energy_ev)) | dict(frame.said)
 
     def _whole(self, message: dict[str, Any]) -> object:
         return message

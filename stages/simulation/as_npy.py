@@ -17,6 +17,7 @@ class Npy(OneArray):
     """An array alone."""
 
     style: ClassVar[Style] = "npy"
+    names_frames: ClassVar[bool] = False
 
     @staticmethod
     def places(energy_ev: float, distance_mm: float) -> str:
@@ -27,6 +28,11 @@ class Npy(OneArray):
         clen = 0.13 m
         """
         return f"photon_energy = {energy_ev:.9g} eV\nclen = {distance_mm / 1000:.9g} m\n"
+
+    @staticmethod
+    def can_say(key: str) -> bool:
+        """An array has no header."""
+        return False
 
     def message(self, frames: Sequence[SimulatedFrame]) -> tuple[bytes]:
         """One part."""

@@ -55,7 +55,7 @@ class Dectris1(_InSeries):
     def message(self, frames: Sequence[SimulatedFrame]) -> list[bytes]:
         """Four parts."""
         (frame,) = frames
-        return dectris1_frame(self.array_of(frame), frame.number, {"event_id": frame.truth.event})
+        return dectris1_frame(self.array_of(frame), frame.number, {"event_id": frame.truth.event, **frame.said})
 
 
 class Dectris2(_InSeries):
@@ -80,7 +80,7 @@ class Dectris2(_InSeries):
     def message(self, frames: Sequence[SimulatedFrame]) -> list[bytes]:
         """One part."""
         (frame,) = frames
-        more: dict[str, Any] = {"event_id": frame.truth.event}
+        more: dict[str, Any] = {"event_id": frame.truth.event, **frame.said}
         if self.peak_list:
             peaks = peak_columns(frame)
             columns = zip(peaks["fs"], peaks["ss"], peaks["intensity"], strict=True)

@@ -53,6 +53,15 @@ class Beamline:
         description="What pixels without a photon show (a detector that integrates), ADU.",
     )
     dtype: str = Field(default=Settings.dtype, description="Type of the pixels: i4, f4, u2, ...")
+    laser_key: str = Field(
+        default=Settings.laser_key,
+        description="Pump-probe: say under this key (laser_on) whether a laser was on, as in every second frame.",
+    )
+    laser_change: float = Field(
+        default=Settings.laser_change,
+        ge=0,
+        description="By how much structure factors change with the laser, relative (with laser_key).",
+    )
     style: Style = Field(
         default="seed",
         description="seed: OnDA's array of one map; om: one map, image as OM writes it; hdf5: an HDF5 file; cbf: a CBF image; "

@@ -12,8 +12,8 @@ on average over pixels. Mosaicity and bandwidth are nil. A detector counts photo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class SimulatedFrame:
         The sender's peak list; order and origin of its peaks stand in the truth's ``listed``.
     truth
         What is true.
+    said
+        What the frame's message says besides, by key: whether the laser was on, in a pump-probe experiment.
     """
 
     number: int
@@ -59,6 +61,7 @@ class SimulatedFrame:
     arrays: dict[str, NDArray[np.generic]]
     peaks: PeakList
     truth: Truth
+    said: Mapping[str, object] = field(default_factory=dict)
 
 
 class Simulation:
@@ -78,6 +81,7 @@ class Simulation:
         self.settings = settings
         self.geom = geom
         self.specimen = specimen
+        self._excited = replace(specimen, change=settings.laser_change)
         self._detector = FlatPanels(geom)
         self._readout = Readout(settings, geom, self._detector)
         self._dtype = _pixel_type(settings.dtype)
@@ -93,12 +97,14 @@ class Simulation:
         hit = bool(chance.random() < s.hits)
         scale = math.exp(s.scale_sigma * chance.standard_normal()) if hit else 0.0
         real_space = self._turned_crystal(chance) if hit else None
-        spots = Spots.none() if real_space is None else self.spots(real_space, energy, scale)
+        is_lit = bool(s.laser_key) and number % 2 == 1
+        spots = Spots.none() if real_space is None else self.spots(real_space, energy, scale, is_lit=is_lit)
         counts = chance.poisson(spots.photons)
         peaks, listed = self._listed(spots, counts, geom, hit, chance)
         truth = Truth(f"sim // {number:04d}", hit, energy, scale, real_space, spots, listed)
         arrays = self._expose(spots, counts, geom, image_seed) if pixels else {}
-        return SimulatedFrame(number, geom, arrays, peaks, truth)
+        said = {s.laser_key: is_lit} if s.laser_key else {}
+        return SimulatedFrame(number, geom, arrays, peaks, truth, said)
 
     def frames(self, count: int | None = None, pixels: bool = True) -> Iterator[SimulatedFrame]:
         """Make frames 0, 1, ... (`count` of them, or without end)."""
@@ -107,9 +113,12 @@ class Simulation:
             yield self.frame(number, pixels)
             number += 1
 
-    def spots(self, real_space_angstrom: NDArray[np.float64], photon_energy_ev: float, scale: float) -> Spots:
-        """Bragg spots of a crystal in this orientation, from the mean of their photons on: no noise."""
+    def spots(
+        self, real_space_angstrom: NDArray[np.float64], photon_energy_ev: float, scale: float, *, is_lit: bool = False
+    ) -> Spots:
+        """Bragg spots of a crystal in this orientation, excited or not, from the mean of their photons on: no noise."""
         s = self.settings
+        specimen = self._excited if is_lit else self.specimen
         geom = replace(self.geom, photon_energy_ev=photon_energy_ev)
         k = 1.0 / geom.wavelength_angstrom
         width = EXCITATION_CUT * s.excitation_sigma_per_angstrom
@@ -123,7 +132,7 @@ class Simulation:
         partiality = np.exp(-0.5 * (error / s.excitation_sigma_per_angstrom) ** 2)
         polarised = s.polarisation * (1.0 - unit[:, 0] ** 2) + (1.0 - s.polarisation) * (1.0 - unit[:, 1] ** 2)
         fall_off = np.exp(-0.5 * s.b_factor * np.sum(g * g, axis=1))
-        photons = s.photons * scale * self.specimen.intensities(hkl) * fall_off * partiality * polarised
+        photons = s.photons * scale * specimen.intensities(hkl) * fall_off * partiality * polarised
         kept = (panel >= 0) & (photons >= FEWEST_PHOTONS)
         return Spots(hkl[kept], panel[kept], fs[kept], ss[kept], photons[kept], partiality[kept], error[kept])
 

@@ -66,6 +66,10 @@ class Settings:
         (photons, noise in ADU): a pixel with so many photons or more has this read noise; ascending.
     dtype
         Type of the pixels as numpy writes it: i4, f4, u2, ...
+    laser_key
+        Key under which each frame says whether a laser was on, as in every second one of a pump-probe experiment; "" has none.
+    laser_change
+        Relative standard deviation of the change of structure factors that the laser makes.
     gap
         Value of pixels that lie in no panel (0 where the type is unsigned).
     """
@@ -92,4 +96,6 @@ class Settings:
     pedestal_adu: float = 0.0
     gain_stages: tuple[tuple[float, float], ...] = ()
     dtype: str = "i4"
+    laser_key: str = ""
+    laser_change: float = 0.1
     gap: int = -1

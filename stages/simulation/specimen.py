@@ -29,6 +29,10 @@ _CENTRING = {
 """Centring translations in 24ths of the cell's edges; R means rhombohedral axes, H the same lattice on hexagonal ones."""
 
 
+_ADDED, _PHASE = 1_000_003, 2_000_003
+"""What is added to a specimen's seed for the structure factors that excitation adds, and for their phases."""
+
+
 @dataclass(frozen=True, eq=False)
 class Specimen:
     """A crystal: cell, symmetry and one set of structure factors.
@@ -41,6 +45,8 @@ class Specimen:
         int64 (n, 3, 3) and (n, 3), the symmetry operators; translations in 24ths.
     seed
         Which crystal structure this is.
+    change
+        How far an excited state is from it: relative standard deviation of the structure factors' change.
 
     >>> lysozyme = Specimen.make(LYSOZYME, LYSOZYME_SPACE_GROUP)
     >>> strengths = lysozyme.intensities(np.array([[1, 2, 3], [2, -1, 3], [-2, 1, 3], [0, 0, 5], [0, 0, 4]]))
@@ -52,6 +58,7 @@ class Specimen:
     rotations: NDArray[np.int64]
     translations: NDArray[np.int64]
     seed: int = 0
+    change: float = 0.0
 
     @staticmethod
     def make(cell: UnitCell, space_group: str | None = None, seed: int = 0) -> Specimen:
@@ -75,9 +82,19 @@ class Specimen:
         """Relative intensities of reflections (n, 3) before any fall-off with resolution.
 
         Exponentially distributed with mean 1, as for an acentric crystal of randomly placed atoms (Wilson 1949,
-        doi:10.1107/S0365110X49000813); equal for symmetry-equivalent reflections, 0 for absent ones.
+        doi:10.1107/S0365110X49000813); equal for symmetry-equivalent reflections, 0 for absent ones. Those of an excited
+        state are |F + change G|^2 / (1 + change^2), with G the structure factors of other atoms at phases of their own.
         """
-        key = np.uint64(kernel.mix(np.uint64(self.seed)))
+        strengths = self._wilson(hkl, self.seed)
+        if not self.change:
+            return strengths
+        added = self.change * np.sqrt(self._wilson(hkl, self.seed + _ADDED))
+        phase = 2.0 * math.pi * np.exp(-self._wilson(hkl, self.seed + _PHASE))  # exp(-I) is uniform from 0 to 1
+        excited = strengths + added**2 + 2.0 * np.sqrt(strengths) * added * np.cos(phase)
+        return np.asarray(np.maximum(excited, 0.0) / (1.0 + self.change**2))
+
+    def _wilson(self, hkl: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
+        key = np.uint64(kernel.mix(np.uint64(seed)))
         strengths: NDArray[np.float64] = kernel.wilson_intensities(
             np.ascontiguousarray(hkl, np.int64), self.rotations, self.translations, key
         )

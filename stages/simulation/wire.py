@@ -37,6 +37,8 @@ class WireFormat(ABC):
         The name of the format.
     frames_a_message
         How many frames a message has.
+    names_frames
+        Whether a message says which frame it is.
     image
         Whether the pixels are sent; without them the message is that of OM's Crystallography layer.
     distance_mm
@@ -50,6 +52,7 @@ class WireFormat(ABC):
 
     style: ClassVar[Style]
     frames_a_message: ClassVar[int] = 1
+    names_frames: ClassVar[bool] = True
 
     image: bool
     distance_mm: float
@@ -72,6 +75,11 @@ class WireFormat(ABC):
     @staticmethod
     def energy_may_vary(detector: Detector) -> bool:
         """Whether each frame can say a photon energy of its own where the geometry file looks for it."""
+        return True
+
+    @staticmethod
+    def can_say(key: str) -> bool:
+        """Whether each frame can say something of its own under this key."""
         return True
 
     @staticmethod
@@ -98,7 +106,7 @@ class WireFormat(ABC):
     def header_of(self, frame: SimulatedFrame) -> dict[str, object]:
         """Header values of a frame: which it is, and what the geometry file looks for."""
         who = {"event_id": frame.truth.event, "sequence_number": frame.number}
-        return who | dict(self.more(frame.geom.photon_energy_ev))
+        return who | dict(self.more(frame.geom.photon_energy_ev)) | dict(frame.said)
 
     def truth_into(self, writer: TruthWriter | None) -> Callable[[SimulatedFrame], None]:
         """Return what writes a frame's truth, if it is to be written, under the name by which the frame is known."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline import UserError
@@ -15,6 +16,11 @@ _TRAILER = b"--CIF-BINARY-FORMAT-SECTION----"
 """The end of a CBF image's pixels, behind which there is little more."""
 
 _TAIL_BYTES = 4096
+
+_Stamps = tuple[tuple[int, int, int], ...]
+"""Of a file, and of those that it leads to."""
+
+_NOT_THERE = (0, 0, 0)
 
 
 class Folder:
@@ -30,9 +36,10 @@ class Folder:
 
     def __init__(self, names: tuple[str, ...], kind: ImageFormat, settle_s: float) -> None:
         self._names, self._kind, self._settle_s = names, kind, settle_s
-        self._seen: dict[str, tuple[tuple[int, int, int], float]] = {}
-        self._taken: dict[str, int] = {}
-        self._taken_as: dict[str, tuple[int, int, int]] = {}
+        self._seen: dict[str, tuple[_Stamps, float]] = {}
+        self._taken: dict[str, Counter[str]] = {}
+        self._taken_as: dict[str, _Stamps] = {}
+        self._led_to: dict[str, tuple[str, ...]] = {}
         for name in names:
             if not is_pattern(name) and not Path(name).is_dir():
                 raise UserError(f"{name}: there is no such folder to watch")
@@ -55,34 +62,66 @@ class Folder:
     def complete(self) -> list[str]:
         """Look, and return the files that are complete and have changed since they were taken; the oldest first."""
         now = time.monotonic()
-        ready = sorted((stamp, name) for name, stamp in self._changed() if self._is_complete(name, stamp, now))
+        ready = sorted((stamps, name) for name, stamps in self._changed() if self._is_complete(name, stamps, now))
         return [name for _, name in ready]
 
-    def taken(self, name: str, events: int) -> int:
-        """Say that so many events of a file are taken now; return how many were before."""
-        before = self._taken.get(name, 0)
-        self._taken[name] = max(before, events)
-        self._taken_as[name] = self._seen[name][0]
-        return before
+    def leads_to(self, name: str, others: Iterable[str]) -> None:
+        """Say that the frames of a file are in others; it has changed when one of these has, or is there now."""
+        self._led_to[name] = tuple(dict.fromkeys(others))
 
-    def _changed(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    def is_as_seen(self, name: str) -> bool:
+        """Whether a file, and those that it leads to, have not changed since `complete` looked at them."""
+        return self._stamps(name) == self._seen[name][0]
+
+    def taken(self, name: str, events: Iterable[str]) -> list[str]:
+        """Say that these events of a file are taken now; return those of them that were not before.
+
+        What stands before ``//`` names an array, and an array grows at its end; those before it in the file may grow as well.
+        """
+        before = self._taken.get(name, Counter())
+        now: Counter[str] = Counter()
+        new = []
+        for event in events:
+            array = event.partition("//")[0]
+            now[array] += 1
+            if now[array] > before[array]:
+                new.append(event)
+        self._taken[name] = before | now
+        self._taken_as[name] = self._seen[name][0]
+        return new
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Files that others lead to, and that are not there."""
+        led_to = dict.fromkeys(other for others in self._led_to.values() for other in others)
+        return tuple(other for other in led_to if not Path(other).exists())
+
+    def _changed(self) -> Iterator[tuple[str, _Stamps]]:
         for name in dict.fromkeys(file for watched in self._names for file in matching(watched, self._kind)):
             if self._kind == "cbf" and name in self._taken:
                 continue
-            try:
-                stamp = stamp_of(name)
-            except OSError:  # it is gone again
-                continue
-            if self._taken_as.get(name) != stamp:
-                yield name, stamp
+            stamps = self._stamps(name)
+            if stamps[0] != _NOT_THERE and self._taken_as.get(name) != stamps:
+                yield name, stamps
 
-    def _is_complete(self, name: str, stamp: tuple[int, int, int], now: float) -> bool:
+    def _stamps(self, name: str) -> _Stamps:
+        """What changes with a file or with one that it leads to."""
+        return tuple(map(_stamp_of, (name, *self._led_to.get(name, ()))))
+
+    def _is_complete(self, name: str, stamps: _Stamps, now: float) -> bool:
         before, since = self._seen.get(name, (None, now))
-        if stamp != before:
+        if stamps != before:
             since = now
-        self._seen[name] = stamp, since
+        self._seen[name] = stamps, since
         has_end = self._kind == "cbf" and name.lower().endswith(".cbf") and _ends_as_cbf(name)
-        return has_end or (stamp == before and now - since >= self._settle_s)
+        return has_end or (stamps == before and now - since >= self._settle_s)
+
+
+def _stamp_of(name: str) -> tuple[int, int, int]:
+    try:
+        return stamp_of(name)
+    except OSError:  # it is not there yet, or gone again
+        return _NOT_THERE
 
 
 def _ends_as_cbf(name: str) -> bool:

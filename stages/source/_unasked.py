@@ -129,6 +129,10 @@ class RunningUnasked:
             return f"{len(self._waiting)} frames wait" if self._waiting else "closed"
         return self._intake.status()
 
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing that had been there."""
+        return None if self._is_stopped else self._intake.lost_since
+
     def findings(self) -> Findings:
         """Say when senders were lost, whether they still sent at the end where that means a loss, and what was recorded."""
         text, figures = self._intake.losses()

@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline import Context, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
 from stages.files.geom.detector import Detector
-from stages.files.hdf5_events import EventOfFile, events_of
+from stages.files.hdf5_events import EventOfFile, events_of, files_led_to
 from stages.files.hdf5_files import TROUBLE, load_h5py, open_to_read
 from stages.files.hdf5_frames import StackLayout
 from stages.files.image_list import ImageFormat, Listed, Prefixed, is_pattern, listed_in, parse_line
@@ -40,7 +40,8 @@ class Files:
 
     With `watch` files are taken as they are completed: CBF images that end as such images do, others when they have not
     changed for `settle_s` and can be opened; none is taken twice, in the order in which they were written. An HDF5 file that
-    grows later gives the frames that were added. That goes on until the run is stopped (``--no-data-timeout``).
+    grows later gives the frames that were added, and so does one with links to files that come or grow later (a master file).
+    That goes on until the run is stopped (``--no-data-timeout``).
     """
 
     images: tuple[str, ...] = Field(
@@ -137,10 +138,14 @@ class RunningFiles:
             lines.append(f"{several(self._num_unreadable, 'file')} could not be read: a rejected frame each")
         incomplete = self._folder.incomplete if self._folder is not None else ()
         if incomplete:
-            some = ", ".join(incomplete[:3]) + (" and others" if len(incomplete) > 3 else "")
-            lines.append(f"{several(len(incomplete), 'file')} not complete when the run ended: {some}")
+            lines.append(f"{several(len(incomplete), 'file')} not complete when the run ended: {_some(incomplete)}")
+        missing = self._folder.missing if self._folder is not None else ()
+        if missing:
+            lines.append(f"{several(len(missing), 'file')} that others lead to did not come: {_some(missing)}")
         figures = {"files": self._num_files, "frames": self._num_frames, "unreadable_files": self._num_unreadable}
-        return Findings("\n".join(lines), {**figures, "incomplete_files": len(incomplete)})
+        return Findings(
+            "\n".join(lines), {**figures, "incomplete_files": len(incomplete), "missing_files": len(missing)}
+        )
 
     def close(self) -> None:
         """Nothing is open between two frames."""
@@ -174,11 +179,11 @@ class RunningFiles:
         while True:
             for filename in self._folder.complete():
                 events = self._events_now(filename)
-                if events is None:
+                if events is None or not self._folder.is_as_seen(filename):
                     continue
-                done = self._folder.taken(filename, len(events))
+                new = self._folder.taken(filename, events)
                 self._num_files = self._folder.num_taken
-                for event in events[done:]:
+                for event in new:
                     yield self._frame(filename, event)
             yield None
 
@@ -210,27 +215,34 @@ class RunningFiles:
             yield "//"
             return
         with open_to_read(filename) as file:
-            events = events_of(file, pattern, dims)
+            if self._folder is not None:
+                self._folder.leads_to(filename, files_led_to(file, pattern))
+            events = events_of(file, pattern, dims, may_grow=self._folder is not None)
             first = next(events, None)
             if first is None:
                 log.warning("%s holds no frames", filename)
                 return
             if self._folder is not None:
-                self._say_if_elsewhere(file, EventOfFile.parse(first).path(pattern))
+                self._say_if_virtual(file, EventOfFile.parse(first).path(pattern))
             yield first
             yield from events
 
-    def _say_if_elsewhere(self, file: Any, path: str) -> None:
+    def _say_if_virtual(self, file: Any, path: str) -> None:
         """Say that frames are in files which are not watched: those that are added there later are not seen."""
-        dataset = file[path]
-        if not self._has_warned and (dataset.is_virtual or dataset.file.filename != file.filename):
+        if not self._has_warned and file[path].is_virtual:
             self._has_warned = True
             log.warning(
-                "%s leads to frames in other files, and those are not watched: frames that come into them later are missed. "
-                "Watch the files that hold the frames, or process this one when it is complete (-i)",
+                "%s: %s is a virtual dataset, which puts together what is in other files, and those are not watched: frames "
+                "that come into them later are missed, or empty where they have a place already. Watch the files that hold the "
+                "frames, or process this one when it is complete (-i)",
                 file.filename,
+                path,
             )
 
     def _frame(self, filename: str, event: str) -> Message:
         self._num_frames += 1
         return Message(b"", time.time_ns(), (file_frame(filename, event),))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")

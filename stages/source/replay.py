@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from pipeline import Context, EndOfStream, Findings, Message, Preamble, UserError, stage
+from stages.wire.formats import IN_PARTS, NEVER_ALONE, SAID_ONCE
 from stages.wire.framing import Framed, Framing
 from stages.wire.message import stand_in
 from stages.wire.recorded import expand, is_preamble, parts_together, read_messages, read_whole
@@ -27,8 +28,9 @@ class Replay(Framed):
     What ``streamajig record`` has written (``.rec``) comes as it came then, message by message, with its parts and times, so
     that the same graph makes the same of it; a damaged place in it is a rejected frame. Any other file holds the body of one
     message, or, of MessagePack, of several one behind the other: ``.msgpack`` or ``.bin``, either also compressed (``.gz``). Of
-    a folder all such files are taken. A message that holds an array of maps becomes one frame per map. A file that cannot be
-    read is a rejected frame. Dead letters are sent as they came with ``whole``.
+    a folder all such files are taken. Where messages have several parts (seedee, dectris1, karabo), X.0.bin, X.1.bin and so on
+    are those of one; with dead letters comes what their sender had said once. A message that holds an array of maps becomes one
+    frame per map. A file that cannot be read is a rejected frame. Dead letters are sent as they came with ``whole``.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)] = Field(description="Files, or folders of them.")
@@ -55,21 +57,34 @@ class Replay(Framed):
             raise UserError(
                 f"{others[0]} does not say when it was received: recordings alone (*{SUFFIX}) are replayed at recorded speed"
             )
-        return RunningReplay(self, files)
+        together = self._together(files)
+        if self.data_format in NEVER_ALONE and others and not any(len(parts) > 1 for parts in together):
+            raise UserError(
+                f"{others[0]} is one part, and messages of {self.data_format} have several: name those of a message "
+                f"X.0.bin, X.1.bin and so on, and give their folder; or let 'streamajig record' write messages (*{SUFFIX})"
+            )
+        return RunningReplay(self, together)
+
+    def _together(self, files: list[Path]) -> list[tuple[Path, ...]]:
+        """The files of each message, where one has several; else each file by itself."""
+        if self.whole or self.data_format in IN_PARTS | SAID_ONCE:
+            return parts_together(files, numbered=self.whole or self.data_format in IN_PARTS)
+        return [(file,) for file in files]
 
 
 class RunningReplay:
     """`Replay` at work."""
 
-    def __init__(self, parameters: Replay, files: list[Path]) -> None:
+    def __init__(self, parameters: Replay, together: list[tuple[Path, ...]]) -> None:
         self._parameters = parameters
         self._framing = parameters.framing()
-        self._number = len(files) * parameters.repeat
+        self._number = sum(map(len, together)) * parameters.repeat
         self._read = 0
+        self._said: tuple[memoryview, ...] = ()
         self._passed = Passed()
         self._pace = Pace(parameters.speed)
         self._of_senders: dict[tuple[bytes, int], Framing] = {}
-        self._left = self._messages(files)
+        self._left = self._messages(together)
         self._next: list[Message] | None = None
         self._due = 0.0
 
@@ -111,23 +126,33 @@ class RunningReplay:
         passed = self._passed
         return Findings(passed.text(), {"damaged": passed.damaged, "cut": [str(file) for file in passed.cut]})
 
-    def _messages(self, files: list[Path]) -> Iterator[list[Message]]:
+    def _messages(self, together: list[tuple[Path, ...]]) -> Iterator[list[Message]]:
         for _ in range(self._parameters.repeat):
-            for parts in parts_together(files) if self._parameters.whole else ():
-                self._read += len(parts)
-                bodies = self._whole(file for file in parts if not is_preamble(file))
-                said = self._whole(file for file in parts if is_preamble(file))
-                preamble = Preamble.of(said, said) if said else None
-                yield [Message(topic_of(parts[0]), time.time_ns(), bodies, bodies, preamble)]
-            for file in files if not self._parameters.whole else ():
-                topic = topic_of(file)
-                self._read += 1
-                if file.suffix == SUFFIX:
-                    yield from self._recorded(file)
-                    continue
-                for body in self._bodies(file):
-                    frames = self._framing.frames_of([body], time.time_ns(), body)
-                    yield [dataclasses.replace(frame, topic=topic) for frame in frames]
+            for files in together:
+                self._read += len(files)
+                if self._parameters.whole:
+                    bodies, said = self._whole(files)
+                    preamble = Preamble.of(said, said) if said else None
+                    yield [Message(topic_of(files[0]), time.time_ns(), bodies, bodies, preamble)]
+                elif files[0].suffix == SUFFIX:
+                    yield from self._recorded(files[0])
+                elif len(files) > 1:
+                    yield self._in_parts(files)
+                else:
+                    for body in self._bodies(files[0]):
+                        yield self._framed(files[0], (body,))
+
+    def _in_parts(self, files: tuple[Path, ...]) -> list[Message]:
+        """The frames of a message in several files, after what its sender has said before it."""
+        bodies, said = self._whole(files)
+        if said and said != self._said:
+            self._said = said
+            self._framed(files[0], said)
+        return self._framed(files[0], bodies)
+
+    def _framed(self, file: Path, parts: tuple[memoryview, ...]) -> list[Message]:
+        frames = self._framing.frames_of(parts, time.time_ns(), parts)
+        return [dataclasses.replace(frame, topic=topic_of(file)) for frame in frames]
 
     def _recorded(self, file: Path) -> Iterator[list[Message]]:
         received_ns = time.time_ns()
@@ -148,8 +173,12 @@ class RunningReplay:
             self._of_senders[key] = self._parameters.framing()
         return self._of_senders[key]
 
-    def _whole(self, files: Iterable[Path]) -> tuple[memoryview, ...]:
-        return tuple(body for file in files for body in self._bodies(file))
+    def _whole(self, files: tuple[Path, ...]) -> tuple[tuple[memoryview, ...], tuple[memoryview, ...]]:
+        """The parts of a message, and of what its sender has said once."""
+        parts: tuple[list[memoryview], list[memoryview]] = [], []
+        for file in files:
+            parts[is_preamble(file)].extend(self._bodies(file))
+        return tuple(parts[False]), tuple(parts[True])
 
     def _bodies(self, file: Path) -> Iterator[memoryview]:
         try:

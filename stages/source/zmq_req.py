@@ -17,7 +17,7 @@ from stages.wire.connection import Connection, Endpoints, addresses_of
 from stages.wire.curve import Secured
 from stages.wire.framing import Framed
 from stages.wire.intake import status_of_several
-from stages.wire.losses import Losses, of_several
+from stages.wire.losses import Losses, lost_since, of_several
 from stages.wire.multipart import HARD_CEILING
 from stages.wire.peer import ANSWERING
 from stages.wire.recording.layout import About
@@ -149,6 +149,10 @@ class RunningZmqReq:
         if self._is_closed:
             return "closed"
         return status_of_several([(sender.status(), sender.connected) for sender in self._senders])
+
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing that had been there."""
+        return lost_since(sender.losses for sender in self._senders) if self._is_asking else None
 
     def findings(self) -> Findings:
         """Say when senders were lost, which requests came to nothing, and what was recorded."""

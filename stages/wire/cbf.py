@@ -103,7 +103,7 @@ def read_cbf(message: memoryview) -> CbfImage:
     return CbfImage(_comments(before), body, width, height, least, most, is_signed, fields.get("content-md5", ""))
 
 
-_FIELD = re.compile(r"^[ \t]*([A-Za-z][\w-]*):[ \t]*((?:[^\r\n]|\r?\n[ \t]+(?=\S))*)", re.MULTILINE)
+_FIELD = re.compile(r"^[ \t]*([A-Za-z][\w-]*)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t]+(?=\S))*)", re.MULTILINE)
 """A field of the MIME header; it goes on in lines that are indented."""
 
 _COMMENT = re.compile(r"^# *([A-Za-z_]\w*)[ \t:=]*([^\r\n]*)", re.MULTILINE)

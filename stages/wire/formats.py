@@ -23,3 +23,9 @@ WITH_PEAKS = frozenset({"msgpack", "dectris2"})
 
 SAID_ONCE = frozenset({"dectris1", "dectris2"})
 """Formats whose senders say once, before a series, what holds for all of it: who misses that cannot read the rest."""
+
+IN_PARTS = frozenset({"seedee", "dectris1", "karabo"})
+"""Formats whose messages have several parts, but for the first version of karabo's bridge."""
+
+NEVER_ALONE = IN_PARTS - {"karabo"}
+"""Those of which a single part is never a frame."""

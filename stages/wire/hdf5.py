@@ -348,7 +348,8 @@ def _described(path: str, found: Any) -> Stored:
     except TypeError:
         dtype = None
     chunk = creation.get_chunk() if layout == h5d.CHUNKED else None
-    return Stored(path, found, found.shape, dtype, chunk, filters_of(creation))
+    shape = (0,) if found.shape is None else found.shape  # that of a data set which is there and holds nothing
+    return Stored(path, found, shape, dtype, chunk, filters_of(creation))
 
 
 def _read_by_hdf5(stored: Stored) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import zmq
 
 from stages.wire.curve import Keys
 from stages.wire.incoming import Incoming
-from stages.wire.losses import of_several
+from stages.wire.losses import lost_since, of_several
 
 TAKE_REST_S = 0.5
 """At the end taking what has come may last so long, over all senders."""
@@ -119,6 +119,11 @@ class Intake:
     def status(self) -> str:
         """Say which senders are there, and whether anything has come."""
         return status_of_several([(one.status(), one.connected) for one in self._all])
+
+    @property
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing that had been there, in seconds since 1970."""
+        return lost_since(one.losses for one in self._all)
 
     @property
     def cut_off(self) -> int:

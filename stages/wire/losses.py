@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,11 @@ def of_several(losses: Sequence[Losses]) -> tuple[str, dict[str, Any]]:
     text = "\n".join(f"{one.address}: {one.text()}" for one in losses if one.count)
     lost = sorted((loss for one in losses for loss in one.figures()["lost"]), key=lambda loss: loss["began"])
     return text, {"losses": sum(one.count for one in losses), "lost": lost}
+
+
+def lost_since(losses: Iterable[Losses]) -> float | None:
+    """Since when one of several senders is missing, in seconds since 1970; None if all are there."""
+    return min((one.since for one in losses if one.since is not None), default=None)
 
 
 def _times(loss: Loss) -> str:

@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from pipeline import UserError
 from stages.wire.message import is_map_or_array, length_of_first
@@ -80,33 +80,53 @@ def read_whole(file: Path, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> memory
     return memoryview(content)
 
 
-def parts_together(files: Iterable[Path]) -> list[tuple[Path, ...]]:
+def parts_together(files: Iterable[Path], *, numbered: bool = True) -> list[tuple[Path, ...]]:
     """Put files that follow each other and are the parts of one message together, as runs name the parts of dead letters.
 
-    What the sender has said once is named so, and comes with it.
+    What the sender has said once is named so, and comes with it, at the end. Without `numbered` it is all that does.
 
     >>> [len(parts) for parts in parts_together(map(Path, ["a.msgpack", "b.0.msgpack", "b.1.msgpack", "c.0.msgpack"]))]
     [1, 2, 1]
-    >>> [len(parts) for parts in parts_together(map(Path, ["a.msgpack", "a.preamble.0.msgpack", "b.msgpack"]))]
-    [2, 1]
+    >>> [len(parts) for parts in parts_together(map(Path, ["a.bin", "a.preamble.0.bin", "b.0.bin", "b.1.bin"]), numbered=False)]
+    [2, 1, 1]
     """
-    together: list[tuple[Path, ...]] = []
+    together: list[list[_Part]] = []
     for file in files:
-        name = file.name.removesuffix(".msgpack")
-        whole, _, number = name.rpartition(".")
-        is_more = number.isdecimal() and (number != "0" or is_preamble(file))
-        first = together[-1][0] if together else Path()
-        message = whole.removesuffix(_PREAMBLE)
-        if is_more and first in (file.with_name(f"{message}.0.msgpack"), file.with_name(f"{message}.msgpack")):
-            together[-1] += (file,)
+        part = _Part.of(file)
+        first = together[-1][0] if together else part
+        belongs = part.is_preamble or (numbered and bool(part.number) and first.number is not None)
+        if together and belongs and part.message == first.message:
+            together[-1].append(part)
         else:
-            together.append((file,))
-    return together
+            together.append([part])
+    return [tuple(part.file for part in sorted(parts, key=_Part.place)) for parts in together]
+
+
+class _Part(NamedTuple):
+    """What the name of a file says: part `number` of a message, or of what was said before it; None: all of a message."""
+
+    file: Path
+    message: Path
+    is_preamble: bool
+    number: int | None
+
+    @staticmethod
+    def of(file: Path) -> _Part:
+        suffix = max((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), key=len, default="")
+        name = file.name.removesuffix(suffix)
+        whole, _, number = name.rpartition(".")
+        if not number.isdecimal():
+            return _Part(file, file, False, None)
+        message = whole.removesuffix(_PREAMBLE)
+        return _Part(file, file.with_name(message + suffix), message != whole, int(number))
+
+    def place(self) -> tuple[bool, int]:
+        return self.is_preamble, self.number or 0
 
 
 def is_preamble(file: Path) -> bool:
     """Whether a part of a dead letter is what its sender has said once, for other messages as well."""
-    return file.name.removesuffix(".msgpack").rpartition(".")[0].endswith(_PREAMBLE)
+    return _Part.of(file).is_preamble
 
 
 def _opened(file: Path) -> IO[bytes]:

@@ -66,9 +66,24 @@ class RelayReport:
         return sum(self.drop_reasons.values())
 
     @property
-    def abandoned(self) -> int:
-        """Messages that waited when it was ended by force."""
-        return self.drop_reasons.get(ABANDONED, 0)
+    def passed_on(self) -> int:
+        """Messages that were sent."""
+        return self.sent
+
+    @property
+    def took(self) -> Durations:
+        """How long that took."""
+        return self.waited
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether messages waited when it was ended by force."""
+        return ABANDONED in self.drop_reasons
+
+    @property
+    def has_failed(self) -> bool:
+        """No: whatever ends a relay is wanted."""
+        return False
 
     @property
     def is_conserved(self) -> bool:

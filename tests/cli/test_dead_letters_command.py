@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+import zmq.auth
 
 from pipeline.command_line import cli
 
@@ -113,21 +114,33 @@ def test_it_asks_before_it_deletes(
     assert "no such folder; wanted is" in said(capsys, "list", "--folder=nowhere", status=2)
 
 
-def test_they_are_sent_over_a_socket_as_they_came(folder: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--push",), ("--curve-key=sender.key_secret",)], ids=" ".join)
+def test_they_are_sent_over_a_socket_as_they_came(folder: Path, options: tuple[str, ...]) -> None:
+    public, _ = zmq.auth.load_certificate(zmq.auth.create_certificates(folder.parent, "sender")[0])
     words = [sys.executable, "-m", "streamajig", "dead-letters", "replay", "--node=refuse", "--bind=tcp://127.0.0.1:*"]
     with (
-        subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as sending,
+        subprocess.Popen([*words, *options], stderr=subprocess.PIPE, text=True) as sending,
         zmq.Context() as context,
-        context.socket(zmq.REQ) as asking,
+        context.socket(zmq.PULL if "--push" in options else zmq.REQ) as receiving,
     ):
         assert sending.stderr is not None
         announced = sending.stderr.readline()
         assert announced.startswith("2 messages of rejected frames from tcp://127.0.0.1:")
-        asking.setsockopt(zmq.RCVTIMEO, 60_000)
-        asking.connect(announced.split(" from ")[1].split()[0])
+        receiving.setsockopt(zmq.RCVTIMEO, 60_000)
+        if "--curve-key=sender.key_secret" in options:
+            receiving.curve_serverkey = public
+            receiving.curve_publickey, receiving.curve_secretkey = zmq.curve_keypair()
+        receiving.connect(announced.split(" from ")[1].split()[0])
         received = []
         for _ in range(2):
-            asking.send(b"next")
-            received.append(asking.recv())
+            if receiving.type == zmq.REQ:
+                receiving.send(b"next")
+            received.append(receiving.recv())
         assert received == [b"5", b"10"]
         assert sending.stderr.read() == "sent 2 of 2 messages\n"
+
+
+def test_what_contradicts_itself_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--pub and --push exclude each other" in said(capsys, "replay", "--pub", "--push", status=2)
+    assert "the key missing cannot be read" in said(capsys, "replay", "--curve-key=missing", status=2)
+    assert "--curve-key out" in said(capsys, "replay", "--graph=graph.yaml", "--curve-key=missing", status=2)

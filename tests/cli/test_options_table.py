@@ -12,7 +12,8 @@ from least_options import LEAST as BASE
 
 from pipeline import UserError, registry
 from pipeline.composing.options import RunOptions
-from stages.commands.index.graph import PEAK_METHODS, graph_from_options
+from stages.commands.index.graph import graph_from_options
+from stages.commands.index.methods import PEAK_METHODS
 from stages.commands.index.options import Option, Status
 from stages.commands.index.reference import reference
 from stages.commands.index.table import BY_NAME, OPTIONS, PANELS, option
@@ -35,7 +36,9 @@ STAGES = {
     "sink": ("sink/stream_file", "sink/headers_only"),
     "merge": ("live/merge",),
     "cells": ("live/cells",),
+    "groups": ("live/groups",),
     "diagnosis": ("live/diagnosis",),
+    "monitor": ("live/monitor",),
 }
 
 HERE = str(Path(__file__).parent)
@@ -91,6 +94,10 @@ EXAMPLES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "max_queue_bytes": ({"zmq_request": None, "zmq_subscribe": ["x"]}, 1_000_000, 1_000_000),
     "output": ({}, Path("x.stream"), Path("x.stream")),
     "live_merge": ({}, "4/mmm", "4/mmm"),
+    "group_by": ({"live_merge": "4/mmm"}, "laser_on", "laser_on"),
+    "monitor": ({}, 8000, 8000),
+    "report": ({}, Path("x.html"), Path("x.html")),
+    "group_step": ({"live_merge": "4/mmm", "group_by": "delay"}, 0.5, 0.5),
     "live_ambiguity": ({"live_merge": "4/m"}, "k,h,-l", "k,h,-l"),
     "stop_when": ({"live_merge": "4/mmm"}, "completeness=0.9,crystals=50", Until(completeness=0.9, crystals=50)),
     "no_non_hits_in_stream": ({}, True, True),

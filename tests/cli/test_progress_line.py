@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.command_line import logs
 from pipeline.command_line.progress import ProgressLine, fitted, line
-from pipeline.running.report import Progress
+from pipeline.watching import Progress
 from stages.records.crystal import Crystals
 from stages.records.peaklist import Hit
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgpack
 from toy_stages import Decode, Doubled, ListWriter, Number, RunningNumbers, keep
 
-from pipeline import Context, Event, Findings, Frame, Message, Outcome, RejectFrame, stage
+from pipeline import Context, Event, Findings, Frame, Message, Outcome, RejectFrame, RunView, stage
+from pipeline.watching import NodeView, Progress, ReportView
 
 
 @stage("decode/contract_map")
@@ -200,6 +201,9 @@ class Sum:
         figures = {"sum": self.total, "nan": math.nan, "seen": self.seen, "deep": [{"inf": math.inf}]}
         return Findings(f"the sum is {self.total}\nof {len(self.seen)} numbers", figures)
 
+    def figures_now(self) -> dict[str, Any]:
+        return {"sum": self.total, "numbers": len(self.seen)}
+
     def close(self) -> None:
         pass
 
@@ -217,6 +221,89 @@ class SumUp:
 
     def open_writer(self, context: Context) -> Sum:
         return Sum(self.enough_at)
+
+
+class Watcher:
+    """Looks at its run from a thread of its own until it is closed, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Look] = []
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._run: RunView | None = None
+        self.nodes: tuple[NodeView, ...] = ()
+        self.at_first: Look | None = None
+        self.at_last: Look | None = None
+
+    def watch(self, run: RunView) -> None:
+        self._run, self.nodes = run, run.graph
+        self.at_first = look(run)
+        self._thread = threading.Thread(target=self._go_on, args=(run,), daemon=True)
+        self._thread.start()
+
+    def write(self, encoded: Any) -> None:
+        assert self._run is not None
+        self.outcomes.append(look(self._run))
+
+    def close(self) -> None:
+        if self._over.is_set():
+            return
+        self._over.set()
+        if self._thread is not None and self._run is not None:
+            self._thread.join(30)
+            assert not self._thread.is_alive(), "it waits for who waits for it"
+            self.at_last = look(self._run)
+
+    def _go_on(self, run: RunView) -> None:
+        while not self._over.wait(0.001):
+            self.outcomes.append(look(run))
+        self.outcomes.append(look(run))
+
+
+class Look(NamedTuple):
+    """What a run has said of itself at one time."""
+
+    progress: Progress
+    report: ReportView
+    figures: Mapping[str, Mapping[str, Any]]
+    statuses: Mapping[str, str]
+    why_ended: str
+
+
+def look(run: RunView) -> Look:
+    return Look(run.progress(), run.report(), run.figures(), run.statuses(), run.why_ended())
+
+
+@stage("live/contract_watch")
+class Watch:
+    """Look at the run, from a thread and with each frame."""
+
+    def open(self, context: Context) -> Callable[[Outcome], Any]:
+        return keep
+
+    def open_writer(self, context: Context) -> Watcher:
+        WATCHERS.append(Watcher())
+        return WATCHERS[-1]
+
+
+WATCHERS: list[Watcher] = []
+"""Those that were opened in this process; writers of all backends are in the one that runs the graph."""
+
+
+class BadWatcher(ListWriter):
+    def watch(self, run: RunView) -> None:
+        raise OSError("the screen is gone")
+
+
+@stage("live/contract_bad_watch")
+class BadWatch:
+    """Cannot begin to look."""
+
+    def open(self, context: Context) -> Callable[[Outcome], Any]:
+        return keep
+
+    def open_writer(self, context: Context) -> BadWatcher:
+        return BadWatcher(None)
 
 
 def lock_of_seven(outcome: Outcome) -> Any:

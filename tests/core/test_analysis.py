@@ -14,7 +14,7 @@ from toy_stages import Decode, Double, Keep, Numbers
 from pipeline.command_line.progress import line
 from pipeline.composing.graph import Graph, GraphError
 from pipeline.running.job import run
-from pipeline.running.report import Progress
+from pipeline.watching import Progress
 
 
 def graph(source: Any, analysis: SumUp, backend: str, decode: Any = ReadNumber) -> Graph:

@@ -105,7 +105,7 @@ def test_every_frame_has_what_its_sender_said_before(backend: str, in_flight: in
 def test_dead_letters_are_replayed_with_it(tmp_path: Path) -> None:
     graph = Graph.chain(Series(), ReadSeries(), Keep())
     run(graph.with_options(backend="serial", dead_letters=tmp_path, keep_messages=True))
-    source = Replay((tmp_path,), whole=True).open(Context())
+    source = Replay(files=(tmp_path,), whole=True).open(Context())
     found = []
     with contextlib.suppress(EndOfStream):
         while True:

@@ -19,8 +19,9 @@ from pipeline.composing.graph import Graph
 from pipeline.composing.join import Join
 from pipeline.composing.unread import unread_problems
 from pipeline.running.job import run
-from pipeline.running.report import Progress, Report
+from pipeline.running.report import Report
 from pipeline.running.wiring import Replica, Setup
+from pipeline.watching import Progress
 
 
 def assert_conserved(report: Report) -> None:

@@ -13,7 +13,7 @@ from toy_stages import Decode, Double, Keep, ListWriter, Number, Numbers, Runnin
 from pipeline import Context, Message, Outcome, UserError, stage
 from pipeline.composing.graph import Graph
 from pipeline.running.job import run
-from pipeline.running.report import Progress
+from pipeline.watching import Progress
 
 TIMEOUT_S = 0.5
 

@@ -17,9 +17,9 @@ from toy_stages import Decode, Double, ListWriter, Numbers, Slow, keep
 from pipeline import Context, Frame, Outcome, stage
 from pipeline.composing.graph import Graph
 from pipeline.running.job import run
-from pipeline.running.report import Progress
 from pipeline.running.watchdog import Watchdog
 from pipeline.running.wiring import Place
+from pipeline.watching import Progress
 
 
 class SlowWriter(ListWriter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from writers import DISTANCE_M, ENERGY_EV, FORMATS, Format, Parts, Pixels, one_panel
 
-from pipeline import Context, Message, RejectFrame, registry
+from pipeline import Context, EndOfStream, Frame, Message, Rejected, RejectFrame, UserError, registry
+from pipeline.running.dead_letters import DeadLetters
 from pipeline.running.job import run
+from pipeline.running.wiring import Arrived
 from stages.commands.index.graph import graph_from_options
 from stages.files.geom.detector import Detector
 from stages.files.geom.parser import completed
@@ -24,7 +27,8 @@ from stages.records.told import SeriesKeys
 from stages.simulation.apparatus import Apparatus
 from stages.simulation.as_map import IN_MAPS
 from stages.simulation.settings import Settings
-from stages.wire.formats import DECODERS
+from stages.source.replay import Replay
+from stages.wire.formats import DECODERS, IN_PARTS, NEVER_ALONE, SAID_ONCE
 from stages.wire.framing import framing_of
 from stages.wire.serving import FrameServer, serve_in_thread
 
@@ -164,6 +168,60 @@ def test_whatever_is_done_to_a_message_it_is_read_or_rejected(form: Format, data
         assert array.nbytes <= form.most_expansion * sum(map(len, [*parts, body]))
         if form.has_checksum and array.shape == pixels.shape and array.dtype == pixels.dtype:
             np.testing.assert_array_equal(array, pixels)
+
+
+@one_of_each
+def test_a_file_for_each_part_is_read_as_the_messages_are(form: Format, tmp_path: Path) -> None:
+    """As whoever captures them without `streamajig record` may keep them."""
+    frames = [pixels_of(form.dtypes[0], seed) for seed in range(FRAMES)]
+    messages = form.write(frames)
+    for n, parts in enumerate(messages):
+        for k, part in enumerate(parts):
+            name = f"{n:03d}.{k}.bin" if len(parts) > 1 else f"{n:03d}.bin"
+            (tmp_path / name).write_bytes(part)
+    found = everything(Replay(files=(tmp_path,), data_format=form.name))
+    wanted = frames_of(form, messages)
+    assert [[bytes(part) for part in message.parts] for message in found] == [
+        [bytes(part) for part in message.parts] for message in wanted
+    ]
+    assert len(found) == FRAMES
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.name in NEVER_ALONE], ids=str)
+def test_a_single_part_of_a_message_that_has_several_is_refused_with_what_to_do(form: Format, tmp_path: Path) -> None:
+    *_, parts = form.write([pixels_of(form.dtypes[0])])
+    (tmp_path / "pixels.bin").write_bytes(parts[-1])
+    with pytest.raises(UserError, match=r"pixels.bin is one part, .* have several: name .* X.0.bin, X.1.bin and so on"):
+        Replay(files=(tmp_path / "pixels.bin",), data_format=form.name).open(Context())
+
+
+@pytest.mark.parametrize("name", sorted(IN_PARTS | SAID_ONCE))
+def test_dead_letters_are_read_like_other_recorded_messages(name: str, tmp_path: Path) -> None:
+    """With all their parts, and what their sender had said before them."""
+    form = next(form for form in FORMATS if form.name == name)
+    frames = [pixels_of(form.dtypes[0], seed) for seed in range(FRAMES)]
+    letters = DeadLetters(tmp_path)
+    for serial, message in enumerate(frames_of(form, form.write(frames)), 1):
+        rejected = Rejected(serial, "", 0, "peaks", "odd", "because", Frame(serial))
+        parts = tuple(bytes(part) for part in message.parts)
+        letters.add(Arrived("sink", serial, "", 0, None, rejected, {}, parts, preamble=message.preamble))
+    letters.close()
+    decode = decoder(form)
+    found = everything(Replay(files=(tmp_path,), data_format=name))
+    assert len({id(message.preamble) for message in found}) == 1
+    for message, pixels in zip(found, frames, strict=True):
+        np.testing.assert_array_equal(decode(message)[2].array(form.key), pixels)
+
+
+def everything(source: Replay) -> list[Message]:
+    """What the source has."""
+    running = source.open(Context())
+    found: list[Message] = []
+    with contextlib.suppress(EndOfStream):
+        while True:
+            found += running.receive(0.0, 1)
+    running.close()
+    return found
 
 
 @one_of_each

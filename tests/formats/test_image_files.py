@@ -20,7 +20,7 @@ from pipeline.running.job import run
 from pipeline.running.kept_letters import read_folder
 from pipeline.running.report import Report
 from stages.commands.index.graph import graph_from_options
-from stages.files.hdf5_events import EventOfFile, events_of
+from stages.files.hdf5_events import EventOfFile, events_of, files_led_to
 from stages.files.hdf5_files import OpenFile
 from stages.files.hdf5_frames import pixels_of as pixels_of_event
 from stages.files.image_list import Listed, Prefixed, parse_line
@@ -401,12 +401,68 @@ def test_a_stack_that_grows_gives_the_frames_that_were_added(here: Path) -> None
     decode.close()
 
 
-def test_a_master_file_that_is_watched_is_said_to_miss_what_comes_later(
+def test_a_master_file_that_is_watched_gives_what_comes_into_the_files_that_it_leads_to(here: Path) -> None:
+    """Also into one of them while a later one is there already."""
+
+    def write(number: int, *frames: int) -> None:
+        with h5py.File(here / f"run_data_{number}.h5", "a") as file:
+            if "data" not in file:
+                file.create_dataset("data", (0, HEIGHT, WIDTH), "i4", maxshape=(None, HEIGHT, WIDTH))
+            pixels = file["data"]
+            done = len(pixels)
+            pixels.resize(done + len(frames), axis=0)
+            pixels[done:] = [pixels_of(n) for n in frames]
+
+    def now() -> list[tuple[str, int]]:
+        found = [message for _ in range(4) for message in source.receive(0.0, 10)]
+        decode = registry.load("decode/hdf5_file")(geometry=here / "detector.geom").open(Context())
+        events = [(event, int(image.array("/entry/data/data_%").sum())) for event, _, image in map(decode, found)]
+        decode.close()
+        return events
+
+    write(1, 0, 1)
+    with h5py.File(here / "run_master.h5", "w") as file:
+        for number in (1, 2, 3):
+            file[f"entry/data/data_{number}"] = h5py.ExternalLink(f"run_data_{number}.h5", "/data")
+    geometry(here, FIXED + STACK.replace("/entry/data", "/entry/data/data_%"))
+    source = Files(
+        images=("*_master.h5",), watch=True, data_format="hdf5", geometry=here / "detector.geom", settle_s=0.0
+    ).open(Context())
+    total = [int(pixels_of(n).sum()) for n in range(5)]
+    assert now() == [("run_master.h5 1//0", total[0]), ("run_master.h5 1//1", total[1])]
+    write(2, 2)
+    assert now() == [("run_master.h5 2//0", total[2])]
+    write(1, 3)
+    write(2, 4)
+    assert now() == [("run_master.h5 1//2", total[3]), ("run_master.h5 2//1", total[4])]
+    assert now() == []
+    assert source.findings().text == "1 file that others lead to did not come: run_data_3.h5"
+
+
+def test_links_are_followed_to_files_that_are_there_or_not(here: Path) -> None:
+    """A path that leads to a folder of another machine is looked for beside the file, as HDF5 does."""
+    (here / "raw").mkdir()
+    with h5py.File("raw/master.h5", "w") as file:
+        file["here/data"] = h5py.ExternalLink("a.h5", "/data")
+        file["away/data"] = h5py.ExternalLink("/no/such/folder/b.h5", "/data")
+        file["away/other"] = h5py.ExternalLink(str(here / "c.h5"), "/data")
+        file["own/data"] = np.zeros(3)
+    with h5py.File("raw/master.h5") as file:
+        assert list(files_led_to(file, "/here/data")) == ["raw/a.h5"]
+        assert list(files_led_to(file, "/%/data")) == ["raw/b.h5", "raw/a.h5"]
+        assert list(files_led_to(file, "/away/%")) == ["raw/b.h5", str(here / "c.h5")]
+        assert list(files_led_to(file, "/own/data/%")) == list(files_led_to(file, "/none")) == []
+
+
+def test_a_virtual_dataset_that_is_watched_is_said_to_miss_what_comes_later(
     here: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stack(here / "data.h5", 1)
     with h5py.File(here / "a_master.h5", "w") as file:
-        file["entry/data"] = h5py.ExternalLink("data.h5", "/entry/data")
+        with h5py.File(here / "data.h5") as data:
+            layout = h5py.VirtualLayout(data["entry/data"].shape, data["entry/data"].dtype)
+            layout[:] = h5py.VirtualSource(data["entry/data"])
+        file.create_virtual_dataset("entry/data", layout)
     geometry(here)
     for name, is_said in (("data.h5", False), ("a_master.h5", True)):
         source = Files(

@@ -15,7 +15,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ from mutators import KINDS, Mutator
 
 HANGS_S = 30.0
 """A message takes a millisecond or two."""
+
+WARM = 500
+"""After so many messages nothing is imported or compiled any longer, and how long one takes is looked at."""
+
+GROWN, SLOWEST = "most bytes grown by", "most microseconds"
+"""Of what is counted, what is a maximum."""
 
 KEEP = 200
 """So many wrong ones are told each by each process."""
@@ -36,11 +42,21 @@ def resident_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-def judge_many(
-    seed: int, numbers: range, at: Any, until: float
-) -> tuple[Counter[str], list[tuple[int, str, str]], int]:
-    """Judge these messages; what was counted, which were wrong and why, and how many were judged."""
-    mutator, judge = Mutator(seed), Judge()
+Makes = Callable[[int], tuple[Any, Any]]
+"""Of a seed, who makes messages and who judges them."""
+
+Found = tuple[Counter[str], list[tuple[int, str, str]], int]
+"""What was counted, which messages were wrong and why, and how many were judged."""
+
+
+def of_maps(seed: int) -> tuple[Mutator, Judge]:
+    """Maps in MessagePack."""
+    return Mutator(seed), Judge()
+
+
+def judge_many(seed: int, numbers: range, at: Any, until: float, makes: Makes = of_maps) -> Found:
+    """Judge these messages."""
+    mutator, judge = makes(seed)
     wrong: list[tuple[int, str, str]] = []
     done = 0
     early = 0
@@ -48,33 +64,36 @@ def judge_many(
         at[0], at[1] = number, time.time()
         kind, body = mutator.message(number)
         judge.counts[f"made: {kind}"] += 1
+        began_s = time.process_time()
         try:
             judge(body)
         except Wrong as error:
             judge.counts["wrong"] += 1
             if len(wrong) < KEEP:
                 wrong.append((number, kind, str(error)))
+        if done >= WARM:
+            judge.counts[SLOWEST] = max(judge.counts[SLOWEST], round(1e6 * (time.process_time() - began_s)))
         done += 1
         if done == 1 + len(numbers) // 10:
             early = resident_bytes()
         if time.time() > until:
             break
-    judge.counts["grown by bytes, most"] = resident_bytes() - early
+    judge.counts[GROWN] = resident_bytes() - early
     return judge.counts, wrong, done
 
 
-def _work(seed: int, numbers: range, at: Any, until: float, results: Any) -> None:
-    results.send(judge_many(seed, numbers, at, until))
+def _work(seed: int, numbers: range, at: Any, until: float, results: Any, makes: Makes) -> None:
+    results.send(judge_many(seed, numbers, at, until, makes))
 
 
 class Piece:
     """A process at work on some of the messages."""
 
-    def __init__(self, context: Any, seed: int, numbers: range, until: float) -> None:
+    def __init__(self, context: Any, seed: int, numbers: range, until: float, makes: Makes) -> None:
         self.numbers = numbers
         self.at = context.Array("d", [numbers.start, time.time()], lock=False)
         self.results, theirs = context.Pipe(duplex=False)
-        self.process: BaseProcess = context.Process(target=_work, args=(seed, numbers, self.at, until, theirs))
+        self.process: BaseProcess = context.Process(target=_work, args=(seed, numbers, self.at, until, theirs, makes))
         self.process.start()
         theirs.close()
 
@@ -95,13 +114,11 @@ class Piece:
         return None, ""
 
 
-def fuzz(
-    seed: int, numbers: range, processes: int, until: float
-) -> tuple[Counter[str], list[tuple[int, str, str]], int]:
+def fuzz(seed: int, numbers: range, processes: int, until: float, makes: Makes = of_maps) -> Found:
     """Judge the messages in several processes; as `judge_many`, with those on which a process died or hung."""
     context = multiprocessing.get_context("spawn")
     size = -(-len(numbers) // processes)
-    pieces = [Piece(context, seed, numbers[n * size : (n + 1) * size], until) for n in range(processes)]
+    pieces = [Piece(context, seed, numbers[n * size : (n + 1) * size], until, makes) for n in range(processes)]
     counts: Counter[str] = Counter()
     wrong: list[tuple[int, str, str]] = []
     done = 0
@@ -117,24 +134,25 @@ def fuzz(
             counts["crashed or hung"] += 1
             done += number + 1 - piece.numbers.start
             if rest := range(number + 1, piece.numbers.stop):
-                pieces.append(Piece(context, seed, rest, until))
+                pieces.append(Piece(context, seed, rest, until, makes))
         else:
-            grown = max(counts["grown by bytes, most"], found[0].pop("grown by bytes, most"))
+            most = {name: max(counts[name], found[0][name]) for name in (GROWN, SLOWEST)}
             counts.update(found[0])
-            counts["grown by bytes, most"] = grown
+            counts.update({name: most[name] - counts[name] for name in most})
             wrong += found[1]
             done += found[2]
     return counts, sorted(wrong), done
 
 
-def table(counts: Counter[str], done: int) -> str:
+def table(counts: Counter[str], done: int, kinds: Iterable[str] = KINDS) -> str:
     """What was counted, as Markdown."""
-    made = ", ".join(f"{kind} {counts[f'made: {kind}']}" for kind in KINDS)
-    names = [name for name in counts if not name.startswith(("made", "rejected", "grown", "wrong", "crashed"))]
+    made = ", ".join(f"{kind} {counts[f'made: {kind}']}" for kind in kinds)
+    names = [name for name in counts if not name.startswith(("made", "rejected", "most", "wrong", "crashed"))]
     rows = [("messages", str(done)), ("changed by", made), *((name, str(counts[name])) for name in names)]
     rows += [(name, str(count)) for name, count in counts.most_common() if name.startswith("rejected")]
     rows += [("wrong", str(counts["wrong"])), ("of these crashed or hung", str(counts["crashed or hung"]))]
-    rows += [("memory grown by, at most", f"{counts['grown by bytes, most'] / 1e6:.1f} MB")]
+    rows += [("memory grown by, at most", f"{counts[GROWN] / 1e6:.1f} MB")]
+    rows += [("processor time of one message, at most", f"{counts[SLOWEST] / 1000:.1f} ms")]
     return "\n".join(["| what | how many |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 

@@ -110,7 +110,7 @@ def test_twenty_thousand_messages_are_judged_right_and_memory_stays_as_it_is() -
     print(fuzz.table(counts, done))
     assert wrong == []
     assert done == 20_000
-    assert counts["grown by bytes, most"] < GROWTH_BYTES
+    assert counts[fuzz.GROWN] < GROWTH_BYTES
 
 
 @pytest.mark.slow
@@ -121,11 +121,11 @@ def test_a_message_on_which_a_process_dies_is_named_and_the_others_are_judged(mo
     assert (counts["crashed or hung"], done) == (1, 30)
 
 
-def _die_at_eleven(seed: int, numbers: range, at: Any, until: float, results: Any) -> None:
+def _die_at_eleven(seed: int, numbers: range, at: Any, until: float, results: Any, makes: fuzz.Makes) -> None:
     import os
     import signal
 
     if 11 in numbers:
         at[0] = 11
         os.kill(os.getpid(), signal.SIGKILL)
-    results.send(fuzz.judge_many(seed, numbers, at, until))
+    results.send(fuzz.judge_many(seed, numbers, at, until, makes))

@@ -50,7 +50,7 @@ def test_the_files_that_the_recipe_names_are_there_but_for_those_it_makes() -> N
     named = set(re.findall(r"`((?:stages|tests|docs)/[^\s`]*)`", section(PAGE.read_text(), HEADING)))
     made = {name for name in named if "summits" in name}
 
-    assert {"stages/commands/index/graph.py", "stages/commands/index/table.py", "stages/peaks/summits.py"} <= named
+    assert {"stages/commands/index/methods.py", "stages/commands/index/table.py", "stages/peaks/summits.py"} <= named
     assert [name for name in sorted(named - made) if not (PROJECT / name).is_file()] == []
     assert [name for name in sorted(made) if (PROJECT / name).exists()] == []
 
@@ -90,7 +90,7 @@ def test_whoever_follows_the_recipe_has_a_search_with_an_option(copy: Path) -> N
     page = PAGE.read_text()
     commands = copy / "stages" / "commands" / "index"
     (copy / "stages" / "peaks" / "summits.py").write_text(block(page, "summits.py"))
-    insert(commands / "graph.py", "\nPEAK_METHODS = {\n", block(page, "row of PEAK_METHODS.txt"))
+    insert(commands / "methods.py", "\nPEAK_METHODS = {\n", block(page, "row of PEAK_METHODS.txt"))
     insert(commands / "table.py", "_PEAKS = (\n", block(page, "row of the table.txt"))
     (copy / "small.geom").write_text(block(page, "small.geom"))
 

@@ -335,7 +335,10 @@ def test_hits_that_fit_another_cell_better_are_reported_loudly(caplog: pytest.Lo
 
     frames = [frame(n) for n in range(90)]
     frames += [Crystals(num_verified=1)] * 10
-    found = gathered(Cells(), frames, looking_for(CELLS["tP"])).findings()
+    writer = gathered(Cells(), frames, looking_for(CELLS["tP"]))
+    found, now = writer.findings(), writer.figures_now()
+    assert now["not_this_cell"] in found.text
+    assert [(each["crystals"], each["share"]) for each in now["elsewhere"]] == [(30, 1.0)]
     assert (
         "NOT THIS CELL: of 40 hits in which another lattice was looked for, 30 do not fit the given cell, "
         "tetragonal P 79.10 79.10 37.90 A 90.0 90.0 90.0 deg, and fit another; 30 of them fit orthorhombic I"
@@ -346,6 +349,39 @@ def test_hits_that_fit_another_cell_better_are_reported_loudly(caplog: pytest.Lo
     assert sorted(cells["parameters"][:3]) == pytest.approx([60, 70, 80], rel=5e-3)
     assert caplog.text.count("NOT THIS CELL") == 1
     assert sum(f.counts().get("not_this_cell", 0) for f in frames) == 30
+
+
+def test_while_the_run_goes_on_the_cells_are_told_in_brief() -> None:
+    rng = np.random.default_rng(8)
+    true = CELLS["tP"]
+    crystals = [*run_of(rng, true, 60), *run_of(rng, CELLS["oI"], 20)]
+    writer = gathered(Cells(), crystals, looking_for(true))
+    found = writer.figures_now()
+    consensus = found["consensus"]
+    assert consensus["cell"] == pytest.approx([79.1, 79.1, 37.9, 90, 90, 90], rel=0.01)
+    assert (consensus["lattice"], consensus["centring"]) == ("tetragonal", "P")
+    assert (consensus["crystals"], consensus["share"], consensus["is_given_cell"]) == (60, 0.75, True)
+    assert all(0 < sigma < 1 for sigma in consensus["sigma"])
+    assert [(other["crystals"], other["centring"]) for other in found["alternatives"]] == [(20, "I")]
+    assert (found["crystals"], found["elsewhere"], found["not_this_cell"], found["is_stable"]) == (80, [], "", True)
+    json.dumps(found)
+
+
+def test_what_is_told_of_cells_is_made_anew_only_when_there_are_a_tenth_more() -> None:
+    rng = np.random.default_rng(9)
+    writer = gathered(Cells(), run_of(rng, CELLS["oP"], 100))
+    assert gathered(Cells(), []).figures_now()["consensus"] is None
+    asked = writer.figures_now()
+    encode = Cells().open(Context())
+    for n, crystals in enumerate(run_of(rng, CELLS["oP"], 12)):
+        encoded = encode(Frame(n).with_values(crystals, Hit(True, 50)))
+        assert encoded is not None
+        writer.write(encoded)
+        now = writer.figures_now()
+        assert now["crystals"] == 101 + n
+        assert (now["consensus"] is asked["consensus"]) == (n < 9)
+    writer.findings()
+    assert writer.figures_now()["consensus"]["crystals"] == 112, "at the end it is exact"
 
 
 def test_the_methods_that_found_the_crystals_are_counted() -> None:

@@ -115,6 +115,14 @@ def test_too_few_shifts_say_how_to_get_them() -> None:
     assert writer_of([(1e-4, 1e-4)] * 5).findings().figures["x"]["spread_m"] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_while_the_run_goes_on_the_means_are_told() -> None:
+    assert writer_of([(1e-4, 1e-4)] * 2).figures_now() == {"n": 2, "x_mm": None, "y_mm": None}
+    shifts = scattered(50, (1e-4, -5e-5), 1e-5)
+    found = writer_of([*shifts, (0.0, 0.0), (math.nan, 0.0)]).figures_now()
+    assert found["n"] == 50
+    assert (found["x_mm"], found["y_mm"]) == pytest.approx(tuple(1e3 * np.array(shifts).mean(axis=0)))
+
+
 def test_a_geometry_that_is_off_is_put_right_by_what_the_report_says(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

@@ -261,6 +261,34 @@ def test_where_the_detector_is_is_posted_and_again_when_it_has_moved_by_a_third_
     assert [(moved.number, round(moved.displacement.shift_m[0], 9)) for moved in seen] == [(1, 4e-4), (2, 4.6e-4)]
 
 
+def test_while_the_run_goes_on_findings_and_places_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(x_px: float) -> Finding:
+        return finding("detector", displacement=Displacement((x_px * 1e-4, -2e-4), 1e-3))
+
+    known = finding("known", "tetragonal", is_wrong=False)
+    writer = writer_of(Toy({26: [at(4.0), known], 200: [at(5.0)], 300: []}), monkeypatch)
+    found = writer.figures_now()
+    assert (found["frames"], found["findings"], found["shift_mm"]) == (0, [], None)
+    assert found["follows"] == {"time": []}
+    feed(writer, 60)
+    found = writer.figures_now()
+    assert [(each["subject"], each["text"], each["is_wrong"]) for each in found["findings"]] == [
+        ("detector", "There is ice.", True),
+        ("known", "There is tetragonal.", False),
+    ]
+    assert found["shift_mm"] == pytest.approx([0.4, -0.2, 1.0])
+    feed(writer, 200)
+    found = writer.figures_now()
+    follows = found["follows"]
+    assert follows["x_mm"] == pytest.approx([0.4, 0.5])
+    assert (follows["y_mm"], follows["z_mm"]) == (pytest.approx([-0.2, -0.2]), pytest.approx([1.0, 1.0]))
+    assert follows["time"] == sorted(follows["time"])
+    feed(writer, 100)
+    assert (writer.figures_now()["findings"], writer.figures_now()["shift_mm"]) == ([], None)
+    assert writer.figures_now()["follows"] == follows, "where it was is remembered"
+    json.dumps(writer.figures_now())
+
+
 def test_crystals_tell_better_than_anything_else_where_the_detector_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from_hits = finding("hits", displacement=Displacement((9e-4, 0.0)))
     context = {"board": Context().board}

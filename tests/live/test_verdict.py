@@ -20,6 +20,7 @@ from stages.decode.headers_only import HeadersOnly
 from stages.files.cell import cell_text
 from stages.geometry_map.map_panels import MapPanels
 from stages.index.pairs import Pairs
+from stages.live._deciding import UntilDecided
 from stages.live.merge import Merge
 from stages.live.verdict import Verdict, VerdictWriter
 from stages.peaks.from_message import FromMessage
@@ -76,6 +77,26 @@ def test_no_frame_is_lost_whatever_becomes_of_it() -> None:
 def test_a_run_without_a_frame_that_reaches_the_variants_says_so() -> None:
     assert "no frame came" in written(Verdict(), []).findings().text
     assert "all 2 frames were rejected" in written(Verdict(), [rejected(0), rejected(1)]).findings().text
+
+
+def test_while_the_run_goes_on_the_variants_and_their_means_are_told() -> None:
+    assert written(Verdict(), []).figures_now()["rows"] == []
+    assert written(Verdict(until=UntilDecided("variants")), []).figures_now()["why"] == "variants decided: not yet"
+    outcomes = [both(n, left=hit(n), right=hit(n, is_hit=n % 2 == 0)) for n in range(10)]
+    writer = written(Verdict(aim="hits"), outcomes)
+    found = writer.figures_now()
+    assert found["headline"] == writer.status()
+    assert "left" in found["headline"]
+    assert [(row["variant"], row["frames"], row["hits"], row["residual"]) for row in found["rows"]] == [
+        ("left", 10, 1.0, None),
+        ("right", 10, 0.5, None),
+    ]
+    encode = Verdict().open(Context())
+    for n in range(10, 20):
+        writer.write(encode(both(n, left=hit(n, is_hit=False), right=hit(n))))
+    assert [(row["frames"], row["hits"]) for row in writer.figures_now()["rows"]] == [(20, 0.5), (20, 0.75)]
+    assert [column["name"] for column in found["columns"]] == list(MEASURES)
+    json.dumps(found, allow_nan=False)
 
 
 def test_variants_that_are_known_are_judged_even_if_all_frames_are_rejected() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import registry
 from pipeline.command_line.cli import run as command_line
 from pipeline.composing.graph import Graph
 from pipeline.running.job import run as run_graph
@@ -31,6 +32,7 @@ from stages.simulation.specimen import LYSOZYME
 from stages.simulation.truth import Truth, read_truth
 from stages.sink.memory import Memory
 from stages.source.simulate import Simulate
+from stages.wire.formats import DECODERS
 
 
 def turned(basis: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
@@ -166,6 +168,35 @@ def test_the_demo_gets_orientations_right_and_leaves_its_files(
     assert f"right {sum(t.hit for t in truths.values())}, wrong 0" in text
 
 
+QUICK = ("cbf", "dectris2", "npy")
+"""One that is asked for, one that is pushed, and one whose frames have no names."""
+
+
+@pytest.mark.parametrize(
+    "data_format",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in DECODERS if name != "msgpack"],
+)
+def test_the_demo_speaks_each_format(data_format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = 20  # more than a train has
+    asked = ["--frames", str(number), "--seed", "1", "--data-format", data_format, "--output", str(tmp_path)]
+    assert command_line(["demo", *asked]) == 0
+    text = capsys.readouterr().out
+    assert f"received {number} = delivered {number} + rejected 0 + dropped 0" in text
+    truths = read_truth(tmp_path / "truth.jsonl")
+    assert f"right {sum(truth.hit for truth in truths.values())}, wrong 0, missed 0; blanks indexed 0" in text
+    graph = Graph.load(tmp_path / "demo.yaml")
+    assert graph.node("decode").stage == registry.load(DECODERS[data_format])()
+    assert (tmp_path / "pattern.png").stat().st_size > 50_000
+
+
+def test_peaks_that_came_with_jungfraujochs_messages_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--frames", "12", "--seed", "1", "--data-format", "dectris2", "--peaks", "msgpack", "-o", str(tmp_path)]
+    assert command_line(["demo", *asked]) == 0
+    assert "wrong 0, missed 0" in capsys.readouterr().out
+
+
 def test_simulated_frames_need_no_network(tmp_path: Path) -> None:
     beamline: dict[str, Any] = {"seed": 6, "hits": 0.6, "spurious": 0.25, "size": "1024x1024", "distance_mm": 120.0}
     settings = Settings(seed=6, hits=0.6, spurious=0.25)
@@ -206,3 +237,7 @@ def test_a_demo_that_cannot_write_says_so(tmp_path: Path, capsys: pytest.Capture
     assert "choose another --output" in capsys.readouterr().err
     assert command_line(["demo", "--peaks", "guess"]) == 2
     assert "peakfinder8 and msgpack" in capsys.readouterr().err
+    assert command_line(["demo", "--data-format", "cbff"]) == 2
+    assert "did you mean 'cbf'" in capsys.readouterr().err
+    assert command_line(["demo", "--data-format", "cbf", "--peaks", "msgpack"]) == 2
+    assert "--data-format=cbf has none" in capsys.readouterr().err

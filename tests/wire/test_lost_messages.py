@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from pipeline import Context, Graph, Message, run, stage
-from pipeline.running.report import Progress
+from pipeline.watching import Progress
 from stages.decode.msgpack_map import MsgpackMap
 from stages.records.header import Header
 from stages.sink.memory import Memory

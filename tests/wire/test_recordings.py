@@ -322,7 +322,7 @@ def test_where_the_recording_ends_the_run_goes_on_and_is_told(tmp_path: Path, ca
     counts = recorder.counts()
     assert counts.received == 30 == counts.written + counts.drop_reasons[AFTER_END]
     assert 0 < counts.written < 10
-    assert recorder.ended_as_wanted
+    assert recorder.counts().ended_as_wanted
     assert "would exceed" in counts.why_ended
     assert [record.levelname for record in caplog.records if "has ended: it has" in record.getMessage()] == ["WARNING"]
     assert numbers(read(files_of(tmp_path))) == [*range(counts.written)]

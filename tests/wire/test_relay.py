@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,8 @@ from pipeline import Context, UserError
 from pipeline.command_line import cli
 from pipeline.command_line.progress import line
 from pipeline.metrics import Durations
-from stages.commands.relay import Shown
+from stages.commands.passing_on import Shown
+from stages.commands.relay import completed
 from stages.source.zmq_req import ZmqReq
 from stages.wire import relaying
 from stages.wire.askers import Askers
@@ -349,7 +351,7 @@ def test_after_a_first_signal_what_waits_is_handed_out_and_after_a_second_droppe
     relay.abandon.set()
     report = relay.end()
     assert report.why_ended == "stopped"
-    assert (report.drop_reasons, report.abandoned) == ({"abandoned": 2}, 2)
+    assert (report.drop_reasons, report.is_abandoned) == ({"abandoned": 2}, True)
     assert report.text().splitlines()[-1] == "received 6 = sent 4 + dropped 2"
 
 
@@ -547,7 +549,7 @@ def test_the_progress_line_says_how_fast_who_asks_and_what_waits() -> None:
         "why_ended": "",
     }
     lines: list[str] = []
-    shown = Shown(lambda progress: lines.append(line(progress)), "tcp://127.0.0.1:5003")
+    shown = Shown(lambda progress: lines.append(line(progress)), partial(completed, "tcp://127.0.0.1:5003"))
     reports = [(1.0, 10, 2, 3), (2.0, 60, 0, 0)]
     for elapsed_s, sent, waiting, askers in reports:
         now = {"elapsed_s": elapsed_s, "sent": sent, "waiting": waiting, "waiting_bytes": 18_000_000 * waiting}

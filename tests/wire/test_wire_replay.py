@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from stages.source.replay import Replay
 from stages.source.zmq_pull import ZmqPull
 from stages.source.zmq_req import ZmqReq
 from stages.wire.message import read_map
+from stages.wire.recorded import parts_together
 
 
 def numbered(n: int) -> bytes:
@@ -139,6 +141,16 @@ def test_the_command_names_what_is_not_there(tmp_path: Path) -> None:
     assert isinstance(result.exception, UserError)
 
 
+def test_the_command_does_not_tear_dead_letters_apart(tmp_path: Path) -> None:
+    for name in ("20260104T120000-71-0000003.0.msgpack", "20260104T120000-71-0000003.1.msgpack"):
+        (tmp_path / name).write_bytes(numbered(0))
+    result = CliRunner().invoke(app(), [str(tmp_path), "--bind=tcp://127.0.0.1:*"])
+    assert isinstance(result.exception, UserError)
+    assert re.search(
+        r"3\.0\.msgpack is one part of a message, .* 'streamajig dead-letters replay'", str(result.exception)
+    )
+
+
 def test_the_command_says_which_address_is_taken(recorded: Path) -> None:
     with zmq.Context() as context, context.socket(zmq.REP) as taken:
         port = taken.bind_to_random_port("tcp://127.0.0.1")
@@ -195,3 +207,14 @@ def test_dead_letters_come_as_they_came_with_all_their_parts(tmp_path: Path) -> 
         (numbered(0), numbered(1)),
     ]
     assert len(everything(Replay(files=(tmp_path,), whole=True, max_message_bytes=20))) == 3
+
+
+def test_parts_are_in_the_order_of_their_numbers_and_only_what_follows_its_message_belongs_to_it() -> None:
+    names = ["a.0.bin", "a.1.bin", "a.10.bin", "a.2.bin", "a.preamble.0.bin", "b.bin", "b.1.bin", "c.1.bin", "a.3.bin"]
+    assert [[file.name for file in parts] for parts in parts_together(map(Path, names))] == [
+        ["a.0.bin", "a.1.bin", "a.2.bin", "a.10.bin", "a.preamble.0.bin"],
+        ["b.bin"],
+        ["b.1.bin"],
+        ["c.1.bin"],
+        ["a.3.bin"],
+    ]

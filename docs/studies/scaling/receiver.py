@@ -21,7 +21,7 @@ import zmq
 
 from pipeline import Graph
 from pipeline.running.job import run
-from pipeline.running.report import Progress
+from pipeline.watching import Progress
 
 EVERY_S = 0.2
 OUTSTANDING = 10

@@ -16,6 +16,7 @@ from stages.commands.dead_letters import words
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph
     from pipeline.running.report import Report
+    from stages.wire.serving import FrameServer
 
 Messages = Mapping[tuple[Path, ...], Sequence[Letter]]
 """The files of each message, and its letters: more than one where several branches rejected the frame."""
@@ -33,11 +34,11 @@ def messages_of(letters: Sequence[Letter]) -> tuple[Messages, list[Letter]]:
     return messages, without
 
 
-def over_a_socket(messages: Messages, bind: str, pub: bool, topic: str, request: str, rate: float | None) -> None:
-    """Serve them as ``streamajig replay`` does."""
-    from stages.commands.replay import serve, server_of
+def over_a_socket(messages: Messages, server: FrameServer) -> None:
+    """Serve them as ``streamajig replay`` does, and close the server."""
+    from stages.commands.replay import serve
 
-    with server_of(bind, "pub" if pub else "rep", topic, request, rate) as server:
+    with server:
         bodies = Bodies(messages)
         serve(server, bodies, f"{len(messages)} messages of rejected frames")
         sent = max(0, server.sent - bodies.said)

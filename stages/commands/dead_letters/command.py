@@ -17,7 +17,7 @@ import typer
 from pipeline.command_line import completion
 from pipeline.running.kept_letters import FOLDER, NEWEST, Choice, KeptRun, clear, read_folder
 from stages.commands.dead_letters import words
-from stages.commands.replay import BIND, REQUEST, TOPIC, Bind, Pub, Rate, Request, Topic
+from stages.commands.replay import BIND, REQUEST, TOPIC, Bind, CurveKey, Pub, Push, Rate, Request, Topic
 
 if TYPE_CHECKING:
     from pipeline.running.kept_letters import Letter
@@ -122,9 +122,11 @@ def replay(  # noqa: PLR0913 - a parameter for each option
     and_clear: Annotated[bool, typer.Option("--clear", help="Delete those that pass now (--graph).")] = False,
     bind: Bind = BIND,
     pub: Pub = False,
+    push: Push = False,
     topic: Topic = TOPIC,
     request: Request = REQUEST,
     rate: Rate = None,
+    curve_key: CurveKey = None,
 ) -> None:
     """Send the messages of rejected frames once more, over a socket or through a graph.
 
@@ -136,21 +138,25 @@ def replay(  # noqa: PLR0913 - a parameter for each option
     """
     from pipeline import UserError
     from stages.commands.dead_letters import again
+    from stages.commands.replay import server_of
+    from stages.wire.serving import kind_of
 
-    socket = (bind, pub, topic, request, rate) != (BIND, False, TOPIC, REQUEST, None)
+    of_socket = (bind, pub, push, topic, request, rate, curve_key)
     if graph is None and (settings or force or and_clear):
         raise UserError(
             "--set, --force and --clear go with --graph: sent over a socket, nobody here knows what became of them"
         )
-    if graph is not None and socket:
-        raise UserError("--graph runs them in this process: leave --bind, --pub, --topic, --request and --rate out")
+    if graph is not None and of_socket != (BIND, False, False, TOPIC, REQUEST, None, None):
+        raise UserError(
+            "--graph runs them in this process: leave --bind, --pub, --push, --topic, --request, --rate and --curve-key out"
+        )
     messages, without = again.messages_of(_letters(_chosen(folder, which, node, reason, run)))
     if without:
         print(f"streamajig: {words.without_message(without)}", file=sys.stderr)  # noqa: T201
     if not messages:
         raise UserError(f"{folder}: none of these has its message; runs keep messages with --keep-messages")
     if graph is None:
-        again.over_a_socket(messages, bind, pub, topic, request, rate)
+        again.over_a_socket(messages, server_of(bind, kind_of(pub, push), topic, request, rate, curve_key))
         return
     command_line = shlex.join(["streamajig", *sys.argv[1:]])
     status = again.through_graph(

@@ -77,3 +77,4 @@ index.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-define
 index.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
 # scripts abbreviate options as indexamajig lets them, whatever options have come since
 index.old_options = frozenset(flag for row in OPTIONS if not row.own for flag in row.flags)  # type: ignore[attr-defined]
+index.values_alone = {flag: row.alone for row in OPTIONS if row.alone for flag in row.flags}  # type: ignore[attr-defined]

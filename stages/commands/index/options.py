@@ -57,6 +57,8 @@ class Option:
         Makes the parameter's value of what was typed; a ValueError says what was wanted.
     why
         For noted and refused options: the reason, as a sentence without its capital.
+    alone
+        The value, as it is typed, if none follows; then one comes behind ``=`` only.
     own
         Whether the option is streamajig's and not indexamajig's.
     """
@@ -75,6 +77,7 @@ class Option:
     shapes: bool = False
     status: Status = Status.SUPPORTED
     why: str = ""
+    alone: str = ""
     own: bool = False
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from stages.commands.index.graph import INTEGRATION_FLAGS, PEAK_METHODS
+from stages.commands.index.methods import INTEGRATION_FLAGS, PEAK_METHODS
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import COMPARING, OPTIONS, OTHER_INDEXERS, PANELS, RUNNING
 
@@ -76,7 +76,7 @@ def _row(row: Option) -> str:
 
 
 def _spellings(row: Option) -> str:
-    value = f" {row.metavar or 'VALUE'}" if row.kind is not bool else ""
+    value = row.metavar if row.alone else f" {row.metavar or 'VALUE'}" if row.kind is not bool else ""
     return ", ".join(f"`{flag}{value}`" for flag in row.flags)
 
 

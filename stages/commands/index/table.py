@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.command_line.monitor_options import MONITOR_HELP, REPORT_HELP
 from pipeline.command_line.variant_options import (
     AIM_HELP,
     KEEP_BEST_HELP,
@@ -344,9 +345,16 @@ _RUNNING = (
     own("--live-ambiguity", panel=RUNNING, help="Resolve an indexing ambiguity while merging (with --live-merge): auto, the "
         "point group that the lattice seems to have (6/mmm), or an operator (k,h,-l).", kind=str, metavar="HOW",
         sets=("merge.ambiguity",)),
+    own("--group-by", panel=RUNNING, help="Count frames, hits and crystals for each value of this entry of each message "
+        "(laser_on: light and dark), and merge each group by itself too (with --live-merge); the entry is copied to the "
+        "stream.", kind=str, metavar="KEY", sets=("groups.key", "merge.group_by", "monitor.group_by")),
+    own("--group-step", panel=RUNNING, help="Round numbers under --group-by to multiples of this: delays that are measured.",
+        kind=float, metavar="X", default="no rounding", sets=("groups.step", "merge.group_step"), needs="group_by"),
     own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
-        "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell.", kind=str,
+        "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell, each_group.", kind=str,
         metavar="CONDITIONS", sets=("merge.until",), value=conditions),
+    own("--monitor", panel=RUNNING, help=MONITOR_HELP, kind=int, metavar="[=PORT]", sets=("monitor.port",), alone="0"),
+    own("--report", panel=RUNNING, help=REPORT_HELP, kind=Path, metavar="FILE.html", sets=("monitor.report",)),
     Option(("--profile",), RUNNING, "Show in the report how long each stage takes.", shapes=True),
     own("--json", panel=RUNNING, help="Print the report as JSON.", shapes=True),
     own("--set", panel=RUNNING, help="Change a parameter of a node of the graph (or of the run), e.g. hit.min_peaks=10; "

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from pipeline import EndOfStream, Message
 from pipeline.amounts import size
-from pipeline.protocols import RunningSource
+from pipeline.metrics import Durations
+from pipeline.protocols import Reporting, RunningSource
 from stages.wire.message import StandIn
 from stages.wire.recording.recorder import LEFT_OVER, Counts, Recorder
 
@@ -28,7 +29,7 @@ BATCH = 64
 """Messages that are taken at once of those that come unasked."""
 
 
-class RecordedSource(RunningSource, Protocol):
+class RecordedSource(RunningSource, Reporting, Protocol):
     """A running source that hands what comes to a recorder."""
 
     recorder: Recorder | None
@@ -63,6 +64,8 @@ class RecordReport:
         What the recorder has counted.
     elapsed_s, sender
         How long it has gone on, and how it is with the sender now.
+    findings
+        What the source has to say.
     why_ended
         "" as long as it goes on.
     """
@@ -70,20 +73,50 @@ class RecordReport:
     counts: Counts
     elapsed_s: float
     sender: str
+    findings: str
     why_ended: str
 
-    def text(self, findings: str) -> str:
-        """The report for people, with what the source has to say; the law is its last line."""
-        per_s = 1 / self.elapsed_s if self.elapsed_s > 0 else 0.0
-        rate = f"{self.counts.written * per_s:.1f} messages/s, {size(self.counts.num_bytes * per_s)}/s"
-        median, most = (f"{self.counts.to_disk.quantile_ns(share) / 1e6:.1f} ms" for share in (0.5, 0.99))
-        to_disk = f"; receipt to disk {median} median, {most} in 99 of 100" if self.counts.written else ""
-        return f"{self.elapsed_s:.1f} s, {rate}{to_disk}; ended: {self.why_ended}\n{findings}\n{self.counts.law()}"
+    @property
+    def received(self) -> int:
+        """Messages that came."""
+        return self.counts.received
+
+    @property
+    def passed_on(self) -> int:
+        """Messages that are on disk."""
+        return self.counts.written
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were not recorded."""
+        return self.counts.dropped
+
+    @property
+    def took(self) -> Durations:
+        """How long messages took to the disk."""
+        return self.counts.to_disk
 
     @property
     def is_abandoned(self) -> bool:
         """Whether messages were given up that had come."""
-        return self.counts.drop_reasons.get(LEFT_OVER, 0) > 0
+        return LEFT_OVER in self.counts.drop_reasons
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether no more could be written although no limit had been reached."""
+        return self.counts.why_ended != "" and not self.counts.ended_as_wanted
+
+    def law(self) -> str:
+        """The conservation law."""
+        return self.counts.law()
+
+    def text(self) -> str:
+        """The report for people; the law is its last line."""
+        per_s = 1 / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        rate = f"{self.counts.written * per_s:.1f} messages/s, {size(self.counts.num_bytes * per_s)}/s"
+        median, most = (f"{self.took.quantile_ns(share) / 1e6:.1f} ms" for share in (0.5, 0.99))
+        to_disk = f"; receipt to disk {median} median, {most} in 99 of 100" if self.counts.written else ""
+        return f"{self.elapsed_s:.1f} s, {rate}{to_disk}; ended: {self.why_ended}\n{self.findings}\n{self.law()}"
 
 
 class Receiving:
@@ -134,7 +167,13 @@ class Receiving:
     def report(self) -> RecordReport:
         """Return what has been counted by now; may be called from another thread."""
         sender = "" if self._why_ended else self._source.status()
-        return RecordReport(self._recorder.counts(), time.monotonic() - self._started_s, sender, self._why_ended)
+        return RecordReport(
+            counts=self._recorder.counts(),
+            elapsed_s=time.monotonic() - self._started_s,
+            sender=sender,
+            findings=self._source.findings().text,
+            why_ended=self._why_ended,
+        )
 
     def _step(self, timeout_s: float) -> None:
         credit = self._recorder.room() if self._asks else BATCH

@@ -59,6 +59,8 @@ class Counts:
         How long messages took from their receipt to the disk.
     why_ended
         Why no more is recorded, "" as long as it goes on.
+    ended_as_wanted
+        Whether that is a limit that was set.
     """
 
     received: int
@@ -69,6 +71,7 @@ class Counts:
     drop_reasons: Mapping[str, int]
     to_disk: Durations
     why_ended: str = ""
+    ended_as_wanted: bool = False
 
     @property
     def dropped(self) -> int:
@@ -108,7 +111,7 @@ class Recorder:
         self._largest = 1
         self._why_ended = ""
         self._is_closed = False
-        self.ended_as_wanted = False
+        self._ended_as_wanted = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
@@ -161,6 +164,7 @@ class Recorder:
                 drop_reasons=dict(self._dropped),
                 to_disk=self._to_disk,
                 why_ended=self._why_ended,
+                ended_as_wanted=self._ended_as_wanted,
             )
 
     def text(self) -> str:
@@ -247,7 +251,7 @@ class Recorder:
         try:
             self._writer.write(message.received_ns, message.parts, message.sender)
         except RecordingEndedError as error:
-            self.ended_as_wanted = error.is_wanted
+            self._ended_as_wanted = error.is_wanted
             return str(error)
         return ""
 

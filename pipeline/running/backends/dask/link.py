@@ -51,7 +51,7 @@ class Link:
         Frames that it was told to process and has not handed in, by serial, the oldest first.
     granted, announced
         How many messages its source may have received, and how many it has reported.
-    at, status, pending, is_over
+    at, status, pending, lost_since, is_over
         Where its replicas are, and what its source says; see :class:`~pipeline.running.backends.dask.spoken.Pulse`.
     goodbye
         What it said when it ended in good order.
@@ -71,6 +71,7 @@ class Link:
     announced: int = 0
     status: str = ""
     pending: int | None = None
+    lost_since: float | None = None
     memory: int = 0
     is_open: bool = False
     is_over: bool = False
@@ -161,6 +162,7 @@ class Link:
         self.metrics = pulse.metrics
         self.at = pulse.at
         self.status, self.pending, self.memory = pulse.status, pulse.pending, pulse.memory
+        self.lost_since = pulse.lost_since
         if pulse.at is None:
             self.place[0] = None
         else:

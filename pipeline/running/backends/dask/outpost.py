@@ -35,7 +35,7 @@ from pipeline.running.backends.dask.connections import break_off, connect
 from pipeline.running.backends.dask.outgoing import Outgoing
 from pipeline.running.backends.dask.versions import versions
 from pipeline.running.backends.logs import portable_record
-from pipeline.running.ingest import Inbox
+from pipeline.running.ingest import Inbox, lost_since
 from pipeline.running.memory import in_flight_bytes, private_bytes
 from pipeline.running.wiring import Arrived, Replica, Setup
 
@@ -333,7 +333,8 @@ class Outpost:
         if self._stopping.is_set():
             pending = 0 if self._source is None or self._is_over else self._source.stop_asking()
         status = text_of(self._source.status()) if self._source is not None else ""
-        self._outgoing.say(spoken.Pulse(at, self._metrics(), status, pending, private_bytes(os.getpid())))
+        memory = private_bytes(os.getpid())
+        self._outgoing.say(spoken.Pulse(at, self._metrics(), status, pending, memory, lost_since(self._source)))
 
     def _metrics(self) -> dict[str, NodeMetrics]:
         living = [replica.metrics for replica in list(self.replicas)]

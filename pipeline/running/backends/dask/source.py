@@ -113,6 +113,11 @@ class Sources:
             return f"{count} Dask worker{'s' if count > 1 else ''}, {next(iter(said))}"
         return "; ".join([f"{count} Dask workers", *(f"{n}: {text}" for text, n in said.most_common())])
 
+    def lost_since(self) -> float | None:
+        """Since when an outpost misses a sender."""
+        with self._changed:
+            return min((link.lost_since for link in self._links if link.lost_since is not None), default=None)
+
     def close(self) -> None:
         """The outposts close their sources themselves."""
 

@@ -164,6 +164,8 @@ class Pulse:
         After :class:`StopAsking`: how many messages may still be received; 0 once there will be none. None before.
     memory
         Private memory of the process in bytes.
+    lost_since
+        Since when a sender is missing that had been there, in seconds since 1970; None while none is.
     """
 
     at: At | None
@@ -171,6 +173,7 @@ class Pulse:
     status: str
     pending: int | None
     memory: int
+    lost_since: float | None = None
 
 
 @dataclass(frozen=True)

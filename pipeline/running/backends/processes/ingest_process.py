@@ -24,6 +24,7 @@ from pipeline.running.backends.logs import log_here
 from pipeline.running.backends.processes.link import Link, link_of_child, pair
 from pipeline.running.backends.processes.page import Page, SeenPlace, SharedEvent
 from pipeline.running.backends.processes.slots import Leases, Reader, Written, leased, leased_preamble, write
+from pipeline.running.ingest import lost_since
 from pipeline.running.wiring import Setup
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class RemoteSource:
         self._is_stopped = False
         self._is_closed = False
         self._status = ""
+        self._lost_since: float | None = None
         self._failure: BaseException | None = None
         self._findings = Findings("")
         self.place = SeenPlace(page)
@@ -101,6 +103,10 @@ class RemoteSource:
     def status(self) -> str:
         """What the source has said of itself last."""
         return self._status
+
+    def lost_since(self) -> float | None:
+        """Since when a sender is missing, as the source has said last."""
+        return self._lost_since
 
     def findings(self) -> Findings:
         """What the source has said when it was closed."""
@@ -158,10 +164,8 @@ class RemoteSource:
             case ("messages", written):
                 self._granted -= len(written)
                 self._waiting += [leased(one, self._reader, self._leases, self._preamble_of(one)) for one in written]
-            case ("status", self._status):
-                pass
-            case ("status", text):
-                self._status = text
+            case ("status", text, lost_since_unix_s):
+                self._status, self._lost_since = text, lost_since_unix_s
             case ("end",):
                 self._has_ended = True
             case ("failed", error):
@@ -228,7 +232,7 @@ class Host:
         self._last_words: tuple[Any, ...] = ()
         """What is said when all that came is handed out: that no more will come, and why."""
         self._has_ended = False
-        self._status = ""
+        self._status: tuple[str, float | None] = ("", None)
         self._said_s = 0.0
         self._source: RunningSource
 
@@ -341,10 +345,10 @@ class Host:
 
     def _say_status(self) -> None:
         try:
-            text = str(self._source.status())
+            status = str(self._source.status()), lost_since(self._source)
         except BaseException as error:
             self._end("failed", crossable(fault(f"{self._setup.graph.source.name} failed", error)))
             return
-        if text != self._status:
-            self._status = text
-            self._link.send("status", text)
+        if status != self._status:
+            self._status = status
+            self._link.send("status", *status)

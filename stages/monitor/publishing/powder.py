@@ -1,0 +1,78 @@
+"""The virtual powder of peaks: intensities of all hits' peaks, and their number, summed where they lie on the panels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.monitor.publishing.seen import FS, INTENSITY, PANEL, SS, PanelsSeen
+
+MOST_ELEMENTS = 1_200_000
+"""Detectors with more pixels are pooled until there are no more elements; so many a browser draws at once."""
+
+
+class Powder:
+    """Sums peaks; begins anew when the panels are others.
+
+    Attributes
+    ----------
+    bin
+        Pixels of a panel that are summed in one element, along each side.
+    hits
+        Frames that were added.
+    """
+
+    def __init__(self) -> None:
+        self.bin = 1
+        self.hits = 0
+        self._panels: PanelsSeen | None = None
+        self._heights = self._widths = self._first = np.zeros(0, np.int64)
+        self._sum = np.zeros(0, np.float32)
+        self._count = np.zeros(0, np.float32)
+
+    def lie_on(self, panels: PanelsSeen) -> None:
+        """Say of which panels the peaks are that follow."""
+        if panels.is_of_the_pixels_of(self._panels):
+            return
+        self._panels, self.hits = panels, 0
+        pixels = int((panels.width.astype(np.int64) * panels.height).sum())
+        self.bin = max(1, math.ceil(math.sqrt(pixels / MOST_ELEMENTS)))
+        self._heights = -(-panels.height.astype(np.int64) // self.bin)
+        self._widths = -(-panels.width.astype(np.int64) // self.bin)
+        ends = np.cumsum(self._heights * self._widths)
+        self._first = np.concatenate(([0], ends))
+        self._sum = np.zeros(int(self._first[-1]), np.float32)
+        self._count = np.zeros(int(self._first[-1]), np.float32)
+
+    def add(self, peaks: NDArray[np.float32], hits: int) -> None:
+        """Add the peaks of some hits, float32 (n, 5); one outside all panels is left out."""
+        if self._panels is None:
+            return
+        self.hits += hits
+        panel, fs, ss = (peaks[:, column].astype(np.int64) for column in (PANEL, FS, SS))
+        row, column = ss // self.bin, fs // self.bin
+        inside = (fs >= 0) & (ss >= 0) & (row < self._heights[panel]) & (column < self._widths[panel])
+        place = (self._first[panel] + row * self._widths[panel] + column)[inside]
+        np.add.at(self._sum, place, peaks[inside, INTENSITY])
+        np.add.at(self._count, place, np.float32(1))
+
+    def blob(self) -> dict[str, Any] | None:
+        """Return it as a message says it; None as long as no geometry is known."""
+        if self._panels is None:
+            return None
+        return {
+            "peaks": self._pooled(self._sum),
+            "peak_counts": self._pooled(self._count),
+            "bin": self.bin,
+            "hits": self.hits,
+        }
+
+    def _pooled(self, flat: NDArray[np.float32]) -> list[dict[str, Any]]:
+        assert self._panels is not None
+        return [
+            {"panel": number, "data": flat[self._first[number] : self._first[number + 1]].reshape(height, width)}
+            for number, (height, width) in enumerate(zip(self._heights, self._widths, strict=True))
+        ]

@@ -1,0 +1,100 @@
+"""The socket on which a run publishes: it never waits for anybody, and knows what somebody listens to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+
+from pipeline import UserError
+from stages.monitor.blob import encode
+from stages.wire.binding import bind
+
+KINDS = ("run", "history", "cells", "resolution", "powder", "frame")
+"""What is published; each kind is a topic."""
+
+LINGER_S = 0.8
+"""How long the last messages may take to be delivered."""
+
+_OF_THIS_MACHINE = ("tcp://127.", "tcp://[::1]:", "ipc://")
+
+_SUBSCRIPTIONS = 100
+"""So many are taken in at once."""
+
+
+class Publisher:
+    """Publishes messages of all kinds; what a slow listener does not take in time is dropped for it.
+
+    Parameters
+    ----------
+    endpoint
+        Where to publish; UserError if that is not possible.
+
+    Attributes
+    ----------
+    address
+        Where it is published, with a port in place of ``*``.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.SNDHWM, len(KINDS))
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._subscriptions: Counter[bytes] = Counter()
+        try:
+            self.address = bind(self._socket, endpoint)
+        except BaseException as error:
+            self.close(0.0)
+            if isinstance(error, UserError):
+                raise UserError(f"the monitor's messages: {error}") from None
+            raise
+
+    @property
+    def address_here(self) -> str:
+        """The endpoint by which it is found on this machine."""
+        return self.address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether other machines may reach it."""
+        return not self.address.startswith(_OF_THIS_MACHINE)
+
+    def new_listeners(self) -> bool:
+        """Take in who has come and gone; tell whether somebody has come."""
+        is_new = False
+        for _ in range(_SUBSCRIPTIONS):
+            try:
+                said = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            topic = said[1:]
+            if not any(kind.encode().startswith(topic) for kind in KINDS):
+                continue  # nobody publishes that
+            if said[:1] == b"\x01":
+                self._subscriptions[topic] += 1
+                is_new = True
+            elif said[:1] == b"\x00":
+                self._subscriptions[topic] -= 1
+                self._subscriptions += Counter()  # lets go of those that are none
+        return is_new
+
+    def listened_to(self) -> frozenset[str]:
+        """Return the kinds that somebody listens to."""
+        return frozenset(
+            kind for kind in KINDS if any(kind.encode().startswith(topic) for topic in self._subscriptions)
+        )
+
+    def send(self, kind: str, message: Mapping[str, Any]) -> None:
+        """Publish one message."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart([kind.encode(), encode(message)], zmq.NOBLOCK, copy=False)
+
+    def close(self, linger_s: float = LINGER_S) -> None:
+        """Let the last messages be delivered, for a short time. May be called twice."""
+        if not self._socket.closed:
+            self._socket.close(int(1000 * linger_s))
+            self._context.term()
