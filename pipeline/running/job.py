@@ -155,7 +155,8 @@ class Job:
     def _begin_to_watch(self) -> None:
         """Let those writers look at the run that want to; all is open, and nothing has been asked for."""
         self._watchers = [writer for writer in self.writers.values() if isinstance(writer, Watching)]
-        self.show_progress(every_s=0.0)
+        if self._watchers:
+            self.progress = self._progress(time.monotonic())
         for leaf, writer in self.writers.items():
             if isinstance(writer, Watching):
                 with opening(leaf):

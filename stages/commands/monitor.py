@@ -22,7 +22,7 @@ def monitor(
         str, typer.Option(metavar="HOST", help="Serve the page there; 0.0.0.0 lets other machines see it.")
     ] = "127.0.0.1",
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Keep so many frames of each category.")] = 50,
-    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of the frames that are kept.")] = "768MiB",
+    max_memory: Annotated[str, typer.Option(metavar="SIZE", help="Of the frames that are kept.")] = "512MiB",
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Show a run in a browser while it goes on.
@@ -86,4 +86,4 @@ def _bytes(text: str) -> int:
     try:
         return TypeAdapter(ByteSize).validate_python(text)
     except ValidationError:
-        raise UserError(f"--max-memory={text}: wanted is a number of bytes, such as 768MiB or 2GB") from None
+        raise UserError(f"--max-memory={text}: wanted is a number of bytes, such as 512MiB or 2GB") from None

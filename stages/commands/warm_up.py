@@ -86,10 +86,10 @@ def _warm_up_stages(names: Sequence[str]) -> dict[str, float]:
 
 def _warm_up_page() -> float:
     """Compile what the monitor's page needs, which is in no stage; return the seconds that it took."""
-    from stages.monitor import pooling
+    from stages.monitor.pixel_sums import warm_up as warm_up_pixels
 
     begin = time.perf_counter()
-    pooling.warm_up()
+    warm_up_pixels()
     return time.perf_counter() - begin
 
 

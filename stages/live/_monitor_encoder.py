@@ -28,8 +28,8 @@ from stages.records.header import Header
 from stages.records.image import Image
 from stages.records.peaklist import Hit, PeakList
 
-_SHARE = 0.01
-"""The part of its time that a replica may spend on frames that are shown."""
+_SHARE = 0.007
+"""The part of its time that frames that are shown may cost a replica; what is small is to fit into the same 1 %."""
 
 _COSTS_ELSEWHERE = 3.0
 """What a frame that is shown costs altogether, in units of what taking it costs here: it crosses, is published and is sent."""

@@ -183,17 +183,16 @@ class CellsWriter:
         return f"cell {cell_in_words(self._last.cell)} of {self._last.mean.num_crystals} crystals"
 
     def figures_now(self) -> dict[str, Any]:
-        """The consensus and the cells beside it, told anew whenever there are a tenth more crystals."""
-        told = self._now.figures(self._found, self._elsewhere, self._not_this_cell)
+        """The consensus of the last look, and the cells beside it."""
+        told = self._now.figures(self._last, self._found, self._elsewhere, self._not_this_cell)
         return {**told, "is_stable": self._posted is not None}
 
     def findings(self) -> Findings:
         """The whole account; the cell file is written here for the last time."""
-        consensus = self._consensus(self._main())
+        consensus = self._last = self._consensus(self._main())
         if consensus is not None and self._stage.path is not None:
             self._write_file(consensus)
         lines = self._lines(consensus)
-        self._now.forget()
         return Findings("\n".join(lines), self._figures(consensus))
 
     def close(self) -> None:

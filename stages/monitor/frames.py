@@ -22,7 +22,7 @@ Array = NDArray[Any]
 CATEGORIES = ("indexed", "hit", "blank")
 ANY = "any"
 MOST_FRAMES = 50
-MOST_BYTES = 768 << 20
+MOST_BYTES = 512 << 20
 
 
 @dataclass(eq=False)

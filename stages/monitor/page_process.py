@@ -129,4 +129,5 @@ class PageProcess:
                 log.info("see the run at %s", self.url)
                 return
         if line:
+            log.debug("the page of the monitor: %s", line)
             self._lines.append(line)

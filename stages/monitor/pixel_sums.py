@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.monitor._kernels.pool import add_squares
-from stages.monitor.pooling import as_received, nothing_masked, side_for
+from stages.monitor.blob import DTYPES
+from stages.monitor.pooling import as_received, nothing_masked, pooled, side_for
 
 Array = NDArray[Any]
 
@@ -69,3 +70,11 @@ class PixelSums:
                 "frames": self.num_frames,
                 "since_unix_s": self._since_unix_s,
             }
+
+
+def warm_up() -> None:
+    """Compile what pools and adds up frames, for all types that messages have."""
+    for dtype in sorted(DTYPES):
+        panel = np.zeros((2, 2), dtype)
+        pooled([panel], [np.zeros((2, 2), np.uint8)], 1)
+        PixelSums().add([panel], [])

@@ -101,14 +101,3 @@ def _in_16_bits(highest: Array, good: Array, offset: int) -> dict[str, Any]:
 def _in_floats(highest: Array, good: Array) -> dict[str, Any]:
     within = np.clip(highest, -_LARGEST, _LARGEST) if highest.dtype == np.float64 else highest
     return {"data": np.where(good, within.astype(np.float32), np.float32(np.nan)), "offset": 0}
-
-
-def warm_up() -> None:
-    """Compile for all types that messages have."""
-    from stages.monitor.blob import DTYPES
-    from stages.monitor.pixel_sums import PixelSums
-
-    for dtype in sorted(DTYPES):
-        panel = np.zeros((2, 2), dtype)
-        pooled([panel], [np.zeros((2, 2), np.uint8)], 1)
-        PixelSums().add([panel], [])

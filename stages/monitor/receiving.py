@@ -27,6 +27,7 @@ _WAITING_FRAMES = 2
 _WAITING_OTHERS = 100
 _LOOK_MS = 200
 _RENEW_S = 30.0
+_END_S = 10.0
 _RECONNECT_MS, _RECONNECT_MAX_MS = 100, 1000
 
 
@@ -45,8 +46,9 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._is_ending.set()
-        self._thread.join()
-        self._context.destroy(linger=0)
+        self._thread.join(_END_S)
+        if not self._thread.is_alive():  # else a message takes long, and the process ends anyway
+            self._context.destroy(linger=0)
 
     def _work(self) -> None:
         while not self._is_ending.is_set():

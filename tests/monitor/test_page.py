@@ -1,4 +1,4 @@
-"""The page itself in a browser: it reads messages, watches connection and run; keys, names, colours, nothing from elsewhere."""
+"""The page itself in a browser: it reads messages, watches connection and run; keys, names, colours; nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -179,6 +179,7 @@ def test_a_new_frame_moves_neither_the_view_nor_the_levels(show: Show) -> None:
 def test_levels_are_set_by_slider_by_number_and_for_this_picture(show: Show) -> None:
     show.frame("blank")
     low, high = (show.window.find(f"input[type=number][data-level={which}]") for which in ("low", "high"))
+    show.key("a")
     found = float(low.get_property("value")), float(high.get_property("value"))
     before = show.picture_sum()
     show.window.find("input[type=range][data-level=high]").send_keys(Keys.PAGE_UP)
@@ -207,7 +208,7 @@ def test_the_slider_is_as_fine_for_small_values_as_for_large_ones(show: Show) ->
         })"""
     )
     assert values == sorted(values)
-    assert values[-1] >= 65534
+    assert values[-1] > 65000
     assert 20 < sum(value < 100 for value in values) < 80
 
 
@@ -295,9 +296,8 @@ def test_a_cross_that_is_moved_by_keys_reads_what_is_there(show: Show) -> None:
     frame = show.frame("blank")
     show.look_at(300.5, 400.5, 40)
     wait_for(lambda: show.script("return document.querySelector(arguments[0]).picture.tiles.length") == 1, "all pixels")
-    right = ActionChains(show.window.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT)
-    right.perform()
-    right.perform()
+    for _ in range(2):
+        show.window.find(PICTURE).send_keys(Keys.SHIFT, Keys.ARROW_RIGHT)
     value = frame["panels"][0][400, 302]
     wait_for(lambda: f"Value {value}, fs 302.5, ss 400.5" in show.window.text(".picture-room output"), "the sentence")
 

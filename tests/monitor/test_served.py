@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from page_served import TOKEN, Browser, Page, Publisher, about_run, frame, head, served
+from page_served import PATIENCE_S, TOKEN, Browser, Page, Publisher, about_run, frame, head, served
 from websockets.exceptions import InvalidStatus
 
 from stages.monitor import app, receiving
@@ -139,7 +139,7 @@ def test_where_nothing_comes_for_long_it_is_connected_to_anew(
         publisher.wait_for_subscriptions()
         publisher.wait_for_subscriptions()
         with page.browser() as browser:
-            until_s = time.monotonic() + 30
+            until_s = time.monotonic() + PATIENCE_S
             browser.say(kinds=["run"], ready=True)
             while browser.hears_nothing_for(0.1) and time.monotonic() < until_s:
                 publisher.send(about_run())
@@ -154,7 +154,7 @@ def test_a_message_that_is_too_large_does_not_end_what_comes_after(
     with served(publisher.address) as page, page.browser() as browser:
         publisher.wait_for_subscriptions()
         publisher.send(head("cells") | {"parameters": np.zeros(10000)})
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + PATIENCE_S
         browser.say(kinds=["run"], ready=True)
         while browser.hears_nothing_for(0.1) and time.monotonic() < until_s:
             publisher.send(about_run())
@@ -365,13 +365,13 @@ def test_a_page_that_a_run_has_started_ends_when_the_run_has_and_browsers_have_i
             assert browser.next("run")["ended"] == "the stream ended"
             browser.say(ready=True)
             assert browser.close_code() in (1001, 1012)
-        page.thread.join(30)
+        page.thread.join(PATIENCE_S)
         assert not page.thread.is_alive()
 
 
 def test_a_page_whose_run_is_gone_ends() -> None:
     with Publisher() as publisher, served(publisher.address, parent=1 if os.getppid() != 1 else 2) as page:
-        page.thread.join(30)
+        page.thread.join(PATIENCE_S)
         assert not page.thread.is_alive()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,43 +16,53 @@ MOST_RECENT = 200
 MOST_CELLS = 10_000
 
 
-class _Recent(NamedTuple):
-    serial: int
-    event: str
-    time: float
-    num_peaks: int
-    crystal: CrystalSeen
+_NUMBERS = {
+    "serial": np.int32,
+    "time": np.float64,
+    **dict.fromkeys(("a", "b", "c", "alpha", "beta", "gamma", "resolution"), np.float32),
+    "reflections": np.int32,
+    "peaks": np.int32,
+    "shift_x_mm": np.float32,
+    "shift_y_mm": np.float32,
+}
+"""The columns of numbers, in their order, and as what they are published."""
 
 
 class RecentCrystals:
     """The last crystals, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._kept: deque[_Recent] = deque(maxlen=MOST_RECENT)
+        self._num = 0
+        self._numbers = np.zeros((MOST_RECENT, len(_NUMBERS)))
+        self._texts: deque[tuple[str, str, str]] = deque(maxlen=MOST_RECENT)
 
     def add(self, seen: Seen) -> None:
         """Add those of one frame."""
         num_peaks = 0 if seen.peaks is None else len(seen.peaks)
         for crystal in seen.crystals:
-            self._kept.append(_Recent(seen.serial, seen.event, seen.received_ns / 1e9, num_peaks, crystal))
+            self._numbers[self._num % MOST_RECENT] = (
+                seen.serial,
+                seen.received_ns / 1e9,
+                *crystal.cell,
+                angstrom(crystal.per_angstrom),
+                crystal.num_reflections,
+                num_peaks,
+                *crystal.shift_mm,
+            )
+            self._num += 1
+            self._texts.append((seen.event, crystal.lattice + crystal.centring, crystal.method))
 
     def columns(self) -> dict[str, Any]:
         """Return them as columns, the oldest first."""
-        kept = list(self._kept)
-        crystals = [one.crystal for one in kept]
-        cells = np.array([crystal.cell for crystal in crystals], np.float32).reshape(-1, 6)
+        n = len(self._texts)
+        first = self._num % MOST_RECENT if n == MOST_RECENT else 0
+        rows = np.concatenate((self._numbers[first:n], self._numbers[:first]))
         return {
-            "serial": np.array([one.serial for one in kept], np.int32),
-            "event": [one.event for one in kept],
-            "time": np.array([one.time for one in kept], np.float64),
-            **dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), np.ascontiguousarray(cells.T), strict=True)),
-            "lattice": [crystal.lattice + crystal.centring for crystal in crystals],
-            "method": [crystal.method for crystal in crystals],
-            "resolution": np.array([angstrom(crystal.per_angstrom) for crystal in crystals], np.float32),
-            "reflections": np.array([crystal.num_reflections for crystal in crystals], np.int32),
-            "peaks": np.array([one.num_peaks for one in kept], np.int32),
-            "shift_x_mm": np.array([crystal.shift_mm[0] for crystal in crystals], np.float32),
-            "shift_y_mm": np.array([crystal.shift_mm[1] for crystal in crystals], np.float32),
+            **{name: rows[:, number].astype(kind) for number, (name, kind) in enumerate(_NUMBERS.items())},
+            **{
+                name: [texts[number] for texts in self._texts]
+                for number, name in enumerate(("event", "lattice", "method"))
+            },
         }
 
 

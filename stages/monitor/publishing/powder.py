@@ -30,8 +30,7 @@ class Powder:
         self.hits = 0
         self._panels: PanelsSeen | None = None
         self._heights = self._widths = self._first = np.zeros(0, np.int64)
-        self._sum = np.zeros(0, np.float32)
-        self._count = np.zeros(0, np.float32)
+        self._sums = np.zeros((0, 2), np.float32)
 
     def lie_on(self, panels: PanelsSeen) -> None:
         """Say of which panels the peaks are that follow."""
@@ -44,34 +43,36 @@ class Powder:
         self._widths = -(-panels.width.astype(np.int64) // self.bin)
         ends = np.cumsum(self._heights * self._widths)
         self._first = np.concatenate(([0], ends))
-        self._sum = np.zeros(int(self._first[-1]), np.float32)
-        self._count = np.zeros(int(self._first[-1]), np.float32)
+        self._sums = np.zeros((int(self._first[-1]), 2), np.float32)  # what belongs together lies together
 
     def add(self, peaks: NDArray[np.float32], hits: int) -> None:
         """Add the peaks of some hits, float32 (n, 5); one outside all panels is left out."""
         if self._panels is None:
             return
         self.hits += hits
-        panel, fs, ss = (peaks[:, column].astype(np.int64) for column in (PANEL, FS, SS))
-        row, column = ss // self.bin, fs // self.bin
-        inside = (fs >= 0) & (ss >= 0) & (row < self._heights[panel]) & (column < self._widths[panel])
-        place = (self._first[panel] + row * self._widths[panel] + column)[inside]
-        np.add.at(self._sum, place, peaks[inside, INTENSITY])
-        np.add.at(self._count, place, np.float32(1))
+        panel, fs, ss = peaks[:, PANEL].astype(np.int64), peaks[:, FS], peaks[:, SS]
+        inside = (fs >= 0) & (ss >= 0)
+        row, column = (ss / self.bin).astype(np.int64), (fs / self.bin).astype(np.int64)
+        widths = self._widths[panel]
+        inside &= (row < self._heights[panel]) & (column < widths)
+        place = (self._first[panel] + row * widths + column)[inside]
+        flat = self._sums.reshape(-1)
+        np.add.at(flat, 2 * place, peaks[inside, INTENSITY])
+        np.add.at(flat, 2 * place + 1, np.float32(1))
 
     def blob(self) -> dict[str, Any] | None:
         """Return it as a message says it; None as long as no geometry is known."""
         if self._panels is None:
             return None
         return {
-            "peaks": self._pooled(self._sum),
-            "peak_counts": self._pooled(self._count),
+            "peaks": self._pooled(self._sums[:, 0]),
+            "peak_counts": self._pooled(self._sums[:, 1]),
             "bin": self.bin,
             "hits": self.hits,
         }
 
-    def _pooled(self, flat: NDArray[np.float32]) -> list[dict[str, Any]]:
-        assert self._panels is not None
+    def _pooled(self, column: NDArray[np.float32]) -> list[dict[str, Any]]:
+        flat = np.ascontiguousarray(column)
         return [
             {"panel": number, "data": flat[self._first[number] : self._first[number + 1]].reshape(height, width)}
             for number, (height, width) in enumerate(zip(self._heights, self._widths, strict=True))

@@ -26,7 +26,7 @@ EVERY_S = {"run": 0.5, "history": 2.0, "cells": 2.0, "resolution": 2.0, "powder"
 _ROW_EVERY_S = 2.0
 _TICK_S = 0.2
 
-_SHARE = 0.004
+_SHARE = 0.003
 """The part of the elapsed time that this thread may spend on each kind; what costs more comes less often."""
 
 _UNWATCHED_S = 10.0

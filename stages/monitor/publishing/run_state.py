@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from pipeline.faults import text_of
 from pipeline.metrics import Durations, NodeMetrics
 from pipeline.watching import NodeView, Progress, ReportView, RunView
+from stages.monitor.blob import DTYPES
 from stages.monitor.publishing.groups import GroupCounts
 from stages.monitor.publishing.history import COUNTS, Row
 
@@ -61,9 +66,29 @@ def run_blob(now: Now, ended_unix_s: float | None) -> dict[str, Any]:
         "rejections": _rejections(report),
         "drops": dict(report.drop_reasons),
         "statuses": dict(run.statuses()),
-        "figures": {leaf: dict(found) for leaf, found in run.figures().items()},
+        "figures": {leaf: sendable(found) for leaf, found in run.figures().items()},
         "nodes": [_node(node, report) for node in run.graph],
     }
+
+
+def sendable(value: Any) -> Any:
+    """Return what an analysis says as a message can have it; what it cannot have becomes numbers, or else text.
+
+    >>> from fractions import Fraction
+    >>> sendable({"n": np.int64(3), "counts": np.array([1, 2]), "where": (1.5, None), 4: Fraction(1, 2)})
+    {'n': 3, 'counts': array([1., 2.]), 'where': [1.5, None], '4': '1/2'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): sendable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [sendable(item) for item in value]
+    if isinstance(value, np.ndarray):
+        if value.dtype.newbyteorder("<").str in DTYPES:
+            return value
+        return value.astype(np.float64) if value.dtype.kind in "iufb" else sendable(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if value is None or isinstance(value, str | int | float) else text_of(value)
 
 
 def row(now: Now, before: Durations, groups: dict[str, GroupCounts]) -> Row:

@@ -97,8 +97,10 @@ class PanelsSeen:
         self, panel: NDArray[np.int64], fs: NDArray[Any], ss: NDArray[Any], photon_energy_ev: NDArray[Any]
     ) -> NDArray[np.float64]:
         """Return 1/d of points on panels, with the photon energy of each: 2 sin(theta) / wavelength."""
-        where = self.corner[panel] + fs[:, None] * self.fs[panel] + ss[:, None] * self.ss[panel]
-        cosine = self.clen_m / np.sqrt(where[:, 0] ** 2 + where[:, 1] ** 2 + self.clen_m**2)
+        x, y = (
+            self.corner[:, axis][panel] + fs * self.fs[:, axis][panel] + ss * self.ss[:, axis][panel] for axis in (0, 1)
+        )
+        cosine = self.clen_m / np.sqrt(x * x + y * y + self.clen_m**2)
         found: NDArray[np.float64] = np.sqrt(2.0 - 2.0 * cosine) * photon_energy_ev / HC_EV_ANGSTROM
         return found
 

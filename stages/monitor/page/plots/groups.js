@@ -59,6 +59,7 @@ export function create(root, bus) {
     const chosen = QUANTITIES[quantity.value];
     if (names !== values) {
       values = names;
+      plot?.destroy();
       plot = createPlot({
         name: "groups",
         title: `Groups: ${quantity.value}`,

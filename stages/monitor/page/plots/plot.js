@@ -25,7 +25,7 @@ const DAY_S = 86400;
  * (whatever the data are)}; `y2`: the same for an axis on the right; `series`: [{label, format?, look?, on?: "y2", hasPoints?, isOff?,
  * isUnseen? (it only says how far the axes go, and is drawn by `draw`)}]; `draw(u, pen)` after and `drawBelow(u, pen)` before the
  * curves; `onSelect(min, max)`; `onZoom([min, max] or null)`; `columns()`: the numbers, where they are not the plot's data; `keys()`:
- * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), redraw(), zoomed(), u()}.
+ * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), zoomed(), u(), destroy()}.
  */
 export function createPlot(options) {
   const { name, title, bus, x, y, y2 = null, series, height: least = 210 } = options;
@@ -208,13 +208,14 @@ export function createPlot(options) {
     moveWith(event, u, zoomTo);
   }, { capture: true });
 
-  new ResizeObserver(() => {
+  const observer = new ResizeObserver(() => {
     const width = Math.floor(place.clientWidth);
     if (width < 50) return;
     if (u === null) make(width);
     else if (u.width !== width || u.height !== height()) u.setSize({ width, height: height() });
-  }).observe(place);
-  bus.on("theme", () => u?.redraw(true));
+  });
+  observer.observe(place);
+  const deaf = bus.on("theme", () => u?.redraw(true));
   key();
 
   return {
@@ -223,7 +224,14 @@ export function createPlot(options) {
     reset,
     key,
     u: () => u,
-    redraw: () => u?.redraw(true),
+
+    /** Let go of everything: the plot is not used any more. */
+    destroy() {
+      deaf();
+      observer.disconnect();
+      u?.destroy();
+      u = null;
+    },
 
     /** What is seen of x by the user's own zoom, or null. */
     zoomed: () => zoom?.x ?? null,

@@ -39,7 +39,7 @@ export function create(root, bus) {
     }),
     lost: createPlot({
       name: "rejected",
-      title: "Rejected, dropped, lost per second",
+      title: "Rejected, dropped, lost",
       bus,
       x,
       y: { label: "1/s", least: 0 },
