@@ -168,7 +168,7 @@ function latticeOf({ lattice, centring }) {
 }
 
 function withError(value, error) {
-  return error > 0 ? `${fixed(value, 2)} ± ${error.toFixed(error < 0.01 ? 3 : 2)}` : fixed(value, 2);
+  return error >= 0.0005 ? `${fixed(value, 2)} ± ${error.toFixed(error < 0.01 ? 3 : 2)}` : fixed(value, 2);
 }
 
 function rows(figures, before, target) {
