@@ -17,7 +17,9 @@ def monitor(
     address: Annotated[
         str, typer.Argument(metavar="ADDR", help="Where the run publishes, which its log says.", show_default=False)
     ],
-    port: Annotated[int, typer.Option(metavar="N", help="Port of the page; 0: one that is free.")] = 0,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port of the page; 0: one that is free.")
+    ] = 0,
     host: Annotated[
         str, typer.Option(metavar="HOST", help="Serve the page there; 0.0.0.0 lets other machines see it.")
     ] = "127.0.0.1",

@@ -48,9 +48,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"the page cannot be served at {host}, port {port}: {why}") from None
+    except OSError as error:
+        raise UserError(f"the page cannot be served at {host}, port {port}: {error.strerror or error}") from None
 
 
 def address_of(listener: socket.socket, host: str, token: str) -> str:
