@@ -263,7 +263,7 @@ def test_the_cells_histograms_count_the_crystals_of_the_message(page: Browser, m
 
 
 def chosen(page: Browser) -> int:
-    return int(page.text("#panel-cells .words").split()[0].replace(",", ""))
+    return int(page.text("#panel-cells .words[aria-live]").split()[0].replace(",", ""))
 
 
 def test_crystals_are_chosen_by_range_centring_and_method(page: Browser, messages: dict[str, Any]) -> None:
