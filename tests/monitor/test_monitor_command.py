@@ -41,7 +41,7 @@ def monitor(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ("words", "said"),
     [
         (["here"], "'here' is no address; wanted is tcp://HOST:PORT"),
-        (["tcp://127.0.0.1:1", "--port=99999"], "99999 is not in the range 0<=x<=65535"),
+        (["tcp://127.0.0.1:1", "--port=99999"], "less than or equal to 65535 (found '99999'"),
         (["tcp://127.0.0.1:1", "--host=no.such.host.invalid"], "the page cannot be served at no.such.host.invalid"),
         (["tcp://127.0.0.1:1", "--max-memory=much"], "--max-memory=much: wanted is a number of bytes"),
     ],
