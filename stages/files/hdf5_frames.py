@@ -183,7 +183,7 @@ class BeyondEnd(RejectFrame):
 
 
 def header_value(file: OpenFile, event: EventOfFile, pattern: str) -> Any:
-    """Return what stands under a path for an event: a number or a text; None if there is no such thing.
+    """Return what stands under a path for an event: a number, true or false, or a text; None if there is no such thing.
 
     An array has one value for each event: its dimensions are 1, or counted by the event's numbers one after the other, as for
     CrystFEL.
@@ -199,7 +199,7 @@ def header_value(file: OpenFile, event: EventOfFile, pattern: str) -> Any:
         return value.decode(errors="replace").rstrip("\0\n")[:LONGEST_TEXT]
     if isinstance(value, str):
         return value[:LONGEST_TEXT]
-    return value if isinstance(value, (np.integer, np.floating)) else None
+    return value if isinstance(value, (np.integer, np.floating, np.bool_)) else None
 
 
 def peaks_of(file: OpenFile, event: EventOfFile, pattern: str) -> dict[str, NDArray[np.float64]]:

@@ -102,6 +102,11 @@ class Stored:
         return dtype is not None and dtype.kind in "iuf" and dtype.itemsize <= 8 and dtype.metadata is None
 
     @property
+    def is_boolean(self) -> bool:
+        """Whether it holds true and false, which h5py writes as an enumeration."""
+        return self.dtype is not None and self.dtype.kind == "b"
+
+    @property
     def size(self) -> int:
         """Bytes of all its values."""
         return math.prod(self.shape) * (1 if self.dtype is None else self.dtype.itemsize)
@@ -112,7 +117,7 @@ class Stored:
         if self.size > MOST_HEADER_BYTES:
             return False
         if max(self.shape, default=1) == 1:
-            return self.is_text or self.is_numeric
+            return self.is_text or self.is_numeric or self.is_boolean
         return self.is_numeric and len(self.shape) == 1
 
     @property

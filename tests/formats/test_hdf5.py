@@ -112,6 +112,7 @@ def test_headers_are_single_numbers_texts_and_rows_by_their_path() -> None:
         file["event"] = "run 3 // 12\n"
         file["fixed"] = np.bytes_(b"abc")
         file["row"] = np.arange(3)
+        file["laser"] = True
         file["soft"] = h5py.SoftLink("/LCLS/photon_energy")
         file["data"] = PIXELS
 
@@ -123,7 +124,8 @@ def test_headers_are_single_numbers_texts_and_rows_by_their_path() -> None:
     assert header.number("/LCLS/clen") == 130.0
     assert header["fixed"] == "abc"
     assert header["row"].tolist() == [0, 1, 2]
-    assert set(header) == {"/LCLS/photon_energy", "/LCLS/clen", "/event", "/fixed", "/row"}
+    assert header["laser"] is True
+    assert set(header) == {"/LCLS/photon_energy", "/LCLS/clen", "/event", "/fixed", "/laser", "/row"}
     with pytest.raises(RejectFrame, match=r"has no key '/nowhere'; its keys are: /LCLS/clen"):
         header.number("/nowhere")
     with pytest.raises(

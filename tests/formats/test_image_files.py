@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,16 +206,18 @@ def test_header_values_masks_and_copied_headers_of_a_stack_belong_to_their_frame
     per_frame = np.zeros((3, HEIGHT, WIDTH), np.uint8)
     per_frame[2, 21:24, 9:12] = 1
     energies = np.array([9000.0, 9100.0, 9200.0])
-    stack(here / "a.h5", 3, energy=energies, clen=[[100.0]], mask=mask, own=per_frame, title=b"lysozyme")
+    laser = np.array([True, False, True])
+    stack(here / "a.h5", 3, energy=energies, clen=[[100.0]], mask=mask, own=per_frame, title=b"lysozyme", laser=laser)
     geometry(
         here,
         "photon_energy = /energy eV\nclen = /clen mm\nmask0_data = /mask\nmask0_badbits = 0x4\n"
         "mask1_data = /own\nmask1_badbits = 1\n" + STACK,
     )
-    chunks, _, text = processed(here, input="a.h5", copy_header=["/title"])
+    chunks, _, text = processed(here, input="a.h5", copy_header=["/title", "/laser"])
     assert [chunk.photon_energy_ev for chunk in chunks] == energies.tolist()
     assert [len(chunk.peaks or ()) for chunk in chunks] == [0, 1, 1]
     assert text.count("header/str//title = lysozyme\n") == 3
+    assert re.findall(r"header/\w+//laser = (\w+)\n", text) == ["1", "0", "1"]
     assert text.count("average_camera_length = 0.100000 m\n") == 3
 
 
