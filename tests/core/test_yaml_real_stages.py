@@ -34,6 +34,7 @@ REQUIRED: dict[str, Any] = {
     "group": "us",
     "images": ("files.lst", "run7.cxi //3"),
     "file": Path("crystals.sol"),
+    "key": "laser_on",
 }
 
 

@@ -52,6 +52,8 @@ def test_what_is_not_run_is_named_here() -> None:
         ("howto-many-machines.md", ["#!/bin/bash", "#SBATCH"]),
         ("howto-many-machines.md", ["FROM", "python:3.12-slim"]),
         ("howto-many-machines.md", ["apiVersion:", "v1"]),
+        ("howto-watch-a-run.md", ["$", "ssh"]),
+        ("howto-watch-a-run.md", ["$", "streamajig"]),
         ("reference-geometry.md", ["x", "="]),
         ("tutorial-which-is-better.md", ["verdict:", "it"]),
         ("tutorial.md", ["process_hkl", "-i"]),

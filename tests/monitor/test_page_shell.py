@@ -174,7 +174,9 @@ def test_a_monitor_that_goes_is_missed_and_found_again(browser_of_page: Browser,
 
 
 def test_everything_has_a_name_and_a_place_in_the_order_of_keys(show: Show) -> None:
+    show.frame("blank")
     show.frame("indexed")
+    wait_for(lambda: show.script("return !document.querySelector('[data-act=older]').disabled"), "an older frame")
     nameless = show.script(
         """const named = (one) => one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim();
         return [...document.querySelectorAll("button, input, select, [role=tab], canvas[tabindex], section, fieldset")]
