@@ -56,6 +56,9 @@ class Monitor:
     )
     frames_every_s: float = Field(default=0.5, ge=0.1, description="Publish a frame no more often than this.")
     group_by: str = Field(default="", description="Count frames, hits and crystals for each value of this header key.")
+    group_step: float = Field(
+        default=0.0, ge=0, description="Round numbers under `group_by` to multiples of this; 0 leaves them as they are."
+    )
 
     in_order: ClassVar[bool] = False
     reads: ClassVar[tuple[type, ...]] = ()
@@ -65,7 +68,8 @@ class Monitor:
 
     def open(self, context: Context) -> RunningMonitor:
         """Return what takes out of a frame what is shown."""
-        return RunningMonitor(context, self.frames_every_s, Grouping(self.group_by) if self.group_by else None)
+        grouping = Grouping(self.group_by, self.group_step) if self.group_by else None
+        return RunningMonitor(context, self.frames_every_s, grouping)
 
     def open_writer(self, context: Context) -> MonitorWriter:
         """Bind the socket; UserError if that is not possible, or if something is not installed."""

@@ -1,4 +1,4 @@
-"""The least that makes a whole graph of options."""
+"""The least that makes a whole graph of options, as values and as words of a command line."""
 
 from __future__ import annotations
 
@@ -12,3 +12,14 @@ LEAST: dict[str, Any] = {
     "output": Path("a.stream"),
     "pdb": Path("a.cell"),
 }
+
+INDEX = [
+    "index",
+    "--zmq-input=tcp://127.0.0.1:1",
+    "--zmq-request=next",
+    "-g",
+    "a.geom",
+    "-p",
+    "a.cell",
+    "--print-graph",
+]

@@ -7,21 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from least_options import INDEX
 
 from pipeline.command_line import cli
 from stages.commands.index.options import Status
 from stages.commands.index.table import OPTIONS
-
-INDEX = [
-    "index",
-    "--zmq-input=tcp://127.0.0.1:1",
-    "--zmq-request=next",
-    "-g",
-    "a.geom",
-    "-p",
-    "a.cell",
-    "--print-graph",
-]
 
 INDEXAMAJIG = (Path(__file__).parent / "indexamajig_0_12_options.txt").read_text()
 

@@ -20,8 +20,9 @@ FILES = {"zmq_input": None, "zmq_request": None, "input": "run7.cxi"}
 
 
 def test_groups_are_counted_behind_the_last_stage_and_merged_by_themselves() -> None:
-    graph = graph_from_options({**BASE, "live_merge": "4/mmm", "group_step": 0.5})
+    graph = graph_from_options({**BASE, "live_merge": "4/mmm", "group_step": 0.5, "monitor": 0})
     assert graph.node("groups").stage == Groups(key="laser_on", step=0.5)
+    assert (graph.node("monitor").stage.group_by, graph.node("monitor").stage.group_step) == ("laser_on", 0.5)
     assert graph.node("groups").after == graph.node("sink").after == ("integrate",)
     assert graph.node("merge").stage == Merge(symmetry="4/mmm", group_by="laser_on", group_step=0.5)
     graph.check()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from least_options import LEAST
+from least_options import INDEX, LEAST
 
 from pipeline import Graph, UserError
 from pipeline.command_line import cli
@@ -14,16 +14,6 @@ from pipeline.command_line.abbreviations import completed
 from pipeline.command_line.monitor_options import with_wishes
 from stages.commands.index.graph import graph_from_options
 
-INDEX = [
-    "index",
-    "--zmq-input=tcp://127.0.0.1:1",
-    "--zmq-request=next",
-    "-g",
-    "a.geom",
-    "-p",
-    "a.cell",
-    "--print-graph",
-]
 GRAPH = """
 nodes:
   source: {stage: source/simulate, frames: 20, size: 64x64}

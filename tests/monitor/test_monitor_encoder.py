@@ -145,6 +145,14 @@ def test_a_rejected_frame_counts_in_its_group_and_is_not_shown(place: Place) -> 
     assert encode(bare) is None  # its header was never read
 
 
+def test_numbers_are_grouped_by_multiples_of_the_step_as_in_the_report(place: Place) -> None:
+    frame = of(place, "indexed")
+    energy = frame[Header].number("beam_energy")
+    found = seen(opened(group_by="beam_energy", group_step=1000.0), frame)
+    assert found.group == str(round(round(energy / 1000.0) * 1000.0))
+    assert found.group != seen(opened(group_by="beam_energy"), frame).group
+
+
 def test_behind_a_join_the_first_branch_that_has_a_frame_is_shown(place: Place) -> None:
     frame = of(place, "indexed")
     rejected = Rejected(frame.serial, frame.event, frame.received_ns, "peaks", "failed", "on purpose", frame)

@@ -349,7 +349,8 @@ _RUNNING = (
         "(laser_on: light and dark), and merge each group by itself too (with --live-merge); the entry is copied to the "
         "stream.", kind=str, metavar="KEY", sets=("groups.key", "merge.group_by", "monitor.group_by")),
     own("--group-step", panel=RUNNING, help="Round numbers under --group-by to multiples of this: delays that are measured.",
-        kind=float, metavar="X", default="no rounding", sets=("groups.step", "merge.group_step"), needs="group_by"),
+        kind=float, metavar="X", default="no rounding", needs="group_by",
+        sets=("groups.step", "merge.group_step", "monitor.group_step")),
     own("--stop-when", panel=RUNNING, help="End the run when the merged data are like this (with --live-merge), e.g. "
         "completeness=0.99,cc_half=0.9; also resolution, multiplicity, crystals, each_shell, each_group.", kind=str,
         metavar="CONDITIONS", sets=("merge.until",), value=conditions),
