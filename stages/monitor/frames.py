@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.monitor.blob import Malformed
+from stages.monitor.kinds import CATEGORIES
 from stages.monitor.pooling import pooled, side_for
 
 Array = NDArray[Any]
 
-CATEGORIES = ("indexed", "hit", "blank")
 ANY = "any"
 MOST_FRAMES = 50
 MOST_BYTES = 512 << 20

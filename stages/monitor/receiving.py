@@ -15,7 +15,8 @@ from typing import Self
 
 import zmq
 
-from stages.monitor.state import FRAME, HANDED_ON, State
+from stages.monitor.kinds import FRAME, HANDED_ON
+from stages.monitor.state import State
 
 log = logging.getLogger("streamajig.monitor")
 

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from stages.monitor.blob import encode
-from stages.monitor.frames import ANY, CATEGORIES, Frame
+from stages.monitor.frames import ANY, Frame
+from stages.monitor.kinds import CATEGORIES, FRAME
 from stages.monitor.pooling import MOST_PIXELS
-from stages.monitor.state import FRAME, KINDS, MONITOR, PIXELS, State
+from stages.monitor.state import KINDS, MONITOR, PIXELS, State
 
 LONGEST_REQUEST = 1 << 16
 MOST_TILES = 8

@@ -15,13 +15,11 @@ from typing import Any
 
 from stages.monitor.blob import Malformed, decode, encode
 from stages.monitor.frames import Frame, KeptFrames, Masks, frame_of, owned
+from stages.monitor.kinds import FRAME, PUBLISHED
 from stages.monitor.pixel_sums import PixelSums
 
-FRAME = "frame"
 PIXELS = "pixels_powder"
 MONITOR = "monitor"
-HANDED_ON = ("run", "history", "cells", "resolution", "powder")
-"""Kinds that are cumulative, of which the latest is all that counts."""
 
 KINDS = (MONITOR, "run", FRAME, "history", "cells", "resolution", "powder", PIXELS)
 """All kinds that a browser may ask for."""
@@ -80,7 +78,7 @@ class State:
     def _take(self, topic: bytes, message: memoryview | bytes) -> None:
         content = decode(message)
         kind, run = content.get("kind"), content.get("run")
-        if not isinstance(kind, str) or kind.encode(errors="replace") != topic or kind not in (*HANDED_ON, FRAME):
+        if not isinstance(kind, str) or kind.encode(errors="replace") != topic or kind not in PUBLISHED:
             raise Malformed("its kind is none, or not that under which it came")
         if not isinstance(run, str) or not 0 < len(run) <= _LONGEST_NAME:
             raise Malformed("it does not say of which run it is")

@@ -9,7 +9,8 @@ import pytest
 from page_served import frame
 
 from stages.monitor.blob import Malformed
-from stages.monitor.frames import CATEGORIES, Frame, KeptFrames, Masks, frame_of
+from stages.monitor.frames import Frame, KeptFrames, Masks, frame_of
+from stages.monitor.kinds import CATEGORIES
 
 MESSAGE_BYTES = 1000
 

@@ -28,11 +28,11 @@ from selenium.webdriver.common.keys import Keys
 
 from stages.monitor.blob import decode, encode
 from stages.monitor.frames import KeptFrames
+from stages.monitor.kinds import HANDED_ON
 from stages.monitor.report_file import write
 from stages.monitor.serving import listening, serve
 
 TABS = ("frames", "crystals", "powder", "rates", "cells", "resolution", "merging", "detector", "graph", "variants")
-KINDS = ("run", "history", "cells", "resolution", "powder")
 
 
 def a_run(seconds: float = 290.0) -> MadeUpRun:
@@ -59,7 +59,7 @@ def messages(folder: Path) -> dict[str, Any]:
     run = a_run()
     frames = [bytes(encode(run.frame(category))) for category in ("indexed", "hit", "blank", "indexed")]
     run.ended = "the sender says that its stream has ended"
-    blobs = {kind: message(run, kind) for kind in KINDS}
+    blobs = {kind: message(run, kind) for kind in HANDED_ON}
     write(folder / "report.html", blobs, frames)
     return {**{kind: decode(blob) for kind, blob in blobs.items()}, "frames": [decode(frame) for frame in frames]}
 
@@ -575,7 +575,7 @@ def test_nothing_jumps_while_data_arrive(live: tuple[str, Any], window: Browser)
     def goes_on(until: Any, what: str) -> None:
         def look() -> bool:
             run.advance(1.0, most_crystals=5)
-            for kind in KINDS:
+            for kind in HANDED_ON:
                 publisher.send_multipart([kind.encode(), message(run, kind)])
             time.sleep(0.1)
             return bool(until())

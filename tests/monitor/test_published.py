@@ -15,7 +15,8 @@ from listening import Listener, files, listening, sender, watched
 from pipeline import Graph, UserError, run
 from stages.decode import MsgpackMap
 from stages.live import Monitor
-from stages.monitor.publishing.publisher import KINDS, Publisher
+from stages.monitor.kinds import PUBLISHED
+from stages.monitor.publishing.publisher import Publisher
 from stages.sink import Memory
 from stages.source import Simulate
 
@@ -47,12 +48,12 @@ def test_every_kind_is_published_and_the_last_state_is_that_of_the_report(backen
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
         graph = watched(source, tmp_path, Monitor(page=False, address=address, frames_every_s=0.1), backend=backend)
-        report = run_until(listener, graph, *KINDS)
+        report = run_until(listener, graph, *PUBLISHED)
     assert report.is_conserved
     assert report.leaves["monitor"].delivered == report.leaves["sink"].delivered
     assert listener.topics == [blob["kind"] for blob in listener.blobs]
     assert len({blob["run"] for blob in listener.blobs}) == 1
-    last = {kind: listener.of(kind)[-1] for kind in KINDS}
+    last = {kind: listener.of(kind)[-1] for kind in PUBLISHED}
     counts, totals = last["run"]["counts"], report.counts
     assert (counts["received"], counts["in_flight"]) == (report.received, 0)
     leaf = report.leaves["sink"]
@@ -74,8 +75,8 @@ def test_every_kind_is_published_and_the_last_state_is_that_of_the_report(backen
 def test_numbers_count_the_messages_of_each_kind_and_cumulative_counts_never_fall(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
-        run_until(listener, watched(source, tmp_path, Monitor(page=False, address=address)), *KINDS)
-    for kind in KINDS:
+        run_until(listener, watched(source, tmp_path, Monitor(page=False, address=address)), *PUBLISHED)
+    for kind in PUBLISHED:
         numbers = [blob["number"] for blob in listener.of(kind)]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     received = [blob["counts"]["received"] for blob in listener.of("run")]
@@ -167,7 +168,7 @@ def test_without_pixels_all_the_rest_is_published(tmp_path: Path) -> None:
     address = address_in(tmp_path)
     with listening(address) as listener, sender() as source:
         report = run_until(
-            listener, watched(source, tmp_path, Monitor(page=False, address=address), pixels=False), *KINDS
+            listener, watched(source, tmp_path, Monitor(page=False, address=address), pixels=False), *PUBLISHED
         )
     assert report.is_conserved
     shown = listener.of("frame")[-1]

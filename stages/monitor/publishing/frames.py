@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.monitor.kinds import CATEGORIES
 from stages.monitor.publishing.geometry import Geometries
-from stages.monitor.publishing.seen import CATEGORIES, FrameSeen, Seen
+from stages.monitor.publishing.seen import FrameSeen, Seen
 
 _MASK_EVERY = 10
 """Masks, which rarely change, go with one frame in so many, for those who have missed them."""

@@ -11,10 +11,8 @@ import zmq
 
 from pipeline import UserError
 from stages.monitor.blob import encode
+from stages.monitor.kinds import PUBLISHED
 from stages.wire.binding import bind
-
-KINDS = ("run", "history", "cells", "resolution", "powder", "frame")
-"""What is published; each kind is a topic."""
 
 LINGER_S = 0.8
 """How long the last messages may take to be delivered."""
@@ -42,7 +40,7 @@ class Publisher:
     def __init__(self, endpoint: str) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.SNDHWM, len(KINDS))
+        self._socket.setsockopt(zmq.SNDHWM, len(PUBLISHED))
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._subscriptions: Counter[bytes] = Counter()
         try:
@@ -72,7 +70,7 @@ class Publisher:
             except zmq.Again:
                 break
             topic = said[1:]
-            if not any(kind.encode().startswith(topic) for kind in KINDS):
+            if not any(kind.encode().startswith(topic) for kind in PUBLISHED):
                 continue  # nobody publishes that
             if said[:1] == b"\x01":
                 self._subscriptions[topic] += 1
@@ -85,7 +83,7 @@ class Publisher:
     def listened_to(self) -> frozenset[str]:
         """Return the kinds that somebody listens to."""
         return frozenset(
-            kind for kind in KINDS if any(kind.encode().startswith(topic) for topic in self._subscriptions)
+            kind for kind in PUBLISHED if any(kind.encode().startswith(topic) for topic in self._subscriptions)
         )
 
     def send(self, kind: str, message: Mapping[str, Any]) -> None:

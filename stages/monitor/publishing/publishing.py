@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from pipeline.faults import describe
 from pipeline.metrics import Durations
 from pipeline.watching import RunView
+from stages.monitor.kinds import PUBLISHED
 from stages.monitor.publishing.gathered import Gathered
 from stages.monitor.publishing.history import History
 from stages.monitor.publishing.pace import Cost
-from stages.monitor.publishing.publisher import KINDS, Publisher
+from stages.monitor.publishing.publisher import Publisher
 from stages.monitor.publishing.run_state import Now, row, run_blob
 from stages.monitor.publishing.seen import FramesWanted
 
@@ -91,7 +92,7 @@ class Publishing:
         self._numbers: Counter[str] = Counter()
         self._history = History()
         self._latency = Durations()
-        self._due_s: dict[str, float] = dict.fromkeys((*KINDS, "row"), 0.0)
+        self._due_s: dict[str, float] = dict.fromkeys((*PUBLISHED, "row"), 0.0)
         self._run: RunView | None = None
         self._stopping = threading.Event()
         self._sending = threading.Lock()
@@ -141,7 +142,7 @@ class Publishing:
             is_new = self._publisher.new_listeners()
             listened_to = self._publisher.listened_to()
         if is_new:
-            self._due_s.update(dict.fromkeys(KINDS, 0.0))
+            self._due_s.update(dict.fromkeys(PUBLISHED, 0.0))
             with self._gathered.lock:
                 self._gathered.frames.show_again()
         now_s = time.monotonic()
@@ -156,7 +157,7 @@ class Publishing:
             with cost.measured():
                 now = Now.of(run)
         asking_s = cost.s
-        for kind in ("row", *KINDS):
+        for kind in ("row", *PUBLISHED):
             if kind in due:
                 with cost.measured():
                     self._publish(kind, now)
@@ -235,7 +236,7 @@ class Publishing:
         now, ended = Now.of(run), time.time()
         self._add_row(now)
         messages: dict[str, dict[str, Any]] = {}
-        for kind in KINDS:
+        for kind in PUBLISHED:
             if kind != "frame" and (message := self._message(kind, now, ended)) is not None:
                 messages[kind] = self._signed(kind, message)
         frames = self._gathered.frames

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from stages.records.geometry import HC_EV_ANGSTROM
 
-CATEGORIES = ("indexed", "hit", "blank")
-"""What a frame may be: indexed, a hit that is not indexed, or no hit."""
-
 PANEL, FS, SS, INTENSITY, MAX_PIXEL = range(5)
 """The columns of a frame's peaks."""
 
@@ -156,7 +153,7 @@ class Seen:
     Attributes
     ----------
     category
-        One of `CATEGORIES`.
+        One of :data:`stages.monitor.kinds.CATEGORIES`.
     group
         The frame's value of the header key by which frames are grouped; None where they are not.
     num_crystals
