@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zmq
-from listening import Listener, files, listening, sender, watched
+from listening import PATIENCE_S, Listener, files, listening, sender, watched
 
 from pipeline import Graph, UserError, run
 from stages.decode import MsgpackMap
 from stages.live import Monitor
+from stages.monitor.blob import decode
 from stages.monitor.kinds import PUBLISHED
 from stages.monitor.publishing.publisher import Publisher
 from stages.sink import Memory
@@ -283,6 +285,37 @@ def test_a_fault_of_the_monitor_is_logged_once_and_the_run_goes_on(
     assert report.failure is None
     assert [record.message for record in caplog.records if "ZeroDivisionError: on purpose" in record.message] != []
     assert len([record for record in caplog.records if record.name == "streamajig.monitor"]) == 1
+
+
+def test_the_last_message_waits_for_one_who_is_slow_and_not_for_ever(tmp_path: Path) -> None:
+    publisher = Publisher(address_in(tmp_path))
+    large = {"pixels": np.zeros(1 << 20, np.uint8)}
+    more_than_fits = 40
+    with zmq.Context() as context, context.socket(zmq.SUB) as slow:
+        slow.setsockopt(zmq.RCVHWM, 1)
+        slow.setsockopt(zmq.LINGER, 0)
+        slow.subscribe("run")
+        slow.connect(publisher.address)
+        while "run" not in publisher.listened_to():
+            publisher.new_listeners()
+        for number in range(more_than_fits):
+            publisher.send("run", {**large, "number": number})
+        received: list[int] = []
+
+        def read_until_the_last() -> None:
+            while not received or received[-1] < more_than_fits:
+                received.append(decode(slow.recv_multipart()[1])["number"])
+
+        reading = threading.Thread(target=read_until_the_last, daemon=True)
+        reading.start()
+        publisher.send_last("run", {**large, "number": more_than_fits}, time.monotonic() + PATIENCE_S)
+        reading.join(PATIENCE_S)
+        assert received[-1] == more_than_fits
+        assert len(received) <= more_than_fits, "nothing was dropped, so that there was room all the time"
+        for number in range(more_than_fits):
+            publisher.send("run", {**large, "number": number})
+        publisher.send_last("run", large, time.monotonic() + 0.05)  # nobody reads any more, and it comes back
+    publisher.close(0.0)
 
 
 def test_an_address_in_use_is_refused_with_what_to_do(tmp_path: Path) -> None:

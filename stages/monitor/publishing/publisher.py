@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ from stages.wire.binding import bind
 
 LINGER_S = 0.8
 """How long the last messages may take to be delivered."""
+
+PATIENCE_S = 1.0
+"""How long those who listen may take to make room for the last messages."""
 
 _OF_THIS_MACHINE = ("tcp://127.", "tcp://[::1]:", "ipc://")
 
@@ -90,6 +94,23 @@ class Publisher:
         """Publish one message."""
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart([kind.encode(), encode(message)], zmq.NOBLOCK, copy=False)
+
+    def send_last(self, kind: str, message: Mapping[str, Any], until_s: float) -> None:
+        """Publish one message that nobody is to miss: wait for whoever is slow until then, by ``time.monotonic``.
+
+        Those who are still too slow miss it, and no others.
+        """
+        patience_ms = max(0, int(1000 * (until_s - time.monotonic())))
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._socket.setsockopt(zmq.SNDTIMEO, patience_ms)
+        try:
+            self._socket.send_multipart([kind.encode(), encode(message)], copy=False)
+            return
+        except zmq.Again:
+            pass
+        finally:
+            self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+        self.send(kind, message)
 
     def close(self, linger_s: float = LINGER_S) -> None:
         """Let the last messages be delivered, for a short time. May be called twice."""

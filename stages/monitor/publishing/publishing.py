@@ -17,7 +17,7 @@ from stages.monitor.kinds import PUBLISHED
 from stages.monitor.publishing.gathered import Gathered
 from stages.monitor.publishing.history import History
 from stages.monitor.publishing.pace import Cost
-from stages.monitor.publishing.publisher import Publisher
+from stages.monitor.publishing.publisher import PATIENCE_S, Publisher
 from stages.monitor.publishing.run_state import Now, row, run_blob
 from stages.monitor.publishing.seen import FramesWanted
 
@@ -243,11 +243,12 @@ class Publishing:
         if not self.has_failed:
             with self._sending:
                 self._publisher.new_listeners()
+                until_s = time.monotonic() + PATIENCE_S
                 for kind, message in messages.items():
-                    self._publisher.send(kind, message)
+                    self._publisher.send_last(kind, message, until_s)
                 shown = frames.next()
                 if shown is not None and "frame" in self._publisher.listened_to():
-                    self._publisher.send("frame", self._signed("frame", frames.blob(shown)))
+                    self._publisher.send_last("frame", self._signed("frame", frames.blob(shown)), until_s)
                     frames.sent(shown)
         kept = [frames.blob(shown, with_mask=True) for shown in frames.latest()]
         return Last(messages, [self._signed("frame", message) for message in kept])
