@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist worksteal
 READY := $(VENV)/.ready-test
 
+# The tests start hundreds of programs: where nothing may be written beside sources, each reads all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check slow bench docs clean
 
 help:
