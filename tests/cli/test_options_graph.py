@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from least_options import LEAST as BASE
 
@@ -478,6 +478,7 @@ def test_a_module_of_ones_own_goes_into_the_graph(tmp_path: Path) -> None:
         graph_from_options({**BASE, "module": [str(tmp_path / "nowhere.py")]})
 
 
+@settings(max_examples=30)  # each makes and checks a whole graph
 @given(
     peaks=st.sampled_from(["zaef", "peakfinder8", "msgpack"]),
     min_peaks=st.integers(0, 1000),

@@ -75,7 +75,8 @@ def test_the_reader_reads_a_stream_of_crystfel(shared_data: Path) -> None:
 def test_unscaled_means_are_those_of_reciprocalspaceship(stream: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.mtz"
     merge(stream, "-y", "4/mmm", "--no-scale", "--polarisation", "none", "-o", output)
-    table = rs.read_crystfel(str(stream), spacegroup="P 4 2 2").hkl_to_asu()
+    with np.errstate(invalid="ignore"):  # it looks for the angle of vectors without a length
+        table = rs.read_crystfel(str(stream), spacegroup="P 4 2 2", num_cpus=1).hkl_to_asu()
     grouped = table.reset_index().groupby(["H", "K", "L"])["I"]
     expected = grouped.mean()[grouped.count() >= 2]
     found = rs.read_mtz(str(output))
