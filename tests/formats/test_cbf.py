@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from writers import cbf
 
 from pipeline import Context, Message, RejectFrame
+from stages.contract_suite.broken import close_twice, nothing_left_open
 from stages.decode._kernels import byte_offset
 from stages.decode.cbf import Cbf
 from stages.simulation.as_cbf import byte_offsets, cbf_image
@@ -175,3 +176,20 @@ def test_pixels_beyond_their_type_and_bytes_that_are_left_over_are_rejected() ->
 
 def test_the_checksum_can_be_left_alone() -> None:
     np.testing.assert_array_equal(read(changed(rb"MD5: .", b"MD5: ?"), check_md5=False)[2], PIXELS)
+
+
+def test_a_large_image_is_checked_in_a_thread_that_ends_with_the_stage() -> None:
+    pixels = np.random.default_rng(5).integers(-2, 100, (1100, 1000), np.int32)
+    pixels[0, 0] = 1000  # more bytes than pixels
+    good = cbf_image(pixels, {})
+    damaged = good.replace(bytes(good[good.index(b"\x0c\x1a\x04\xd5") + 4 :][:400]), bytes(400))
+    fewer = good.replace(b"Fastest-Dimension: 1000", b"Fastest-Dimension:  999").replace(b"1100000", b"1098900")
+    with nothing_left_open():
+        decode = Cbf().open(Context())
+        for body, reason in ((damaged, "wrong_checksum"), (fewer, "bad_pixels")) * 2:
+            assert body != good
+            with pytest.raises(RejectFrame) as rejected:
+                decode(Message(b"", 0, (body,)))
+            assert rejected.value.reason == reason
+            np.testing.assert_array_equal(decode(Message(b"", 0, (good,)))[2].array("any"), pixels)
+        close_twice(decode)
