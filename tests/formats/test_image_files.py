@@ -293,7 +293,14 @@ def test_a_master_file_leads_to_the_files_with_the_frames(here: Path) -> None:
     assert [(event, num) for _, event, num in names(chunks)] == [("000001//0", 1), ("000001//1", 2), ("000002//0", 1)]
 
 
-@pytest.mark.parametrize("dtype", ["u2", "i4"])
+GZIPPED: dict[str, dict[str, bool]] = {
+    "gzip": {},
+    "gzip shuffled": {"shuffle": True},
+    "gzip shuffled, with a checksum": {"shuffle": True, "fletcher32": True},
+}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">i4", "f8"])
 def test_compressed_stacks_are_read_past_hdf5_and_by_it_alike(here: Path, dtype: str) -> None:
     """As DECTRIS' files are: one chunk a frame; and as other writers make them: several chunks, or one never written."""
     frames = np.stack([pixels_of(n) for n in range(3)]).astype(dtype)
@@ -302,16 +309,19 @@ def test_compressed_stacks_are_read_past_hdf5_and_by_it_alike(here: Path, dtype:
         for name, chunks in ways.items():
             file.create_dataset(name, data=frames, chunks=chunks, **hdf5plugin.Bitshuffle())
         file.create_dataset("lz4", data=frames, chunks=ways["whole"], **hdf5plugin.LZ4())
+        file.create_dataset("plain", data=frames, chunks=ways["whole"])
+        for name, how in GZIPPED.items():
+            file.create_dataset(name, data=frames, chunks=ways["whole"], compression="gzip", **how)
         hole = file.create_dataset(
             "hole", frames.shape, dtype, chunks=ways["whole"], fillvalue=7, **hdf5plugin.Bitshuffle()
         )
         hole[1] = frames[1]
     file = OpenFile(str(here / "a.h5"))
     decompressor = Decompressor("decode/hdf5_file", "hdf5")
-    for name in (*ways, "lz4"):
+    for name in (*ways, "lz4", "plain", *GZIPPED):
         for n in range(3):
-            for how in (decompressor, None):
-                found = pixels_of_event(file, EventOfFile((), (n,)), f"/{name}", ("%", "ss", "fs"), how)
+            for undoing in (decompressor, None):
+                found = pixels_of_event(file, EventOfFile((), (n,)), f"/{name}", ("%", "ss", "fs"), undoing)
                 np.testing.assert_array_equal(found, frames[n])
                 assert not found.flags.writeable
     assert (pixels_of_event(file, EventOfFile((), (0,)), "/hole", ("%", "ss", "fs"), decompressor) == 7).all()
