@@ -17,6 +17,7 @@ from stages.records.header import Header
 from stages.records.image import UNNAMED, Image, Sentinels
 from stages.records.told import PixelsDecoded
 from stages.wire.cbf import WIDE, CbfImage, read_cbf
+from stages.wire.file_frame import naming_file
 from stages.wire.looks import not_wanted
 from stages.wire.naming import Naming
 
@@ -63,7 +64,13 @@ class RunningCbf:
         self._beside: ThreadPoolExecutor | None = None
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
-        """Read the header, and decode the pixels."""
+        """Read the header, and decode the pixels; what a file is rejected for names it."""
+        try:
+            return self._read(message)
+        except RejectFrame as trouble:
+            raise naming_file(message, trouble) from None
+
+    def _read(self, message: Message) -> tuple[Event, Header, Image]:
         body = self._parameters.body(message)
         if bytes(body[:2]) == _GZIP:
             body = self._decompressed(body)

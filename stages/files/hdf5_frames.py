@@ -210,7 +210,11 @@ def peaks_of(file: OpenFile, event: EventOfFile, pattern: str) -> dict[str, NDAr
     try:
         found = file.get(path)
     except KeyError:
-        raise RejectFrame("missing_key", f"there is no peak list {path} in the file") from None
+        raise RejectFrame(
+            "missing_key",
+            f"there is no peak list {path} in the file; the geometry file's peak_list has to say where it is, and "
+            "--peaks=zaef searches the pixels",
+        ) from None
     if not hasattr(found, "shape"):
         return _peaks_of_cxi(file, event, path)
     if len(found.shape) != 2 or found.shape[1] not in (3, 4):

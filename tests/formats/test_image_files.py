@@ -26,6 +26,7 @@ from stages.files.hdf5_files import OpenFile
 from stages.files.hdf5_frames import pixels_of as pixels_of_event
 from stages.files.image_list import Listed, Prefixed, parse_line
 from stages.files.stream import Chunk, read_stream
+from stages.simulation.as_cbf import cbf_image
 from stages.source.files import Files, RunningFiles
 from stages.wire.compressed import Decompressor
 from stages.wire.file_frame import FileFrame, file_frame
@@ -112,10 +113,19 @@ def test_rejected_frames_name_their_file(here: Path) -> None:
         *("unreadable_file", "unreadable_file", "no_such_event", "unreadable_file"),
         *("wrong_dimensions", "bad_event", "bad_event"),
     ]
-    assert all("gone.h5" in detail for _, detail in reasons[:2])
-    assert "/entry/data has 4 frames along dimension 0, and frame 4 was asked for" in reasons[2][1]
+    assert [detail for _, detail in reasons[:2]] == ["gone.h5: No such file or directory"] * 2
+    assert reasons[2][1] == "a.cxi //4: /entry/data has 4 frames along dimension 0, and frame 4 was asked for"
+    for name, (_, detail) in zip(("cut.h5", "other.h5 //0", "a.cxi //x", "a.cxi b//0"), reasons[3:], strict=True):
+        assert detail.startswith(f"{name}: ")
     assert source.findings().figures["unreadable_files"] == 2
     decode.close()
+
+
+def test_rejected_cbf_files_are_named(here: Path) -> None:
+    (here / "cut.cbf").write_bytes(cbf_image(pixels_of(1).astype("i4"), {})[:700])
+    source = Files(images=("cut.cbf",), data_format="cbf", geometry=geometry(here)).open(Context())
+    with pytest.raises(RejectFrame, match=r"truncated: cut\.cbf //: the CBF image says that its pixels take"):
+        registry.load("decode/cbf")().open(Context())(everything(source)[0])
 
 
 def test_rejected_frames_of_files_are_run_again_from_their_files(here: Path) -> None:
