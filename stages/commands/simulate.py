@@ -129,6 +129,8 @@ def simulate(**options: Any) -> None:
     from stages.commands.typed import made_of_options
 
     chosen = {field.name: options.pop(field.name) for field in fields(Beamline)}
+    if chosen["style"] == "msgpack":  # as --data-format has it
+        chosen["style"] = "om"
     beamline = made_of_options(Beamline, {name: spellings[0] for name, spellings in _SPELLINGS.items()}, **chosen)
     _serve(beamline, **options)
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from pipeline import Context, Event, Message, RejectFrame
 from stages.files.geom.detector import Detector
 from stages.files.hdf5_events import EventOfFile
-from stages.files.hdf5_files import OpenFile, OpenFiles, load_h5py
+from stages.files.hdf5_files import OpenFile, OpenFiles, load_h5py, why_unreadable
 from stages.files.hdf5_frames import StackLayout, header_value, peaks_of
 from stages.records.header import Header
 from stages.wire.file_frame import FileFrame, file_frame_of
@@ -66,7 +66,7 @@ class Reader:
         try:
             return self.files.get(frame.filename)
         except OSError as error:
-            raise RejectFrame("unreadable_file", f"{frame.filename}: {error.strerror or error}") from None
+            raise RejectFrame("unreadable_file", f"{frame.filename}: {why_unreadable(error)}") from None
 
     def header_of(self, file: OpenFile, frame: FileFrame, event: EventOfFile) -> tuple[Event, Header]:
         stack = self.stack

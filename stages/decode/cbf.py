@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,18 @@ from stages.records.header import Header
 from stages.records.image import UNNAMED, Image, Sentinels
 from stages.records.told import PixelsDecoded
 from stages.wire.cbf import WIDE, CbfImage, read_cbf
+from stages.wire.file_frame import naming_file
 from stages.wire.looks import not_wanted
 from stages.wire.naming import Naming
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 """What zlib calls 32 kB with a gzip header."""
+
+_WORTH_A_THREAD = 1 << 20
+"""Bytes of which an MD5 takes some 2 ms, a hundred times what it takes to hand them to a thread."""
+
+Pixels = NDArray[np.int32] | NDArray[np.uint32]
 
 NO_COUNT = Sentinels(below=0.0)
 """-1 is the gap between modules, -2 a pixel that is bad."""
@@ -54,19 +61,44 @@ class RunningCbf:
 
     def __init__(self, parameters: Cbf) -> None:
         self._parameters = parameters
+        self._beside: ThreadPoolExecutor | None = None
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
-        """Read the header, and decode the pixels."""
+        """Read the header, and decode the pixels; what a file is rejected for names it."""
+        try:
+            return self._read(message)
+        except RejectFrame as trouble:
+            raise naming_file(message, trouble) from None
+
+    def _read(self, message: Message) -> tuple[Event, Header, Image]:
         body = self._parameters.body(message)
         if bytes(body[:2]) == _GZIP:
             body = self._decompressed(body)
         if bytes(body[:6]) != b"###CBF":
             raise not_wanted(body, "a CBF image")
         image = read_cbf(body)
-        if self._parameters.check_md5 and image.md5:
-            _check_md5(image)
+        pixels = self._checked_pixels(image) if self._parameters.check_md5 and image.md5 else pixels_of(image)
         event, header = self._parameters.named(Header(image.comments), message)
-        return event, header, Image({UNNAMED: pixels_of(image)}, {}, sentinels=NO_COUNT)
+        return event, header, Image({UNNAMED: pixels}, {}, sentinels=NO_COUNT)
+
+    def close(self) -> None:
+        """End the thread of the MD5."""
+        if self._beside is not None:
+            self._beside.shutdown()
+            self._beside = None
+
+    def _checked_pixels(self, image: CbfImage) -> Pixels:
+        """Decode the pixels while another thread takes their MD5, which is slower; neither holds the interpreter's lock."""
+        if len(image.body) < _WORTH_A_THREAD:
+            _check_md5(image)
+            return pixels_of(image)
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "cbf-md5")
+        check = self._beside.submit(_check_md5, image)
+        try:
+            return pixels_of(image)
+        finally:
+            check.result()  # what it raises counts more
 
     def _decompressed(self, body: memoryview) -> memoryview:
         most = self._parameters.max_message_bytes
@@ -81,7 +113,7 @@ class RunningCbf:
         return memoryview(whole)
 
 
-def pixels_of(image: CbfImage) -> NDArray[np.int32] | NDArray[np.uint32]:
+def pixels_of(image: CbfImage) -> Pixels:
     """Decode the pixels of a CBF image, (height, width); rejects one whose bytes are not what it says."""
     out = np.empty(image.width * image.height, np.int32)
     done = byte_offset.decode(np.frombuffer(image.body, np.uint8), out, image.least, image.most)

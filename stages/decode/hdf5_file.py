@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import Context, Event, Message, stage
+from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
 from stages.decode.hdf5 import decompressor_if_any
 from stages.files.hdf5_events import EventOfFile
@@ -14,7 +14,7 @@ from stages.files.hdf5_frames import BeyondEnd, StackLayout, masks_of, pixels_of
 from stages.records.header import Header
 from stages.records.image import HIGHEST, Image
 from stages.records.told import PixelsDecoded
-from stages.wire.file_frame import FileFrame
+from stages.wire.file_frame import FileFrame, naming_file
 
 
 @stage("decode/hdf5_file", publishes=(PixelsDecoded,))
@@ -46,8 +46,14 @@ class RunningHdf5File(Reader):
         self._decompressor = decompressor_if_any()
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
-        """Read the frame; if it is not there, once more from a file opened anew: it or those it links to may have grown."""
-        frame, event = self.event_of(message)
+        """Read the frame; what it is rejected for names it."""
+        try:
+            return self._frame(*self.event_of(message))
+        except RejectFrame as trouble:
+            raise naming_file(message, trouble) from None
+
+    def _frame(self, frame: FileFrame, event: EventOfFile) -> tuple[Event, Header, Image]:
+        """Read a frame; if it is not there, once more from a file opened anew: it or those it links to may have grown."""
         try:
             try:
                 return self._read(frame, event)

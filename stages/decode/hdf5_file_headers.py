@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline import Context, Event, Message, stage
+from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
 from stages.files.hdf5_files import TROUBLE
 from stages.records.header import Header
 from stages.records.told import PixelsDecoded
+from stages.wire.file_frame import naming_file
 
 
 @stage("decode/hdf5_file_headers", publishes=(PixelsDecoded,))
@@ -24,10 +25,13 @@ class RunningHdf5FileHeaders(Reader):
     """`Hdf5FileHeaders` at work."""
 
     def __call__(self, message: Message) -> tuple[Event, Header]:
-        """Read the header's values."""
-        frame, event = self.event_of(message)
-        file = self.opened(frame)
+        """Read the header's values; what a frame is rejected for names it."""
         try:
-            return self.header_of(file, frame, event)
-        except TROUBLE as error:
-            raise unreadable(frame, error) from None
+            frame, event = self.event_of(message)
+            file = self.opened(frame)
+            try:
+                return self.header_of(file, frame, event)
+            except TROUBLE as error:
+                raise unreadable(frame, error) from None
+        except RejectFrame as trouble:
+            raise naming_file(message, trouble) from None

@@ -59,6 +59,16 @@ class OpenFile:
             self.file.close()
 
 
+def why_unreadable(error: Exception) -> str:
+    """Say why a file cannot be read, of what opening or reading it has raised; HDF5's own words tell of its arguments.
+
+    >>> why_unreadable(FileNotFoundError(2, "Unable to open file (name = 'a.h5', errno = 2, flags = 0)"))
+    'No such file or directory'
+    """
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)
+
+
 def stamp_of(filename: str) -> tuple[int, int, int]:
     """What changes with a file: when it was written, its length, and which file it is. OSError if there is none."""
     found = os.stat(filename)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from stages.files.geom.model import MaskSource
 from stages.files.hdf5_events import EventOfFile
 from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.records.geometry import Panel
-from stages.wire.compressed import Codec, Decompressor
-from stages.wire.hdf5_chunks import steps_of
+from stages.wire.compressed import Decompressor
+from stages.wire.hdf5_chunks import can_be_undone, steps_of, undone
 from stages.wire.hdf5_filters import filters_of
 
 LONGEST_TEXT = 4096
@@ -100,8 +99,8 @@ def pixels_of(
 ) -> NDArray[Any]:
     """Return an event's array, without the dimensions that count frames; read-only, of a type that pixels have.
 
-    Rejects the frame if the array is not there, or not as the geometry file says. With a decompressor a frame that is one chunk
-    of bitshuffle or LZ4 is decompressed past HDF5, which has one lock for all threads.
+    Rejects the frame if the array is not there, or not as the geometry file says. A frame that is one chunk is decompressed
+    past HDF5, which has one lock for all threads; one of bitshuffle or LZ4 only with a decompressor.
     """
     path = event.path(pattern)
     dataset = _dataset(file, path)
@@ -111,17 +110,17 @@ def pixels_of(
             f"{path} has shape {dataset.shape}, and the geometry file's dim directives say {', '.join(map(str, dims))}",
         )
     at = _at(path, dataset.shape, dims, event)
-    values = _one_chunk(dataset, at, decompressor) if decompressor is not None and dataset.chunks is not None else None
+    values = _one_chunk(dataset, at, decompressor) if dataset.chunks is not None else None
     return as_pixels(dataset[at] if values is None else values, path)
 
 
-def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompressor) -> NDArray[Any] | None:
+def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompressor | None) -> NDArray[Any] | None:
     """Read a frame that is one chunk of its own; None for one that HDF5 has to read."""
     wanted = tuple(1 if isinstance(number, int) else size for number, size in zip(at, dataset.shape, strict=True))
     if dataset.chunks != wanted:
         return None
     steps = steps_of(filters_of(dataset.id.get_create_plist()), dataset.dtype.itemsize)
-    if steps not in (["bslz4"], ["bszstd"], ["lz4"]):
+    if not can_be_undone(steps, decompressor) or "fletcher32" in steps:  # HDF5 is faster at that
         return None
     try:
         skipped, chunk = dataset.id.read_direct_chunk(tuple(n if isinstance(n, int) else 0 for n in at))
@@ -130,8 +129,7 @@ def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompre
     if skipped:
         return None
     shape = tuple(size for number, size in zip(at, dataset.shape, strict=True) if not isinstance(number, int))
-    size = math.prod(shape) * dataset.dtype.itemsize
-    return decompressor.array(memoryview(chunk), cast(Codec, steps[0]), shape, dataset.dtype, size)
+    return undone(memoryview(chunk), steps, shape, dataset.dtype, decompressor)
 
 
 def as_pixels(values: NDArray[Any], path: str) -> NDArray[Any]:
@@ -212,7 +210,11 @@ def peaks_of(file: OpenFile, event: EventOfFile, pattern: str) -> dict[str, NDAr
     try:
         found = file.get(path)
     except KeyError:
-        raise RejectFrame("missing_key", f"there is no peak list {path} in the file") from None
+        raise RejectFrame(
+            "missing_key",
+            f"there is no peak list {path} in the file; the geometry file's peak_list has to say where it is, and "
+            "--peaks=zaef searches the pixels",
+        ) from None
     if not hasattr(found, "shape"):
         return _peaks_of_cxi(file, event, path)
     if len(found.shape) != 2 or found.shape[1] not in (3, 4):

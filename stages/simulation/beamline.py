@@ -64,7 +64,8 @@ class Beamline:
     )
     style: Style = Field(
         default="seed",
-        description="seed: OnDA's array of one map; om: one map, image as OM writes it; hdf5: an HDF5 file; cbf: a CBF image; "
+        description="seed: OnDA's array of one map; om (with the command also msgpack): one map, image as OM writes it; "
+        "hdf5: an HDF5 file; cbf: a CBF image; "
         "seedee: an array with its description in JSON; npy: an array alone; dectris1, dectris2: a series of DECTRIS' streams; "
         "karabo: trains of 16 frames.",
     )

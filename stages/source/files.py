@@ -14,7 +14,7 @@ from pipeline import Context, EndOfStream, Findings, Message, UserError, stage
 from pipeline.amounts import several
 from stages.files.geom.detector import Detector
 from stages.files.hdf5_events import EventOfFile, events_of, files_led_to
-from stages.files.hdf5_files import TROUBLE, load_h5py, open_to_read
+from stages.files.hdf5_files import TROUBLE, load_h5py, open_to_read, why_unreadable
 from stages.files.hdf5_frames import StackLayout
 from stages.files.image_list import ImageFormat, Listed, Prefixed, is_pattern, listed_in, parse_line
 from stages.source._folder import Folder
@@ -203,7 +203,7 @@ class RunningFiles:
                 yield self._frame(listed.filename, event)
         except TROUBLE as error:
             self._num_unreadable += 1
-            detail = f"{listed.filename}: {getattr(error, 'strerror', None) or error}"
+            detail = f"{listed.filename}: {why_unreadable(error)}"
             yield Message(b"", time.time_ns(), (stand_in("unreadable_file", detail),))
 
     def _events(self, filename: str) -> Iterator[str]:

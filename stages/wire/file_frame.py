@@ -41,6 +41,14 @@ def file_frame_of(message: Message) -> FileFrame | None:
     return part if isinstance(part, FileFrame) else None
 
 
+def naming_file(message: Message, trouble: RejectFrame) -> RejectFrame:
+    """Return why a message is rejected, with the frame of the file that it stands for, if it does and that is not said yet."""
+    frame = file_frame_of(message)
+    if frame is None or frame.filename in trouble.detail:
+        return trouble
+    return RejectFrame(trouble.reason, f"{frame.filename} {frame.event}: {trouble.detail}")
+
+
 def whole_file(frame: FileFrame, max_bytes: int) -> memoryview:
     """Return all bytes of a frame's file, decompressed if its name ends in ``.gz``; rejects what cannot be read."""
     try:

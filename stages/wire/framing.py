@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline import Message
 from stages.wire.formats import DataFormat
-from stages.wire.looks import magic_of
+from stages.wire.looks import shown_by
 from stages.wire.message import is_map_or_array, is_well_formed, split_maps, split_parts
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 from stages.wire.series_framing import dectris1_framing, dectris2_framing
@@ -95,6 +95,8 @@ class MapFraming:
 
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Split bodies into maps."""
+        if (other := shown_by(parts, "msgpack")) is not None:
+            return [Message(b"", received_ns, (other,), keep_alive)]
         topic, bodies = split_parts(parts)
         return [
             Message(topic, received_ns, (part,), keep_alive)
@@ -118,10 +120,10 @@ class WholeFraming:
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Take the body."""
         filled = [part for part in parts if len(part)]
+        if (other := shown_by(filled, "")) is not None:
+            return [Message(b"", received_ns, (other,), keep_alive)]
         has_tag = len(filled) > 1
         body = filled[-1] if filled else memoryview(b"")
-        if has_tag and magic_of(filled[0])[1] == "karabo":  # the part that shows what it is
-            has_tag, body = False, filled[0]
         return [Message(bytes(filled[0][:256]) if has_tag else b"", received_ns, (body,), keep_alive)]
 
     def may_be_frame(self, short: memoryview) -> bool:
@@ -140,5 +142,7 @@ class PairFraming(WholeFraming):
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Take description and pixels."""
         filled = [part for part in parts if len(part)]
+        if (other := shown_by(filled, "seedee")) is not None:
+            return [Message(b"", received_ns, (other,), keep_alive)]
         topic = bytes(filled[0][:256]) if len(filled) > 2 else b""
         return [Message(topic, received_ns, tuple(filled[-2:]) or (memoryview(b""),), keep_alive)]

@@ -12,7 +12,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +118,9 @@ class Chunks:
             piece: NDArray[Any] | None = None
             if place.byte_offset is not None and place.size:
                 steps = steps_of([f for n, f in enumerate(filters) if not place.filter_mask >> n & 1], dtype.itemsize)
-                if steps is None or (self._decompressor is None and _NEED_DECOMPRESSOR.intersection(steps)):
+                if not can_be_undone(steps, self._decompressor):
                     return None
-                piece = self._piece(self.bytes_of(place), steps, chunk, dtype)
+                piece = undone(self.bytes_of(place), steps, chunk, dtype, self._decompressor)
                 if chunk == shape:
                     return piece
             if whole is None:
@@ -151,34 +151,60 @@ class Chunks:
             raise RejectFrame("truncated", f"the HDF5 file ends before a chunk of {place.size} bytes does")
         return stored
 
-    def _piece(
-        self, stored: memoryview, steps: list[Step], chunk: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        size = math.prod(chunk) * dtype.itemsize
-        raw: Any = stored
-        for n, step in enumerate(steps):
-            match step:
-                case "fletcher32":
-                    raw = checked(memoryview(raw))
-                case "deflate":
-                    # a checksum that was made before comes out with it
-                    raw = inflated(memoryview(raw), size + 4 * steps[n:].count("fletcher32"))
-                case "shuffle":
-                    octets = np.frombuffer(raw, np.uint8)
-                    if len(octets) != size:
-                        break
-                    raw = np.ascontiguousarray(octets.reshape(dtype.itemsize, -1).T).reshape(-1)
-                case _:
-                    assert self._decompressor is not None
-                    return self._decompressor.array(memoryview(raw), step, chunk, dtype, size)
-        if len(raw) != size:
-            raise RejectFrame("bad_array_size", f"a chunk of the HDF5 file has {len(raw)} bytes; {size} were wanted")
-        pixels = np.frombuffer(raw, dtype).reshape(chunk)
-        pixels.flags.writeable = False
-        return pixels
+
+def can_be_undone(steps: Sequence[Step] | None, decompressor: Decompressor | None) -> TypeGuard[Sequence[Step]]:
+    """Whether these steps can be taken here; else HDF5 has to."""
+    return steps is not None and (decompressor is not None or not _NEED_DECOMPRESSOR.intersection(steps))
 
 
 _NEED_DECOMPRESSOR = frozenset({"bslz4", "bszstd", "lz4"})
+
+
+def undone(
+    stored: memoryview,
+    steps: Sequence[Step],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    decompressor: Decompressor | None,
+) -> NDArray[Any]:
+    """Return the array that is stored as a chunk, read-only; rejects what holds more, or less, or is damaged.
+
+    Whoever calls has seen that the array is not too large, and that the steps :func:`can_be_undone`.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    raw: Any = stored
+    for n, step in enumerate(steps):
+        match step:
+            case "fletcher32":
+                raw = checked(memoryview(raw))
+            case "deflate":
+                # a checksum that was made before comes out with it
+                raw = inflated(memoryview(raw), size + 4 * steps[n:].count("fletcher32"))
+            case "shuffle":
+                if len(raw) != size:
+                    break
+                raw = unshuffled(raw, dtype.itemsize)
+            case _:
+                assert decompressor is not None
+                return decompressor.array(memoryview(raw), step, shape, dtype, size)
+    if len(raw) != size:
+        raise RejectFrame("bad_array_size", f"a chunk of the HDF5 file has {len(raw)} bytes; {size} were wanted")
+    pixels = np.frombuffer(raw, dtype).reshape(shape)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def unshuffled(octets: Any, itemsize: int) -> NDArray[np.uint8]:
+    """Return the bytes of numbers one after the other, of which all first bytes come first, then all second ones.
+
+    >>> unshuffled(b"aAbBcC", 3).tobytes()
+    b'abcABC'
+    """
+    columns = np.frombuffer(octets, np.uint8).reshape(itemsize, -1)
+    numbers = np.empty((columns.shape[1], itemsize), np.uint8)
+    for k, column in enumerate(columns):  # many times faster than to transpose at once
+        numbers[:, k] = column
+    return numbers.reshape(-1)
 
 
 def checked(stored: memoryview) -> memoryview:

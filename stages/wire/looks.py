@@ -6,9 +6,10 @@ Only to make a sentence of it: which format a sender speaks is said with ``--dat
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipeline import RejectFrame
-from stages.wire.formats import DECODERS
+from stages.wire.formats import DECODERS, IN_PARTS
 
 _MAGIC = (
     (b"\x89HDF\r\n", "an HDF5 file", "hdf5"),
@@ -46,6 +47,21 @@ def magic_of(body: memoryview) -> tuple[str, str]:
     if _KARABO.match(head):
         return "the first part of a train of a karabo bridge", "karabo"
     return next(((what, name) for magic, what, name in _MAGIC if head.startswith(magic)), ("", ""))
+
+
+def shown_by(parts: Sequence[memoryview], wanted: str) -> memoryview | None:
+    """Return the part that shows a message to be of a format that has several; None where none does, or it is the one wanted.
+
+    >>> shown_by([memoryview(b"tag"), memoryview(b'{"_data_format": ""}'), memoryview(b"pixels")], "cbf").tobytes()
+    b'{"_data_format": ""}'
+    """
+    others = IN_PARTS - {wanted}
+    first = parts[:_FIRST_PARTS] if len(parts) > 1 else ()
+    return next((part for part in first if magic_of(part)[1] in others), None)
+
+
+_FIRST_PARTS = 3
+"""An empty one and a tag may stand before it."""
 
 
 def advice(data_format: str) -> str:

@@ -30,7 +30,8 @@ def expand(files: Iterable[Path]) -> list[Path]:
             inside = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES) and file.is_file())
             if not inside:
                 raise UserError(
-                    f"{path}: no recorded messages in this folder; wanted are files named *{', *'.join(SUFFIXES)}"
+                    f"{path}: this folder has neither images nor recorded messages, which are files named "
+                    f"*{', *'.join(SUFFIXES)}"
                 )
             found += inside
         elif path.exists():

@@ -12,6 +12,7 @@ from typing import Protocol
 from pipeline import Message, Preamble
 from stages.wire.cbor_outline import text_under
 from stages.wire.json_parts import json_object
+from stages.wire.looks import magic_of
 
 
 class _KindOf(Protocol):
@@ -48,17 +49,27 @@ class SeriesFraming:
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Return the message with all its parts, and what the series' header said; nothing for what is no frame."""
         filled = tuple(part for part in parts if len(part)) or (memoryview(b""),)
-        kind = self._kind_of(filled[0])
+        topic, kind = b"", self._kind_of(filled[0])
+        if not kind and len(filled) > 1 and _may_be_tag(filled[0]):  # detectors have none; who sends theirs on may
+            topic, filled = bytes(filled[0]), filled[1:]
+            kind = self._kind_of(filled[0])
         if kind.startswith(self._begins):
             self._preamble = Preamble.of(filled, keep_alive)
             return []
         if kind.startswith(self._passed_over):
             return []
-        return [Message(b"", received_ns, filled, keep_alive, self._preamble)]
+        return [Message(topic, received_ns, filled, keep_alive, self._preamble)]
 
     def may_be_frame(self, short: memoryview) -> bool:
         """Messages that end a series are as short."""
         return bool(self._kind_of(short))
+
+
+def _may_be_tag(part: memoryview) -> bool:
+    return len(part) <= _LONGEST_TAG and bytes(part[:1]) != b"{" and not magic_of(part)[0]
+
+
+_LONGEST_TAG = 256
 
 
 def dectris1_framing() -> SeriesFraming:

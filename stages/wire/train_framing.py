@@ -9,6 +9,7 @@ import msgpack
 from pipeline import Message, RejectFrame
 from stages.wire.encoded import is_map
 from stages.wire.karabo import train_of
+from stages.wire.looks import magic_of, shown_by
 from stages.wire.trains import BROKEN, FRAME, MOST_FRAMES, MOST_TRAIN_ID, frames_of_train
 
 
@@ -29,13 +30,15 @@ class TrainFraming:
     def frames_of(self, parts: Sequence[memoryview], received_ns: int, keep_alive: object) -> list[Message]:
         """Take a train apart."""
         parts = parts[1:] if parts and not len(parts[0]) else parts  # the envelope of a reply
+        if (other := shown_by(parts, "karabo")) is not None:
+            return [Message(b"", received_ns, (other,), keep_alive)]
         topic = b""
         if len(parts) > 1 and not is_map(parts[0]):
             topic, parts = bytes(parts[0][:256]), parts[1:]
         if parts and bytes(parts[0][: len(BROKEN)]) == BROKEN:  # it was rejected before, and is sent again
             parts = parts[1:]
         whole = Message(topic, received_ns, tuple(parts) or (memoryview(b""),), keep_alive)
-        if parts and bytes(parts[0][: len(FRAME)]) == FRAME:
+        if parts and (bytes(parts[0][: len(FRAME)]) == FRAME or magic_of(parts[0])[1] not in ("", "karabo")):
             return [whole]
         try:
             train = train_of(parts)

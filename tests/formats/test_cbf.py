@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from writers import cbf
 
 from pipeline import Context, Message, RejectFrame
+from stages.contract_suite.broken import close_twice, nothing_left_open
 from stages.decode._kernels import byte_offset
 from stages.decode.cbf import Cbf
 from stages.simulation.as_cbf import byte_offsets, cbf_image
@@ -44,9 +45,9 @@ def test_the_kernel_undoes_what_others_have_compressed(pixels: np.ndarray) -> No
         np.testing.assert_array_equal(out.reshape(pixels.shape), pixels)
 
 
-@given(st.binary(max_size=80), st.integers(0, 40))
-def test_the_kernel_does_as_plain_python_does(body: bytes, num: int) -> None:
-    at, value, wanted = 0, 0, []
+def decoded_slowly(body: bytes, num: int) -> tuple[int, list[int]]:
+    """So many pixels of a body as CBF's manual describes them, or as many as are there, and how many bytes they take."""
+    at, value, pixels = 0, 0, []
     for _ in range(num):
         for width in (1, 2, 4, 8):
             chunk, at = body[at : at + width], at + width
@@ -56,18 +57,44 @@ def test_the_kernel_does_as_plain_python_does(body: bytes, num: int) -> None:
         if at > len(body):
             break
         value += step
-        wanted.append(value)
+        pixels.append(value)
+    return at, pixels
+
+
+def check_against_plain_python(body: bytes, num: int, least: int, most: int) -> None:
+    at, wanted = decoded_slowly(body, num)
     out = np.empty(num, np.int32)
-    done = byte_offset.decode(np.frombuffer(body, np.uint8), out, LEAST, MOST)
+    done = byte_offset.decode(np.frombuffer(body, np.uint8), out, least, most)
     if len(wanted) < num:
         assert done == byte_offset.TRUNCATED
     elif any(not -(2**63) <= value < 2**63 for value in wanted):
         return  # nobody's pixels, and no more than a wrong answer: the sums wrap
-    elif any(not LEAST <= value <= MOST for value in wanted):
+    elif any(not least <= value <= most for value in wanted):
         assert done == byte_offset.OUT_OF_RANGE
     else:
         assert done == at
-        assert out.tolist() == wanted
+        assert out.tolist() == np.array(wanted, np.int64).astype(np.int32).tolist()
+
+
+@given(st.binary(max_size=80), st.integers(0, 40))
+def test_the_kernel_does_as_plain_python_does(body: bytes, num: int) -> None:
+    check_against_plain_python(body, num, LEAST, MOST)
+
+
+@pytest.mark.parametrize("limits", [(-WIDE, WIDE), (LEAST, MOST), (-32768, 32767), (0, 65535), (-9000, 9000)], ids=str)
+@pytest.mark.parametrize("seed", range(40))
+def test_bodies_of_many_blocks_are_as_plain_python_has_them(seed: int, limits: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(-127, 128, rng.integers(60, 700)) // (1, 40, 127)[seed % 3]
+    if seed % 4 == 3:
+        steps = np.abs(steps)  # beyond the limits, sooner or later
+    for at in rng.integers(0, len(steps), rng.integers(0, 6)):
+        steps[at] = rng.choice([-128, 128, 8000, -32768, 40_000, 2**31 - 1, -(2**31), 2**33])
+    whole = byte_offsets(np.cumsum(steps))
+    assert decoded_slowly(whole, len(steps)) == (len(whole), np.cumsum(steps).tolist())
+    for body in (whole, whole[:-1], whole + b"\0" * 70):
+        for num in (len(steps), len(steps) - 1):
+            check_against_plain_python(body, num, *limits)
 
 
 @pytest.mark.shared_data
@@ -149,3 +176,20 @@ def test_pixels_beyond_their_type_and_bytes_that_are_left_over_are_rejected() ->
 
 def test_the_checksum_can_be_left_alone() -> None:
     np.testing.assert_array_equal(read(changed(rb"MD5: .", b"MD5: ?"), check_md5=False)[2], PIXELS)
+
+
+def test_a_large_image_is_checked_in_a_thread_that_ends_with_the_stage() -> None:
+    pixels = np.random.default_rng(5).integers(-2, 100, (1100, 1000), np.int32)
+    pixels[0, 0] = 1000  # more bytes than pixels
+    good = cbf_image(pixels, {})
+    damaged = good.replace(bytes(good[good.index(b"\x0c\x1a\x04\xd5") + 4 :][:400]), bytes(400))
+    fewer = good.replace(b"Fastest-Dimension: 1000", b"Fastest-Dimension:  999").replace(b"1100000", b"1098900")
+    with nothing_left_open():
+        decode = Cbf().open(Context())
+        for body, reason in ((damaged, "wrong_checksum"), (fewer, "bad_pixels")) * 2:
+            assert body != good
+            with pytest.raises(RejectFrame) as rejected:
+                decode(Message(b"", 0, (body,)))
+            assert rejected.value.reason == reason
+            np.testing.assert_array_equal(decode(Message(b"", 0, (good,)))[2].array("any"), pixels)
+        close_twice(decode)

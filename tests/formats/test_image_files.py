@@ -26,6 +26,7 @@ from stages.files.hdf5_files import OpenFile
 from stages.files.hdf5_frames import pixels_of as pixels_of_event
 from stages.files.image_list import Listed, Prefixed, parse_line
 from stages.files.stream import Chunk, read_stream
+from stages.simulation.as_cbf import cbf_image
 from stages.source.files import Files, RunningFiles
 from stages.wire.compressed import Decompressor
 from stages.wire.file_frame import FileFrame, file_frame
@@ -112,10 +113,19 @@ def test_rejected_frames_name_their_file(here: Path) -> None:
         *("unreadable_file", "unreadable_file", "no_such_event", "unreadable_file"),
         *("wrong_dimensions", "bad_event", "bad_event"),
     ]
-    assert all("gone.h5" in detail for _, detail in reasons[:2])
-    assert "/entry/data has 4 frames along dimension 0, and frame 4 was asked for" in reasons[2][1]
+    assert [detail for _, detail in reasons[:2]] == ["gone.h5: No such file or directory"] * 2
+    assert reasons[2][1] == "a.cxi //4: /entry/data has 4 frames along dimension 0, and frame 4 was asked for"
+    for name, (_, detail) in zip(("cut.h5", "other.h5 //0", "a.cxi //x", "a.cxi b//0"), reasons[3:], strict=True):
+        assert detail.startswith(f"{name}: ")
     assert source.findings().figures["unreadable_files"] == 2
     decode.close()
+
+
+def test_rejected_cbf_files_are_named(here: Path) -> None:
+    (here / "cut.cbf").write_bytes(cbf_image(pixels_of(1).astype("i4"), {})[:700])
+    source = Files(images=("cut.cbf",), data_format="cbf", geometry=geometry(here)).open(Context())
+    with pytest.raises(RejectFrame, match=r"truncated: cut\.cbf //: the CBF image says that its pixels take"):
+        registry.load("decode/cbf")().open(Context())(everything(source)[0])
 
 
 def test_rejected_frames_of_files_are_run_again_from_their_files(here: Path) -> None:
@@ -293,7 +303,14 @@ def test_a_master_file_leads_to_the_files_with_the_frames(here: Path) -> None:
     assert [(event, num) for _, event, num in names(chunks)] == [("000001//0", 1), ("000001//1", 2), ("000002//0", 1)]
 
 
-@pytest.mark.parametrize("dtype", ["u2", "i4"])
+GZIPPED: dict[str, dict[str, bool]] = {
+    "gzip": {},
+    "gzip shuffled": {"shuffle": True},
+    "gzip shuffled, with a checksum": {"shuffle": True, "fletcher32": True},
+}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">i4", "f8"])
 def test_compressed_stacks_are_read_past_hdf5_and_by_it_alike(here: Path, dtype: str) -> None:
     """As DECTRIS' files are: one chunk a frame; and as other writers make them: several chunks, or one never written."""
     frames = np.stack([pixels_of(n) for n in range(3)]).astype(dtype)
@@ -302,16 +319,19 @@ def test_compressed_stacks_are_read_past_hdf5_and_by_it_alike(here: Path, dtype:
         for name, chunks in ways.items():
             file.create_dataset(name, data=frames, chunks=chunks, **hdf5plugin.Bitshuffle())
         file.create_dataset("lz4", data=frames, chunks=ways["whole"], **hdf5plugin.LZ4())
+        file.create_dataset("plain", data=frames, chunks=ways["whole"])
+        for name, how in GZIPPED.items():
+            file.create_dataset(name, data=frames, chunks=ways["whole"], compression="gzip", **how)
         hole = file.create_dataset(
             "hole", frames.shape, dtype, chunks=ways["whole"], fillvalue=7, **hdf5plugin.Bitshuffle()
         )
         hole[1] = frames[1]
     file = OpenFile(str(here / "a.h5"))
     decompressor = Decompressor("decode/hdf5_file", "hdf5")
-    for name in (*ways, "lz4"):
+    for name in (*ways, "lz4", "plain", *GZIPPED):
         for n in range(3):
-            for how in (decompressor, None):
-                found = pixels_of_event(file, EventOfFile((), (n,)), f"/{name}", ("%", "ss", "fs"), how)
+            for undoing in (decompressor, None):
+                found = pixels_of_event(file, EventOfFile((), (n,)), f"/{name}", ("%", "ss", "fs"), undoing)
                 np.testing.assert_array_equal(found, frames[n])
                 assert not found.flags.writeable
     assert (pixels_of_event(file, EventOfFile((), (0,)), "/hole", ("%", "ss", "fs"), decompressor) == 7).all()

@@ -248,7 +248,7 @@ def test_the_command_answers_requests_and_writes_files(tmp_path: Path, free_port
         target=command_line,
         args=(
             [
-                *("simulate", "--bind", address, "--rep", "--format", "om", "--frames", "3", "--size", "64x50"),
+                *("simulate", "--bind", address, "--rep", "--format", "msgpack", "--frames", "3", "--size", "64x50"),
                 *("--truth", str(files["truth.jsonl"]), "--write-geometry", str(files["sim.geom"])),
                 *("--write-cell", str(files["lysozyme.cell"]), "--seed", "9", "--dtype", "f4"),
             ],

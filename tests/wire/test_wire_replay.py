@@ -105,7 +105,7 @@ def test_without_credit_nothing_is_read(recorded: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"missing\.msgpack: no such file"):
         Replay(files=(tmp_path / "missing.msgpack",)).open(Context())
-    with pytest.raises(UserError, match=r"no recorded messages in this folder; wanted are files named \*\.msgpack"):
+    with pytest.raises(UserError, match=r"neither images nor recorded messages, which are files named \*\.msgpack"):
         Replay(files=(tmp_path,)).open(Context())
 
 

@@ -20,6 +20,15 @@ from stages.compute.kernel import kernel
 TRUNCATED, OUT_OF_RANGE = -1, -2
 """What is returned where the body ends before the pixels do, and where a pixel is not within the limits."""
 
+ESCAPE = 0x80
+"""The byte, -128, that is no difference."""
+
+BLOCK = 64
+"""Pixels that are looked at together; fewer cost more looks, more are seldom without an escape."""
+
+_REACH = 128 * BLOCK
+"""How far from each other pixels of a block can be, where each takes a byte."""
+
 
 @kernel
 def _integer(body, at, width):
@@ -50,24 +59,43 @@ def _step(body, at, size):
 
 
 @kernel
+def _is_plain(steps):
+    """Whether all these bytes are differences themselves."""
+    escaped = np.uint8(0)
+    for j in range(BLOCK):
+        escaped |= np.uint8(steps[j] == ESCAPE)
+    return escaped == 0
+
+
+@kernel
 def decode(body, out, least, most):
     """Decode pixels until `out` (int32) is full; return how many bytes they took, or what is wrong.
 
-    Pixels are wanted to be in least ... most; what has more than 32 bits comes out modulo 2**32.
+    Pixels are wanted to be in least ... most; what has more than 32 bits comes out modulo 2**32. Most pixels take a byte, and a
+    block of such is added up without looking at each; one that could leave the limits is not.
     """
-    at, value, outside = 0, np.int64(0), np.int64(0)
-    size = body.size
-    for i in range(out.size):
-        if at >= size:
-            return TRUNCATED
-        step = np.int64(np.int8(body[at]))
-        if step != -128:
-            at += 1
-        else:
-            step, at = _step(body, at, size)
-            if at < 0:
+    at, i, value, outside = 0, 0, np.int64(0), np.int64(0)
+    while i < out.size:
+        while i + BLOCK <= out.size and at + BLOCK <= body.size and least + _REACH <= value <= most - _REACH:
+            steps, pixels = body[at : at + BLOCK], out[i : i + BLOCK]
+            if not _is_plain(steps):
+                break
+            for j in range(BLOCK):
+                value += np.int64(np.int8(steps[j]))
+                pixels[j] = np.int32(value)
+            at, i = at + BLOCK, i + BLOCK
+        for k in range(i, min(i + BLOCK, out.size)):
+            if at >= body.size:
                 return TRUNCATED
-        value += step
-        outside |= (value - least) | (most - value)  # negative once it was
-        out[i] = np.int32(value)
+            step = np.int64(np.int8(body[at]))
+            if step != -128:
+                at += 1
+            else:
+                step, at = _step(body, at, body.size)
+                if at < 0:
+                    return TRUNCATED
+            value += step
+            outside |= (value - least) | (most - value)  # negative once it was
+            out[k] = np.int32(value)
+        i = min(i + BLOCK, out.size)
     return OUT_OF_RANGE if outside < 0 else at
