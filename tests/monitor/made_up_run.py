@@ -34,6 +34,7 @@ CENTRINGS = ["P", "A", "B", "C", "I", "F", "R", "H"]
 METHODS = ["pairs", "lattice"]
 GROUP_KEY = "laser_on"
 GROUPS = ("False", "True")
+REASONS = ("the message has no detector_data", "wrong_size")
 SHELLS = 10
 MOST_ROWS = 2000
 MOST_CELLS = 10000
@@ -98,6 +99,8 @@ class MadeUpRun:
         self._per_group = {value: dict.fromkeys(("frames", "hits", "indexed", "crystals"), 0) for value in GROUPS}
         self._rows: list[list[float]] = []
         self._group_rows: list[list[list[float]]] = []
+        self._rejected_rows: list[list[int]] = []
+        self._rejected = dict.fromkeys(REASONS, 0)
         self._cells: list[Floats] = []
         self._cell_kinds: list[tuple[int, int]] = []
         self._recent: list[dict[str, Any]] = []
@@ -136,6 +139,8 @@ class MadeUpRun:
             hits, indexed = hits + its_hits, indexed + its_indexed
         crystals = indexed + indexed // 12
         rejected = int(rng.poisson(0.004 * frames))
+        for reason in rng.choice(REASONS, rejected, p=(0.7, 0.3)) if rejected else ():
+            self._rejected[str(reason)] += 1
         added = (frames + rejected, rejected, 0, int(rng.poisson(0.02)), hits, indexed, crystals, 48 * hits)
         for name, more in zip(self._count, added, strict=True):
             self._count[name] += more
@@ -191,8 +196,10 @@ class MadeUpRun:
         row = [self.now_unix_s, counts["received"], delivered, counts["rejected"], counts["dropped"], counts["lost"]]
         self._rows.append([*row, counts["hits"], counts["indexed"], counts["crystals"], p50, 3.1 * p50])
         self._group_rows.append([[g["frames"], g["hits"], g["indexed"]] for g in self._per_group.values()])
+        self._rejected_rows.append(list(self._rejected.values()))
         if len(self._rows) > MOST_ROWS:
             self._rows, self._group_rows = self._rows[::2], self._group_rows[::2]
+            self._rejected_rows = self._rejected_rows[::2]
         crystals = counts["crystals"]
         if crystals and (not self._looks or crystals > 1.15 * self._looks[-1][0]):
             self._looks.append([crystals, *self._quality(crystals, 4.0)])
@@ -249,12 +256,8 @@ class MadeUpRun:
             "latency_ms": [21 + 4 * math.sin(self.elapsed_s / 30), 65 + 9 * math.sin(self.elapsed_s / 30)],
             "latency_to": "receipt to disk",
             "rejections": [
-                {
-                    "node": "decode",
-                    "reason": "the message has no detector_data",
-                    "count": counts["rejected"],
-                    "example": f"event {HOSTILE}",
-                }
+                {"node": "decode", "reason": reason, "count": count, "example": f"event {HOSTILE}"}
+                for reason, count in self._rejected.items()
             ],
             "drops": {},
             "statuses": {
@@ -375,10 +378,15 @@ class MadeUpRun:
             {"value": value, **_columns(("frames", "hits", "indexed"), of_groups[:, n])}
             for n, value in enumerate(GROUPS)
         ]
+        rejected = np.array(self._rejected_rows, "f8").reshape(-1, len(REASONS))
         return {
             **self._head("history"),
             **_columns(names, rows[:, :9]),
             **latency,
+            "rejections": [
+                {"reason": reason, "rejected": column}
+                for reason, column in zip(REASONS, np.ascontiguousarray(rejected.T), strict=True)
+            ],
             "groups": groups if self.has_groups else [],
         }
 

@@ -126,6 +126,24 @@ def test_rates_are_what_was_counted_between_two_rows_of_the_history(page: Browse
     close(page.saved_table("latency")["99 of 100 within"], history["latency_p99_ms"])
 
 
+def test_rejections_have_a_curve_and_numbers_for_each_reason(page: Browser, messages: dict[str, Any]) -> None:
+    history = messages["history"]
+    show(page, "rates")
+    choose(page, "#panel-rates [aria-label='Range of time'] .choice:nth-of-type(2) select", "0")
+
+    found = page.saved_table("reasons")
+    page.click("[data-plot='reasons'] button", "Numbers")
+
+    passed = np.diff(history["time_unix_s"])
+    reasons = [one["reason"] for one in history["rejections"]]
+    assert len(reasons) == 2
+    assert [one.text.split("\n")[0] for one in page.all("[data-plot='reasons'] .key-entry span")] == reasons
+    for one in history["rejections"]:
+        close(found[one["reason"]][1:], np.diff(one["rejected"]) / passed)
+    assert sum(one["rejected"][-1] for one in history["rejections"]) == history["rejected"][-1] > 0
+    assert len(page.table("[data-plot='reasons'] .plot-numbers")) == len(passed) + 1
+
+
 def test_rates_may_be_averaged_over_a_longer_time(page: Browser, messages: dict[str, Any]) -> None:
     history = messages["history"]
     show(page, "rates")
