@@ -99,7 +99,9 @@ def _rejected_in_time(history: Mapping[str, Any]) -> tuple[list[str], Iterator[l
 
 
 def _time(unix_s: Any) -> str:
-    return datetime.fromtimestamp(unix_s).astimezone().isoformat(" ", "seconds") if isinstance(unix_s, int | float) else ""
+    return (
+        datetime.fromtimestamp(unix_s).astimezone().isoformat(" ", "seconds") if isinstance(unix_s, int | float) else ""
+    )
 
 
 def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:
