@@ -103,6 +103,20 @@ def test_tabs_are_gone_through_by_keys_and_kept_in_the_address(show: Show) -> No
     assert [one.get_attribute("tabindex") for one in show.window.all("[role=tab]")].count("0") == 1
 
 
+def test_the_token_is_in_no_address_and_a_reload_needs_none(show: Show) -> None:
+    window, driver = show.window, show.window.driver
+    show.tab("powder")
+    assert driver.current_url == f"http://127.0.0.1:{show.page.port}/#powder"
+    entries = driver.execute_cdp_cmd("Page.getNavigationHistory", {})["entries"]
+    assert [entry["url"] for entry in entries if "token" in entry["url"]] == []
+
+    driver.refresh()
+
+    wait_for(lambda: window.text("#status-connection") == "connected", "the connection")
+    assert window.find("#panel-powder").is_displayed()
+    assert TOKEN not in driver.current_url
+
+
 def test_keys_are_explained_and_those_of_one_letter_can_be_switched_off(show: Show) -> None:
     show.frame()
     show.key("?")
