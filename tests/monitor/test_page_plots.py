@@ -26,11 +26,12 @@ pytest.importorskip("starlette", reason="the extra 'monitor' is not installed")
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from stages.monitor.address import listening
 from stages.monitor.blob import decode, encode
 from stages.monitor.frames import KeptFrames
 from stages.monitor.kinds import HANDED_ON
 from stages.monitor.report_file import write
-from stages.monitor.serving import listening, serve
+from stages.monitor.serving import serve
 
 TABS = ("frames", "crystals", "powder", "rates", "cells", "resolution", "merging", "detector", "graph", "variants")
 

@@ -20,9 +20,10 @@ from page_served import PATIENCE_S, TOKEN, Publisher, served
 from selenium.webdriver.common.keys import Keys
 from showing import Show
 
+from stages.monitor.address import listening
 from stages.monitor.blob import encode
 from stages.monitor.frames import KeptFrames
-from stages.monitor.serving import listening, serve
+from stages.monitor.serving import serve
 
 READ = """
 const [text, done] = arguments;
