@@ -55,6 +55,7 @@ def seen(serial: int, category: str = "indexed", **more: Any) -> Seen:
     given = {
         "event": f"e{serial}",
         "group": None,
+        "is_hit": category != "blank",
         "num_crystals": len(more.get("crystals", ())),
         "peaks": None,
         "photon_energy_ev": 9500.0,
@@ -120,7 +121,7 @@ def test_a_large_detector_is_pooled_and_keeps_all_peaks() -> None:
 def test_other_panels_begin_a_powder_anew_and_moved_ones_do_not() -> None:
     powder = Powder()
     powder.lie_on(panels_of((4, 5)))
-    powder.add(peaks_at((0, 1, 1, 3, 1)), 1)
+    powder.add(peaks_at((0, 1, 1, 3, 1)), 1, 1)
     powder.lie_on(panels_of((4, 5), saturation=10.0))
     assert powder.hits == 1
     powder.lie_on(panels_of((5, 5)))

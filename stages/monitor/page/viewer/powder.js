@@ -156,7 +156,10 @@ function pixelsOf(blob, arrays) {
 }
 
 function about(blob) {
-  if (blob.kind === "powder") return `of ${blob.hits.toLocaleString("en")} hits`;
+  if (blob.kind === "powder") {
+    const { hits, frames = hits } = blob; // others than hits only where no stage says which frames are hits
+    return frames > hits ? `of ${frames.toLocaleString("en")} frames, as nothing says which are hits` : `of ${hits.toLocaleString("en")} hits`;
+  }
   const since = new Date(1000 * blob.since_unix_s).toLocaleTimeString([], { hour12: false });
   return `of ${blob.frames.toLocaleString("en")} frames since ${since}`;
 }
