@@ -231,6 +231,20 @@ def test_a_new_frame_moves_neither_the_view_nor_the_levels(show: Show) -> None:
     ]
 
 
+def test_levels_are_of_the_pixels_that_are_finite(show: Show) -> None:
+    frame = show.run.frame("blank")
+    pixels = frame["panels"][0].astype("f4")
+    pixels[::3], pixels[1::3] = math.inf, -math.inf
+    show.publish({**frame, "panels": [pixels]})
+    show.wait_for_serial(frame["serial"])
+    show.key("a")
+    low, high = (
+        float(show.window.find(f"input[type=number][data-level={one}]").get_property("value"))
+        for one in ("low", "high")
+    )
+    assert 0 <= low < high < 1000
+
+
 def test_levels_are_set_by_slider_by_number_and_for_this_picture(show: Show) -> None:
     show.frame("blank")
     low, high = (show.window.find(f"input[type=number][data-level={which}]") for which in ("low", "high"))

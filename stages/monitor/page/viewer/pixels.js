@@ -34,17 +34,18 @@ export class Pixels {
     return this.data instanceof Uint16Array ? raw === U2_MASKED : Number.isNaN(raw);
   }
 
-  /** Every `step`th value that is not masked. */
+  /** Every `step`th value that is not masked, and is finite: a sender's pixels may not be. */
   sample(step) {
+    const { data } = this;
     const found = [];
-    for (let i = 0; i < this.data.length; i += step) if (!this.#isMasked(this.data[i])) found.push(this.data[i] + this.offset);
+    for (let i = 0; i < data.length; i += step) if (!this.#isMasked(data[i]) && Number.isFinite(data[i])) found.push(data[i] + this.offset);
     return found;
   }
 
   /** What no value is above, now or in the next frame. */
   highestPossible() {
     if (this.data instanceof Uint16Array) return U2_MASKED - 1 + this.offset;
-    return 2 * this.data.reduce((highest, one) => (one > highest ? one : highest), 0);
+    return 2 * this.data.reduce((highest, one) => (one > highest && one < Infinity ? one : highest), 0);
   }
 
   /** The largest of each `times` x `times`; masked where all are. */
