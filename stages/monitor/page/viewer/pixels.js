@@ -5,6 +5,8 @@
  * largest of each 2 x 2 or 4 x 4 is drawn, so that a spot of one pixel is still seen.
  */
 
+import { imageFor, letGo, takeCanvas } from "./canvases.js";
+
 const U2_MASKED = 65535;
 
 export class Pixels {
@@ -75,19 +77,24 @@ export class Pixels {
     return new Pixels(data, { bin: this.bin * times, offset: this.offset, fs0: this.fs0, ss0: this.ss0 });
   }
 
-  /** A canvas with these pixels in these colours; it is made anew only if the colours are others. `spare` is one to use again. */
-  paint(colours, spare = null) {
+  /** A canvas with these pixels in these colours; it is painted anew only if the colours are others. */
+  paint(colours) {
     if (this.painted === colours) return this.picture;
-    if (this.picture === null) {
-      const fits = spare !== null && spare.width === this.width && spare.height === this.height;
-      this.picture = fits ? spare : new OffscreenCanvas(this.width, this.height);
-    }
+    this.picture ??= takeCanvas(this.width, this.height);
     const context = this.picture.getContext("2d");
-    const image = context.createImageData(this.width, this.height);
+    const image = imageFor(context, this.width, this.height);
     colours.paint(this.data, this.offset, new Uint32Array(image.data.buffer));
     context.putImageData(image, 0, 0);
     this.painted = colours;
     return this.picture;
+  }
+
+  /** Nobody looks at these pixels any more: others may use their canvases. */
+  letGo() {
+    for (const one of this.pools.values()) {
+      if (one.picture !== null) letGo(one.picture);
+      one.picture = one.painted = null;
+    }
   }
 
   /** Draw into a context; what of the last row and column lies beyond the panel is left out. */

@@ -46,6 +46,7 @@ export class Screen {
   /** Show pixels (one `Pixels` or null per panel of the detector). The part that is seen stays, if somebody has chosen it. */
   show(detector, pixels) {
     this.detector = detector;
+    for (const old of this.pixels) if (!pixels.includes(old)) old?.letGo();
     this.pixels = pixels;
     this.tiles = [];
     this.view.look(detector.bounds, detector.pixel);
