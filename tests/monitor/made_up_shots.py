@@ -34,9 +34,7 @@ class MadeUpShots:
             "geometry": self._panels.blob(),
         }
 
-    def take(
-        self, rng: Rng, category: str, serial: int, now_unix_s: float, *, is_with_mask: bool
-    ) -> dict[str, Any]:
+    def take(self, rng: Rng, category: str, serial: int, now_unix_s: float, *, is_with_mask: bool) -> dict[str, Any]:
         """What the message `frame` says of one of this category, or of one drawn at random."""
         category = category or str(rng.choice(["blank", "hit", "indexed", "indexed"]))
         spots = None if category == "blank" else self._pattern(rng)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -68,10 +67,9 @@ def go_through(window: Browser) -> dict[str, list[str]]:
 
 
 def test_no_tab_complains_while_a_run_goes_on_nor_when_it_has_ended(
-    going_on: tuple[str, threading.Event], browser_of_page: Any
+    going_on: tuple[str, threading.Event], window: Browser
 ) -> None:
     address, stopping = going_on
-    window: Browser = browser_of_page
     with served(address) as page:
         window.open(f"http://127.0.0.1:{page.port}/?token={TOKEN}#powder")
         assert go_through(window) == {}

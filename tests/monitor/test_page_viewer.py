@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="the extra 'monitor' is not installed")
 pytest.importorskip("uvicorn", reason="the extra 'monitor' is not installed")
 
 from looking import wait_for
-from made_up_run import HOSTILE
+from made_up_frames import HOSTILE
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
