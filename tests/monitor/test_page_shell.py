@@ -280,6 +280,9 @@ def test_nothing_is_fetched_from_elsewhere(show: Show) -> None:
     assert [one for one in asked if not one.startswith(f"http://127.0.0.1:{show.page.port}/")] == []
 
 
+TALLER = (
+    "const panel = document.getElementById(`panel-${arguments[1]}`); return panel.scrollHeight > panel.clientHeight"
+)
 SIZE = "return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
 
 
@@ -293,4 +296,8 @@ def test_the_page_fits_its_window(show: Show) -> None:
             "const c = document.querySelector(arguments[0]).getBoundingClientRect(); return [c.width, c.height]"
         )
         assert min(size) > 300
+    for tab in ("rates", "cells", "detector", "graph"):  # more than has room: it scrolls in its panel
+        show.window.click(f"#tab-{tab}")
+        wait_for(lambda tab=tab: show.script(TALLER, tab), f"what is on {tab}")
+        assert show.script(SIZE) == [800, 600]
     show.window.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

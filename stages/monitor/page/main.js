@@ -42,8 +42,8 @@ function received(blob) {
   if (!ANSWERS.includes(blob.kind)) bus.state.latest[blob.kind] = blob;
   if (blob.kind === "run") tabs.allow("variants", hasVariants(blob));
   bus.emit(blob.kind, blob);
-  tabs.show(blob);
-  return ANSWERS.includes(blob.kind);
+  const isShown = tabs.show(blob);
+  return !isShown || ANSWERS.includes(blob.kind);
 }
 
 function hasVariants(run) {
