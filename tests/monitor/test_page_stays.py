@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 from looking import Browser, wait_for
 from made_up_frames import HOSTILE
-from reported import TABS, a_run, choose, message, number, seen, show
+from reported import TABS, a_run, choose, message, number, seen
+from reported import show as open_tab
+from showing import Show
 
 pytest.importorskip("starlette", reason="the extra 'monitor' is not installed")
 
@@ -28,7 +31,7 @@ from stages.monitor.serving import serve
 def test_no_tab_complains_loads_anything_or_takes_text_for_markup(page: Browser, theme: str) -> None:
     choose(page, "#theme", theme)
     for tab in TABS:
-        show(page, tab)
+        open_tab(page, tab)
         wait_for(lambda tab=tab: page.text(f"#panel-{tab}").strip(), tab)
 
     assert HOSTILE in page.text("#panel-rates")
@@ -92,3 +95,25 @@ def test_nothing_jumps_while_data_arrive(live: tuple[str, Any], window: Browser)
     goes_on(lambda: "newer ones wait" in window.text("#panel-crystals .table-note"), "that there are newer ones")
     assert window.table("#panel-crystals") == before
     assert [one for one in window.complaints() if "favicon" not in one] == []
+
+
+def test_a_reason_that_comes_up_changes_neither_the_zoom_nor_what_is_switched_off(show: Show) -> None:
+    window = show.window
+    for _ in range(5):
+        show.run.advance(2.0, most_crystals=0)
+    history = show.run.history()
+    one, two = ({"reason": reason, "rejected": np.arange(5.0)} for reason in ("no_key", "wrong_size"))
+    window.click("#tab-rates")
+    show.publish({**history, "rejections": [one]})
+    plot = "[data-plot='reasons']"
+    window.find(f"{plot} canvas")
+    window.find(f"{plot} .plot-canvas").send_keys("+")
+    window.click(f"{plot} .key-entry", "no_key")
+    zoomed = seen(window, f"{plot} .plot-canvas")
+
+    show.publish({**history, "rejections": [one, two]})
+
+    wait_for(lambda: "wrong_size" in window.text(f"{plot} .plot-key"), "the other reason")
+    assert seen(window, f"{plot} .plot-canvas") == zoomed
+    assert [entry.get_attribute("aria-pressed") for entry in window.all(f"{plot} .key-entry")] == ["false", "true"]
+    assert window.find(f"{plot} .plot-tools button").is_enabled(), "the zoom can be reset"
