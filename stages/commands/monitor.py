@@ -41,11 +41,9 @@ def monitor(
     check_installed()
     if not re.fullmatch(r"(tcp|ipc)://\S+", address):
         raise UserError(f"{address!r} is no address; wanted is tcp://HOST:PORT, which the log of the run says")
-    from stages.monitor.access import is_loopback
-    from stages.monitor.frames import KeptFrames
-    from stages.monitor.serving import address_of, listening, new_token, serve
+    from stages.monitor.address import address_of, is_loopback, listening, new_token
 
-    kept = KeptFrames(frames, _bytes(max_memory))
+    most_bytes = _bytes(max_memory)
     with signals.Ending() as ending, listening(host, port) as listener:
         token = new_token()
         url = address_of(listener, host, token)
@@ -57,6 +55,10 @@ def monitor(
             )
         ending.opened()
         print(url if parent is None else json.dumps({"url": url}), flush=True)  # noqa: T201
+        from stages.monitor.frames import KeptFrames  # takes a second, in which the address is known already
+        from stages.monitor.serving import serve
+
+        kept = KeptFrames(frames, most_bytes)
         over = None if parent is None else _over_when_told()
         serve(address, listener, host, token=token, frames=kept, parent=parent, over=over, stopping=ending.stopping)
         ending.finish()

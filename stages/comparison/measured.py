@@ -25,7 +25,8 @@ from stages.comparison.table import MEASURES
 from stages.prediction.estimates import limit_of_pairs
 from stages.prediction.pairing import Pairs, pair_peaks
 from stages.prediction.panel_finder import PanelFinder
-from stages.records import Crystal, Crystals, DetGeom, Header, Hit, PeakList
+from stages.records import Crystal, Crystals, DetGeom, Header, PeakList
+from stages.records.peaklist import is_hit
 from stages.simulation.truth import TRUTH_KEY, TrueCrystal, TrueCrystals, any_is_right
 
 _MS = 1e-6
@@ -94,10 +95,10 @@ class Measuring:
         values = dict.fromkeys(MEASURES, math.nan)
         frame = outcome.frame if isinstance(outcome, Rejected) else outcome
         is_rejected = isinstance(outcome, Rejected)
-        hit, crystals, peaks = frame.get(Hit), frame.get(Crystals), frame.get(PeakList)
+        crystals, peaks = frame.get(Crystals), frame.get(PeakList)
         spent = frame.get(Spent)
         values["rejected"] = float(is_rejected)
-        values["hits"] = not is_rejected and (hit is None or hit.is_hit)
+        values["hits"] = not is_rejected and is_hit(frame)
         num_crystals = 0 if is_rejected else math.nan if crystals is None else len(crystals)
         values["crystals"] = num_crystals
         values["indexed"] = min(num_crystals, 1)

@@ -15,7 +15,7 @@ from stages.diagnosis.subject import About
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.image import Image
-from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
+from stages.records.peaklist import FEWEST_TO_INDEX, PeakList, is_hit
 
 _FEWEST_FRAMES, _FEWEST_HITS = 10, 25
 """So many frames, or hits, make it a matter of the run."""
@@ -69,7 +69,7 @@ class ThresholdsLook:
 
     def __call__(self, frame: Frame) -> CountsSeen | None:
         """Return the counts; None of a frame in which no peaks were looked for."""
-        peaks, hit, crystals, geom = frame.get(PeakList), frame.get(Hit), frame.get(Crystals), frame.get(DetGeom)
+        peaks, crystals, geom = frame.get(PeakList), frame.get(Crystals), frame.get(DetGeom)
         if peaks is None or geom is None:
             return None
         num_peaks, num_crystals = len(peaks), 0 if crystals is None else len(crystals.found)
@@ -84,7 +84,7 @@ class ThresholdsLook:
             self._num_empty += 1
             if self._num_empty <= _FEWEST_FRAMES:
                 highest = _highest(image, geom)
-        return CountsSeen(num_peaks, hit is not None and hit.is_hit, num_crystals, explained, highest)
+        return CountsSeen(num_peaks, is_hit(frame), num_crystals, explained, highest)
 
 
 class ThresholdsWatch:

@@ -26,7 +26,7 @@ from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
 from stages.records.image import Image
-from stages.records.peaklist import Hit, PeakList
+from stages.records.peaklist import PeakList, is_hit, is_no_hit
 
 _SHARE = 0.007
 """The part of its time that frames that are shown may cost a replica; what is small is to fit into the same 1 %."""
@@ -68,18 +68,18 @@ class RunningMonitor:
         frame = _first_branch(outcome)
         geom, found, crystals = frame.get(DetGeom), frame.get(PeakList), frame.get(Crystals) or Crystals()
         category = _category(frame)
-        is_hit = category != "blank"
+        peaks = None if found is None or is_no_hit(frame) else peak_columns(found)
         listed = crystals_seen(crystals, geom)
         panels, shown = (None, None) if geom is None else self._more(frame, geom, category, listed)
-        if not is_hit and group is None and panels is None and shown is None:
+        if category == "blank" and peaks is None and group is None and panels is None and shown is None:
             return None
-        peaks = peak_columns(found) if is_hit and found is not None else None
         event = frame.event if listed or shown is not None else ""
         return Seen(
             frame.serial,
             event,
             frame.received_ns,
             category,
+            is_hit(frame),
             group,
             len(crystals),
             peaks,
@@ -98,6 +98,7 @@ class RunningMonitor:
             "",
             frame.received_ns,
             _category(frame),
+            is_hit(frame),
             group,
             len(crystals),
             None,
@@ -154,12 +155,11 @@ def _first_branch(frame: Frame) -> Frame:
 
 
 def _category(frame: Frame) -> str:
-    """What the frame is; where nobody has said whether it is a hit, one with peaks is."""
-    hit, peaks, crystals = frame.get(Hit), frame.get(PeakList), frame.get(Crystals)
+    """What the frame is: indexed, a hit that is not, or neither."""
+    crystals = frame.get(Crystals)
     if crystals is not None and crystals.found:
         return "indexed"
-    is_hit = hit.is_hit if hit is not None else peaks is not None and len(peaks) > 0
-    return "hit" if is_hit else "blank"
+    return "hit" if is_hit(frame) else "blank"
 
 
 def _pixels(image: Image | None, geom: DetGeom) -> tuple[NDArray[Any], ...]:

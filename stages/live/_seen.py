@@ -15,7 +15,7 @@ from stages.live._conditions import Obeyed, obeyed_by
 from stages.records.crystal import Crystal, Crystals
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.geometry import DetGeom
-from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
+from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList, is_no_hit
 
 _FIRST, _EVERY = 200, 10
 """Of so many crystals, and then of one in so many, it is asked which indices occur: it takes some tenths of
@@ -75,9 +75,9 @@ class RunningCells:
         """Return the frame's cells; None for what is not a hit."""
         if not isinstance(outcome, Frame):
             return None
-        hit = outcome.get(Hit)
-        if hit is not None and not hit.is_hit:
+        if is_no_hit(outcome):
             return None
+        hit = outcome.get(Hit)
         crystals, geom = outcome[Crystals], outcome.get(DetGeom)
         return Seen(
             tuple(map(self._reduced, crystals)),

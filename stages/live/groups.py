@@ -15,7 +15,7 @@ from stages.live._grouping import MISSING, MOST, NO_VALUE, OTHERS, Grouping, Val
 from stages.merging.tables import text_table
 from stages.records.crystal import Crystals
 from stages.records.header import Header
-from stages.records.peaklist import Hit
+from stages.records.peaklist import Hit, is_hit
 
 _SHOWN = 4
 """So many groups stand on the progress line."""
@@ -110,11 +110,11 @@ class RunningGroups:
         is_rejected = isinstance(outcome, Rejected)
         frame: Frame = outcome.frame if isinstance(outcome, Rejected) else outcome
         group = self._grouping.of_outcome(outcome)
-        hit, crystals = frame.get(Hit), frame.get(Crystals)
+        crystals = frame.get(Crystals)
         return Seen(
             group,
             is_rejected,
-            hit is not None and hit.is_hit,
+            is_hit(frame),
             None if crystals is None else len(crystals),
             _keys_of(frame[Header]) if group == MISSING else (),
         )

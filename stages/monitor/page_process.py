@@ -91,7 +91,10 @@ class PageProcess:
         if self._is_ending or self._process is None:
             return
         self._is_ending = True
-        if not self.url:  # nobody looks: it has not begun yet
+        if self.url:
+            log.info("the page ends with the run: what browsers show stays there, and --report FILE keeps it in a file")
+        elif self.is_alive:  # nobody looks: it has not begun yet
+            log.info("the run was over before its page could be opened; --report FILE keeps what it shows in a file")
             self._process.terminate()
         self._tell_that_it_is_over(self._process)
         for wait_s, number in ((_HANDING_ON_S, signal.SIGTERM), (_TERMINATED_S, signal.SIGKILL)):

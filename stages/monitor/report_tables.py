@@ -17,6 +17,7 @@ from pipeline.texts import one_line
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 _COUNTS = ("received", "delivered", "rejected", "dropped", "lost", "in_flight", "hits", "indexed", "crystals", "peaks")
+_MOST_TIMES = 13
 _MERGED = ("completeness", "multiplicity", "cc_half", "r_split", "i_over_sigma")
 
 
@@ -40,6 +41,7 @@ def tables(messages: Mapping[str, Mapping[str, Any]]) -> str:
     parts.append(_table("The run", ("what", "value"), (row for row in _about(run) if row[1] is not None)))
     parts.append(_table("Frames", ("what", "number"), _counts(run)))
     parts.append(_table("Rejected and dropped", ("node", "reason", "frames", "one of them"), _rejections(run)))
+    parts.append(_table("Rejected until then", *_rejected_in_time(messages.get("history", {}))))
     parts.append(_table("What the analyses say", ("node", "text"), _map(run.get("statuses")).items()))
     for leaf, figures in _map(run.get("figures")).items():
         parts += _figures(leaf, _map(figures))
@@ -62,8 +64,7 @@ def _about(run: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "command line", run.get("command_line")
     for name in ("started_unix_s", "time_unix_s"):
         if isinstance(at := run.get(name), int | float):
-            what = "started" if name == "started_unix_s" else "as of"
-            yield what, datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")
+            yield "started" if name == "started_unix_s" else "as of", _time(at)
     yield "elapsed, s", run.get("elapsed_s")
     yield "source", run.get("source")
     latency = run.get("latency_ms")
@@ -85,6 +86,22 @@ def _rejections(run: Mapping[str, Any]) -> Iterator[list[object]]:
     yield from _rows(run.get("rejections"), ("node", "reason", "count", "example"))
     for reason, count in _map(run.get("drops")).items():
         yield ["", reason, count, ""]
+
+
+def _rejected_in_time(history: Mapping[str, Any]) -> tuple[list[str], Iterator[list[object]]]:
+    """Names and rows of a table: for some times, evenly spaced, what was rejected until then for each reason."""
+    found = [one for one in _list(history.get("rejections")) if isinstance(one, Mapping)]
+    names = ["time", *(str(one.get("reason")) for one in found)]
+    columns = {name: one.get("rejected") for name, one in zip(names[1:], found, strict=True)} if found else {}
+    rows = list(_columns({"time": history.get("time_unix_s"), **columns}, names)) if found else []
+    chosen = sorted({round(n * (len(rows) - 1) / (_MOST_TIMES - 1)) for n in range(_MOST_TIMES)}) if rows else ()
+    return names, ([_time(rows[n][0]), *rows[n][1:]] for n in chosen)
+
+
+def _time(unix_s: Any) -> str:
+    return (
+        datetime.fromtimestamp(unix_s).astimezone().isoformat(" ", "seconds") if isinstance(unix_s, int | float) else ""
+    )
 
 
 def _figures(leaf: str, figures: Mapping[str, Any]) -> Iterator[str]:

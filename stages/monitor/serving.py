@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from pipeline import UserError
-from stages.monitor.access import is_loopback
+from stages.monitor.address import is_loopback
 from stages.monitor.app import Browsers, application
 from stages.monitor.frames import KeptFrames
 from stages.monitor.receiving import Receiver
@@ -30,7 +28,6 @@ _LAST_MESSAGES_S = 0.5
 _HANDED_ON_S = 3.0
 """Browsers have so long to take the last state."""
 
-_BACKLOG = 64
 _MOST_CONNECTIONS = 200
 
 
@@ -41,21 +38,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; UserError if it cannot."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise UserError(f"the page cannot be served at {host}, port {port}: {error.strerror or error}") from None
-
-
-def address_of(listener: socket.socket, host: str, token: str) -> str:
-    """Return the address of the page, as it is typed into a browser."""
-    name = {"0.0.0.0": socket.getfqdn(), "::": socket.getfqdn()}.get(host, host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/?token={token}"
 
 
 def serve(
@@ -162,8 +144,3 @@ async def _hand_on(state: State, browsers: Browsers) -> None:
 
 def _is_gone(parent: int) -> bool:
     return os.getppid() != parent
-
-
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(24)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import Frame
 from pipeline.counts import FRAMES, Count
 from stages.records.columns import data_frame, structured
 
@@ -28,6 +29,26 @@ class Hit:
     def counts(self) -> Mapping[str, int]:
         """Add to the run's hits."""
         return {"hits": int(self.is_hit)}
+
+
+def is_hit(frame: Frame) -> bool:
+    """Whether a stage has called the frame a hit: that is what counts as one, everywhere. One that nobody has judged is none.
+
+    >>> is_hit(Frame(1).with_values(Hit(True, 20))), is_hit(Frame(1).with_values(Hit(False, 3))), is_hit(Frame(1))
+    (True, False, False)
+    """
+    hit = frame.get(Hit)
+    return hit is not None and hit.is_hit
+
+
+def is_no_hit(frame: Frame) -> bool:
+    """Whether a stage has said that the frame is no hit, so that others pass it by; what nobody has judged they take.
+
+    >>> is_no_hit(Frame(1).with_values(Hit(True, 20))), is_no_hit(Frame(1).with_values(Hit(False, 3))), is_no_hit(Frame(1))
+    (False, True, False)
+    """
+    hit = frame.get(Hit)
+    return hit is not None and not hit.is_hit
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from stages.files.stream_lines import cell_line, star_line
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
-from stages.records.peaklist import Hit, PeakList
+from stages.records.peaklist import PeakList, is_no_hit
 from stages.sink._lines import PanelNames, one_line, peak_lines, reflection_lines, warm_up
 
 UNKNOWN_SOURCE = "ZMQdata"
@@ -90,8 +90,7 @@ class ChunkEncoder:
             if Header not in outcome.frame or self._options.no_non_hits:
                 return None
             return b"".join(self._chunk(outcome.frame, outcome))
-        hit = outcome.get(Hit)
-        if self._options.no_non_hits and hit is not None and not hit.is_hit:
+        if self._options.no_non_hits and is_no_hit(outcome):
             return None
         return b"".join(self._chunk(outcome, None))
 
@@ -107,8 +106,7 @@ class ChunkEncoder:
 
     def _beginning(self, frame: Frame, geom: DetGeom | None, crystals: Crystals, rejected: Rejected | None) -> str:
         filename, event = self._name(frame, rejected)
-        hit = frame.get(Hit)
-        is_hit = rejected is None and (hit is None or hit.is_hit)
+        is_hit = rejected is None and not is_no_hit(frame)
         method = one_line(crystals.found[0].indexed_by, 200) if crystals.found else "none"
         lines = [
             "----- Begin chunk -----",

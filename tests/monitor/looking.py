@@ -19,7 +19,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-LONGEST_S = 30.0
+LONGEST_S = 60.0
+"""What is waited for, and what a script may take, on a machine that does other things too."""
+
+TEXT = "const found = document.querySelector(arguments[0]); return found && [found.textContent]"
+IN_VIEW = """
+const found = [...document.querySelectorAll(arguments[0])].find((one) => one.textContent.includes(arguments[1]));
+found?.scrollIntoView({ block: "center" });
+return found ?? null;
+"""
+"""One script instead of several commands: each takes a second where a machine does much else."""
 
 Found = TypeVar("Found")
 
@@ -39,11 +48,22 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome, saved: Path) -> None:
         self.driver, self._saved = driver, saved
+        self._origins: set[str] = set()
 
     def open(self, address: str) -> None:
         """Open a page, not only another place in the one that is open."""
         self.driver.get("about:blank")
+        self._origins.add("/".join(address.split("/", 3)[:3]))
         self.driver.get(address)
+
+    def forget(self) -> None:
+        """Be as if nobody had been here: nothing is kept, pretended or complained of."""
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        for origin in ("file://", *self._origins):
+            self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        self.complaints()
 
     def find(self, css: str) -> WebElement:
         """The first element there is, as soon as there is one."""
@@ -55,15 +75,12 @@ class Browser:
 
     def text(self, css: str) -> str:
         """The text of an element, whether it is in view or not."""
-        return str(self.find(css).get_property("textContent"))
+        (text,) = wait_for(lambda: self.driver.execute_script(TEXT, css), css)
+        return str(text)
 
     def click(self, css: str, text: str = "") -> None:
         """Click an element, that of a text if one is given."""
-        wait_for(
-            lambda: [one for one in self.all(css) if text in str(one.get_property("textContent"))], f"{css} {text}"
-        )
-        chosen = next(one for one in self.all(css) if text in str(one.get_property("textContent")))
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", chosen)
+        chosen: WebElement = wait_for(lambda: self.driver.execute_script(IN_VIEW, css, text), f"{css} {text}")
         chosen.click()
 
     def table(self, css: str) -> list[list[str]]:
@@ -113,6 +130,8 @@ def browser(saved: Path, *, scripts: bool = True, size: str = "1280,900") -> Ite
     options.add_experimental_option("prefs", wanted)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(LONGEST_S)
+    driver.set_page_load_timeout(2 * LONGEST_S)
     try:
         yield Browser(driver, saved)
     finally:

@@ -23,6 +23,10 @@ EIGER_4M = (2167, 2070)
 AGIPD_PIXEL_M = 200e-6
 WAVELENGTH_ANGSTROM = 1.3051
 LYSOZYME = np.array([79.1, 79.1, 38.4, 90.0, 90.0, 90.0])
+HIGHEST_D = 1.9
+HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(2)>'
+"""What a sender may write where a name is expected; a page shows it as it is."""
+
 ICE_ANGSTROM = (3.90, 3.67, 3.44, 2.67, 2.25)
 _OFF_SPHERE = 0.0012
 """A lattice point so far off the Ewald sphere still gives a spot, 1/Angstrom."""

@@ -15,9 +15,10 @@ import numpy as np
 import zmq
 from websockets.sync.client import ClientConnection, connect
 
+from stages.monitor.address import listening
 from stages.monitor.blob import decode, encode
 from stages.monitor.frames import KeptFrames
-from stages.monitor.serving import listening, serve
+from stages.monitor.serving import serve
 
 PATIENCE_S = 120.0
 """Far longer than anything here takes on a machine that does nothing else."""

@@ -75,8 +75,6 @@ class Show:
     def open(self, tab: str = "frames") -> None:
         """Open the page as somebody does who was never here."""
         origin = f"http://127.0.0.1:{self.page.port}"
-        clear = {"origin": origin, "storageTypes": "local_storage"}
-        self._driver.execute_cdp_cmd("Storage.clearDataForOrigin", clear)
         self.window.open(f"{origin}/?token={TOKEN}")
         self.tab(tab)
         wait_for(lambda: "connected" in self.window.text("#status-connection"), "the connection")

@@ -55,6 +55,7 @@ def seen(serial: int, category: str = "indexed", **more: Any) -> Seen:
     given = {
         "event": f"e{serial}",
         "group": None,
+        "is_hit": category != "blank",
         "num_crystals": len(more.get("crystals", ())),
         "peaks": None,
         "photon_energy_ev": 9500.0,
@@ -120,7 +121,7 @@ def test_a_large_detector_is_pooled_and_keeps_all_peaks() -> None:
 def test_other_panels_begin_a_powder_anew_and_moved_ones_do_not() -> None:
     powder = Powder()
     powder.lie_on(panels_of((4, 5)))
-    powder.add(peaks_at((0, 1, 1, 3, 1)), 1)
+    powder.add(peaks_at((0, 1, 1, 3, 1)), 1, 1)
     powder.lie_on(panels_of((4, 5), saturation=10.0))
     assert powder.hits == 1
     powder.lie_on(panels_of((5, 5)))
@@ -207,7 +208,7 @@ def test_history_covers_the_whole_run_and_keeps_the_last_rows_all() -> None:
     for second in range(0, 8 * 3600, 2):
         counts = tuple(float(second * factor) for factor in range(1, 1 + len(COUNTS)))
         groups = {"on": GroupCounts(second, 1, 2, 3)} if second > 100 else {}
-        history.add(Row(float(second), counts, (1.0, 2.0), groups))
+        history.add(Row(float(second), counts, (1.0, 2.0), groups, {}))
     blob = history.blob(["on"])
     times = blob["time_unix_s"]
     assert len(times) <= 2000
@@ -219,6 +220,38 @@ def test_history_covers_the_whole_run_and_keeps_the_last_rows_all() -> None:
     assert np.array_equal(blob["received"], times)
     assert np.array_equal(blob["crystals"], times * len(COUNTS))
     assert np.array_equal(blob["groups"][0]["frames"], np.where(times > 100, times, 0))
+
+
+def history_of(*rejected: dict[str, int]) -> dict[str, Any]:
+    history = History()
+    for second, one in enumerate(rejected):
+        history.add(Row(float(second), (0.0,) * len(COUNTS), (1.0, 2.0), {}, one))
+    return history.blob([])
+
+
+def test_history_says_for_each_reason_what_was_rejected_until_then() -> None:
+    found = history_of({}, {"no_key": 2}, {"no_key": 2, "no_peaks": 1}, {"no_key": 2, "no_peaks": 9})["rejections"]
+    assert [(one["reason"], one["rejected"].tolist()) for one in found] == [
+        ("no_key", [0, 2, 2, 2]),
+        ("no_peaks", [0, 0, 1, 9]),
+    ]
+    assert history_of({}, {})["rejections"] == history_of()["rejections"] == []
+
+
+def test_of_many_reasons_the_most_frequent_keep_their_order_and_all_others_are_one() -> None:
+    before = {f"reason_{n}": n % 10 + 1 for n in range(100)}
+    after = {
+        reason: 2 * count + (1000 if reason in ("reason_77", "reason_3") else 0) for reason, count in before.items()
+    }
+    found = history_of(before, {**after, "other_reasons": 5})["rejections"]
+    assert [one["reason"] for one in found] == [
+        *("reason_3", "reason_9", "reason_19", "reason_29", "reason_39", "reason_49", "reason_77"),
+        "other_reasons",
+    ]
+    totals = sum(one["rejected"] for one in found)
+    assert totals.tolist() == [sum(before.values()), sum(after.values()) + 5]
+    (long,) = history_of({"x" * 10_000: 1})["rejections"]
+    assert len(long["reason"]) <= 60
 
 
 # --- frames -------------------------------------------------------------------------------------------------------------

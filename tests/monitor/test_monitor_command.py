@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from pipeline.command_line import cli
 from stages.monitor.access import Names
-from stages.monitor.serving import address_of, listening
+from stages.monitor.address import address_of, listening
 
 PROGRAM = [sys.executable, "-m", "streamajig", "monitor"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

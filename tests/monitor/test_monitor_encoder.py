@@ -45,8 +45,16 @@ def test_categories_are_what_hits_and_crystals_make_of_a_frame(place: Place) -> 
         frame = of(place, category)
         assert seen(opened(), frame).category == category
         without = frame.without(Hit)
-        assert seen(opened(), without).category == (category if category == "indexed" else "hit")
+        assert seen(opened(), without).category == (category if category == "indexed" else "blank")
         assert seen(opened(), without.without(PeakList, Crystals)).category == "blank"
+
+
+def test_frames_that_no_stage_has_judged_are_no_hits_but_their_peaks_are_shown(place: Place) -> None:
+    frame = of(place, "hit")
+    judged, without = (seen(opened(), one) for one in (frame, frame.without(Hit)))
+    assert (judged.is_hit, without.is_hit) == (True, False)
+    assert np.array_equal(without.peaks, judged.peaks)
+    assert seen(opened(), of(place, "blank")).peaks is None
 
 
 def test_small_things_come_of_every_hit_and_of_a_blank_nothing_when_its_panels_are_known(place: Place) -> None:

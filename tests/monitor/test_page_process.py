@@ -104,11 +104,39 @@ def test_it_ends_though_the_last_message_was_lost(page: PageProcess) -> None:
     assert not is_there(pid)
 
 
-def test_a_run_that_is_over_at_once_does_not_wait_for_the_page_to_begin(publisher: Publisher) -> None:
-    page = PageProcess(publisher.address)
-    page.finish()
+def test_a_run_that_is_over_at_once_does_not_wait_for_the_page_to_begin_and_says_so(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "streamajig.monitor"):
+        page = PageProcess(publisher.address)
+        page.finish()
+        page.finish()
 
     assert not page.is_alive
+    (record,) = caplog.records
+    assert "was over before its page could be opened; --report FILE keeps" in record.getMessage()
+
+
+def test_when_a_page_ends_with_the_run_that_is_said(page: PageProcess, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "streamajig.monitor"):
+        started(page)
+        page.finish()
+
+    assert caplog.records[-1].getMessage().startswith("the page ends with the run")
+
+
+IMPORTED = """
+import sys
+from stages.monitor import address
+from stages.commands import monitor
+print([name for name in ("numba", "starlette", "uvicorn", "zmq") if name in sys.modules])
+"""
+
+
+def test_nothing_that_takes_long_is_imported_before_the_address_is_known() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_page_that_dies_costs_one_warning(page: PageProcess, caplog: pytest.LogCaptureFixture) -> None:

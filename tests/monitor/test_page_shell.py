@@ -20,9 +20,10 @@ from page_served import PATIENCE_S, TOKEN, Publisher, served
 from selenium.webdriver.common.keys import Keys
 from showing import Show
 
+from stages.monitor.address import listening
 from stages.monitor.blob import encode
 from stages.monitor.frames import KeptFrames
-from stages.monitor.serving import listening, serve
+from stages.monitor.serving import serve
 
 READ = """
 const [text, done] = arguments;
@@ -101,6 +102,20 @@ def test_tabs_are_gone_through_by_keys_and_kept_in_the_address(show: Show) -> No
     show.key("1")
     assert show.window.find("#panel-frames").is_displayed()
     assert [one.get_attribute("tabindex") for one in show.window.all("[role=tab]")].count("0") == 1
+
+
+def test_the_token_is_in_no_address_and_a_reload_needs_none(show: Show) -> None:
+    window, driver = show.window, show.window.driver
+    show.tab("powder")
+    assert driver.current_url == f"http://127.0.0.1:{show.page.port}/#powder"
+    entries = driver.execute_cdp_cmd("Page.getNavigationHistory", {})["entries"]
+    assert [entry["url"] for entry in entries if "token" in entry["url"]] == []
+
+    driver.refresh()
+
+    wait_for(lambda: window.text("#status-connection") == "connected", "the connection")
+    assert window.find("#panel-powder").is_displayed()
+    assert TOKEN not in driver.current_url
 
 
 def test_keys_are_explained_and_those_of_one_letter_can_be_switched_off(show: Show) -> None:
@@ -265,6 +280,9 @@ def test_nothing_is_fetched_from_elsewhere(show: Show) -> None:
     assert [one for one in asked if not one.startswith(f"http://127.0.0.1:{show.page.port}/")] == []
 
 
+TALLER = (
+    "const panel = document.getElementById(`panel-${arguments[1]}`); return panel.scrollHeight > panel.clientHeight"
+)
 SIZE = "return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
 
 
@@ -278,4 +296,8 @@ def test_the_page_fits_its_window(show: Show) -> None:
             "const c = document.querySelector(arguments[0]).getBoundingClientRect(); return [c.width, c.height]"
         )
         assert min(size) > 300
+    for tab in ("rates", "cells", "detector", "graph"):  # more than has room: it scrolls in its panel
+        show.window.click(f"#tab-{tab}")
+        wait_for(lambda tab=tab: show.script(TALLER, tab), f"what is on {tab}")
+        assert show.script(SIZE) == [800, 600]
     show.window.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

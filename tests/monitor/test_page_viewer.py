@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ pytest.importorskip("starlette", reason="the extra 'monitor' is not installed")
 pytest.importorskip("uvicorn", reason="the extra 'monitor' is not installed")
 
 from looking import wait_for
-from made_up_run import HOSTILE
+from made_up_frames import HOSTILE
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -163,6 +164,60 @@ def test_zoom_and_pan_by_keys_buttons_wheel_and_drag(show: Show) -> None:
     assert show.view() == pytest.approx(whole)
 
 
+def touch(show: Show, kind: str, *points: tuple[float, float], at_s: float) -> None:
+    """Have fingers at these points of the page; Unix time, which is not before the page was opened."""
+    fingers = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]
+    event = {"type": kind, "touchPoints": fingers, "timestamp": at_s}
+    show.window.driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+
+
+@pytest.mark.parametrize("tab", ["frames", "powder"])
+def test_two_fingers_enlarge_what_is_between_them_and_two_taps_show_all(show: Show, tab: str) -> None:
+    show.frame("blank")
+    show.tab(tab)
+    show.publish(show.run.powder())
+    wait_for(lambda: show.script("return document.querySelector(arguments[0]).picture.detector !== null"), "a picture")
+    whole = show.view()
+    x, y = show.script(
+        "const b = document.querySelector(arguments[0]).getBoundingClientRect();"
+        "return [b.left + 0.4 * b.width, b.top + 0.3 * b.height]"
+    )
+    before = show.script(PLACE, x, y)
+
+    now = time.time()
+    for n, (kind, *points) in enumerate(
+        (
+            ("touchStart", (x - 30, y)),
+            ("touchStart", (x - 30, y), (x + 30, y)),
+            ("touchMove", (x - 60, y), (x + 60, y)),
+            ("touchMove", (x - 90 + 20, y + 10), (x + 90 + 20, y + 10)),
+            ("touchEnd", (x - 70, y + 10)),
+            ("touchEnd",),
+        )
+    ):
+        touch(show, kind, *points, at_s=now + 0.01 * n)
+
+    assert show.view()[2] == pytest.approx(3 * whole[2], rel=0.02)
+    pixel = 1e-4 / whole[2]
+    assert show.script(PLACE, x + 20, y + 10) == pytest.approx(before, abs=3 * pixel), (
+        "what was between the fingers is there"
+    )
+    zoomed = show.view()
+    for after_s, is_seen_whole in ((5.0, False), (10.0, False), (10.2, True)):
+        touch(show, "touchStart", (x, y), at_s=now + after_s)
+        touch(show, "touchEnd", at_s=now + after_s + 0.05)
+        assert (show.view() != zoomed) == is_seen_whole
+    assert show.view() == pytest.approx(whole)
+
+
+PLACE = """
+const [selector, x, y] = arguments;
+const { picture } = document.querySelector(selector);
+const box = picture.canvas.getBoundingClientRect();
+return picture.view.toPlane((x - box.left) * picture.dpr, (y - box.top) * picture.dpr);
+"""
+
+
 def test_a_new_frame_moves_neither_the_view_nor_the_levels(show: Show) -> None:
     show.frame("indexed")
     show.look_at(300, 400, 3)
@@ -174,6 +229,20 @@ def test_a_new_frame_moves_neither_the_view_nor_the_levels(show: Show) -> None:
     assert levels == [
         one.get_property("value") for one in show.window.all("[role=tabpanel]:not([hidden]) [data-level]")
     ]
+
+
+def test_levels_are_of_the_pixels_that_are_finite(show: Show) -> None:
+    frame = show.run.frame("blank")
+    pixels = frame["panels"][0].astype("f4")
+    pixels[::3], pixels[1::3] = math.inf, -math.inf
+    show.publish({**frame, "panels": [pixels]})
+    show.wait_for_serial(frame["serial"])
+    show.key("a")
+    low, high = (
+        float(show.window.find(f"input[type=number][data-level={one}]").get_property("value"))
+        for one in ("low", "high")
+    )
+    assert 0 <= low < high < 1000
 
 
 def test_levels_are_set_by_slider_by_number_and_for_this_picture(show: Show) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_frames import eiger
-from made_up_run import HOSTILE, Camera, MadeUpRun
+from made_up_frames import HOSTILE, Camera, eiger
+from made_up_run import MadeUpRun
 
 from stages.monitor import bundle, plots_library, report_file
 from stages.monitor.blob import encode

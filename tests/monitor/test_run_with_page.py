@@ -161,4 +161,7 @@ def test_a_run_that_is_soon_over_waits_for_nobody(tmp_path: Path) -> None:
     assert run.wait() == 0
 
     assert run.pages() == []
+    wait_until(
+        lambda: [line for line in run.lines if "--report FILE keeps" in line], "what became of the page is not said"
+    )
     assert not [line for line in run.lines if "warning" in line]

@@ -16,7 +16,7 @@ from stages.diagnosis.pixels.probe import Probe, Prober
 from stages.diagnosis.subject import About
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
-from stages.records.peaklist import Hit, PeakList
+from stages.records.peaklist import PeakList, is_hit
 
 FIRST_FRAMES = 96
 """Of so many frames at the beginning more are looked at, so that mistakes are named within the first hundred."""
@@ -57,13 +57,12 @@ class LookAtPixels:
         counts = serial % EVERY_PEAKS[late] == 0
         if not (probes or looks or counts):
             return None
-        geom, image, peaks, hit = frame.get(DetGeom), frame.get(Image), frame.get(PeakList), frame.get(Hit)
+        geom, image, peaks = frame.get(DetGeom), frame.get(Image), frame.get(PeakList)
         if geom is None:
             return None
         if image is not None and (image.before is not None or not image.arrays):
             image = None  # filtered, or there are no pixels
-        is_hit = hit is not None and hit.is_hit
-        probe = self._prober(image, geom, is_hit) if probes and image is not None else None
+        probe = self._prober(image, geom, is_hit(frame)) if probes and image is not None else None
         bright = Bright.of(image, geom) if looks and image is not None else None
         at_peaks = PeakPixels.of(peaks, geom, frame) if counts and peaks is not None else None
         if probe is None and bright is None and at_peaks is None:

@@ -18,7 +18,7 @@ from stages.lattices.cell import UnitCell
 from stages.prediction.panel_finder import PanelFinder
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
-from stages.records.peaklist import Hit, PeakList
+from stages.records.peaklist import Hit, PeakList, is_hit
 
 KEPT = 300
 """So many crystals are fitted together; of more, as many are drawn by lot."""
@@ -84,8 +84,8 @@ class PlaceLook:
 
     def __call__(self, frame: Frame) -> PlaceSeen | None:
         """Return what this frame's crystals say; None of a frame that is no hit."""
-        hit, peaks, geom, crystals = frame.get(Hit), frame.get(PeakList), frame.get(DetGeom), frame.get(Crystals)
-        if hit is None or not hit.is_hit or peaks is None or geom is None or crystals is None:
+        peaks, geom, crystals = frame.get(PeakList), frame.get(DetGeom), frame.get(Crystals)
+        if not is_hit(frame) or peaks is None or geom is None or crystals is None:
             return None
         self._num_hits += 1
         self._num_indexed += bool(crystals.found)

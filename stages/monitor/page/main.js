@@ -7,6 +7,18 @@ import { startStatus } from "./status.js";
 import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
+/**
+ * Take the token out of the address, so that it is seen by nobody who looks on, and is in no address that is copied. A cookie has it by
+ * now: without that no module would have been loaded, this one neither.
+ */
+function hideToken() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("token")) return;
+  address.searchParams.delete("token");
+  history.replaceState(history.state, "", address);
+}
+
+hideToken();
 const bus = createBus();
 bus.keys = createKeys();
 startTheme(document.getElementById("theme"), bus);
@@ -30,8 +42,8 @@ function received(blob) {
   if (!ANSWERS.includes(blob.kind)) bus.state.latest[blob.kind] = blob;
   if (blob.kind === "run") tabs.allow("variants", hasVariants(blob));
   bus.emit(blob.kind, blob);
-  tabs.show(blob);
-  return ANSWERS.includes(blob.kind);
+  const isShown = tabs.show(blob);
+  return !isShown || ANSWERS.includes(blob.kind);
 }
 
 function hasVariants(run) {

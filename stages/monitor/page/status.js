@@ -5,6 +5,7 @@
  */
 
 import { setText } from "./dom.js";
+import { time, whole } from "./plots/format.js";
 
 const OLD_S = 5; // data come twice a second: after this something is wrong, or the run has ended
 
@@ -84,14 +85,6 @@ export function startStatus(bus) {
       draw();
     },
   };
-}
-
-function time(unix_s) {
-  return new Date(1000 * unix_s).toLocaleTimeString([], { hour12: false });
-}
-
-function whole(number) {
-  return Math.round(number).toLocaleString("en");
 }
 
 function share(part, of, what) {

@@ -89,11 +89,11 @@ export function startTabs(bus, wanted) {
     /** The kinds of blobs that the visible tab needs. */
     kinds: () => [...new Set(["monitor", "run", ...partsOn(bus.state.tab).flatMap((part) => PARTS[part].kinds)])],
 
-    /** Show a blob in the visible parts that want its kind. */
+    /** Show a blob in the visible parts that want its kind; whether there are any. */
     show(blob) {
-      for (const part of partsOn(bus.state.tab)) {
-        if (PARTS[part].kinds.includes(blob.kind) && parts.get(part)) feed(parts.get(part), blob);
-      }
+      const wanting = partsOn(bus.state.tab).filter((part) => PARTS[part].kinds.includes(blob.kind) && parts.get(part));
+      for (const part of wanting) feed(parts.get(part), blob);
+      return wanting.length > 0;
     },
 
     /** Show or hide a tab (the variants' one is there only where there are variants). */

@@ -105,7 +105,7 @@ class Gathered:
     def _count(self, seen: Seen) -> None:
         if seen.group is not None:
             group = self._group_of(seen.group)
-            self.groups[group] = self.groups.get(group, GroupCounts()).plus(seen.category, seen.num_crystals)
+            self.groups[group] = self.groups.get(group, GroupCounts()).plus(seen.is_hit, seen.num_crystals)
 
     def _lie_on(self, panels: PanelsSeen) -> None:
         self._panels = panels
@@ -118,14 +118,14 @@ class Gathered:
         self._resolution.add_crystals(crystals)
         for crystal in crystals:
             self._cells.add(crystal)
-        hits = [(seen.peaks, seen.photon_energy_ev) for seen in many if seen.peaks is not None]
-        if not hits or self._panels is None:
+        found = [(seen.peaks, seen.photon_energy_ev) for seen in many if seen.peaks is not None]
+        if not found or self._panels is None:
             return
-        peaks = np.concatenate([found for found, _ in hits])
-        energies = np.repeat([energy for _, energy in hits], [len(found) for found, _ in hits])
+        peaks = np.concatenate([of_frame for of_frame, _ in found])
+        energies = np.repeat([energy for _, energy in found], [len(of_frame) for of_frame, _ in found])
         good = np.isfinite(peaks[:, : INTENSITY + 1]).all(axis=1)
         good &= (peaks[:, PANEL] >= 0) & (peaks[:, PANEL] < len(self._panels.name))
         peaks, energies = peaks[good], energies[good]
-        self._powder.add(peaks, len(hits))
+        self._powder.add(peaks, len(found), sum(seen.is_hit for seen in many if seen.peaks is not None))
         panel = peaks[:, PANEL].astype(np.int64)
         self._resolution.add(peaks, self._panels.per_angstrom(panel, peaks[:, FS], peaks[:, SS], energies))

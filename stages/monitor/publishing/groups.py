@@ -13,12 +13,11 @@ class GroupCounts(NamedTuple):
     indexed: int = 0
     crystals: int = 0
 
-    def plus(self, category: str, crystals: int) -> GroupCounts:
-        """Return them with one frame more."""
-        is_indexed = category == "indexed"
+    def plus(self, is_hit: bool, crystals: int) -> GroupCounts:
+        """Return them with one frame more, in which so many crystals were found."""
         return GroupCounts(
             self.frames + 1,
-            self.hits + (is_indexed or category == "hit"),
-            self.indexed + is_indexed,
+            self.hits + is_hit,
+            self.indexed + (crystals > 0),
             self.crystals + crystals,
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages.monitor.publishing import reasons
 from stages.monitor.publishing.groups import GroupCounts
 
 COUNTS = ("received", "delivered", "rejected", "dropped", "lost", "hits", "indexed", "crystals")
@@ -25,12 +27,15 @@ class Row(NamedTuple):
         Median and 99th percentile of the frames since the row before; NaN where there are none.
     groups
         Value of the header key -> frames, hits, indexed, crystals.
+    rejected
+        Reason -> frames that were rejected for it.
     """
 
     time_unix_s: float
     counts: tuple[float, ...]
     latency_ms: tuple[float, float]
     groups: dict[str, GroupCounts]
+    rejected: Mapping[str, int]
 
 
 class History:
@@ -38,7 +43,7 @@ class History:
 
     >>> history = History(most=8)
     >>> for second in range(40):
-    ...     history.add(Row(float(second), (float(second),) * 8, (1.0, 2.0), {}))
+    ...     history.add(Row(float(second), (float(second),) * 8, (1.0, 2.0), {}, {}))
     >>> history.blob([])["time_unix_s"]
     array([ 0., 16., 32., 36., 37., 38., 39.])
     """
@@ -52,6 +57,9 @@ class History:
 
     def add(self, row: Row) -> None:
         """Add the latest row."""
+        before = self._recent[-1].rejected if self._recent else {}
+        if row.rejected == before:
+            row = row._replace(rejected=before)  # kept once, however long nothing more is rejected
         self._recent.append(row)
         if len(self._recent) > self._half:
             self._let_go(self._recent.popleft())
@@ -65,7 +73,7 @@ class History:
             self._every *= 2
 
     def blob(self, groups: list[str]) -> dict[str, Any]:
-        """Return the rows as columns, those of these groups too."""
+        """Return the rows as columns, those of these groups and of the most frequent reasons for rejections too."""
         rows = [*self._older, *self._recent]
         counts = np.array([row.counts for row in rows], np.float64).reshape(-1, len(COUNTS))
         latency = np.array([row.latency_ms for row in rows], np.float32).reshape(-1, 2)
@@ -75,6 +83,7 @@ class History:
             "latency_p50_ms": np.ascontiguousarray(latency[:, 0]),
             "latency_p99_ms": np.ascontiguousarray(latency[:, 1]),
             "groups": [{"value": group, **_of_group(rows, group)} for group in groups],
+            "rejections": reasons.columns([row.rejected for row in rows]),
         }
 
 

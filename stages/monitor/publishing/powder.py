@@ -1,4 +1,7 @@
-"""The virtual powder of peaks: intensities of all hits' peaks, and their number, summed where they lie on the panels."""
+"""The virtual powder of peaks: their intensities and their number, summed where they lie on the panels.
+
+They are those of all hits; where no stage says which frames are hits, those of all frames.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ class Powder:
     ----------
     bin
         Pixels of a panel that are summed in one element, along each side.
-    hits
-        Frames that were added.
+    frames, hits
+        Frames that were added, and those of them that are hits.
     """
 
     def __init__(self) -> None:
         self.bin = 1
-        self.hits = 0
+        self.frames = self.hits = 0
         self._panels: PanelsSeen | None = None
         self._heights = self._widths = self._first = np.zeros(0, np.int64)
         self._sums = np.zeros((0, 2), np.float32)
@@ -36,7 +39,7 @@ class Powder:
         """Say of which panels the peaks are that follow."""
         if panels.is_of_the_pixels_of(self._panels):
             return
-        self._panels, self.hits = panels, 0
+        self._panels, self.frames, self.hits = panels, 0, 0
         pixels = int((panels.width.astype(np.int64) * panels.height).sum())
         self.bin = max(1, math.ceil(math.sqrt(pixels / MOST_ELEMENTS)))
         self._heights = -(-panels.height.astype(np.int64) // self.bin)
@@ -45,10 +48,11 @@ class Powder:
         self._first = np.concatenate(([0], ends))
         self._sums = np.zeros((int(self._first[-1]), 2), np.float32)  # what belongs together lies together
 
-    def add(self, peaks: NDArray[np.float32], hits: int) -> None:
-        """Add the peaks of some hits, float32 (n, 5); one outside all panels is left out."""
+    def add(self, peaks: NDArray[np.float32], frames: int, hits: int) -> None:
+        """Add the peaks of some frames, float32 (n, 5); one outside all panels is left out."""
         if self._panels is None:
             return
+        self.frames += frames
         self.hits += hits
         panel, fs, ss = peaks[:, PANEL].astype(np.int64), peaks[:, FS], peaks[:, SS]
         inside = (fs >= 0) & (ss >= 0)
@@ -68,6 +72,7 @@ class Powder:
             "peaks": self._pooled(self._sums[:, 0]),
             "peak_counts": self._pooled(self._sums[:, 1]),
             "bin": self.bin,
+            "frames": self.frames,
             "hits": self.hits,
         }
 

@@ -15,6 +15,7 @@ from pipeline.watching import NodeView, Progress, ReportView, RunView
 from stages.monitor.blob import DTYPES
 from stages.monitor.publishing.groups import GroupCounts
 from stages.monitor.publishing.history import COUNTS, Row
+from stages.monitor.publishing.reasons import by_reason
 
 _MOST_REASONS = 50
 """So many reasons for rejections are shown, the most frequent ones."""
@@ -96,7 +97,8 @@ def row(now: Now, before: Durations, groups: dict[str, GroupCounts]) -> Row:
     counts = now.counts
     latency = _since(before, now.report.latency)
     median, nearly_all = _latency_ms(latency if latency.count else now.report.latency)
-    return Row(time.time(), tuple(float(counts[name]) for name in COUNTS), (median, nearly_all), dict(groups))
+    rejected = by_reason(now.report.rejections)
+    return Row(time.time(), tuple(float(counts[name]) for name in COUNTS), (median, nearly_all), dict(groups), rejected)
 
 
 def _since(before: Durations, after: Durations) -> Durations:

@@ -154,12 +154,14 @@ class Seen:
     ----------
     category
         One of :data:`stages.monitor.kinds.CATEGORIES`.
+    is_hit
+        Whether it counts as a hit.
     group
         The frame's value of the header key by which frames are grouped; None where they are not.
     num_crystals
         How many were found in it; none of them is in `crystals` of a frame that was rejected.
     peaks
-        float32 (n, 5) of a hit: see `PANEL` and its neighbours.
+        float32 (n, 5): see `PANEL` and its neighbours; None of a frame that was called no hit.
     photon_energy_ev
         NaN without a geometry.
     replica
@@ -170,6 +172,7 @@ class Seen:
     event: str
     received_ns: int
     category: str
+    is_hit: bool
     group: str | None
     num_crystals: int
     peaks: NDArray[np.float32] | None

@@ -2,6 +2,9 @@
 
 export const UNKNOWN = "–";
 
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 }); // made once: that takes longer than to use it
+const CLOCK = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
+
 /** Whether there is a number to show. */
 export function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
@@ -14,7 +17,7 @@ export function fixed(value, digits = 1) {
 
 /** A count, with commas between thousands. */
 export function whole(value) {
-  return isNumber(value) ? Math.round(value).toLocaleString("en") : UNKNOWN;
+  return isNumber(value) ? WHOLE.format(Math.round(value)) : UNKNOWN;
 }
 
 /** So many digits that count, without an exponent where that is short. */
@@ -33,7 +36,7 @@ export function percent(part, of = 1, digits = 1) {
 
 /** A time of day. */
 export function time(unix_s) {
-  return isNumber(unix_s) ? new Date(1000 * unix_s).toLocaleTimeString("en", { hour12: false }) : UNKNOWN;
+  return isNumber(unix_s) ? CLOCK.format(1000 * unix_s) : UNKNOWN;
 }
 
 /** Date and time of day, as sortable text. */

@@ -6,7 +6,7 @@ import { createTable } from "../tables/table.js";
 import { createChoice } from "./choose.js";
 import { isNumber, whole } from "./format.js";
 import { perSecond, shareOf, starts } from "./intervals.js";
-import { createPlot } from "./plot.js";
+import { createNamedCurves } from "./named_curves.js";
 import { createTimes } from "./times.js";
 
 const inPercent = (value) => (isNumber(value) ? `${value.toFixed(1)} %` : "–");
@@ -21,9 +21,9 @@ const QUANTITIES = {
 
 export function create(root, bus) {
   const times = createTimes(() => draw());
-  const quantity = createChoice("Quantity", () => remake(), Object.keys(QUANTITIES).map((name) => [name, name]));
+  const quantity = createChoice("Quantity", () => draw(), Object.keys(QUANTITIES).map((name) => [name, name]));
   const heading = element("h2");
-  const where = element("div", { class: "plots" });
+  const curves = createNamedCurves();
   const table = createTable({
     caption: "Groups of frames",
     columns: [
@@ -41,38 +41,23 @@ export function create(root, bus) {
   const head = element("div", { class: "part-head" }, heading, quantity.root, times.root, save);
   const card = element("section", { class: "card" }, table.root);
   root.hidden = true;
-  root.append(head, where, card);
+  root.append(head, curves.root, card);
 
   let history = null;
-  let values = null; // of the groups that the plot is for
-  let plot = null;
-
-  function remake() {
-    values = null;
-    draw();
-  }
-
   function draw() {
     const groups = history?.groups ?? [];
     if (groups.length === 0) return;
-    const names = JSON.stringify(groups.map((group) => group.value));
     const chosen = QUANTITIES[quantity.value];
-    if (names !== values) {
-      values = names;
-      plot?.destroy();
-      plot = createPlot({
-        name: "groups",
-        title: `Groups: ${quantity.value}`,
-        bus,
-        x: { label: "time", isTime: true },
-        y: chosen.isShare ? { label: "%", least: 0, most: 100 } : { label: "1/s", least: 0 },
-        series: groups.map((group) => ({ label: group.value, format: chosen.isShare ? inPercent : undefined })),
-      });
-      where.replaceChildren(plot.root);
-    }
+    const options = {
+      name: "groups",
+      title: `Groups: ${quantity.value}`,
+      bus,
+      y: chosen.isShare ? { label: "%", least: 0, most: 100 } : { label: "1/s", least: 0 },
+      format: chosen.isShare ? inPercent : undefined,
+    };
     const at = history.time_unix_s;
     const from = starts(at, times.average_s);
-    plot.set([at, ...groups.map((group) => chosen.of(group, from, at))], times.range(at));
+    curves.set(options, groups.map((group) => group.value), at, groups.map((group) => chosen.of(group, from, at)), times.range(at));
   }
 
   return {

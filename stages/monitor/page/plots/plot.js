@@ -25,7 +25,8 @@ const DAY_S = 86400;
  * (whatever the data are)}; `y2`: the same for an axis on the right; `series`: [{label, format?, look?, on?: "y2", hasPoints?, isOff?,
  * isUnseen? (it only says how far the axes go, and is drawn by `draw`)}]; `draw(u, pen)` after and `drawBelow(u, pen)` before the
  * curves; `onSelect(min, max)`; `onZoom([min, max] or null)`; `columns()`: the numbers, where they are not the plot's data; `keys()`:
- * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), zoomed(), u(), destroy()}.
+ * what else stands in the key. Gives {root, figure, set(data, [min, max], also), key(), reset(), zoomed(), zoomTo(min, max), off(), u(),
+ * destroy()}.
  */
 export function createPlot(options) {
   const { name, title, bus, x, y, y2 = null, series, height: least = 210 } = options;
@@ -235,6 +236,11 @@ export function createPlot(options) {
 
     /** What is seen of x by the user's own zoom, or null. */
     zoomed: () => zoom?.x ?? null,
+
+    zoomTo,
+
+    /** The labels of the series that are switched off. */
+    off: () => series.filter((_, n) => !seen[n]).map((one) => one.label),
 
     /**
      * Set the data: x and one list for each series (unknown: null); `range`: what is seen of x while nobody has zoomed; `also`: a

@@ -5,6 +5,7 @@ import { csvButton } from "../tables/csv_button.js";
 import { createTable } from "../tables/table.js";
 import { fixed, isNumber, percent, significant, whole } from "./format.js";
 import { perSecond, shareOf, starts } from "./intervals.js";
+import { createNamedCurves } from "./named_curves.js";
 import { createPlot } from "./plot.js";
 import { createTiles } from "./tiles.js";
 import { createTimes } from "./times.js";
@@ -54,6 +55,7 @@ export function create(root, bus) {
       series: [{ label: "half of the frames within", format: inMs }, { label: "99 of 100 within", format: inMs }],
     }),
   };
+  const reasons = createNamedCurves();
   const rejections = createTable({
     caption: "Why frames were rejected or dropped",
     columns: [
@@ -71,6 +73,7 @@ export function create(root, bus) {
     tiles.root,
     element("div", { class: "part-head" }, times.root),
     element("div", { class: "plots" }, ...Object.values(plots).map((plot) => plot.root)),
+    reasons.root,
     element(
       "section",
       { class: "card" },
@@ -91,6 +94,9 @@ export function create(root, bus) {
     const share = (name, of) => shareOf(history[name], history[of], from);
     plots.share.set([at, share("hits", "received"), share("indexed", "received"), share("indexed", "hits")], range);
     plots.lost.set([at, ...["rejected", "dropped", "lost"].map(rate)], range);
+    const why = history.rejections ?? [];
+    const rejected = { name: "reasons", title: "Rejected, by reason", bus, y: { label: "1/s", least: 0 } };
+    reasons.set(rejected, why.map((one) => one.reason), at, why.map((one) => perSecond(one.rejected, at, from)), range);
     plots.latency.set([at, history.latency_p50_ms, history.latency_p99_ms], range);
   }
 

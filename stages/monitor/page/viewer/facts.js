@@ -1,6 +1,7 @@
 /** The facts of a frame as numbers: event, serial, time, peaks, crystals with their cells, the header. */
 
 import { element, setText } from "../dom.js";
+import { time } from "../plots/format.js";
 import { CRYSTALS, DASHES } from "./marks.js";
 
 const KINDS = { indexed: "indexed", hit: "hit, not indexed", blank: "blank" };
@@ -31,13 +32,15 @@ export class Facts {
   show(frame, ground) {
     setText(this.values.event, frame.event);
     setText(this.values.serial, String(frame.serial));
-    setText(this.values.time, new Date(1000 * frame.time_unix_s).toLocaleTimeString([], { hour12: false }));
+    setText(this.values.time, time(frame.time_unix_s));
     setText(this.values.category, KINDS[frame.category] ?? frame.category);
     setText(this.values.peaks, String(frame.peaks.panel.length));
     setText(this.values.crystals, String(frame.crystals.length));
-    this.keys = frame.crystals.map(() => element("canvas", { class: "key", width: 30, height: 14, "aria-hidden": "true" }));
+    if (this.keys.length !== frame.crystals.length) {
+      this.keys = frame.crystals.map(() => element("canvas", { class: "key", width: 30, height: 14, "aria-hidden": "true" }));
+      this.onGround(ground);
+    }
     this.crystals.replaceChildren(...frame.crystals.map((crystal, number) => item(crystal, this.keys[number])));
-    this.onGround(ground);
     const entries = Object.entries(frame.header ?? {});
     this.header.replaceChildren(
       ...entries.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) }))),

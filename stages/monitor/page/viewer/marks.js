@@ -22,6 +22,9 @@ const VALUES_FROM = 30; // a pixel of the detector is at least so large when its
 const MOST_INDICES = 160; // of a crystal in sight: more would hide each other
 const NAMES_FROM = 34;
 const LARGEST_STAMP = 40; // pixels of the page; larger signs are few
+const MOST_STAMPS = 40;
+
+const stamps = new Map(); // what is drawn at many places, by all that it depends on: the same in frame after frame
 
 /** Draws marks into one context; `ground` is "light" or "dark", as the pixels' colours are. */
 export class Marks {
@@ -166,18 +169,19 @@ export class Marks {
   /** Squares around found peaks. */
   peaks(peaks) {
     const half = Math.max(5 * this.dpr, 3 * this.view.magnification);
-    this.#stamp(peaks, half, (context, x, y) => context.rect(x - half, y - half, 2 * half, 2 * half), PEAK[this.ground], 1.4);
+    const square = (context, x, y) => context.rect(x - half, y - half, 2 * half, 2 * half);
+    this.#stamp(peaks, half, square, PEAK[this.ground], 1.4);
   }
 
   /** Circles around where a crystal's reflections are expected. */
   predictions(reflections, number) {
     const r = Math.max(3.5 * this.dpr, 2.2 * this.view.magnification);
-    const trace = (context, x, y) => {
+    const circle = (context, x, y) => {
       context.moveTo(x + r, y);
       context.arc(x, y, r, 0, 2 * Math.PI);
     };
     const colour = CRYSTALS[this.ground][number % CRYSTALS.light.length];
-    this.#stamp(reflections, r, trace, colour, 1.2, DASHES[number % DASHES.length]);
+    this.#stamp(reflections, r, circle, colour, 1.2, DASHES[number % DASHES.length]);
   }
 
   /** The same sign at many places: drawn once and copied while it is small, which takes a tenth of the time of many strokes. */
@@ -193,10 +197,21 @@ export class Marks {
       this.#stroke((on) => places.forEach(([x, y]) => trace(on, x, y)), colour, width, dash);
       return;
     }
-    const stamp = new OffscreenCanvas(2 * half, 2 * half);
-    const marks = new Marks(stamp.getContext("2d"), view, detector, dpr, this.ground);
-    marks.#stroke((on) => trace(on, half, half), colour, width, dash);
+    const stamp = this.#stampOf([reach, trace.name, colour, width, dash, dpr, this.ground].join(" "), half, (marks) =>
+      marks.#stroke((on) => trace(on, half, half), colour, width, dash),
+    );
     for (const [x, y] of places) context.drawImage(stamp, Math.round(x) - half, Math.round(y) - half);
+  }
+
+  /** A sign on a canvas of its own, `half` its size; drawn by `draw(marks)` if it was not yet. */
+  #stampOf(name, half, draw) {
+    if (!stamps.has(name)) {
+      if (stamps.size >= MOST_STAMPS) stamps.clear();
+      const stamp = new OffscreenCanvas(2 * half, 2 * half);
+      draw(new Marks(stamp.getContext("2d"), this.view, this.detector, this.dpr, this.ground));
+      stamps.set(name, stamp);
+    }
+    return stamps.get(name);
   }
 
   /** Indices below the signs, if not too many are in sight. */

@@ -5,6 +5,8 @@
  * largest of each 2 x 2 or 4 x 4 is drawn, so that a spot of one pixel is still seen.
  */
 
+import { imageFor, letGo, takeCanvas } from "./canvases.js";
+
 const U2_MASKED = 65535;
 
 export class Pixels {
@@ -34,17 +36,18 @@ export class Pixels {
     return this.data instanceof Uint16Array ? raw === U2_MASKED : Number.isNaN(raw);
   }
 
-  /** Every `step`th value that is not masked. */
+  /** Every `step`th value that is not masked, and is finite: a sender's pixels may not be. */
   sample(step) {
+    const { data } = this;
     const found = [];
-    for (let i = 0; i < this.data.length; i += step) if (!this.#isMasked(this.data[i])) found.push(this.data[i] + this.offset);
+    for (let i = 0; i < data.length; i += step) if (!this.#isMasked(data[i]) && Number.isFinite(data[i])) found.push(data[i] + this.offset);
     return found;
   }
 
   /** What no value is above, now or in the next frame. */
   highestPossible() {
     if (this.data instanceof Uint16Array) return U2_MASKED - 1 + this.offset;
-    return 2 * this.data.reduce((highest, one) => (one > highest ? one : highest), 0);
+    return 2 * this.data.reduce((highest, one) => (one > highest && one < Infinity ? one : highest), 0);
   }
 
   /** The largest of each `times` x `times`; masked where all are. */
@@ -74,19 +77,24 @@ export class Pixels {
     return new Pixels(data, { bin: this.bin * times, offset: this.offset, fs0: this.fs0, ss0: this.ss0 });
   }
 
-  /** A canvas with these pixels in these colours; it is made anew only if the colours are others. `spare` is one to use again. */
-  paint(colours, spare = null) {
+  /** A canvas with these pixels in these colours; it is painted anew only if the colours are others. */
+  paint(colours) {
     if (this.painted === colours) return this.picture;
-    if (this.picture === null) {
-      const fits = spare !== null && spare.width === this.width && spare.height === this.height;
-      this.picture = fits ? spare : new OffscreenCanvas(this.width, this.height);
-    }
+    this.picture ??= takeCanvas(this.width, this.height);
     const context = this.picture.getContext("2d");
-    const image = context.createImageData(this.width, this.height);
+    const image = imageFor(context, this.width, this.height);
     colours.paint(this.data, this.offset, new Uint32Array(image.data.buffer));
     context.putImageData(image, 0, 0);
     this.painted = colours;
     return this.picture;
+  }
+
+  /** Nobody looks at these pixels any more: others may use their canvases. */
+  letGo() {
+    for (const one of this.pools.values()) {
+      if (one.picture !== null) letGo(one.picture);
+      one.picture = one.painted = null;
+    }
   }
 
   /** Draw into a context; what of the last row and column lies beyond the panel is left out. */

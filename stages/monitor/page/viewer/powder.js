@@ -4,6 +4,7 @@
  */
 
 import { element, newId, setText } from "../dom.js";
+import { time, whole } from "../plots/format.js";
 import { Detector } from "./detector.js";
 import { Pixels } from "./pixels.js";
 import { savePicture } from "./saving.js";
@@ -156,7 +157,9 @@ function pixelsOf(blob, arrays) {
 }
 
 function about(blob) {
-  if (blob.kind === "powder") return `of ${blob.hits.toLocaleString("en")} hits`;
-  const since = new Date(1000 * blob.since_unix_s).toLocaleTimeString([], { hour12: false });
-  return `of ${blob.frames.toLocaleString("en")} frames since ${since}`;
+  if (blob.kind === "powder") {
+    const { hits, frames = hits } = blob; // others than hits only where no stage says which frames are hits
+    return frames > hits ? `of ${whole(frames)} frames, as nothing says which are hits` : `of ${whole(hits)} hits`;
+  }
+  return `of ${whole(blob.frames)} frames since ${time(blob.since_unix_s)}`;
 }

@@ -4,6 +4,7 @@
  */
 
 import { element, newId, setText } from "../dom.js";
+import { listenToPointers } from "./gestures.js";
 import { Levels } from "./levels.js";
 import { Marks } from "./marks.js";
 import { levelsOf } from "./pixels.js";
@@ -45,6 +46,7 @@ export class Screen {
   /** Show pixels (one `Pixels` or null per panel of the detector). The part that is seen stays, if somebody has chosen it. */
   show(detector, pixels) {
     this.detector = detector;
+    for (const old of this.pixels) if (!pixels.includes(old)) old?.letGo();
     this.pixels = pixels;
     this.tiles = [];
     this.view.look(detector.bounds, detector.pixel);
@@ -237,37 +239,20 @@ export class Screen {
       },
       { passive: false },
     );
-    let held = null;
-    canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      held = this.#place(event);
-      canvas.setPointerCapture(event.pointerId);
-    });
-    const release = () => {
-      held = null;
-    };
-    canvas.addEventListener("pointerup", release);
-    canvas.addEventListener("pointercancel", release);
-    let before = "";
-    canvas.addEventListener("pointermove", (event) => {
-      const where = `${event.clientX} ${event.clientY}`;
-      if (where === before) return; // the page has changed under a pointer that rests: the keyboard's cross may be in use
-      before = where;
-      const at = this.#place(event);
-      this.pointer = at;
-      if (held !== null) {
-        this.view.move(at[0] - held[0], at[1] - held[1]);
-        held = at;
+    listenToPointers(canvas, {
+      place: (event) => this.#place(event),
+      point: (at) => {
+        this.pointer = at;
+        this.#readSoon();
+      },
+      drag: (dx, dy) => {
+        this.view.move(dx, dy);
         this.redraw();
         this.moved();
-      }
-      this.#readSoon();
+      },
+      zoom: (times, x, y) => this.zoom(times, x, y),
+      fit: () => this.fit(),
     });
-    canvas.addEventListener("pointerleave", () => {
-      this.pointer = null;
-      this.#readSoon();
-    });
-    canvas.addEventListener("dblclick", () => this.fit());
     canvas.addEventListener("focus", () => this.redraw());
     canvas.addEventListener("blur", () => this.redraw());
   }
@@ -311,7 +296,7 @@ export function pictureKeys(bus, screens) {
   const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   add(["+", "="], "+", "Enlarge", () => now().zoom(ZOOM));
   add(["-", "_"], "-", "Reduce", () => now().zoom(1 / ZOOM));
-  add(["r"], "r", "Show the whole detector (or a double click)", () => now().fit());
+  add(["r"], "r", "Show the whole detector (or a double click, or two taps)", () => now().fit());
   add(
     arrows,
     "← → ↑ ↓",
