@@ -49,6 +49,8 @@ ABANDON_S = 3.0
 LAST_WORDS_S = 2.0
 """What is said when it did not may take so long, for it may be stdout that blocks."""
 
+_FIRST = "asking for nothing more; finishing what was received (again to abandon it)"
+
 _SAYING_S = 0.5
 _CLEARING_S = 1.5
 
@@ -62,6 +64,11 @@ class Ending:
 
     Outside the main thread, where Python allows no signal handlers, nothing is asked.
 
+    Parameters
+    ----------
+    first
+        What is said when the first signal comes, behind its name.
+
     Attributes
     ----------
     stopping, abandon
@@ -74,7 +81,8 @@ class Ending:
         Called, in a thread of its own, before the process is ended by force; should print what was counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: str = _FIRST) -> None:
+        self._first = first
         self.stopping = threading.Event()
         self.abandon = threading.Event()
         self.came_early = False
@@ -162,8 +170,7 @@ class Ending:
                 self._deadline_s = now + OPENING_S
                 _say(logging.INFO, "%s: ending before anything is received", name)
             elif not self._is_told:
-                text = "%s: asking for nothing more; finishing what was received (again to abandon it)"
-                _say(logging.INFO, text, name)
+                _say(logging.INFO, "%s: %s", name, self._first)
             self.stopping.set()
         elif self._count == 2:
             self._deadline_s = min(self._deadline_s or now + ABANDON_S, now + ABANDON_S)

@@ -44,7 +44,7 @@ def monitor(
     from stages.monitor.address import address_of, is_loopback, listening, new_token
 
     most_bytes = _bytes(max_memory)
-    with signals.Ending() as ending, listening(host, port) as listener:
+    with signals.Ending("the page ends") as ending, listening(host, port) as listener:
         token = new_token()
         url = address_of(listener, host, token)
         if not is_loopback(host):

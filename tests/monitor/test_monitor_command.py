@@ -82,7 +82,9 @@ def test_other_machines_see_it_only_where_that_is_asked_for_and_then_it_warns() 
     with monitor("tcp://127.0.0.1:1") as (process, _):
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
-        assert "warning" not in process.stderr.read()
+        said = process.stderr.read()
+        assert "warning" not in said
+        assert said.endswith("SIGTERM: the page ends\n")
 
 
 def test_an_address_of_the_newer_kind_stands_in_brackets() -> None:
