@@ -122,6 +122,15 @@ class Writer(Protocol):
 
 
 @runtime_checkable
+class Beginning(Protocol):
+    """A writer that leaves an older output alone when its run cannot start; the method is optional."""
+
+    def begin(self) -> None:
+        """Begin the output; called once, when all is open and before the first frame. Raises UserError if it cannot."""
+        ...
+
+
+@runtime_checkable
 class Watching(Protocol):
     """A writer that looks at the run it belongs to, as one does that shows people how it goes; the method is optional."""
 

@@ -26,7 +26,7 @@ from pipeline.counts import Count
 from pipeline.faults import describe, fault, is_users_interrupt, opening, text_of
 from pipeline.lost import Delivery
 from pipeline.metrics import NodeMetrics, merge_metrics
-from pipeline.protocols import Findings, RunningSource, Watching, Writer
+from pipeline.protocols import Beginning, Findings, RunningSource, Watching, Writer
 from pipeline.running import backends
 from pipeline.running.collect import Collector, LeafTally, RejectionTally
 from pipeline.running.dead_letters import DeadLetters
@@ -149,6 +149,10 @@ class Job:
         self.patience.cancel()
         self._watchdog = Watchdog(self._places, SLOW_S)
         self._watchdog.start()
+        for name, writer in self.writers.items():
+            if isinstance(writer, Beginning):
+                with opening(name):
+                    writer.begin()
         self.started_s, self.started_unix_s = time.monotonic(), time.time()
         self._begin_to_watch()
 

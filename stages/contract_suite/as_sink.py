@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline import Findings, Frame, Outcome, Rejected
 from pipeline.paths import of_stage
+from pipeline.protocols import Beginning
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
 from stages.contract_suite.cost import ms_a_frame
 from stages.contract_suite.fingerprint import fingerprint
@@ -86,6 +87,8 @@ class TriedSink:
         with nothing_left_open():
             writer = self._stage.open_writer(self._place.context(self._stage))
             try:
+                if isinstance(writer, Beginning):
+                    writer.begin()
                 outcomes: list[Outcome] = [*self._place.frames, *self._rejected]
                 for outcome in outcomes:
                     encoded = self._encoder(outcome)

@@ -110,6 +110,8 @@ class AppendedFile:
     A file that somebody removes is lost once it is closed, so writing into it fails. One that is renamed has everything:
     writing goes on, it is said once, and closing fails, since what the path names now is not what was written.
 
+    What was in the file stays until `begin`, or the first chunk: a run that cannot start costs nobody an older stream.
+
     Parameters
     ----------
     path
@@ -123,16 +125,14 @@ class AppendedFile:
         self.num_chunks = 0
         self._moved = ""
         self._next_look_s = 0.0
+        self._beginning: bytes | None = beginning
+        self._was_there = os.path.lexists(path)
         self._fd = take_stdout() if path == STDOUT else _open(path)
         try:
             # what is on standard output before it, or comes after it, is not ours
             self._is_file = path != STDOUT and stat.S_ISREG(os.fstat(self._fd).st_mode)
             if self._is_file:
                 self._lock()
-                if os.fstat(self._fd).st_size:
-                    log.info("%s is there, and is written over", path)
-                os.ftruncate(self._fd, 0)
-            self._append(beginning)
         except OSError as error:
             self.close()
             raise UserError(f"cannot write {path}: {error.strerror}") from error
@@ -140,8 +140,23 @@ class AppendedFile:
             self.close()
             raise
 
+    def begin(self) -> None:
+        """Let go of what was in the file, and write what it starts with; UserError if that fails. May be called twice."""
+        if self._beginning is None:
+            return
+        beginning, self._beginning = self._beginning, None
+        try:
+            if self._is_file:
+                if os.fstat(self._fd).st_size:
+                    log.info("%s is there, and is written over", self.path)
+                os.ftruncate(self._fd, 0)
+            self._append(beginning)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+
     def write(self, encoded: bytes) -> None:
         """Append one chunk; raises UserError if that fails, and leaves the file as it was before."""
+        self.begin()
         try:
             if self._is_file and self._fd >= 0:
                 self._look()
@@ -155,11 +170,17 @@ class AppendedFile:
         self.num_chunks += 1
 
     def close(self) -> None:
-        """Close the file; may be called twice. UserError if it is no longer where it was."""
+        """Close the file; may be called twice. UserError if it is no longer where it was.
+
+        A file that was not begun is as it was before, or not there.
+        """
         if self._fd < 0:
             return
         try:
-            if self._is_file:
+            if self._beginning is not None:
+                if self._is_file and not self._was_there:
+                    self.path.unlink(missing_ok=True)
+            elif self._is_file:
                 self._next_look_s = 0.0
                 self._look()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -176,10 +177,16 @@ def context(**changed: object) -> Context:
     return Context(**{**usual, **changed})
 
 
+def begun(writer: Any) -> Any:
+    """Begin, as a run does when all is open."""
+    writer.begin()
+    return writer
+
+
 def write_stream(path: Path, outcomes: list, sink: type = StreamFile, **fields: object) -> Path:
     """Write outcomes the way a run does."""
     stage = sink(path=path, **fields)
-    encoder, writer = stage.open(context()), stage.open_writer(context())
+    encoder, writer = stage.open(context()), begun(stage.open_writer(context()))
     for outcome in outcomes:
         encoded = encoder(outcome)
         if encoded is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sink_frames import CELL, GEOMETRY, context, make_frame, told, write_stream
+from sink_frames import CELL, GEOMETRY, begun, context, make_frame, told, write_stream
 
 from pipeline import UserError
 from pipeline.by_type import ByType
@@ -34,7 +34,7 @@ CHUNK = b"----- Begin chunk -----\nEvent: //1\n----- End chunk -----\n"
 
 
 def opened(path: Path, **texts: Any) -> object:
-    return StreamFile(path=path).open_writer(context(upstream=told(methods=None, **{"cell": None, **texts})))
+    return begun(StreamFile(path=path).open_writer(context(upstream=told(methods=None, **{"cell": None, **texts}))))
 
 
 @pytest.mark.parametrize("sink", [*SINKS, Memory])
@@ -286,6 +286,16 @@ def test_a_cell_file_with_block_markers_is_refused(stream: Path) -> None:
         opened(stream, cell=CELL + "----- Begin chunk -----\n")
 
 
+def test_a_run_that_cannot_start_costs_nobody_an_older_stream(stream: Path) -> None:
+    write_stream(stream, [make_frame(n) for n in range(1, 6)])
+    before = stream.read_bytes()
+    StreamFile(path=stream).open_writer(context()).close()
+    assert stream.read_bytes() == before
+    stream.unlink()
+    StreamFile(path=stream).open_writer(context()).close()
+    assert not stream.exists()
+
+
 @pytest.mark.parametrize("geometry", ["res = 1", "res = 1\n", "res = 1\r\n; é\r\n", "", "; " + "x" * 5000 + "\n"])
 def test_the_geometry_stands_in_the_stream_as_it_was(stream: Path, geometry: str) -> None:
     opened(stream, geometry=geometry).close()
@@ -300,7 +310,7 @@ def test_the_geometry_stands_in_the_stream_as_it_was(stream: Path, geometry: str
 @pytest.mark.parametrize("count", [0, 1, 40, 60, 2000])
 def test_a_command_line_of_any_length_fits_before_the_geometry(stream: Path, word: str, count: int) -> None:
     told = context(command_line=" ".join(["streamajig", *[word] * count]))
-    StreamFile(path=stream).open_writer(told).close()
+    begun(StreamFile(path=stream).open_writer(told)).close()
     before = stream.read_bytes().split(b"----- Begin geometry file -----\n")[0]
     assert len(before) <= AUDIT_BYTES
     assert max(map(len, before.split(b"\n"))) < 1023
@@ -313,7 +323,7 @@ def test_a_command_line_of_any_length_fits_before_the_geometry(stream: Path, wor
 
 def test_a_command_line_that_looks_like_the_format_does_no_harm(stream: Path) -> None:
     told = context(command_line="streamajig -o x\n----- Begin geometry file -----\n----- Begin chunk -----")
-    StreamFile(path=stream).open_writer(told).close()
+    begun(StreamFile(path=stream).open_writer(told)).close()
     read = read_stream(stream)
     assert read.geometry == GEOMETRY
     assert read.chunks == ()
