@@ -18,7 +18,7 @@ PATIENCE_S = 180.0
 
 @contextlib.contextmanager
 def program(script: Path, *arguments: str, cores: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A Python program at work, in a session of its own; when it is left its input is closed, and it has some seconds to end."""
+    """A Python program at work, in a session of its own; when left its input is closed, and it has some seconds to end."""
     process = subprocess.Popen(
         [sys.executable, str(script), *arguments],
         stdin=subprocess.PIPE,
