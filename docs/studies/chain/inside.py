@@ -2,10 +2,11 @@
 
     python docs/studies/chain/inside.py [--cases a,c-sampled] [--size 4.5]
 
-The frames are sent from a process of their own; hits and blanks are measured apart. Inside the run a clock of processor time
-stands beside each part: receiving, each node, what the engine does between nodes, and what becomes of the chunk afterwards. What
-threads have is told apart too, and what the kernel has, with the pages that it had to find. A second pass, under a profiler, tells
-for how much of it compiled functions work, and which others have the most; the profiler's own time is in those.
+The frames are sent from a process of their own; hits and blanks are measured apart. Inside the run a clock of processor
+time stands beside each part: receiving, each node, what the engine does between nodes, and what becomes of the chunk
+afterwards. What threads have is told apart too, and what the kernel has, with the pages that it had to find. More frames,
+under a profiler, tell for how much of it compiled functions work, and which others have the most; the profiler's own time
+is in those.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ SCALING = HERE.parent / "scaling"
 sys.path[:0] = [str(HERE), str(SCALING)]
 
 import usage  # noqa: E402 - of the study of scaling
+from bench import Bench, listed  # noqa: E402 - of this study
+from figures import Place, markdown  # noqa: E402
 from load import CASES, SIZES, frames  # noqa: E402 - of this study
 from programs import end, program  # noqa: E402
-from study import Bench, listed  # noqa: E402
-from tables import Place, markdown  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
 from pipeline.running import wiring  # noqa: E402
@@ -148,15 +149,15 @@ def rows_of(each: dict[str, float]) -> dict[str, float]:
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Parts by case, as Markdown."""
     columns = {name: rows_of(one["each"]) | {"in kernels": one["kernels_ms"]} for name, one in found.items()}
-    names = dict.fromkeys(name for column in columns.values() for name in column if name not in _LAST)
+    names = dict.fromkeys(name for column in columns.values() for name in column if name not in LAST)
     lines = [
         [name, *(_figure(name, column.get(name)) for column in columns.values())]
-        for name in (*names, *(name for name in _LAST))
+        for name in (*names, *(name for name in LAST))
     ]
     return markdown(["ms a frame", *columns], lines)
 
 
-_LAST = ("total", "of it system", "in kernels", "page faults")
+LAST = ("total", "of it system", "in kernels", "page faults")
 
 
 def _figure(name: str, value: float | None) -> str:

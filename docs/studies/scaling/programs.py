@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 180.0
-"""Kernels that were never compiled take so long."""
+PATIENCE_S = 600.0
+"""Kernels that were never compiled take so long, and what has to share a machine."""
 
 
 @contextlib.contextmanager
