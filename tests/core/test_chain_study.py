@@ -195,7 +195,8 @@ def test_one_case_is_measured_beside_the_loop_and_kept(study, figures, tmp_path,
     kept = json.loads((tmp_path / "figures.json").read_text())
     assert [figures.Sample.load(one) for one in kept["rounds"][0]] == samples
     assert "<svg" in (tmp_path / "chain.svg").read_text()
-    assert "ipc | serial" in (tmp_path / "figures.md").read_text()
+    assert study.main(["--show", str(tmp_path / "figures.json")]) == [samples]
+    assert "ipc | serial" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ What is compared takes turns, round after round. Everything is measured for some
 outside: processor time and memory of all processes of a run together, not those of the sender.
 
 Without options it takes a few minutes; ``--full`` measures all sizes, parts of hits, transports and backends, for hours.
-``--write`` keeps the figures, tables and the plot beside this file. On a machine that others use too, few rows are worth
-much: the column *others' cores* says so.
+``--write FOLDER`` keeps figures and plot and puts the summary into the README.md there (this study's, for one); ``--show
+FOLDER/figures.json`` prints all tables again. On a machine that others use too, few rows are worth much: the column
+*others' cores* says so.
 """
 
 from __future__ import annotations
@@ -77,16 +78,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--crystfel", type=Path, help="indexamajig of CrystFEL 0.12, to be measured beside")
     parser.add_argument("--settings", type=int, default=choose(1, 9), help="of CrystFEL, for each case at most")
     parser.add_argument("--keep", type=Path, help="folder in which the messages are kept for the next time")
-    parser.add_argument("--write", type=Path, help="folder with README.md for figures, tables and the plot")
+    parser.add_argument("--write", type=Path, help="folder with README.md for figures, summary and plot")
+    parser.add_argument("--show", type=Path, help="figures.json of an earlier time: measure nothing, print its tables")
     return parser.parse_args(arguments)
 
 
 def write(rounds: Sequence[Sequence[Sample]], given: argparse.Namespace, folder: Path) -> None:
     """Keep figures and plot in a folder, and put the summary into its page."""
-    setting = {name: str(value) for name, value in vars(given).items() if name not in ("keep", "write", "crystfel")}
+    setting = {
+        name: str(value) for name, value in vars(given).items() if name not in ("keep", "write", "show", "crystfel")
+    }
     figures = {"setting": setting, "rounds": kept(rounds)}
     (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (folder / "figures.md").write_text(f"# All figures of the whole chain\n\n{tables(rounds)}\n")
     draw(rounds, folder / "chain.svg")
     page = folder / "README.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(TABLES[0])
@@ -94,10 +97,8 @@ def write(rounds: Sequence[Sequence[Sample]], given: argparse.Namespace, folder:
     page.write_text(before + TABLES[0] + summary(rounds) + TABLES[1] + after, encoding="utf-8")
 
 
-def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
-    """Measure in turns, and print the tables."""
-    given = parse(arguments)
-    rounds: list[list[Sample]] = []
+def measure(given: argparse.Namespace, rounds: list[list[Sample]]) -> None:
+    """Measure all rounds, and add to them what was found as it is found."""
     with tempfile.TemporaryDirectory(prefix="chain-") as folder:
         among = given.keep or Path(folder) / "frames"
         among.mkdir(parents=True, exist_ok=True)
@@ -109,9 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
                 found = one.window
                 said = f"{found.rate:.1f} frames/s, {found.cpu_ms:.2f} ms a frame, sender busy {found.sender_busy:.0%}"
                 sys.stderr.write(f"round {k + 1}, {one.case} {one.worker} {tuple(one.place)}: {said}\n")
-    sys.stdout.write(f"{tables(rounds)}\n\nOne worker:\n\n{summary(rounds)}\n")
-    if given.write:
-        write(rounds, given, given.write)
+
+
+def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
+    """Measure in turns, and print the tables."""
+    given = parse(arguments)
+    rounds: list[list[Sample]] = []
+    if given.show:
+        rounds += [[Sample.load(one) for one in samples] for samples in json.loads(given.show.read_text())["rounds"]]
+    try:
+        if not given.show:
+            measure(given, rounds)
+    finally:  # of a bench that lasts hours what there is counts, whatever ended it
+        sys.stdout.write(f"{tables(rounds)}\n\nOne worker:\n\n{summary(rounds)}\n")
+        if given.write and any(rounds):
+            write(rounds, given, given.write)
     return rounds
 
 
