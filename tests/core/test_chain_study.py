@@ -159,9 +159,12 @@ def test_hits_and_indexed_frames_of_a_stream_are_counted(crystfel):
 def test_the_parts_of_a_frame_make_up_its_processor_time(load_study):
     inside = load_study("chain/inside.py")
     each = {"feed": 1.0, "process": 6.0, "finish_frame": 0.5, "this thread": 8.0, "ZeroMQ's thread": 2.0, "total": 11.0}
-    found = inside.rows_of({**each, "node decode": 1.5, "node index": 3.0, "of it system": 1.0, "page faults": 40.0})
+    found = inside.rows_of(
+        {**each, "writer sink": 0.3, "node decode": 1.5, "node index": 3.0, "of it system": 1.0, "page faults": 40.0}
+    )
     parts = {name: ms for name, ms in found.items() if name not in inside.LAST}
     assert (found["between nodes"], found["the rest of the thread"], found["other threads"]) == (1.5, 0.5, 1.0)
+    assert (found["writing, sink"], found["counting"]) == (0.3, pytest.approx(0.2))
     assert sum(parts.values()) == pytest.approx(11.0)
     table = inside.table(
         {"a, hits": {"each": {**each, "node decode": 1.5, "of it system": 1.0, "page faults": 40.0}, "kernels_ms": 2}}

@@ -19,7 +19,6 @@ import pstats
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,11 +38,9 @@ from load import CASES, SIZES, frames  # noqa: E402 - of this study
 from programs import end, program  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
-from pipeline.running import wiring  # noqa: E402
+from pipeline.running import collect, wiring  # noqa: E402
 from pipeline.running.job import Job, run  # noqa: E402
 
-PARTS = {"feed": "receiving", "process": "stages", "finish_frame": "writing and counting"}
-"""Methods at which a clock stands, and what they do."""
 TOP = 12
 
 
@@ -53,34 +50,39 @@ class Clocks:
 
     spent_s: Counter[str] = field(default_factory=Counter)
     profile: cProfile.Profile | None = None
+    is_inside: bool = False
     finished: int = 0
     job: Job | None = None
-    main_thread: int = field(default_factory=threading.get_native_id)
 
     def beside(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """The same call with a clock."""
 
         def timed(*arguments: Any, **named: Any) -> Any:
-            begun_s = time.thread_time()
-            if self.profile is not None:
-                self.profile.enable()
+            profile, is_outermost = self.profile, not self.is_inside
+            begun_s, self.is_inside = time.thread_time(), True
+            if profile is not None and is_outermost:
+                profile.enable()
             try:
                 return call(*arguments, **named)
             finally:
-                if self.profile is not None:
-                    self.profile.disable()
+                if profile is not None and is_outermost:
+                    profile.disable()
+                self.is_inside = not is_outermost
                 self.spent_s[part] += time.thread_time() - begun_s
 
         return timed
 
-    def now(self) -> dict[str, float]:
-        """Everything so far: seconds, page faults."""
-        assert self.job is not None
+    def now(self, *, begins: bool) -> dict[str, float]:
+        """Everything so far, seconds and page faults; what the look itself takes stays outside of what begins or ends here."""
+        nodes = self._nodes() if begins else {}
         used = resource.getrusage(resource.RUSAGE_SELF)
-        nodes = {f"node {name}": one.durations.total_ns / 1e9 for name, one in self.job.report_so_far().nodes.items()}
         threads = {"ZeroMQ's thread": usage.thread_cpu_s([os.getpid()], "ZMQbg/IO"), "this thread": time.thread_time()}
         both = {"total": used.ru_utime + used.ru_stime, "of it system": used.ru_stime, "page faults": used.ru_minflt}
-        return {**self.spent_s, **nodes, **threads, **both}
+        return {**self.spent_s, **threads, **both, **(nodes or self._nodes())}
+
+    def _nodes(self) -> dict[str, float]:
+        assert self.job is not None
+        return {f"node {name}": one.durations.total_ns / 1e9 for name, one in self.job.report_so_far().nodes.items()}
 
 
 def inside(graph_file: str, warm: int, number: int) -> dict[str, Any]:
@@ -88,24 +90,26 @@ def inside(graph_file: str, warm: int, number: int) -> dict[str, Any]:
     graph = Graph.from_yaml(Path(graph_file).read_text(encoding="utf-8")).with_options(max_frames=warm + 2 * number)
     clocks = Clocks()
     moments: list[dict[str, float]] = []
-    finish_frame = Job.finish_frame
+    timed_finish = clocks.beside("finish_frame", Job.finish_frame)
 
     def finish(job: Job, arrived: Any) -> None:
-        finish_frame(job, arrived)
+        timed_finish(job, arrived)
         clocks.finished += 1
         if clocks.finished in (warm, warm + number):
-            moments.append(clocks.now())
-
-    def finish_and_profile(job: Job, arrived: Any) -> None:
-        timed_finish(job, arrived)
+            moments.append(clocks.now(begins=clocks.finished == warm))
         if clocks.finished == warm + number:
-            clocks.profile = clocks.profile or cProfile.Profile(time.thread_time)
+            clocks.profile = cProfile.Profile(time.thread_time)
 
-    timed_finish = clocks.beside("finish_frame", finish)
+    writing = collect._writing
+
+    def timed_writing(leaf: str, writer: Any) -> Callable[[Any], None]:
+        return clocks.beside(f"writer {leaf}", writing(leaf, writer))
+
     with (
         mock.patch.object(Job, "feed", clocks.beside("feed", Job.feed)),
-        mock.patch.object(Job, "finish_frame", finish_and_profile),
+        mock.patch.object(Job, "finish_frame", finish),
         mock.patch.object(wiring.Replica, "process", clocks.beside("process", wiring.Replica.process)),
+        mock.patch.object(collect, "_writing", timed_writing),
         # the clock of the nodes, which counts processor time here
         mock.patch.object(wiring.time, "perf_counter_ns", time.thread_time_ns),
     ):
@@ -134,12 +138,16 @@ def profiled(profile: cProfile.Profile, number: int) -> dict[str, Any]:
 def rows_of(each: dict[str, float]) -> dict[str, float]:
     """The parts that make up the total, ms; and below it what the kernel has of it, and pages."""
     nodes = {name.removeprefix("node "): ms for name, ms in each.items() if name.startswith("node ")}
+    writers = {
+        f"writing, {name.removeprefix('writer ')}": ms for name, ms in each.items() if name.startswith("writer ")
+    }
     parts = {
         "ZeroMQ's thread": each["ZeroMQ's thread"],
         "receiving": each["feed"],
         **nodes,
         "between nodes": each["process"] - sum(nodes.values()),
-        "writing and counting": each["finish_frame"],
+        **writers,
+        "counting": each["finish_frame"] - sum(writers.values()),
         "the rest of the thread": each["this thread"] - each["feed"] - each["process"] - each["finish_frame"],
         "other threads": each["total"] - each["this thread"] - each["ZeroMQ's thread"],
     }
@@ -191,8 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="4.5", help=f"{', '.join(SIZES)}, or WxH@DISTANCE_MM")
     parser.add_argument("--transport", default="tcp")
     parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--warm", type=int, default=100)
-    parser.add_argument("--number", type=int, default=200, help="frames that are measured")
+    parser.add_argument("--warm", type=int, default=300)
+    parser.add_argument("--number", type=int, default=300, help="frames that are measured")
     parser.add_argument("--keep", type=Path, help="folder in which the messages are kept for the next time")
     parser.add_argument("--run", help="a graph to look into; for the study itself")
     given = parser.parse_args(arguments)
