@@ -9,12 +9,12 @@ READY := $(VENV)/.ready-test
 # The tests start hundreds of programs: where nothing may be written beside sources, each reads all of them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check slow bench docs clean
+.PHONY: help demo test check slow bench bench-chain docs clean
 
 help:
 	@echo "make demo   simulate frames, index them, and leave a stream and a picture in demo-output/"
 	@echo "make test   all checks and tests (make check: without tests; make slow: the long tests)"
-	@echo "make bench  measure every stage on this machine"
+	@echo "make bench  measure every stage on this machine, and the whole chain (CHAIN=--full: all of it, for hours)"
 	@echo "make docs   write the generated pages anew, and build the site in docs/_build/html"
 
 $(VENV)/bin/python:
@@ -45,6 +45,11 @@ slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/bench -m bench --benchmark-only --benchmark-columns=min,median,mean,rounds --benchmark-sort=name --timeout 600
+	$(MAKE) --no-print-directory bench-chain
+
+# From a sender in another process to a stream on disk; CHAIN holds options of the study.
+bench-chain: $(READY)
+	$(BIN)/python docs/studies/chain/study.py $(CHAIN)
 
 docs: $(READY)
 	$(BIN)/python -m stages.commands.index.reference > docs/reference-options.md

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
-from toolz import concat, merge_with
+from toolz import concat
 
 from pipeline.board import BoardOfVariant, Noticeboard
 from pipeline.by_type import ByType
@@ -196,9 +196,11 @@ def guard_encoder(leaf: str, encoder: Encoder, metrics: NodeMetrics, place: Plac
 
 def _counts(outcome: Outcome) -> Mapping[str, int]:
     frame = outcome.frame if isinstance(outcome, Rejected) else outcome
-    # HasCounts; isinstance with a protocol costs 100 times as much
-    counted = [value.counts() for value in frame.values.values() if hasattr(value, "counts")]
-    counts: Mapping[str, int] = merge_with(sum, counted)
+    counts: dict[str, int] = {}
+    for value in frame.values.values():
+        # HasCounts; isinstance with a protocol costs 100 times as much, and toolz.merge_with four times as much as this
+        for name, number in value.counts().items() if hasattr(value, "counts") else ():
+            counts[name] = counts.get(name, 0) + number
     if not all(type(name) is str for name in counts):
         raise TypeError(f"counts() should name what it counts, and one of the names is {list(counts)!r}")
     return counts

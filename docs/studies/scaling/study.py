@@ -15,15 +15,12 @@ The sender needs cores too: give it its own where there are some (``--sender-cor
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import usage  # noqa: E402 - of this study
+from programs import end, program, said_by  # noqa: E402
 from results import LOOP, Sample, Socket, draw, table  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
@@ -40,8 +38,6 @@ from stages.commands.index.graph import graph_from_options  # noqa: E402
 from stages.simulation.apparatus import parse_size  # noqa: E402
 from stages.simulation.beamline import Beamline  # noqa: E402
 
-PATIENCE_S = 180.0
-"""Kernels that were never compiled take so long."""
 TOPIC = "ondaframedata"
 ZEROMQ_THREADS = "ZMQbg/IO"
 """How libzmq names the threads that read sockets."""
@@ -99,53 +95,6 @@ class Load:
         return graph_from_options({"zmq_input": address, **how, **paths, **methods}).with_options(backend=backend)
 
 
-@contextlib.contextmanager
-def program(name: str, *arguments: str, cores: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A program of this study at work; its input is closed when it is left, and it has some seconds to end."""
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / name), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    if cores:
-        os.sched_setaffinity(
-            process.pid, cores
-        )  # its threads and processes, which it has not started yet, do as it does
-    too_late = threading.Timer(PATIENCE_S, process.kill)
-    too_late.start()
-    try:
-        yield process
-        if process.wait(30.0) != 0:
-            raise SystemExit(f"{name} {' '.join(arguments)} has ended with status {process.returncode}")
-    finally:
-        too_late.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
-
-
-def said_by(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    """What a program prints, line by line."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        yield json.loads(line)
-    raise SystemExit(f"{process.args!r} has ended before it was told to")
-
-
-def end(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Close a program's input, and return the last of what it prints."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.close()
-    lines = process.stdout.readlines()
-    return json.loads(lines[-1]) if lines else {}
-
-
 @dataclass(frozen=True)
 class Moment:
     """Where everything stands just now."""
@@ -171,7 +120,7 @@ class Moment:
 def measure(load: Load, socket: Socket, backend: str, seconds: float) -> Sample:
     """Run one backend (or the loop) until it is in full swing, then so many seconds more."""
     rate = ("--rate", str(load.rate)) if load.rate and backend != LOOP else ()
-    with program("sender.py", socket, str(load.folder), *rate, cores=load.sender_cores) as sender:
+    with program(HERE / "sender.py", socket, str(load.folder), *rate, cores=load.sender_cores) as sender:
         assert sender.stdout is not None
         address = sender.stdout.readline().strip()
         if backend == LOOP:
@@ -182,7 +131,7 @@ def measure(load: Load, socket: Socket, backend: str, seconds: float) -> Sample:
             (load.folder / "study.yaml").write_text(graph.to_yaml())
             arguments = ("chain", str(load.folder / "study.yaml"))
             warm = 50 + 25 * describe_backend(backend).replicas
-        with program("receiver.py", *arguments, cores=load.cores) as run:
+        with program(HERE / "receiver.py", *arguments, cores=load.cores) as run:
             lines = said_by(run)
             while (said := next(lines))["finished"] < warm:
                 pass

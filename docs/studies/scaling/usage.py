@@ -14,13 +14,23 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(NamedTuple):
-    """A line of ``/proc/PID/stat``, as far as it is needed; processor time includes that of children that were waited for."""
+    """A line of ``/proc/PID/stat``, as far as it is needed; children that were waited for are included.
+
+    Attributes
+    ----------
+    cpu_s, system_s
+        Processor time, and what the kernel has of it.
+    faults
+        Pages that had to be found, and were not read from a disk.
+    """
 
     pid: int
     name: str
     parent: int
     session: int
     cpu_s: float
+    system_s: float
+    faults: int
 
 
 def stats() -> Iterator[Stat]:
@@ -43,7 +53,16 @@ def _stat_in(folder: Path) -> Stat | None:
     # the name stands in parentheses, and may hold some itself
     name = text[text.index("(") + 1 : text.rindex(")")]
     fields = text[text.rindex(")") + 2 :].split()
-    return Stat(int(folder.name), name, int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])) / TICKS_PER_S)
+    user, system, childrens_user, childrens_system = (int(ticks) / TICKS_PER_S for ticks in fields[11:15])
+    return Stat(
+        int(folder.name),
+        name,
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        cpu_s=user + system + childrens_user + childrens_system,
+        system_s=system + childrens_system,
+        faults=int(fields[7]) + int(fields[8]),
+    )
 
 
 def family(root: int, among: Iterable[Stat] | None = None) -> list[Stat]:
@@ -74,6 +93,16 @@ def ready_s(pids: Iterable[int]) -> float:
             with contextlib.suppress(OSError):
                 waited_ns += int(file.read_text(encoding="ascii").split()[1])
     return waited_ns / 1e9
+
+
+def wanted_s(pid: int) -> dict[int, float]:
+    """For how long each thread of a process has run or been ready to run until now, seconds, by its number (``schedstat``)."""
+    wanted: dict[int, float] = {}
+    for file in (PROC / str(pid)).glob("task/*/schedstat"):
+        with contextlib.suppress(OSError):
+            ran_ns, waited_ns, _ = map(int, file.read_text(encoding="ascii").split())
+            wanted[int(file.parent.name)] = (ran_ns + waited_ns) / 1e9
+    return wanted
 
 
 def busy_s() -> float:
