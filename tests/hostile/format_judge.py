@@ -180,12 +180,12 @@ def slow_cbf(body: bytes) -> tuple[list[int], bool]:
     fields: dict[str, str] = {}
     name = ""
     for line in text.rpartition(b"--CIF-BINARY-FORMAT-SECTION--")[2].decode("latin-1").split("\n"):
-        before, colon, after = line.partition(":")
-        if line[:1] in (" ", "\t") and name and ":" not in line:
-            fields[name] += line.strip()
+        before, colon, after = line.partition("\r")[0].partition(":")
+        if line[:1] in (" ", "\t") and name and not colon:
+            fields[name] += before.strip()
         elif colon:
             name = before.strip().lower()
-            fields[name] = after.partition("\r")[0].strip()
+            fields[name] = after.strip()
     pixels = rest[: int(fields["x-binary-size"])]
     digest = fields.get("content-md5", "")
     if digest and digest != base64.b64encode(hashlib.md5(pixels, usedforsecurity=False).digest()).decode():
