@@ -216,7 +216,10 @@ def change_type(tree: Any, rng: random.Random) -> None:
 
 
 def change_length(tree: Any, rng: random.Random) -> None:
-    box, k = rng.choice([place for place in places(tree) if isinstance(place[0][place[1]], (bytes, list))])
+    found = [place for place in places(tree) if isinstance(place[0][place[1]], (bytes, list))]
+    if not found:  # all have become numbers
+        return
+    box, k = rng.choice(found)
     value, by = box[k], rng.randint(1, 9)
     if isinstance(value, list):
         box[k] = type(value)(value[: -min(by, len(value))] if rng.random() < 0.5 else [*value, *copied(value[:by])])
