@@ -19,7 +19,7 @@ from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.records.geometry import Panel
 from stages.wire.compressed import Decompressor
 from stages.wire.hdf5_chunks import can_be_undone, steps_of, undone
-from stages.wire.hdf5_filters import filters_of
+from stages.wire.hdf5_filters import contradiction, filters_of
 
 LONGEST_TEXT = 4096
 """Characters of a header value that is text."""
@@ -111,7 +111,12 @@ def pixels_of(
         )
     at = _at(path, dataset.shape, dims, event)
     values = _one_chunk(dataset, at, decompressor) if dataset.chunks is not None else None
-    return as_pixels(dataset[at] if values is None else values, path)
+    if values is None:
+        wrong = contradiction(filters_of(dataset.id.get_create_plist()), dataset.id.get_type().get_size())
+        if wrong:
+            raise RejectFrame("bad_hdf5", f"{path} {wrong}")
+        values = dataset[at]
+    return as_pixels(values, path)
 
 
 def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompressor | None) -> NDArray[Any] | None:

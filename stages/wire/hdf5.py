@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from stages.wire.compressed import Decompressor, in_our_order
 from stages.wire.hdf5_chunks import Chunks, Filters, most_expansion
-from stages.wire.hdf5_filters import cannot_be_undone, filters_of
+from stages.wire.hdf5_filters import cannot_be_undone, contradiction, filters_of
 from stages.wire.hdf5_heaps import check_group, check_root
 from stages.wire.hdf5_objects import kept_elsewhere
 from stages.wire.hdf5_text import text_at
@@ -368,6 +368,9 @@ def _read_by_hdf5(stored: Stored) -> NDArray[Any]:
     if lacking:
         raise RejectFrame("missing_filter", f"{stored.path!r} {lacking}")
     assert stored.dtype is not None
+    wrong = contradiction(stored.filters, stored.id.get_type().get_size())
+    if wrong:
+        raise RejectFrame("bad_hdf5", f"{stored.path!r} {wrong}")
     pixels = np.empty(stored.shape, stored.dtype.newbyteorder("="))
     stored.id.read(h5s.ALL, h5s.ALL, pixels)
     return pixels

@@ -55,3 +55,20 @@ def cannot_be_undone(filters: Sequence[tuple[int, tuple[int, ...]]]) -> str:
                 "pip install 'streamajig[hdf5]'"
             )
     return ""
+
+
+def contradiction(filters: Sequence[tuple[int, tuple[int, ...]]], itemsize: int) -> str:
+    """Say how the parameters of a filter contradict the size of the values, in bytes; "" where they do not.
+
+    bitshuffle's plug-in divides by the size that it is told: 0 ends the whole process.
+
+    >>> contradiction([(BITSHUFFLE, (0, 4, 2, 0, 2))], 2), contradiction([(BITSHUFFLE, (0, 4, 0, 0, 2))], 2)
+    ('', 'has values of 2 bytes, and says to bitshuffle that they have 0')
+    """
+    for number, parameters in filters:
+        if number == BITSHUFFLE and len(parameters) > _SIZE_AT and parameters[_SIZE_AT] != itemsize:
+            return f"has values of {itemsize} bytes, and says to bitshuffle that they have {parameters[_SIZE_AT]}"
+    return ""
+
+
+_SIZE_AT = 2

@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import pickle
+import struct
 import threading
 import weakref
 from collections.abc import Callable
@@ -370,6 +371,18 @@ def test_a_group_whose_list_of_free_blocks_has_no_end_is_rejected_and_never_look
     at = data + first
     body[at : at + 8] = first.to_bytes(8, "little")  # the first free block comes after itself
     assert reason_of(lambda: opened(bytes(body))) == "bad_hdf5"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4])
+def test_bitshuffle_is_not_told_another_size_of_values_than_they_have(size: int) -> None:
+    pixels = np.arange(64 * 64, dtype="u2").reshape(64, 64)
+    compressed = {"chunks": (64, 64), "compression": hdf5plugin.Bitshuffle(cname="lz4")}
+    body = file_with(lambda file: file.create_dataset(PATH, data=pixels, **compressed))
+    np.testing.assert_array_equal(opened(body)[2].array(PATH), pixels)
+    told = struct.pack("<3I", 2, 0, 2)  # size of values, of blocks, compression
+    assert body.count(told) == 1
+    damaged = body.replace(told, struct.pack("<3I", size, 0, 2))  # the plug-in divides by it
+    assert reason_of(lambda: opened(damaged)[2].array(PATH)) == "bad_hdf5"
 
 
 def test_without_a_filter_the_frame_is_rejected_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ class Hurrying:
 def again_and_again() -> Iterator[Seen]:
     """What was seen of frames, without their pixels, with serials that grow."""
     bare = [replace(one, _frame=None) for one in KEPT]
-    for serial in itertools.count(1):
+    for serial in itertools.count(len(KEPT)):
         one = bare[serial % len(bare)]
         yield replace(one, serial=serial, event=f"//{serial}" if one.event else "", received_ns=time.time_ns())
 
@@ -201,6 +201,9 @@ def main() -> None:
         Publisher(given.address), gathered, FRAMES_EVERY_S * given.times, "", logging.getLogger("watched")
     )
     at_work.start(showing)
+    for one in KEPT:  # as they were: the mask comes with one of them
+        gathered.put(one)
+        showing.handed_over += 1
     frames = again_and_again()
     pictures = with_pixels(frames)
     picture_s = said_s = 0.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import UserError
 from stages.files.geom.bad_regions import paint_data_region
 from stages.files.geom.model import BadRegion, MaskSource, PlacedPanel
-from stages.wire.hdf5_filters import cannot_be_undone, filters_of, load_plugins
+from stages.wire.hdf5_filters import cannot_be_undone, contradiction, filters_of, load_plugins
 
 
 def unshifted_bad(
@@ -120,9 +120,10 @@ class _MaskFiles:
 
 
 def _values(dataset: Any, what: str) -> NDArray[Any]:
-    lacking = cannot_be_undone(filters_of(dataset.id.get_create_plist()))
-    if lacking:
-        raise UserError(f"{what} {lacking}")
+    filters = filters_of(dataset.id.get_create_plist())
+    wrong = cannot_be_undone(filters) or contradiction(filters, dataset.id.get_type().get_size())
+    if wrong:
+        raise UserError(f"{what} {wrong}")
     try:
         return np.asarray(dataset[()])
     except (OSError, RuntimeError, ValueError, TypeError) as error:
