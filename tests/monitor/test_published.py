@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -287,35 +290,68 @@ def test_a_fault_of_the_monitor_is_logged_once_and_the_run_goes_on(
     assert len([record for record in caplog.records if record.name == "streamajig.monitor"]) == 1
 
 
-def test_the_last_message_waits_for_one_who_is_slow_and_not_for_ever(tmp_path: Path) -> None:
-    publisher = Publisher(address_in(tmp_path))
-    large = {"pixels": np.zeros(1 << 20, np.uint8)}
-    more_than_fits = 40
-    with zmq.Context() as context, context.socket(zmq.SUB) as slow:
-        slow.setsockopt(zmq.RCVHWM, 1)
-        slow.setsockopt(zmq.LINGER, 0)
-        slow.subscribe("run")
-        slow.connect(publisher.address)
+MORE_THAN_FITS = 40
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Publisher]:
+    """A publisher that lets go of nobody."""
+    publisher = Publisher(address_in(tmp_path), math.inf)
+    yield publisher
+    publisher.close(0.0)
+
+
+@contextmanager
+def one_who_does_not_read(publisher: Publisher) -> Iterator[zmq.Socket[bytes]]:
+    """Somebody who listens, for whom more is published than waits anywhere."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.RCVHWM, 1)
+        socket.setsockopt(zmq.RCVTIMEO, int(1000 * PATIENCE_S))
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.subscribe("run")
+        socket.connect(publisher.address)
         while "run" not in publisher.listened_to():
             publisher.new_listeners()
-        for number in range(more_than_fits):
-            publisher.send("run", {**large, "number": number})
+        for number in range(MORE_THAN_FITS):
+            publisher.send("run", {"number": number, "pixels": LARGE})
+        yield socket
+
+
+LARGE = np.zeros(1 << 20, np.uint8)
+
+
+def test_who_is_behind_gets_the_last_message_all_the_same(patient: Publisher) -> None:
+    with one_who_does_not_read(patient) as slow:
         received: list[int] = []
 
         def read_until_the_last() -> None:
-            while not received or received[-1] < more_than_fits:
+            while not received or received[-1] < MORE_THAN_FITS:
                 received.append(decode(slow.recv_multipart()[1])["number"])
 
         reading = threading.Thread(target=read_until_the_last, daemon=True)
         reading.start()
-        publisher.send_last("run", {**large, "number": more_than_fits}, time.monotonic() + PATIENCE_S)
-        reading.join(PATIENCE_S)
-        assert received[-1] == more_than_fits
-        assert len(received) <= more_than_fits, "nothing was dropped, so that there was room all the time"
-        for number in range(more_than_fits):
-            publisher.send("run", {**large, "number": number})
-        publisher.send_last("run", large, time.monotonic() + 0.05)  # nobody reads any more, and it comes back
-    publisher.close(0.0)
+        patient.send_last("run", {"number": MORE_THAN_FITS, "pixels": LARGE}, time.monotonic() + PATIENCE_S)
+        reading.join(2 * PATIENCE_S)
+    assert received[-1] == MORE_THAN_FITS
+    assert len(received) <= MORE_THAN_FITS, "nothing was let go, so that there was room all the time"
+
+
+def test_the_last_message_waits_for_nobody_for_ever(patient: Publisher) -> None:
+    with one_who_does_not_read(patient):
+        patient.send_last("run", {"number": MORE_THAN_FITS, "pixels": LARGE}, time.monotonic() + 0.05)
+
+
+def test_who_has_stopped_reading_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    publisher = Publisher(address_in(tmp_path), patience_s=0.0)
+    try:
+        with one_who_does_not_read(publisher), listening(publisher.address, "run") as listener:
+            while publisher._subscriptions[b"run"] < 2:
+                publisher.new_listeners()
+            for number in range(100, 110):
+                publisher.send("run", {"kind": "run", "number": number})
+                assert listener.wait_for(lambda number=number: any(b["number"] == number for b in listener.of("run")))
+    finally:
+        publisher.close(0.0)
 
 
 def test_an_address_in_use_is_refused_with_what_to_do(tmp_path: Path) -> None:

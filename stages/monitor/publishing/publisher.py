@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ LINGER_S = 0.8
 """How long the last messages may take to be delivered."""
 
 PATIENCE_S = 1.0
-"""How long those who listen may take to make room for the last messages."""
+"""How long those who listen may be behind before they are let go of."""
 
 _OF_THIS_MACHINE = ("tcp://127.", "tcp://[::1]:", "ipc://")
 
@@ -28,12 +29,14 @@ _SUBSCRIPTIONS = 100
 
 
 class Publisher:
-    """Publishes messages of all kinds; what a slow listener does not take in time is dropped for it.
+    """Publishes messages of all kinds, and never waits but with the last ones.
 
     Parameters
     ----------
     endpoint
         Where to publish; UserError if that is not possible.
+    patience_s
+        How long messages are let go of because somebody is behind with those before.
 
     Attributes
     ----------
@@ -41,11 +44,15 @@ class Publisher:
         Where it is published, with a port in place of ``*``.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._behind_since_s = math.inf
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, len(PUBLISHED))
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        # libzmq forgets whom it has once dropped a message for, until he reads: after that it cannot be waited for him
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
         self._subscriptions: Counter[bytes] = Counter()
         try:
             self.address = bind(self._socket, endpoint)
@@ -91,26 +98,36 @@ class Publisher:
         )
 
     def send(self, kind: str, message: Mapping[str, Any]) -> None:
-        """Publish one message."""
-        with contextlib.suppress(zmq.Again):
-            self._socket.send_multipart([kind.encode(), encode(message)], zmq.NOBLOCK, copy=False)
+        """Publish one message, or let it go: while somebody is behind nobody gets any, so that nobody misses the last.
+
+        Who is behind for longer than `patience_s` is let go of, and gets messages again when he has taken those that wait.
+        """
+        parts = [kind.encode(), encode(message)]
+        try:
+            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+            self._behind_since_s = math.inf
+        except zmq.Again:
+            now_s = time.monotonic()
+            self._behind_since_s = min(self._behind_since_s, now_s)
+            if now_s - self._behind_since_s > self._patience_s:
+                self._send_to_those_who_keep_up(parts)
 
     def send_last(self, kind: str, message: Mapping[str, Any], until_s: float) -> None:
-        """Publish one message that nobody is to miss: wait for whoever is slow until then, by ``time.monotonic``.
-
-        Those who are still too slow miss it, and no others.
-        """
-        patience_ms = max(0, int(1000 * (until_s - time.monotonic())))
-        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self._socket.setsockopt(zmq.SNDTIMEO, patience_ms)
+        """Publish one message that nobody is to miss: wait for whoever is behind until then, by ``time.monotonic``."""
+        parts = [kind.encode(), encode(message)]
+        self._socket.setsockopt(zmq.SNDTIMEO, max(0, int(1000 * (until_s - time.monotonic()))))
         try:
-            self._socket.send_multipart([kind.encode(), encode(message)], copy=False)
-            return
+            self._socket.send_multipart(parts, copy=False)
         except zmq.Again:
-            pass
-        finally:
-            self._socket.setsockopt(zmq.XPUB_NODROP, 0)
-        self.send(kind, message)
+            self._send_to_those_who_keep_up(parts)
+
+    def _send_to_those_who_keep_up(self, parts: list[Any]) -> None:
+        """Send a message to all who have room for it; whoever has none is not waited for until he has."""
+        self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._behind_since_s = math.inf
 
     def close(self, linger_s: float = LINGER_S) -> None:
         """Let the last messages be delivered, for a short time. May be called twice."""
