@@ -4,8 +4,8 @@
 
 Simulated frames with pixels go through the whole chain once, and what the monitor takes out of them (`Seen`) is kept. From then
 on all clocks of this process go so many times as fast, and the monitor's publisher is handed as many of these, with other
-serials, as would come in those hours. Those with pixels it gets in turn, two in a real second. Prints a line of JSON each real
-second; ends when the hours are over, or its input.
+serials, as would come in those hours. Those with pixels it gets in turn, one in `--pixels-every` real seconds. Prints a line of
+JSON each real second; ends when the hours are over, or its input.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ from stages.wire.serving import FrameServer, serve_in_thread
 
 FRAMES = 24
 ROUNDS = 4
-FRAMES_EVERY_S = 0.5
-"""Real seconds from one frame with pixels to the next."""
 STEP_S = 0.02
 
 KEPT: list[Seen] = []
@@ -180,6 +178,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--times", type=float, default=24.0, help="how many times as fast the clocks go")
     parser.add_argument("--frames-per-s", type=float, default=100.0)
     parser.add_argument("--size", default="2068x2162")
+    parser.add_argument(
+        "--pixels-every", type=float, default=0.5, help="real seconds from one frame with pixels to the next"
+    )
     parser.add_argument("--seed", type=int, default=3)
     return parser.parse_args()
 
@@ -198,7 +199,7 @@ def main() -> None:
     showing = Hurrying(RUNS[0], report, time.time())
     gathered = Gathered(None)
     at_work = publishing.Publishing(
-        Publisher(given.address), gathered, FRAMES_EVERY_S * given.times, "", logging.getLogger("watched")
+        Publisher(given.address), gathered, given.pixels_every * given.times, "", logging.getLogger("watched")
     )
     at_work.start(showing)
     for one in KEPT:  # as they were: the mask comes with one of them
@@ -211,7 +212,7 @@ def main() -> None:
         for _ in range(int(elapsed_s * given.frames_per_s) - showing.handed_over):
             gathered.put(next(frames))
             showing.handed_over += 1
-        if elapsed_s - picture_s >= FRAMES_EVERY_S * given.times:
+        if elapsed_s - picture_s >= given.pixels_every * given.times:
             picture_s = elapsed_s
             gathered.put(next(pictures))
             showing.handed_over += 1
