@@ -2,9 +2,10 @@
 
     python docs/studies/monitor/browser.py [--size 2068x2162] [--every 0.5,0.1] [--seconds 60]
 
-`watched.py` publishes frames with pixels so many seconds apart, ``streamajig monitor`` serves the page, and a Chromium without
-a window shows *Frames*. Prints how many different frames were seen per second, and the share of a core that was used meanwhile
-by the process that draws the page, and by all of the browser's; without a graphics card it draws in software.
+`watched.py` publishes frames with pixels so many seconds apart, whatever that takes, ``streamajig monitor`` serves the page,
+and a Chromium without a window shows *Frames*. Prints how many different frames were seen per second, and the share of a core
+that was used meanwhile by the process that draws the page, and by all of the browser's; without a graphics card it draws in
+software.
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ new MutationObserver(() => {
 def measure(size: str, every_s: float, seconds: float) -> tuple[float, float, float]:
     """Frames per second that were seen, and cores that the page's process and all of the browser's were busy with."""
     address = free_address()
-    watched = (str(HERE / "watched.py"), address, "--times=1", f"--size={size}", f"--pixels-every={every_s}")
+    watched = (
+        str(HERE / "watched.py"),
+        address,
+        "--times=1",
+        f"--size={size}",
+        f"--pixels-every={every_s}",
+        "--share=1",
+    )
     page_of_run = ("-m", "streamajig", "monitor", address, "--parent", str(os.getpid()))
     with program(*watched) as run, program(*page_of_run) as page:
         run.wait()

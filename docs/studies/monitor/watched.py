@@ -181,6 +181,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--pixels-every", type=float, default=0.5, help="real seconds from one frame with pixels to the next"
     )
+    parser.add_argument(
+        "--share", type=float, help="of the time that the publisher may take for each kind; else its own"
+    )
     parser.add_argument("--seed", type=int, default=3)
     return parser.parse_args()
 
@@ -196,6 +199,7 @@ def main() -> None:
     clock.hurry()
     # a step of the thread that publishes takes as long as ever, by the clock that hurries
     publishing._TICK_S /= given.times
+    publishing._SHARE = given.share or publishing._SHARE
     showing = Hurrying(RUNS[0], report, time.time())
     gathered = Gathered(None)
     at_work = publishing.Publishing(
