@@ -102,7 +102,7 @@ class Publisher:
 
         Who is behind for longer than `patience_s` is let go of, and gets messages again when he has taken those that wait.
         """
-        parts = [kind.encode(), encode(message)]
+        parts: list[Any] = [kind.encode(), encode(message)]
         try:
             self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
             self._behind_since_s = math.inf
@@ -114,7 +114,7 @@ class Publisher:
 
     def send_last(self, kind: str, message: Mapping[str, Any], until_s: float) -> None:
         """Publish one message that nobody is to miss: wait for whoever is behind until then, by ``time.monotonic``."""
-        parts = [kind.encode(), encode(message)]
+        parts: list[Any] = [kind.encode(), encode(message)]
         self._socket.setsockopt(zmq.SNDTIMEO, max(0, int(1000 * (until_s - time.monotonic()))))
         try:
             self._socket.send_multipart(parts, copy=False)
