@@ -140,3 +140,19 @@ def test_the_slow_reader_of_cbf_images_knows_all_widths_of_differences() -> None
     header = f"--CIF-BINARY-FORMAT-SECTION--\r\nX-Binary-Size: {len(steps)}\r\n\r\n".encode()
     values, checked = slow_cbf(header + b"\x0c\x1a\x04\xd5" + steps)
     assert (values, checked) == ([5, 4, 1004, 101004, (101004 + (1 << 31)) & 0xFFFFFFFF], False)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("cbf", 96_768),
+        ("hdf5", 71_170),
+        *(("karabo-1.0", number) for number in (12_081, 38_293, 73_902, 121_133, 126_691, 145_051, 157_660, 186_481)),
+    ],
+)
+def test_what_was_wrong_once_is_judged_right(name: str, number: int) -> None:
+    """Processes that died, exceptions that were no rejections, and a value that the slow reader did not see."""
+    counts, wrong, done = fuzz.judge_many(1, range(number, number + 1), [0, 0], float("inf"), partial(of_format, name))
+    assert wrong == []
+    assert done == 1
+    assert counts["wrong"] == 0
