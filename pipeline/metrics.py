@@ -41,6 +41,19 @@ class Durations:
         self.total_ns += other.total_ns
         self.bins.update(dict(other.bins))  # a copy in one step: another thread may be adding to it
 
+    def since(self, before: Durations) -> Durations:
+        """Return what was added since this was like `before`.
+
+        >>> later = Durations()
+        >>> for ns in (1_000, 1_000, 5_000): later.add(ns)
+        >>> earlier = Durations()
+        >>> earlier.add(1_000)
+        >>> later.since(earlier).count, later.since(earlier).total_ns
+        (2, 6000)
+        """
+        bins = Counter(self.bins) - Counter(before.bins)
+        return Durations(self.count - before.count, self.total_ns - before.total_ns, bins)
+
     def quantile_ns(self, fraction: float) -> float:
         """Return the duration below which this fraction of all lies (to about 5 %); NaN if there are none."""
         if not self.count:

@@ -14,14 +14,13 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from pipeline import Graph
-from pipeline.metrics import Durations, NodeMetrics
+from pipeline.metrics import NodeMetrics
 from pipeline.running.job import Job, run
 from pipeline.running.report import Report
 from pipeline.watching import Progress
@@ -55,22 +54,14 @@ def chain(graph_file: str, *warm: str, stopping: threading.Event) -> None:
 
 def since(before: Report, report: Report) -> dict[str, Any]:
     """Latency (ms) and the nodes' mean times (ms) of what came to pass between two reports of a run."""
-    latency = minus(report.latency, before.latency)
+    latency = report.latency.since(before.latency)
     nodes = {
-        name: minus(one.durations, before.nodes.get(name, NodeMetrics()).durations)
-        for name, one in report.nodes.items()
+        name: one.durations.since(before.nodes.get(name, NodeMetrics()).durations) for name, one in report.nodes.items()
     }
     return {
         "receipt_to_disk_ms": [latency.quantile_ns(part) / 1e6 if latency.count else None for part in (0.5, 0.99)],
         "nodes_ms": {name: one.mean_ns / 1e6 for name, one in nodes.items() if one.count},
     }
-
-
-def minus(later: Durations, earlier: Durations) -> Durations:
-    """What was added to a histogram."""
-    return Durations(
-        later.count - earlier.count, later.total_ns - earlier.total_ns, Counter(later.bins) - Counter(earlier.bins)
-    )
 
 
 def loop(address: str, socket: str, *, stopping: threading.Event) -> None:

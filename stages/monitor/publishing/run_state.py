@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -95,16 +94,10 @@ def sendable(value: Any) -> Any:
 def row(now: Now, before: Durations, groups: dict[str, GroupCounts]) -> Row:
     """Return the history's row of this moment; latencies are of the frames since those of `before`."""
     counts = now.counts
-    latency = _since(before, now.report.latency)
+    latency = now.report.latency.since(before)
     median, nearly_all = _latency_ms(latency if latency.count else now.report.latency)
     rejected = by_reason(now.report.rejections)
     return Row(time.time(), tuple(float(counts[name]) for name in COUNTS), (median, nearly_all), dict(groups), rejected)
-
-
-def _since(before: Durations, after: Durations) -> Durations:
-    return Durations(
-        after.count - before.count, after.total_ns - before.total_ns, Counter(after.bins) - Counter(before.bins)
-    )
 
 
 def _latency_ms(latency: Durations) -> tuple[float, float]:
