@@ -65,10 +65,8 @@ class RunningCbf:
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Read the header, and decode the pixels; what a file is rejected for names it."""
-        try:
+        with naming_file(message):
             return self._read(message)
-        except RejectFrame as trouble:
-            raise naming_file(message, trouble) from None
 
     def _read(self, message: Message) -> tuple[Event, Header, Image]:
         body = self._parameters.body(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import Context, Event, Message, RejectFrame, stage
+from pipeline import Context, Event, Message, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
 from stages.decode.hdf5 import decompressor_if_any
 from stages.files.hdf5_events import EventOfFile
@@ -47,10 +47,8 @@ class RunningHdf5File(Reader):
 
     def __call__(self, message: Message) -> tuple[Event, Header, Image]:
         """Read the frame; what it is rejected for names it."""
-        try:
+        with naming_file(message):
             return self._frame(*self.event_of(message))
-        except RejectFrame as trouble:
-            raise naming_file(message, trouble) from None
 
     def _frame(self, frame: FileFrame, event: EventOfFile) -> tuple[Event, Header, Image]:
         """Read a frame; if it is not there, once more from a file opened anew: it or those it links to may have grown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline import Context, Event, Message, RejectFrame, stage
+from pipeline import Context, Event, Message, stage
 from stages.decode._from_hdf5_file import FromHdf5File, Reader, unreadable
 from stages.files.hdf5_files import TROUBLE
 from stages.records.header import Header
@@ -26,12 +26,10 @@ class RunningHdf5FileHeaders(Reader):
 
     def __call__(self, message: Message) -> tuple[Event, Header]:
         """Read the header's values; what a frame is rejected for names it."""
-        try:
+        with naming_file(message):
             frame, event = self.event_of(message)
             file = self.opened(frame)
             try:
                 return self.header_of(file, frame, event)
             except TROUBLE as error:
                 raise unreadable(frame, error) from None
-        except RejectFrame as trouble:
-            raise naming_file(message, trouble) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import Message, RejectFrame, UserError
@@ -41,12 +43,16 @@ def file_frame_of(message: Message) -> FileFrame | None:
     return part if isinstance(part, FileFrame) else None
 
 
-def naming_file(message: Message, trouble: RejectFrame) -> RejectFrame:
-    """Return why a message is rejected, with the frame of the file that it stands for, if it does and that is not said yet."""
-    frame = file_frame_of(message)
-    if frame is None or frame.filename in trouble.detail:
-        return trouble
-    return RejectFrame(trouble.reason, f"{frame.filename} {frame.event}: {trouble.detail}")
+@contextlib.contextmanager
+def naming_file(message: Message) -> Iterator[None]:
+    """Have what a message is rejected for name the frame of a file that it stands for, where that is not said yet."""
+    try:
+        yield
+    except RejectFrame as trouble:
+        frame = file_frame_of(message)
+        if frame is None or frame.filename in trouble.detail:
+            raise
+        raise RejectFrame(trouble.reason, f"{frame.filename} {frame.event}: {trouble.detail}") from None
 
 
 def whole_file(frame: FileFrame, max_bytes: int) -> memoryview:
