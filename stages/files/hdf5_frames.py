@@ -19,7 +19,7 @@ from stages.files.hdf5_files import TROUBLE, OpenFile
 from stages.records.geometry import Panel
 from stages.wire.compressed import Decompressor
 from stages.wire.hdf5_chunks import can_be_undone, steps_of, undone
-from stages.wire.hdf5_filters import contradiction, filters_of
+from stages.wire.hdf5_filters import Filters, contradiction, filters_of
 
 LONGEST_TEXT = 4096
 """Characters of a header value that is text."""
@@ -110,21 +110,24 @@ def pixels_of(
             f"{path} has shape {dataset.shape}, and the geometry file's dim directives say {', '.join(map(str, dims))}",
         )
     at = _at(path, dataset.shape, dims, event)
-    values = _one_chunk(dataset, at, decompressor) if dataset.chunks is not None else None
+    filters = filters_of(dataset.id.get_create_plist()) if dataset.chunks is not None else ()
+    values = _one_chunk(dataset, at, filters, decompressor) if dataset.chunks is not None else None
     if values is None:
-        wrong = contradiction(filters_of(dataset.id.get_create_plist()), dataset.id.get_type().get_size())
+        wrong = contradiction(filters, dataset.id.get_type().get_size())
         if wrong:
             raise RejectFrame("bad_hdf5", f"{path} {wrong}")
         values = dataset[at]
     return as_pixels(values, path)
 
 
-def _one_chunk(dataset: Any, at: tuple[int | slice, ...], decompressor: Decompressor | None) -> NDArray[Any] | None:
+def _one_chunk(
+    dataset: Any, at: tuple[int | slice, ...], filters: Filters, decompressor: Decompressor | None
+) -> NDArray[Any] | None:
     """Read a frame that is one chunk of its own; None for one that HDF5 has to read."""
     wanted = tuple(1 if isinstance(number, int) else size for number, size in zip(at, dataset.shape, strict=True))
     if dataset.chunks != wanted:
         return None
-    steps = steps_of(filters_of(dataset.id.get_create_plist()), dataset.dtype.itemsize)
+    steps = steps_of(filters, dataset.dtype.itemsize)
     if not can_be_undone(steps, decompressor) or "fletcher32" in steps:  # HDF5 is faster at that
         return None
     try:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from pipeline import RejectFrame
 from stages.wire.compressed import Decompressor, in_our_order
-from stages.wire.hdf5_chunks import Chunks, Filters, most_expansion
-from stages.wire.hdf5_filters import cannot_be_undone, contradiction, filters_of
+from stages.wire.hdf5_chunks import Chunks, most_expansion
+from stages.wire.hdf5_filters import Filters, cannot_be_undone, contradiction, filters_of
 from stages.wire.hdf5_heaps import check_group, check_root
 from stages.wire.hdf5_objects import kept_elsewhere
 from stages.wire.hdf5_text import text_at

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from stages.wire import hdf5_filters as known
 from stages.wire.compressed import MOST_EXPANSION, Codec, Decompressor
-
-Filters = Sequence[tuple[int, tuple[int, ...]]]
+from stages.wire.hdf5_filters import Filters
 
 MOST_CHUNKS = 4096
 """Chunks of one array that are read one by one; each costs some ten microseconds."""

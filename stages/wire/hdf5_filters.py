@@ -9,6 +9,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+Filters = Sequence[tuple[int, tuple[int, ...]]]
+"""Number and parameters of each filter of a data set, in the order in which its writer applied them."""
+
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 LZ4, BITSHUFFLE = 32004, 32008
 
@@ -28,13 +31,17 @@ _NAMES = {
 }
 
 
+_SIZE_AT = 2
+"""Which of bitshuffle's parameters is the size of a value."""
+
+
 def load_plugins() -> None:
     """Let HDF5 have the filters of hdf5plugin, where that is installed."""
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401 - it registers them when it is imported
 
 
-def filters_of(creation: Any) -> tuple[tuple[int, tuple[int, ...]], ...]:
+def filters_of(creation: Any) -> Filters:
     """Return number and parameters of each filter of a data set, in the order in which its writer applied them.
 
     `creation` is its list of creation properties, as h5py's low level has it.
@@ -43,7 +50,7 @@ def filters_of(creation: Any) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple((number, parameters) for number, _, parameters, _ in found)
 
 
-def cannot_be_undone(filters: Sequence[tuple[int, tuple[int, ...]]]) -> str:
+def cannot_be_undone(filters: Filters) -> str:
     """Say which of the filters nothing undoes, and what to install; "" if all can be undone."""
     from h5py import h5z
 
@@ -57,7 +64,7 @@ def cannot_be_undone(filters: Sequence[tuple[int, tuple[int, ...]]]) -> str:
     return ""
 
 
-def contradiction(filters: Sequence[tuple[int, tuple[int, ...]]], itemsize: int) -> str:
+def contradiction(filters: Filters, itemsize: int) -> str:
     """Say how the parameters of a filter contradict the size of the values, in bytes; "" where they do not.
 
     bitshuffle's plug-in divides by the size that it is told: 0 ends the whole process.
@@ -69,6 +76,3 @@ def contradiction(filters: Sequence[tuple[int, tuple[int, ...]]], itemsize: int)
         if number == BITSHUFFLE and len(parameters) > _SIZE_AT and parameters[_SIZE_AT] != itemsize:
             return f"has values of {itemsize} bytes, and says to bitshuffle that they have {parameters[_SIZE_AT]}"
     return ""
-
-
-_SIZE_AT = 2
