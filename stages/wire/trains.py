@@ -136,9 +136,7 @@ def frames_of_train(
         if train_id is not None:
             own |= {"trainId": train_id, "event_id": f"{train_id} // {n if pulses is None else pulses[n]}"}
         own |= {name: ids[n] for name, ids in (("pulseId", pulses), ("cellId", cells)) if ids is not None}
-        head = msgpack.packb(
-            {"frame_of_train": [None if number is None else number + n, arrays], "values": own}, default=_plain
-        )
+        head = msgpack.packb({"frame_of_train": [None if number is None else number + n, arrays], "values": own})
         if len(head) * count > MOST_HEAD_BYTES:
             raise RejectFrame(
                 "too_large",
@@ -298,23 +296,14 @@ def _ids(source: TrainSource, name: str) -> list[int | float] | None:
     """The entries of a property with one for each pulse, an array or a list; None if it is none."""
     if name in source.arrays:
         array = source.arrays[name]
-        if isinstance(array.shape, list) and array.shape and _is_nought(array.shape[0]):
-            return []
+        match array.shape:
+            case [int() as size, *_] if size == 0:  # another sender may say an array in its place
+                return []
         return _entries(array)
     if name in source.values and is_array(source.values[name]) and len(source.values[name]) <= SMALL_BYTES:
         entries = decode_value(source.values[name])
         return entries if all(isinstance(entry, int | float) for entry in entries) else None
     return None
-
-
-def _is_nought(size: Any) -> bool:
-    """Whether a size is 0; a sender may say an array in its place."""
-    return isinstance(size, int) and size == 0
-
-
-def _plain(value: Any) -> Any:
-    """Return what MessagePack can have in place of a value that it cannot, an array where a number belongs say."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 def _entries(array: EncodedArray) -> list[int | float] | None:
@@ -365,7 +354,7 @@ def _told(train: Train) -> bytes:
         if len(value) <= SMALL_BYTES
     ]
     entries += [
-        (f"{name}/{key}", msgpack.packb(_as_map(array), default=_plain))
+        (f"{name}/{key}", msgpack.packb(_as_map(array), default=_of_numpy))
         for name, source in train.items()
         for key, array in source.arrays.items()
         if isinstance(array.data, bytes | memoryview) and len(array.data) <= SMALL_BYTES and dtype_of(array.dtype)
@@ -378,6 +367,11 @@ def _told(train: Train) -> bytes:
             f"{MOST_TOLD_BYTES} bytes are taken",
         )
     return b"".join([b"\xdf", len(told).to_bytes(4, "big"), *told])
+
+
+def _of_numpy(value: np.generic | NDArray[Any]) -> Any:
+    """Return a number or an array that a sender has said among the sizes of a shape as MessagePack can have it."""
+    return value.tolist()
 
 
 def _as_map(array: EncodedArray) -> dict[str, Any]:
