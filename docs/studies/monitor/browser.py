@@ -11,7 +11,6 @@ software.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scaling")]
 
 import usage  # noqa: E402 - of the study of scaling
-from hours import browser, free_address, program  # noqa: E402 - of this study
+from hours import browser, free_address, watched  # noqa: E402 - of this study
 
 SERIALS = """
 window.seen = [];
@@ -35,32 +34,21 @@ new MutationObserver(() => {
 
 def measure(size: str, every_s: float, seconds: float) -> tuple[float, float, float]:
     """Frames per second that were seen, and cores that the page's process and all of the browser's were busy with."""
-    address = free_address()
-    watched = (
-        str(HERE / "watched.py"),
-        address,
-        "--times=1",
-        f"--size={size}",
-        f"--pixels-every={every_s}",
-        "--share=1",
-    )
-    page_of_run = ("-m", "streamajig", "monitor", address, "--parent", str(os.getpid()))
-    with program(*watched) as run, program(*page_of_run) as page:
-        run.wait()
-        with browser() as driver:
-            driver.get(page.wait()["url"])
-            leader = driver.service.process.pid
-            until_s = time.monotonic() + 60.0
-            while not driver.execute_script("return document.querySelector('[data-field=serial]')?.textContent"):
-                if time.monotonic() > until_s:
-                    raise SystemExit("no frame was shown within a minute")
-                time.sleep(0.5)
-            time.sleep(5.0)
-            driver.execute_script(SERIALS)
-            before, began_s = usage.cpu_s(leader), time.monotonic()
-            time.sleep(seconds)
-            after, elapsed_s = usage.cpu_s(leader), time.monotonic() - began_s
-            shown = driver.execute_script("return window.seen.length")
+    options = ("--times=1", f"--size={size}", f"--pixels-every={every_s}", "--share=1")
+    with watched(free_address(), *options) as (_, page), browser() as driver:
+        driver.get(page.wait()["url"])
+        leader = driver.service.process.pid
+        until_s = time.monotonic() + 60.0
+        while not driver.execute_script("return document.querySelector('[data-field=serial]')?.textContent"):
+            if time.monotonic() > until_s:
+                raise SystemExit("no frame was shown within a minute")
+            time.sleep(0.5)
+        time.sleep(5.0)
+        driver.execute_script(SERIALS)
+        before, began_s = usage.cpu_s(leader), time.monotonic()
+        time.sleep(seconds)
+        after, elapsed_s = usage.cpu_s(leader), time.monotonic() - began_s
+        shown = driver.execute_script("return window.seen.length")
     used = {pid: cpu_s - before.get(pid, 0.0) for pid, cpu_s in after.items()}
     return shown / elapsed_s, max(used.values()) / elapsed_s, sum(used.values()) / elapsed_s
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +28,7 @@ sys.path.insert(0, str(HERE.parent / "scaling"))
 
 import study as scaling  # noqa: E402 - the study of scaling
 import usage  # noqa: E402 - of the same
+from programs import program, said_by  # noqa: E402
 
 from pipeline import Graph  # noqa: E402
 from stages.live.monitor import Monitor  # noqa: E402
@@ -54,13 +53,9 @@ def page(address: str) -> Iterator[int]:
     """The page's process, and somebody who looks at it; gives the number of the process."""
     from websockets.sync.client import connect
 
-    command = [sys.executable, "-m", "streamajig", "monitor", address, "--parent", str(os.getpid())]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    said = json.loads(process.stdout.readline())
     looking = threading.Event()
 
-    def look() -> None:
+    def look(said: dict[str, str]) -> None:
         where = said["url"].replace("http://", "ws://").replace("/?", "/ws?")
         with connect(where, max_size=None) as connection:
             while not looking.wait(LOOK_S):
@@ -68,16 +63,16 @@ def page(address: str) -> Iterator[int]:
                 with contextlib.suppress(TimeoutError):
                     connection.recv(LOOK_S)
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield process.pid
-        if not thread.is_alive():
-            raise SystemExit("nobody has looked at the page")
-    finally:
-        looking.set()
-        process.terminate()
-        process.communicate()
+    with program("-m", "streamajig", "monitor", address, "--parent", str(os.getpid())) as process:
+        thread = threading.Thread(target=look, args=(next(said_by(process)),), daemon=True)
+        thread.start()
+        try:
+            yield process.pid
+            if not thread.is_alive():
+                raise SystemExit("nobody has looked at the page")
+        finally:
+            looking.set()
+            process.terminate()
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,13 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scaling"))
 
 import usage  # noqa: E402 - of the study of scaling
+from programs import program  # noqa: E402
 
 PIECES = 8
 TABS = ("frames", "crystals", "powder", "rates", "cells", "resolution", "merging", "detector", "graph")
 TAB_S = 5.0
 PATIENCE_S = 300.0
+LONGEST_S = 24 * 3600.0
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 
 
@@ -63,21 +65,18 @@ class Told:
 
 
 @contextlib.contextmanager
-def program(*arguments: str) -> Iterator[Told]:
-    """A Python program at work, which prints lines of JSON; its input is closed when it is left."""
-    command = [sys.executable, *arguments]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        yield Told(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20.0)
-        process.kill()
-        process.wait()
+def watched(address: str, *options: str) -> Iterator[tuple[Told, Told]]:
+    """The run and the process of its page at work; both end when this is left."""
+    page = ("-m", "streamajig", "monitor", address, "--parent", str(os.getpid()))
+    with (
+        program(HERE / "watched.py", address, *options, patience_s=LONGEST_S) as run,
+        program(*page, patience_s=LONGEST_S) as page_of_run,
+    ):
+        told = Told(run)
+        told.wait()
+        yield told, Told(page_of_run)
+        assert run.stdin is not None
+        run.stdin.close()  # it says that it is over, and the page ends with it
 
 
 @contextlib.contextmanager
@@ -161,30 +160,27 @@ def main(arguments: Sequence[str] | None = None) -> list[Sample]:
     heads = ["hours", "frames", "published", "run MB", "page MB", "browser MB", "of it objects"]
     heads += ["page's processor", "browser's"]
     sys.stdout.write(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|\n")
-    page_of_run = ("-m", "streamajig", "monitor", address, "--parent", str(os.getpid()))
-    with program(str(HERE / "watched.py"), address, *passed) as run, program(*page_of_run) as page:
-        run.wait()
-        with browser() as driver:
-            driver.get(page.wait()["url"])
-            leader = driver.service.process.pid
+    with watched(address, *passed) as (run, page), browser() as driver:
+        driver.get(page.wait()["url"])
+        leader = driver.service.process.pid
 
-            def now() -> Sample:
-                told, sizes = run.last, [memory_mb(pid) for pid in (run.process.pid, page.process.pid, leader)]
-                used = [sum(usage.cpu_s(pid).values()) for pid in (page.process.pid, leader)]
-                return Sample(told["hours"], told["frames"], told["published"], *sizes, objects_mb(driver), *used)
+        def now() -> Sample:
+            told, sizes = run.last, [memory_mb(pid) for pid in (run.process.pid, page.process.pid, leader)]
+            used = [sum(usage.cpu_s(pid).values()) for pid in (page.process.pid, leader)]
+            return Sample(told["hours"], told["frames"], told["published"], *sizes, objects_mb(driver), *used)
 
-            before, at_s, tab = now(), time.monotonic(), 0
-            for piece in range(1, PIECES + 1):
-                while run.last["hours"] < given.hours * piece / PIECES:
-                    driver.execute_script(f"document.querySelector('#tab-{TABS[tab % len(TABS)]}').click()")
-                    tab += 1
-                    time.sleep(TAB_S)
-                    if run.process.poll() is not None:
-                        raise SystemExit("the run has ended before its hours")
-                samples.append(now())
-                sys.stdout.write(row(samples[-1], before, time.monotonic() - at_s) + "\n")
-                sys.stdout.flush()
-                before, at_s = samples[-1], time.monotonic()
+        before, at_s, tab = now(), time.monotonic(), 0
+        for piece in range(1, PIECES + 1):
+            while run.last["hours"] < given.hours * piece / PIECES:
+                driver.execute_script(f"document.querySelector('#tab-{TABS[tab % len(TABS)]}').click()")
+                tab += 1
+                time.sleep(TAB_S)
+                if run.process.poll() is not None:
+                    raise SystemExit("the run has ended before its hours")
+            samples.append(now())
+            sys.stdout.write(row(samples[-1], before, time.monotonic() - at_s) + "\n")
+            sys.stdout.flush()
+            before, at_s = samples[-1], time.monotonic()
     return samples
 
 

@@ -17,8 +17,13 @@ PATIENCE_S = 600.0
 
 
 @contextlib.contextmanager
-def program(script: Path, *arguments: str, cores: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
-    """A Python program at work, in a session of its own; when left its input is closed, and it has some seconds to end."""
+def program(
+    script: Path | str, *arguments: str, cores: Sequence[int] = (), patience_s: float = PATIENCE_S
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python program (``-m``: a module) at work, in a session of its own; when this is left it has some seconds to end.
+
+    Whoever leaves it has told it to, by :func:`end` mostly. It is killed after `patience_s` of work.
+    """
     process = subprocess.Popen(
         [sys.executable, str(script), *arguments],
         stdin=subprocess.PIPE,
@@ -30,12 +35,12 @@ def program(script: Path, *arguments: str, cores: Sequence[int] = ()) -> Iterato
         os.sched_setaffinity(
             process.pid, cores
         )  # its threads and processes, which it has not started yet, do as it does
-    too_late = threading.Timer(PATIENCE_S, process.kill)
+    too_late = threading.Timer(patience_s, process.kill)
     too_late.start()
     try:
         yield process
         if process.wait(30.0) != 0:
-            raise SystemExit(f"{script.name} {' '.join(arguments)} has ended with status {process.returncode}")
+            raise SystemExit(f"{script} {' '.join(arguments)} has ended with status {process.returncode}")
     finally:
         too_late.cancel()
         if process.poll() is None:
