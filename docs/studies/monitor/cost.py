@@ -26,7 +26,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scaling"))
 
-import study as scaling  # noqa: E402 - the study of scaling
+import measuring as scaling  # noqa: E402 - of the study of scaling
 import usage  # noqa: E402 - of the same
 from programs import program, said_by  # noqa: E402
 
