@@ -109,7 +109,7 @@ class Publisher:
         except zmq.Again:
             now_s = time.monotonic()
             self._behind_since_s = min(self._behind_since_s, now_s)
-            if now_s - self._behind_since_s > self._patience_s:
+            if now_s - self._behind_since_s >= self._patience_s:
                 self._send_to_those_who_keep_up(parts)
 
     def send_last(self, kind: str, message: Mapping[str, Any], until_s: float) -> None:
