@@ -93,9 +93,12 @@ class Browser:
         """The file that the browser writes when `act` is done."""
         before = set(self._saved.iterdir())
         act()
-        return wait_for(
-            lambda: [f for f in self._saved.iterdir() if f not in before and f.suffix == ending], f"a {ending}"
-        )[0]
+
+        def written() -> list[Path]:
+            files = [file for file in self._saved.iterdir() if file not in before and file.suffix == ending]
+            return [file for file in files if file.stat().st_size]  # while it writes, an empty one holds the name
+
+        return wait_for(written, f"a {ending}")[0]
 
     def saved_table(self, plot: str) -> dict[str, list[float]]:
         """The numbers that a plot's button CSV saves, by column; what is unknown is NaN."""
