@@ -38,6 +38,11 @@ class LeafTally:
     dropped: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add what a frame's values count."""
+        for name, number in counts.items():  # Counter.update takes ten times as long for so few
+            self.counts[name] += number
+
 
 MOST_REASONS = 100
 """So many reasons are told apart; a sender can invent them. A run that goes wrong in many ways has some ten."""
@@ -252,7 +257,7 @@ class Collector:
                 frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
                 refused = replace(arrived, rejected=refusal(frame, arrived.leaf, error))
                 tally.rejected += 1
-                tally.counts.update(arrived.counts)
+                tally.count(arrived.counts)
                 self._note_rejections([refused])
                 return
             finally:
@@ -264,7 +269,7 @@ class Collector:
             tally.delivered += 1
         else:
             tally.rejected += 1
-        tally.counts.update(arrived.counts)
+        tally.count(arrived.counts)
 
     def _ask(self, leaf: str) -> None:
         """Let an analysis say that the run may end; it is asked until it does."""

@@ -1,8 +1,8 @@
 """From a Graph to one replica of it: a synchronous streamz graph in which no exception ever reaches streamz.
 
-streamz wires the nodes and pushes; everything else is here: a guard around each stage that turns an exception into
+streamz wires the nodes; everything else is here: a guard around each stage that turns an exception into
 :class:`~pipeline.frame.Rejected`, the time each stage takes, the join by serial, and the leaves, where each frame
-arrives exactly once. Of streamz only ``Stream.__init__``, ``_emit`` and ``destroy`` are used
+arrives exactly once. Of streamz only ``Stream.__init__``, ``downstreams`` and ``destroy`` are used
 (``docs/decisions/0001-streamz.md`` says why), and all nodes are held strongly, since streamz holds its downstream nodes weakly.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ from pipeline.composing.join import join
 from pipeline.composing.node import Node
 from pipeline.contract import Contract, contract_of, tells_of
 from pipeline.faults import STAGE, fault, is_users_interrupt, named, opening, refusal
-from pipeline.frame import Frame, Message, Outcome, Preamble, Rejected, Spent
+from pipeline.frame import Event, Frame, Message, Outcome, Preamble, Rejected, Spent
 from pipeline.metrics import NodeMetrics
 from pipeline.protocols import Encoder
 from pipeline.running.streams import Stream
@@ -141,8 +141,8 @@ def guard(
 
     With `keeps_time` the frame is told how long stages have worked on it (:class:`Spent`).
     """
-    wanted = [(kind, kind in contract.optional) for kind in contract.reads]
-    writes = contract.writes
+    taking = _taking(contract)
+    adding = _adding(contract.writes)
 
     def step(outcome: Outcome) -> Outcome:
         if isinstance(outcome, Rejected):
@@ -150,8 +150,7 @@ def guard(
         started = time.perf_counter_ns()
         place[0] = (node, outcome, started)
         try:
-            result = call(*[outcome.get(kind) if optional else outcome[kind] for kind, optional in wanted])
-            done = _with_results(outcome, writes, result)
+            done = adding(outcome, call(*taking(outcome)))
             return _with_time(done, outcome, started) if keeps_time else done
         except BaseException as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
             metrics.rejected += 1
@@ -194,15 +193,30 @@ def guard_encoder(leaf: str, encoder: Encoder, metrics: NodeMetrics, place: Plac
     return named(f"{STAGE}{leaf}", step)
 
 
+class _Tells(NamedTuple):
+    """What values of a type say beyond themselves: what they count (HasCounts), and their sender's number (HasNumber)."""
+
+    counts: bool
+    number: bool
+
+
+_TELLS: dict[type, _Tells] = {}
+"""By type: to look at each value anew takes longer than all else at a leaf."""
+
+
+def _tells(value: object) -> _Tells:
+    return _TELLS.setdefault(type(value), _Tells(hasattr(value, "counts"), hasattr(value, "sender_number")))
+
+
 def _counts(outcome: Outcome) -> Mapping[str, int]:
     frame = outcome.frame if isinstance(outcome, Rejected) else outcome
     counts: dict[str, int] = {}
     for value in frame.values.values():
-        # HasCounts; isinstance with a protocol costs 100 times as much, and toolz.merge_with four times as much as this
-        for name, number in value.counts().items() if hasattr(value, "counts") else ():
-            counts[name] = counts.get(name, 0) + number
-    if not all(type(name) is str for name in counts):
-        raise TypeError(f"counts() should name what it counts, and one of the names is {list(counts)!r}")
+        if (_TELLS.get(type(value)) or _tells(value)).counts:
+            for name, number in value.counts().items():  # type: ignore[attr-defined]
+                if type(name) is not str:
+                    raise TypeError(f"counts() should name what it counts, and one of the names is {name!r}")
+                counts[name] = counts.get(name, 0) + number
     return counts
 
 
@@ -210,23 +224,59 @@ def _number_of(outcome: Outcome) -> SenderNumber | None:
     """The message's number in its sender's count, of the value that has one (:class:`~pipeline.protocols.HasNumber`)."""
     frame = outcome.frame if isinstance(outcome, Rejected) else outcome
     for value in frame.values.values():
-        number = getattr(value, "sender_number", None)
-        if isinstance(number, SenderNumber):
-            message = frame.get(Message)
-            return number._replace(sender=message.sender) if message is not None and message.sender else number
+        if (_TELLS.get(type(value)) or _tells(value)).number:
+            number = value.sender_number  # type: ignore[attr-defined]
+            if isinstance(number, SenderNumber):
+                message = frame.get(Message)
+                return number._replace(sender=message.sender) if message is not None and message.sender else number
     return None
 
 
-def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
+def _taking(contract: Contract) -> Callable[[Frame], Iterable[Any]]:
+    """How a stage's arguments are taken from a frame; one that is wanted and not there is a KeyError that says so."""
+    if any(kind is Event for kind in contract.reads):
+        return lambda frame: [frame.get(kind) if kind in contract.optional else frame[kind] for kind in contract.reads]
+    wanted, optional = contract.reads, [kind in contract.optional for kind in contract.reads]
+    kinds = list(zip(wanted, optional, strict=True))
+
+    def take(frame: Frame) -> Iterable[Any]:
+        values = frame.values
+        try:
+            return [values.get(kind) if may_lack else values[kind] for kind, may_lack in kinds]
+        except KeyError:
+            return [frame.get(kind) if may_lack else frame[kind] for kind, may_lack in kinds]
+
+    return take
+
+
+def _adding(writes: tuple[type, ...]) -> Callable[[Frame, Any], Frame]:
+    """How what a stage returns is added to its frame; TypeError for what it should not return."""
     if not writes:
-        return frame
+        return lambda frame, _: frame
+    if len(writes) > 1 or writes[0] is Event:
+        return lambda frame, result: _with_results(frame, writes, result)
+    (kind,) = writes
+
+    def add(frame: Frame, result: Any) -> Frame:
+        if not isinstance(result, kind):
+            raise _wrong(kind, result)
+        return Frame(frame.serial, frame.event, frame.received_ns, {**frame.values, kind: result})
+
+    return add
+
+
+def _with_results(frame: Frame, writes: tuple[type, ...], result: Any) -> Frame:
     results = result if len(writes) > 1 else (result,)
     if not isinstance(results, tuple) or len(results) != len(writes):
         raise TypeError(f"the stage should return {len(writes)} values and returned {type(result).__name__}")
     for kind, value in zip(writes, results, strict=True):
         if not isinstance(value, kind):
-            raise TypeError(f"the stage should return a {kind.__name__} and returned a {type(value).__name__}")
+            raise _wrong(kind, value)
     return frame.with_items(zip(writes, results, strict=True))
+
+
+def _wrong(kind: type, value: Any) -> TypeError:
+    return TypeError(f"the stage should return a {kind.__name__} and returned a {type(value).__name__}")
 
 
 def _with_time(frame: Frame, before: Frame, started: int) -> Frame:
@@ -235,19 +285,38 @@ def _with_time(frame: Frame, before: Frame, started: int) -> Frame:
     return frame.with_values(Spent((spent.ns if spent else 0) + time.perf_counter_ns() - started))
 
 
-class Step(Stream):  # type: ignore[misc]
+class Wired(Stream):  # type: ignore[misc]
+    """A streamz node that knows what hangs on it.
+
+    streamz keeps that as weak references, walks them anew for each value, and holds on to the value: 3 us a node, where a loop
+    over a tuple takes a tenth of one.
+    """
+
+    targets: tuple[Stream, ...] = ()
+
+    def wired(self) -> None:
+        """All that hangs on this node is there."""
+        self.targets = tuple(self.downstreams)
+
+    def push(self, outcome: Outcome) -> None:
+        """Hand an outcome on to all that hangs on this node."""
+        for target in self.targets:
+            target.update(outcome, self)
+
+
+class Step(Wired):
     """A streamz node that runs one guarded stage."""
 
     def __init__(self, upstream: Stream, step: Callable[[Outcome], Outcome]) -> None:
         super().__init__(upstream=upstream)
         self._step = step
 
-    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> None:
         """Process one outcome and push the result on."""
-        return push(self, self._step(x))
+        self.push(self._step(x))
 
 
-class Meeting(Stream):  # type: ignore[misc]
+class Meeting(Wired):
     """A streamz node that waits until every branch has brought its outcome for a serial."""
 
     def __init__(self, upstreams: list[Stream], branches: list[str]) -> None:
@@ -255,17 +324,17 @@ class Meeting(Stream):  # type: ignore[misc]
         self._branch_of = {id(stream): name for stream, name in zip(upstreams, branches, strict=True)}
         self._waiting: dict[int, dict[str, Outcome]] = {}
 
-    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> None:
         """Keep one branch's outcome; push the joined frame on when it is the last."""
         arrived = self._waiting.setdefault(x.serial, {})
         arrived[self._branch_of[id(who)]] = x
         if len(arrived) < len(self._branch_of):
-            return []
+            return
         del self._waiting[x.serial]
-        return push(self, join({name: arrived[name] for name in self._branch_of.values()}))
+        self.push(join({name: arrived[name] for name in self._branch_of.values()}))
 
 
-class Leaf(Stream):  # type: ignore[misc]
+class Leaf(Wired):
     """A streamz node at which a sink's encoder makes of the outcome what the collector takes."""
 
     def __init__(
@@ -281,10 +350,9 @@ class Leaf(Stream):  # type: ignore[misc]
         self._keep_messages = keep_messages
         self.arrived: list[Arrived] = []
 
-    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> Any:
+    def update(self, x: Outcome, who: Stream | None = None, metadata: Any = None) -> None:
         """Encode one outcome and keep what arrived."""
         self.arrived.append(_arrived(self._leaf, self._encode(x), self._keep_messages))
-        return []
 
 
 def _arrived(leaf: str, made: Encoded, keep_messages: bool) -> Arrived:
@@ -302,13 +370,6 @@ def _arrived(leaf: str, made: Encoded, keep_messages: bool) -> Arrived:
     return Arrived(
         leaf, outcome.serial, outcome.event, outcome.received_ns, encoded, rejected, counts, message, number, preamble
     )
-
-
-def push(stream: Stream, outcome: Outcome) -> Any:
-    """Emit into a streamz node without leaving the frame pinned to it (streamz keeps the last value)."""
-    result = stream._emit(outcome)
-    stream.current_value = None
-    return result
 
 
 class ReplicaSomewhere(Protocol):
@@ -340,14 +401,16 @@ class Replica:
         self.metrics: dict[str, NodeMetrics] = {}
         self.place: Place = [None] if place is None else place
         self._running: list[tuple[str, Any]] = []
-        self._entry = Stream()
-        self._streams: dict[str, Stream] = {}
+        self._entry = Wired()
+        self._streams: dict[str, Wired] = {}
         self._leaves: list[Leaf] = []
         compared = [leaf for leaf in setup.graph.leaves if compares(leaf)]
         self._timed = {node.name for leaf in compared for node in setup.graph.upstream(leaf.name)}
         try:
             for node in setup.graph.in_order():
                 self._wire(node, setup, number)
+            for stream in self._streams.values():
+                stream.wired()
         except BaseException:
             self.close()
             raise
@@ -357,7 +420,7 @@ class Replica:
 
         One that is rejected already goes to the leaves as it is.
         """
-        push(self._entry, frame)
+        self._entry.push(frame)
         arrived = [leaf.arrived.pop() for leaf in self._leaves if leaf.arrived]
         if len(arrived) != len(self._leaves) or any(leaf.arrived for leaf in self._leaves):
             raise AssertionError(f"frame {frame.serial} did not arrive exactly once at every leaf")
