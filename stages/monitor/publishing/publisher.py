@@ -103,6 +103,7 @@ class Publisher:
         Who is behind for longer than `patience_s` is let go of, and gets messages again when he has taken those that wait.
         """
         parts: list[Any] = [kind.encode(), encode(message)]
+        self._socket.get(zmq.EVENTS)  # libzmq takes in who has read what; to send, it does so once in a while only
         try:
             self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
             self._behind_since_s = math.inf
