@@ -10,7 +10,7 @@ from pipeline import Context, RejectFrame, UserError, stage
 from stages.files.geom import parser
 from stages.files.geom.detector import Detector
 from stages.files.geom.file_text import read_text
-from stages.records.geometry import DetGeom
+from stages.records.geometry import DetGeom, warm_up
 from stages.records.header import Header
 from stages.records.image import Image
 from stages.records.told import PixelsDecoded, SeriesKeys
@@ -84,6 +84,7 @@ class MapPanels:
     def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 
+        warm_up()
         said = context.upstream.get(SeriesKeys)
 
         def load() -> Detector:

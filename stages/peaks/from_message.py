@@ -64,7 +64,8 @@ class RunningFromMessage:
         self._max_peaks = parameters.max_peaks
         self._panels: tuple[Panel, ...] = ()
         self._ranges = np.empty((0, 4))
-        kernel.locate(np.zeros(1), np.zeros(1), self._ranges, np.zeros(1, np.int32))
+        one = np.zeros(1)
+        self._place(one, one, one, num_pixels=one)  # to compile the kernels
 
     def __call__(self, header: Header, geometry: DetGeom) -> PeakList:
         """Read the peak list and find the panel of each peak."""
@@ -110,24 +111,23 @@ class RunningFromMessage:
         max_pixel_intensity: NDArray[np.float64] | None = None,
         num_pixels: NDArray[np.float64] | None = None,
     ) -> PeakList:
-        fs = fs + self._shift
-        ss = ss + self._shift
-        panel = np.empty(len(fs), np.int32)
-        kernel.locate(fs, ss, self._ranges, panel)
-        kept = np.flatnonzero((panel >= 0) & np.isfinite(intensity))
-        panel = panel[kept]
+        given = len(fs)
+        place, panel, kept = np.empty((3, given)), np.empty(given, np.int32), np.empty(given, np.int64)
+        n = kernel.take(fs, ss, intensity, self._shift, self._ranges, place, panel, kept)
+        kept = kept[:n]
         pixels = None
         if num_pixels is not None:
-            pixels = np.clip(np.nan_to_num(num_pixels[kept], nan=0.0), 0, np.iinfo(np.int32).max).astype(np.int32)
+            pixels = np.empty(n, np.int32)
+            kernel.counts(num_pixels, kept, pixels)
         return PeakList.make(
-            panel,
-            fs[kept] - self._ranges[panel, 0],
-            ss[kept] - self._ranges[panel, 2],
-            intensity[kept],
+            panel[:n],
+            place[0, :n],
+            place[1, :n],
+            place[2, :n],
             None if snr is None else snr[kept],
             None if max_pixel_intensity is None else max_pixel_intensity[kept],
             pixels,
-            num_dropped=len(fs) - len(kept),
+            num_dropped=given - n,
         )
 
 

@@ -51,7 +51,7 @@ class Rings:
 
     def __call__(self, peaks: PeakList, geom: DetGeom) -> PeakList:
         """Return the peaks that lie on none of the rings."""
-        on = self.on_rings(np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1))
+        on = self.on_rings(geom.per_angstrom(peaks.panel, peaks.fs, peaks.ss))
         if not on.any():
             return peaks
         left = peaks if self.mark else peaks.select(~on)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.compute.scattering import lengths, scattering_vectors
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.image import Image
 from stages.records.peaklist import PeakList
@@ -268,11 +269,18 @@ class DetGeom:
         >>> np.round(geom.q_per_angstrom(np.array([0]), np.array([15.0]), np.array([0.0])), 6)
         array([[ 1.e-02,  0.e+00, -5.e-05]])
         """
-        lab = self.lab_m(panel, fs, ss)
-        q: NDArray[np.float64] = lab / np.linalg.norm(lab, axis=1)[:, None]
-        q[:, 2] -= 1.0
-        q /= self.wavelength_angstrom
+        q = np.empty((len(panel), 3))
+        numbers, at_fs, at_ss = _plain(panel, np.int32), _plain(fs, np.float64), _plain(ss, np.float64)
+        origin_m, fs_m, ss_m = (_plain(vectors, np.float64) for vectors in (self.origin_m, self.fs_m, self.ss_m))
+        if not scattering_vectors(numbers, at_fs, at_ss, origin_m, fs_m, ss_m, self.wavelength_angstrom, q):
+            raise IndexError(f"panels {np.min(panel)} to {np.max(panel)} of the {len(self.panels)} that there are")
         return q
+
+    def per_angstrom(self, panel: NDArray[Any], fs: NDArray[Any], ss: NDArray[Any]) -> NDArray[np.float64]:
+        """1/d of points on panels in 1/Angstrom, (n,): the length of :meth:`q_per_angstrom`."""
+        found = np.empty(len(panel))
+        lengths(self.q_per_angstrom(panel, fs, ss), found)
+        return found
 
     def locate(
         self, q_per_angstrom: NDArray[Any]
@@ -305,6 +313,19 @@ class DetGeom:
             hit = (t > 0) & (t < nearest) & (at_fs >= 0) & (at_fs < panel.width) & (at_ss >= 0) & (at_ss < panel.height)
             found[hit], fs[hit], ss[hit], nearest[hit] = i, at_fs[hit], at_ss[hit], t[hit]
         return found, fs, ss
+
+
+def _plain(values: NDArray[Any], dtype: type) -> NDArray[Any]:
+    """The values as kernels are compiled for: of this type, one after the other, in memory that could be written to."""
+    found: NDArray[Any] = np.ascontiguousarray(values, dtype)
+    return found if found.flags.writeable else found.copy()
+
+
+def warm_up() -> None:
+    """Compile what every frame needs, or load it."""
+    one = np.zeros((1, 3))
+    scattering_vectors(np.zeros(1, np.int32), np.zeros(1), np.zeros(1), one, one, one, 1.0, one.copy())
+    lengths(one, np.zeros(1))
 
 
 def q_on_shifted(peaks: PeakList, geom: DetGeom, det_shift_m: tuple[float, float]) -> NDArray[np.float64]:

@@ -189,7 +189,7 @@ class ChunkEncoder:
         names = self._names_of(geom)
         names.check(peaks.panel)
         with np.errstate(all="ignore"):  # a peak nowhere has a 1/d of nothing, which is what its line says
-            inverse_d_per_nm = 10.0 * np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
+            inverse_d_per_nm = 10.0 * geom.per_angstrom(peaks.panel, peaks.fs, peaks.ss)
         limit = peak_resolution_per_nm(inverse_d_per_nm)
         yield f"num_peaks = {len(peaks)}\n".encode()
         if peaks.num_on_rings:

@@ -93,9 +93,10 @@ def decode_value(encoded: memoryview | bytes) -> Any:
         array = encoded_array(encoded)
         if array is not None:
             return array.view()
-    _, values, status = kernel.skip(octets(encoded), 0, len(encoded), MAX_NESTING)
-    if status == kernel.OK and values > MAX_VALUES:
-        raise RejectFrame("too_large", f"it holds {values} values, and at most {MAX_VALUES} are taken")
+    if len(encoded) > MAX_VALUES:  # each takes a byte at least
+        _, values, status = kernel.skip(octets(encoded), 0, len(encoded), MAX_NESTING)
+        if status == kernel.OK and values > MAX_VALUES:
+            raise RejectFrame("too_large", f"it holds {values} values, and at most {MAX_VALUES} are taken")
     try:
         value = msgpack.unpackb(
             encoded, raw=False, unicode_errors="surrogateescape", strict_map_key=False, use_list=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -57,7 +58,11 @@ NUMBERS = (-2, -1, *range(16), 4, 4)
 
 def children() -> set[str]:
     """The processes that this one has started and that are there still."""
-    return set("".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split())
+    found: set[str] = set()
+    for of_thread in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found.update(of_thread.read_text().split())
+    return found
 
 
 def shared_memory() -> set[str]:

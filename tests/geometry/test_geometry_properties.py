@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from geom_texts import HEAD, panel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,6 +187,10 @@ def test_a_pixel_goes_to_q_and_back(
     which = rng.integers(0, 2, 50)
     fs, ss = rng.uniform(0, 40, 50), rng.uniform(0, 30, 50)
     q = geom.q_per_angstrom(which, fs, ss)
+    ray = geom.lab_m(which, fs, ss)
+    ray /= np.linalg.norm(ray, axis=1)[:, None]
+    np.testing.assert_allclose(q, (ray - [0, 0, 1]) / geom.wavelength_angstrom, atol=1e-12)
+    np.testing.assert_allclose(geom.per_angstrom(which, fs, ss), np.linalg.norm(q, axis=1), rtol=1e-14)
     on_sphere = np.linalg.norm(q * geom.wavelength_angstrom + [0, 0, 1], axis=1)
     np.testing.assert_allclose(on_sphere, 1, rtol=1e-12)
     panel_found, fs_found, ss_found = geom.locate(q)
@@ -198,6 +203,13 @@ def test_a_pixel_goes_to_q_and_back(
         np.testing.assert_allclose(
             geom.q_per_angstrom(panel_found[i : i + 1], fs_found[i : i + 1], ss_found[i : i + 1])[0], q[i], atol=1e-9
         )
+
+
+def test_a_panel_that_there_is_not_has_no_q() -> None:
+    geom = Detector.parse(HEAD + panel()).geom_for(Header({}))
+    for number in (-1, 1):
+        with pytest.raises(IndexError, match="of the 1 that there are"):
+            geom.q_per_angstrom(np.array([0, number]), np.zeros(2), np.zeros(2))
 
 
 def test_rays_that_miss_the_detector_are_located_nowhere() -> None:

@@ -255,3 +255,26 @@ def test_the_kernel_agrees_with_plain_comparisons(seed: int, num_panels: int) ->
     got = np.empty(30, np.int32)
     kernel.locate(fs, ss, ranges, got)
     assert got.tolist() == wanted.tolist()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_kernel_that_takes_peaks_agrees_with_numpy(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ranges = np.array([[0.0, 20.0, 0.0, 10.0], [0.0, 20.0, 10.0, 20.0], [15.0, 30.0, 5.0, 12.0]])
+    fs, ss, intensity, sizes = rng.uniform(-5, 35, (4, 40))
+    intensity[rng.integers(0, 40, 3)] = np.nan
+    sizes[rng.integers(0, 40, 3)] = np.nan, np.inf, -np.inf
+    of = np.empty(40, np.int32)
+    kernel.locate(fs + 0.5, ss + 0.5, ranges, of)
+    good = np.flatnonzero((of >= 0) & np.isfinite(intensity))
+    place, panel, kept = np.empty((3, 40)), np.empty(40, np.int32), np.empty(40, np.int64)
+    n = kernel.take(fs, ss, intensity, 0.5, ranges, place, panel, kept)
+    assert kept[:n].tolist() == good.tolist()
+    assert panel[:n].tolist() == of[good].tolist()
+    corner = ranges[of[good]][:, [0, 2]]
+    wanted = np.stack([fs[good] + 0.5 - corner[:, 0], ss[good] + 0.5 - corner[:, 1], intensity[good]])
+    assert np.array_equal(place[:, :n], wanted)
+    counts = np.empty(n, np.int32)
+    kernel.counts(sizes, kept[:n], counts)
+    wanted_counts = np.clip(np.nan_to_num(sizes[good], nan=0.0), 0, np.iinfo(np.int32).max).astype(np.int32)
+    assert counts.tolist() == wanted_counts.tolist()

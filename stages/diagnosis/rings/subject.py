@@ -83,7 +83,7 @@ class RingsLook:
         angle = geom.mean_pixel_m / geom.mean_clen_m
         if not 0.0 < angle < _COARSE:
             return None
-        length = np.linalg.norm(geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), axis=1)
+        length = geom.per_angstrom(peaks.panel, peaks.fs, peaks.ss)
         length = length[np.isfinite(length)]
         on = ~off_rings(length, angle / geom.wavelength_angstrom)
         return RingsSeen(length[on].astype(np.float32), len(peaks), Places.of(peaks, geom))

@@ -192,3 +192,21 @@ def reflection_lines(
         out[at] = _SPACE
         at = _put_name(out, at + 1, names, name_ends[panel[n]], name_ends[panel[n] + 1])
     return at
+
+
+@kernel
+def are_ordinary(values: Floats) -> bool:
+    """Whether all numbers are of the size for which these functions are made; NaN and infinities are not."""
+    ordinary = True
+    for k in range(values.size):
+        ordinary &= abs(values[k]) < LIMIT
+    return ordinary
+
+
+@kernel
+def are_below(numbers: NDArray[np.int32], limit: int) -> bool:
+    """Whether all numbers are 0 or more, and below the limit."""
+    below = True
+    for k in range(numbers.size):
+        below &= 0 <= numbers[k] < limit
+    return below
