@@ -45,6 +45,9 @@ class Lattice:
     unique_axis: str = "*"
 
 
+_ANY = Lattice()
+
+
 @dataclass(frozen=True)
 class UnitCell:
     """A unit cell: lengths in Angstrom, angles in radians, and its lattice type.
@@ -85,16 +88,26 @@ class UnitCell:
     @staticmethod
     def from_vectors(real_space_angstrom: Matrix, lattice: Lattice | None = None) -> UnitCell:
         """Return the cell of a basis, rows a, b, c."""
-        a, b, c = np.linalg.norm(real_space_angstrom, axis=1)
-        unit = real_space_angstrom / np.array([[a], [b], [c]])
-        cosines = np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)
-        alpha, beta, gamma = np.arccos(cosines)
-        return UnitCell(float(a), float(b), float(c), float(alpha), float(beta), float(gamma), lattice or Lattice())
+        rows = np.asarray(real_space_angstrom).tolist()
+        a, b, c = (math.sqrt(_dot(row, row)) for row in rows)
+        alpha = _angle(_dot(rows[1], rows[2]), b * c)
+        beta, gamma = _angle(_dot(rows[0], rows[2]), a * c), _angle(_dot(rows[0], rows[1]), a * b)
+        return UnitCell(a, b, c, alpha, beta, gamma, _ANY if lattice is None else lattice)
 
     def __str__(self) -> str:
         lengths = " ".join(f"{x:.2f}" for x in self.parameters[:3])
         angles = " ".join(f"{math.degrees(x):.2f}" for x in self.parameters[3:])
         return f"{self.lattice.lattice_type} {self.lattice.centering}, {lengths} A, {angles} deg"
+
+
+def _dot(u: list[float], v: list[float]) -> float:
+    """Scalar product (of three numbers numpy's takes five times as long)."""
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+def _angle(product: float, lengths: float) -> float:
+    """Return the angle in radians between vectors of this scalar product and product of lengths, NaN if one has no length."""
+    return math.acos(min(max(product / lengths, -1.0), 1.0)) if lengths else math.nan
 
 
 # --- the primitive, reduced cell ------------------------------------------------------------------------------------
@@ -362,8 +375,8 @@ def agree(found: UnitCell, reference: UnitCell, tolerance: tuple[float, ...] = D
     >>> agree(UnitCell(85.0, 78.0, 38.2, *3 * [math.radians(90.5)]), lysozyme)
     False
     """
-    lengths = zip(found.parameters[:3], reference.parameters[:3], tolerance[:3], strict=True)
-    angles = zip(found.parameters[3:], reference.parameters[3:], tolerance[3:6], strict=True)
-    return all(abs(x - y) <= percent / 100 * y for x, y, percent in lengths) and all(
-        abs(x - y) <= math.radians(degrees) for x, y, degrees in angles
+    ours, theirs = found.parameters, reference.parameters
+    return all(
+        [abs(ours[i] - theirs[i]) <= tolerance[i] / 100 * theirs[i] for i in range(3)]
+        + [abs(ours[i] - theirs[i]) <= math.radians(tolerance[i]) for i in range(3, 6)]
     )
