@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stages.prediction.estimates import limit_of_pairs, profile_radius, radius_of_pairs
 from stages.prediction.pairing import pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import REACH, check_crystal, predict
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -48,7 +49,7 @@ class Predictor:
         radius = self._known_radius(crystal)
         if radius is None:
             radius = profile_radius(crystal, peaks, finder)
-        return replace(crystal, profile_radius_per_angstrom=radius)
+        return changed(crystal, profile_radius_per_angstrom=radius)
 
     def with_limit(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
         """Return the crystal with its profile radius and its resolution limit."""
@@ -58,7 +59,7 @@ class Predictor:
         if radius is None:
             radius = radius_of_pairs(pairs)
         limit = limit_of_pairs(pairs, crystal)
-        return replace(crystal, profile_radius_per_angstrom=radius, resolution_limit_per_angstrom=limit)
+        return changed(crystal, profile_radius_per_angstrom=radius, resolution_limit_per_angstrom=limit)
 
     def _known_radius(self, crystal: Crystal) -> float | None:
         if self._fixed_radius is not None:
@@ -79,4 +80,4 @@ class Predictor:
 def without_reflections(crystals: Crystals, predictor: Predictor, geom: DetGeom, peaks: PeakList) -> Crystals:
     """Return the crystals with profile radius and no reflections: what --cell-parameters-only asks for."""
     finder = predictor.finder(geom)
-    return replace(crystals, found=tuple(predictor.with_radius(crystal, peaks, finder) for crystal in crystals))
+    return changed(crystals, found=tuple(predictor.with_radius(crystal, peaks, finder) for crystal in crystals))

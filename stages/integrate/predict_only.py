@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -13,6 +11,7 @@ from stages.integrate._parameters import STRICT, PredictionParameters
 from stages.integrate._prediction import Predictor, without_reflections
 from stages.pixels.tables import PackedMask, packed_starts
 from stages.prediction.predict import warm_up
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
@@ -53,8 +52,8 @@ class RunningPredictOnly:
         found = []
         for crystal in crystals:
             known: Crystal = self._predictor.with_limit(crystal, peaks, finder)
-            found.append(replace(known, reflections=self._good.of(self._predictor.predict(known, finder), geom)))
-        return replace(crystals, found=tuple(found))
+            found.append(changed(known, reflections=self._good.of(self._predictor.predict(known, finder), geom)))
+        return changed(crystals, found=tuple(found))
 
     def warm_up(self) -> None:
         """Compile what looks for good pixels."""

@@ -37,6 +37,7 @@ from stages.integrate._kernels.tuples import (
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate._prediction import Predictor, without_reflections
 from stages.pixels.tables import Flattener, PackedMask
+from stages.records.changed import changed
 from stages.records.crystal import Crystals, Reflections
 from stages.records.diagnosis import Diagnosis
 from stages.records.geometry import DetGeom, Panel
@@ -121,9 +122,9 @@ class RunningRings:
         found = [self._predictor.with_limit(crystal, peaks, finder) for crystal in crystals]
         predicted = [self._predictor.predict(crystal, finder) for crystal in found]
         integrated = self._integrate(predicted, geom, image)
-        return replace(
+        return changed(
             crystals,
-            found=tuple(replace(crystal, reflections=r) for crystal, r in zip(found, integrated, strict=True)),
+            found=tuple(changed(crystal, reflections=r) for crystal, r in zip(found, integrated, strict=True)),
         )
 
     def _integrate(self, predicted: list[Reflections], geom: DetGeom, image: Image) -> list[Reflections]:

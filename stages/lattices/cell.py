@@ -88,11 +88,7 @@ class UnitCell:
     @staticmethod
     def from_vectors(real_space_angstrom: Matrix, lattice: Lattice | None = None) -> UnitCell:
         """Return the cell of a basis, rows a, b, c."""
-        rows = np.asarray(real_space_angstrom).tolist()
-        a, b, c = (math.sqrt(_dot(row, row)) for row in rows)
-        alpha = _angle(_dot(rows[1], rows[2]), b * c)
-        beta, gamma = _angle(_dot(rows[0], rows[2]), a * c), _angle(_dot(rows[0], rows[1]), a * b)
-        return UnitCell(a, b, c, alpha, beta, gamma, _ANY if lattice is None else lattice)
+        return UnitCell(*parameters_of(real_space_angstrom), _ANY if lattice is None else lattice)
 
     def __str__(self) -> str:
         lengths = " ".join(f"{x:.2f}" for x in self.parameters[:3])
@@ -100,13 +96,21 @@ class UnitCell:
         return f"{self.lattice.lattice_type} {self.lattice.centering}, {lengths} A, {angles} deg"
 
 
-def _dot(u: list[float], v: list[float]) -> float:
-    """Scalar product (of three numbers numpy's takes five times as long)."""
-    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+def parameters_of(real_space_angstrom: Matrix) -> tuple[float, float, float, float, float, float]:
+    """Return a, b, c and alpha, beta, gamma (radians) of a basis, rows a, b, c; an angle with a vector of length 0 is NaN.
+
+    In plain numbers, as numpy takes ten times as long for so few.
+    """
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = np.asarray(real_space_angstrom).tolist()
+    a = math.sqrt(ax * ax + ay * ay + az * az)
+    b = math.sqrt(bx * bx + by * by + bz * bz)
+    c = math.sqrt(cx * cx + cy * cy + cz * cz)
+    alpha = _angle(bx * cx + by * cy + bz * cz, b * c)
+    beta, gamma = _angle(ax * cx + ay * cy + az * cz, a * c), _angle(ax * bx + ay * by + az * bz, a * b)
+    return a, b, c, alpha, beta, gamma
 
 
 def _angle(product: float, lengths: float) -> float:
-    """Return the angle in radians between vectors of this scalar product and product of lengths, NaN if one has no length."""
     return math.acos(min(max(product / lengths, -1.0), 1.0)) if lengths else math.nan
 
 
@@ -375,8 +379,16 @@ def agree(found: UnitCell, reference: UnitCell, tolerance: tuple[float, ...] = D
     >>> agree(UnitCell(85.0, 78.0, 38.2, *3 * [math.radians(90.5)]), lysozyme)
     False
     """
-    ours, theirs = found.parameters, reference.parameters
-    return all(
-        [abs(ours[i] - theirs[i]) <= tolerance[i] / 100 * theirs[i] for i in range(3)]
-        + [abs(ours[i] - theirs[i]) <= math.radians(tolerance[i]) for i in range(3, 6)]
+    return are_near(found.parameters, reference.parameters, tolerance)
+
+
+def are_near(found: tuple[float, ...], reference: tuple[float, ...], tolerance: tuple[float, ...]) -> bool:
+    """Whether the parameters of two cells, in Angstrom and radians, agree as :func:`agree` asks."""
+    return (
+        abs(found[0] - reference[0]) <= tolerance[0] / 100 * reference[0]
+        and abs(found[1] - reference[1]) <= tolerance[1] / 100 * reference[1]
+        and abs(found[2] - reference[2]) <= tolerance[2] / 100 * reference[2]
+        and abs(found[3] - reference[3]) <= math.radians(tolerance[3])
+        and abs(found[4] - reference[4]) <= math.radians(tolerance[4])
+        and abs(found[5] - reference[5]) <= math.radians(tolerance[5])
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from stages.prediction.estimates import profile_radius, radius_of_pairs
 from stages.prediction.pairing import Pairs, pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import check_crystal, predict, warm_up
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
@@ -110,7 +111,7 @@ class RunningPrediction:
         paired = [crystal for crystal in refined if crystal is not None]
         found = tuple(crystal for crystal in paired if crystal.is_within_limits)
         unused = None if found else crystals.found[0].det_shift_m
-        return replace(crystals, found=found, unused_shift_m=unused, num_out_of_tolerance=len(paired) - len(found))
+        return changed(crystals, found=found, unused_shift_m=unused, num_out_of_tolerance=len(paired) - len(found))
 
     def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
         check_crystal(crystal)
@@ -123,11 +124,11 @@ class RunningPrediction:
         initial, final = at_both.tolist()
         if not final < initial:
             radius = profile_radius(crystal, peaks, finder)
-            return replace(
+            return changed(
                 crystal, initial_residual=initial, final_residual=initial, profile_radius_per_angstrom=radius
             )
         x, y = shift.tolist()
-        return replace(
+        return changed(
             crystal,
             real_space_angstrom=real,
             det_shift_m=(x, y),
