@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
 from stages.index._kernels.unknown import fit, likelihood, search
 from stages.index._kernels.unknown.residuals import moved_back
+from stages.index._kernels.unknown.restricted import refine_restricted
 from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, workspace
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
-from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.cell import Lattice, is_right_handed, lattice_rotations
 from stages.lattices.given_type import in_type
 from stages.lattices.metric import allowed_metrics, num_fixed
 
@@ -93,7 +95,7 @@ class FreeSearch:
             and score - log_trials >= self.margin + self.margin_per_spot * explained
             and (explained >= self.min_explained * n or not self.check_peaks)
         )
-        if np.linalg.det(basis) < 0:
+        if not is_right_handed(basis):
             basis = -basis
         shift = float(report[search.SHIFT_X]), float(report[search.SHIFT_Y])
         found = Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
@@ -121,7 +123,7 @@ class FreeSearch:
 
         The search takes one vector off all spots, which is right near the beam only.
         """
-        if np.hypot(*found.shift) < FAR_PX * px_per_angstrom:
+        if math.hypot(*found.shift) < FAR_PX * px_per_angstrom:
             return found
         k0, px = 1.0 / wavelength_angstrom, px_per_angstrom
         shift, best = np.array(found.shift), found
@@ -139,7 +141,7 @@ class FreeSearch:
             shift += lattice.shift
             if not lattice.result[SCORE] > best.score:
                 break
-            handed = 1.0 if np.linalg.det(lattice.basis) > 0 else -1.0
+            handed = 1.0 if is_right_handed(lattice.basis) else -1.0
             best = replace(
                 best,
                 basis=handed * lattice.basis,
@@ -187,51 +189,18 @@ class FreeSearch:
 
         Steps of the free refinement, of which only what keeps the type is taken.
         """
-        to_conventional = bravais.to_conventional.astype(np.float64)
-        to_primitive = np.linalg.inv(to_conventional)
-        real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
-        score = -np.inf
-        n, px = spots.shape[1], px_per_angstrom
-        k0, start = 1.0 / wavelength_angstrom, np.array(solution.shift)
-        spot_set = search.with_rays(moved_back(spots, start, k0), k0, px)
-        room = workspace(n)
-        lattice = Candidate(
-            to_primitive @ real, np.zeros(2), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
+        real, shift = np.empty((3, 3)), np.empty(2)
+        score = refine_restricted(
+            solution.basis,
+            bravais.to_conventional.astype(np.float64),
+            lattice_rotations(bravais.lattice),
+            allowed_metrics(bravais.lattice),
+            spots,
+            np.array(solution.shift),
+            1.0 / wavelength_angstrom,
+            px_per_angstrom,
+            real,
+            shift,
         )
-        for _ in range(3):
-            star, before = np.asarray(np.linalg.inv(lattice.basis).T, np.float64), lattice.shift.copy()
-            tangents = _tangents(real, star, bravais.lattice)
-            if not fit.fit_lattice(lattice, spot_set, n, room):
-                break
-            # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
-            factor = np.tril(room.normal).T
-            seen = factor @ tangents
-            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ room.right))
-            moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
-            real = impose_bravais(to_conventional @ moved, bravais.lattice)
-            lattice.basis[:], lattice.shift[:] = to_primitive @ real, before + step[9:11]
-            likelihood.score(lattice, spot_set, room)
-            score = float(lattice.result[SCORE])
-        shift = start + lattice.shift
-        return score, real, (float(shift[0]), float(shift[1]))
-
-
-def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
-    """Return (12, k): how a*, b*, c* and the detector shift may change: turns, the metrics of the lattice type, and x and y.
-
-    A strain e of the crystal, ``real (1 + e)``, changes the metric by ``2 real e real^T``; the reciprocal basis becomes
-    ``star (1 - e)``.
-    """
-    inverse = np.linalg.inv(real)
-    strains = inverse @ allowed_metrics(lattice) @ inverse.T / -2
-    changes = star @ np.concatenate([strains, _TURNS])
-    changes /= np.sqrt((changes**2).sum(axis=(1, 2), keepdims=True))
-    tangents = np.zeros((12, len(changes) + 2))
-    tangents[:9, :-2] = changes.reshape(-1, 9).T
-    tangents[9, -2] = tangents[10, -1] = 1.0
-    return tangents
-
-
-_TURNS = np.array(
-    [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
-)
+        x, y = shift.tolist()
+        return float(score), real, (x, y)

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 
 from stages.compute.algebra import copy
 from stages.compute.kernel import kernel
+from stages.compute.metrics import impose
 from stages.refine._kernels.deviations import residuals
-from stages.refine._kernels.fit import fit_chosen, impose
+from stages.refine._kernels.fit import fit_chosen
 from stages.refine._kernels.pairs import Observed, same_pairs, select
 
 Array = NDArray[Any]
