@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from stages.index._attempts import Solution, compile_for_all
 from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
-from stages.index._kernels.unknown import fit, likelihood, search
-from stages.index._kernels.unknown.residuals import moved_back
+from stages.index._kernels.unknown import search
 from stages.index._kernels.unknown.restricted import refine_restricted
-from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, workspace
+from stages.index._kernels.unknown.shifted import refine_on_shifted
+from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Limits
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
 from stages.lattices.cell import Lattice, is_right_handed, lattice_rotations
 from stages.lattices.given_type import in_type
@@ -110,10 +110,6 @@ class FreeSearch:
         self.search(np.zeros((0, 3)), 1.0, 1e-3)
         self._on_shifted(nothing, np.ones(search.N_REPORT), spots, 1.0, 1e-3)
         self._restricted(bravais_of(nothing.basis, 0.0), nothing, spots, 1.0, 1e-3)
-        lattice = Candidate(
-            nothing.basis.copy(), np.zeros(2), np.array([2e-3, 1e-3, 0.7]), np.array([-np.inf, 0.0, 0.0])
-        )
-        likelihood.score(lattice, search.with_rays(spots, 1.0, 1e-3), workspace(8))
         compile_for_all()
 
     def _on_shifted(
@@ -125,32 +121,14 @@ class FreeSearch:
         """
         if math.hypot(*found.shift) < FAR_PX * px_per_angstrom:
             return found
-        k0, px = 1.0 / wavelength_angstrom, px_per_angstrom
-        shift, best = np.array(found.shift), found
-        lattice = Candidate(
-            found.basis.copy(),
-            np.zeros(2),
-            np.array([report[search.SIGMA_A], report[search.SIGMA_L], found.explained / found.num_spots]),
-            np.array([-np.inf, 0.0, 0.0]),
-        )
-        room = workspace(spots.shape[1])
-        for _ in range(2):
-            back = search.with_rays(moved_back(spots, shift, k0), k0, px)
-            lattice.shift[:] = 0.0
-            fit.refine(lattice, back, room)
-            shift += lattice.shift
-            if not lattice.result[SCORE] > best.score:
-                break
-            handed = 1.0 if is_right_handed(lattice.basis) else -1.0
-            best = replace(
-                best,
-                basis=handed * lattice.basis,
-                score=float(lattice.result[SCORE]),
-                log_trials=float(lattice.result[LOG_TRIALS]),
-                explained=round(float(lattice.result[EXPLAINED])),
-                shift=(float(shift[0]), float(shift[1])),
-            )
-        return best
+        basis, shift = found.basis.copy(), np.array(found.shift)
+        model = np.array([report[search.SIGMA_A], report[search.SIGMA_L], found.explained / found.num_spots])
+        result = np.array([found.score, found.log_trials, found.explained], np.float64)
+        if not refine_on_shifted(spots, 1.0 / wavelength_angstrom, px_per_angstrom, model, basis, shift, result):
+            return found
+        score, log_trials, explained = result.tolist()
+        x, y = shift.tolist()
+        return replace(found, basis=basis, score=score, log_trials=log_trials, explained=round(explained), shift=(x, y))
 
     def bravais(
         self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float

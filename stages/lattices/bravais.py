@@ -107,7 +107,7 @@ def is_group(matrices: Integers) -> bool:
     return _are_group(frozenset(matrix.tobytes() for matrix in matrices))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _are_group(known: frozenset[bytes]) -> bool:
     matrices = np.array([np.frombuffer(matrix, np.int64).reshape(3, 3) for matrix in known])
     products = matrices[:, None] @ matrices[None]

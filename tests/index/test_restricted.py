@@ -1,11 +1,11 @@
-"""The refinement under a lattice type's restrictions, against plain numpy."""
+"""The refinements that come after the search: under a lattice type's restrictions, and on a shifted detector."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from stages.index._kernels.unknown import fit, likelihood, restricted, search
+from stages.index._kernels.unknown import fit, likelihood, restricted, search, shifted
 from stages.index._kernels.unknown.residuals import moved_back
 from stages.index._kernels.unknown.tuples import SCORE, Candidate, workspace
 from stages.lattices.bravais import bravais_types
@@ -76,3 +76,30 @@ def test_what_is_no_lattice_or_has_no_spots_has_no_score():
     for basis, q in ((np.zeros((3, 3)), some), (50.0 * np.eye(3), none), (np.full((3, 3), np.nan), some)):
         out = np.empty((3, 3)), np.empty(2)
         assert restricted.refine_restricted(basis, np.eye(3), *free, q, np.zeros(2), K0, PX, *out) == -np.inf
+
+
+@pytest.mark.parametrize("name", ["lysozyme", "triclinic", "cubic_f"])
+def test_a_lattice_is_refined_in_the_spots_moved_back_while_its_score_grows(name):
+    rng = np.random.default_rng(6)
+    q, basis, _ = spots_of(name, rng, 4.0)
+    start, model, before = np.array([-4.0, 0.5]) * PX, np.array([1.5 * PX, 1e-3, 0.6]), np.array([1.0, 2.0, 3.0])
+    found, shift, result = -basis, start.copy(), before.copy()
+    assert shifted.refine_on_shifted(q, K0, PX, model, found, shift, result)
+    slow, room = Candidate(-basis, np.zeros(2), model.copy(), np.zeros(3)), workspace(q.shape[1])
+    scores, wanted = [before[SCORE]], start.copy()
+    for _ in range(shifted.N_TIMES):
+        slow.shift[:] = 0.0
+        fit.refine(slow, search.with_rays(moved_back(q, wanted, K0), K0, PX), room)
+        if not slow.result[SCORE] > scores[-1]:
+            break
+        scores.append(slow.result[SCORE])
+        wanted += slow.shift
+    if len(scores) == shifted.N_TIMES + 1:
+        np.testing.assert_allclose(shift, wanted, atol=1e-12)
+        np.testing.assert_allclose(np.abs(found), np.abs(slow.basis), atol=1e-9)
+    assert result[SCORE] == pytest.approx(scores[-1], rel=1e-9)
+    assert np.linalg.det(found) > 0
+    done = found.copy(), shift.copy()
+    assert not shifted.refine_on_shifted(q, K0, PX, model, found, shift, np.array([1e9, 0.0, 0.0]))
+    np.testing.assert_array_equal(found, done[0])
+    np.testing.assert_array_equal(shift, done[1])
