@@ -29,9 +29,11 @@ from numpy.typing import NDArray
 from pipeline.stage import Context
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
+from stages.index._kernels.scattering import scattering_vectors
 from stages.index._shift import NOT_SHIFTED, in_metres
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.prediction.powder_rings import off_rings
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, q_on_shifted
 from stages.records.peaklist import FEWEST_TO_INDEX, Hit, PeakList
@@ -120,6 +122,9 @@ class Solution:
         return self.score - self.log_trials
 
 
+_NOTHING_BEFORE = Crystals()
+
+
 class LatticeSearch(Protocol):
     """A search for one lattice, one replica's own."""
 
@@ -155,16 +160,13 @@ class Attempts:
 
     def __call__(self, hit: Hit, peaks: PeakList, geom: DetGeom, earlier: Crystals | None) -> Crystals:
         """Return the crystals that were found before, and those found now; non-hits pass by."""
-        before = Crystals() if earlier is None else earlier  # an empty one is false, and knows of tries
+        before = _NOTHING_BEFORE if earlier is None else earlier  # an empty one is false, and knows of tries
         if not hit.is_hit or len(peaks) < MIN_SPOTS or (before.found and not self.multi):
             return before
         if len(peaks) > self.max_peaks:
             peaks = peaks.brightest(self.max_peaks)
-        q = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+        q, left = vectors_within(peaks, geom, MOST_Q_PER_ANGSTROM)
         known = [primitive_basis(crystal) for crystal in before.found]
-        left = np.asarray(
-            np.linalg.norm(q, axis=1) <= MOST_Q_PER_ANGSTROM, np.bool_
-        )  # what is not finite is not, either
         for upstream in before.found:
             left = left & ~is_explained(upstream, peaks, geom)
         found, tries, powder = list(before.found), before.num_tries, False
@@ -182,7 +184,7 @@ class Attempts:
             if not self.multi:
                 break
             left = left & ~is_explained(crystal, peaks, geom)
-        return replace(before, found=tuple(found), num_tries=tries, powder=powder, unused_shift_m=unused)
+        return changed(before, found=tuple(found), num_tries=tries, powder=powder, unused_shift_m=unused)
 
     def _one(
         self, q: Floats, intensity: Floats, left: NDArray[np.bool_], known: list[Floats], geom: DetGeom, px: float
@@ -196,7 +198,8 @@ class Attempts:
         for chosen, is_off_rings in self._choices(q, intensity, left, again=self.retry and not known, px=px):
             if best is not None and best.powder and not is_off_rings:
                 break  # a powder's peaks are not the weakest ones
-            solution = self.search.search(np.ascontiguousarray(q[chosen]), geom.wavelength_angstrom, px)
+            spots = q if len(chosen) == len(q) else q[chosen]
+            solution = self.search.search(spots, geom.wavelength_angstrom, px)
             tries += 1
             if solution is None:
                 break
@@ -216,7 +219,7 @@ class Attempts:
 
         First all that are left; then those off rings, if some are on rings; then those without the weakest.
         """
-        everything = np.flatnonzero(left)
+        (everything,) = left.nonzero()
         yield everything, False
         if not again:
             return
@@ -254,8 +257,30 @@ def publish_method(context: Context, method: str, stage: Any = None) -> None:
 
 def compile_for_all() -> None:
     """Compile what is asked of every lattice that is found, on spots that are none."""
-    _spots.pixel_and_distance(np.ones((1, 3)), np.ones((1, 3)))
-    beats_random_azimuths(np.eye(3), np.ones((8, 3)), np.ones(2), 1.0, 1e-3, 1.0)
+    ones, n = np.ones((1, 3)), 8
+    _spots.pixel_and_distance(ones, ones)
+    places = np.zeros(n, np.int32), np.ones(n), np.ones(n)
+    scattering_vectors(*places, ones, ones, ones, 1.0, 1.0, np.empty((n, 3)), np.empty(n, np.bool_))
+    beats_random_azimuths(np.eye(3), np.ones((n, 3)), np.ones(2), 1.0, 1e-3, 1.0)
+
+
+def vectors_within(peaks: PeakList, geom: DetGeom, most: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the peaks' scattering vectors, (n, 3) in 1/Angstrom, and which of them are finite and not longer than `most`."""
+    n = len(peaks)
+    q, within = np.empty((n, 3)), np.empty(n, np.bool_)
+    scattering_vectors(
+        peaks.panel,
+        peaks.fs,
+        peaks.ss,
+        geom.origin_m,
+        geom.fs_m,
+        geom.ss_m,
+        geom.wavelength_angstrom,
+        most,
+        q,
+        within,
+    )
+    return q, within
 
 
 def px_per_angstrom(geom: DetGeom) -> float:

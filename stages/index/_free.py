@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from stages.index._attempts import Solution, compile_for_all
 from stages.index._kernels.azimuths import LEAST_UNKNOWN
 from stages.index._kernels.spots import prepare
-from stages.index._kernels.unknown import fit, likelihood, search
-from stages.index._kernels.unknown.residuals import moved_back
-from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Candidate, Limits, workspace
+from stages.index._kernels.unknown import search
+from stages.index._kernels.unknown.restricted import refine_restricted
+from stages.index._kernels.unknown.shifted import refine_on_shifted
+from stages.index._kernels.unknown.tuples import EXPLAINED, LOG_TRIALS, SCORE, Limits
 from stages.lattices.bravais import Bravais, bravais_of, bravais_types
-from stages.lattices.cell import Lattice, impose_bravais
+from stages.lattices.cell import Lattice, is_right_handed, lattice_rotations
 from stages.lattices.given_type import in_type
 from stages.lattices.metric import allowed_metrics, num_fixed
 
@@ -93,7 +95,7 @@ class FreeSearch:
             and score - log_trials >= self.margin + self.margin_per_spot * explained
             and (explained >= self.min_explained * n or not self.check_peaks)
         )
-        if np.linalg.det(basis) < 0:
+        if not is_right_handed(basis):
             basis = -basis
         shift = float(report[search.SHIFT_X]), float(report[search.SHIFT_Y])
         found = Solution(basis, score, log_trials, round(explained), n, bool(accepted), bool(determined), shift)
@@ -108,10 +110,6 @@ class FreeSearch:
         self.search(np.zeros((0, 3)), 1.0, 1e-3)
         self._on_shifted(nothing, np.ones(search.N_REPORT), spots, 1.0, 1e-3)
         self._restricted(bravais_of(nothing.basis, 0.0), nothing, spots, 1.0, 1e-3)
-        lattice = Candidate(
-            nothing.basis.copy(), np.zeros(2), np.array([2e-3, 1e-3, 0.7]), np.array([-np.inf, 0.0, 0.0])
-        )
-        likelihood.score(lattice, search.with_rays(spots, 1.0, 1e-3), workspace(8))
         compile_for_all()
 
     def _on_shifted(
@@ -121,34 +119,16 @@ class FreeSearch:
 
         The search takes one vector off all spots, which is right near the beam only.
         """
-        if np.hypot(*found.shift) < FAR_PX * px_per_angstrom:
+        if math.hypot(*found.shift) < FAR_PX * px_per_angstrom:
             return found
-        k0, px = 1.0 / wavelength_angstrom, px_per_angstrom
-        shift, best = np.array(found.shift), found
-        lattice = Candidate(
-            found.basis.copy(),
-            np.zeros(2),
-            np.array([report[search.SIGMA_A], report[search.SIGMA_L], found.explained / found.num_spots]),
-            np.array([-np.inf, 0.0, 0.0]),
-        )
-        room = workspace(spots.shape[1])
-        for _ in range(2):
-            back = search.with_rays(moved_back(spots, shift, k0), k0, px)
-            lattice.shift[:] = 0.0
-            fit.refine(lattice, back, room)
-            shift += lattice.shift
-            if not lattice.result[SCORE] > best.score:
-                break
-            handed = 1.0 if np.linalg.det(lattice.basis) > 0 else -1.0
-            best = replace(
-                best,
-                basis=handed * lattice.basis,
-                score=float(lattice.result[SCORE]),
-                log_trials=float(lattice.result[LOG_TRIALS]),
-                explained=round(float(lattice.result[EXPLAINED])),
-                shift=(float(shift[0]), float(shift[1])),
-            )
-        return best
+        basis, shift = found.basis.copy(), np.array(found.shift)
+        model = np.array([report[search.SIGMA_A], report[search.SIGMA_L], found.explained / found.num_spots])
+        result = np.array([found.score, found.log_trials, found.explained], np.float64)
+        if not refine_on_shifted(spots, 1.0 / wavelength_angstrom, px_per_angstrom, model, basis, shift, result):
+            return found
+        score, log_trials, explained = result.tolist()
+        x, y = shift.tolist()
+        return replace(found, basis=basis, score=score, log_trials=log_trials, explained=round(explained), shift=(x, y))
 
     def bravais(
         self, solution: Solution, q: Floats, wavelength_angstrom: float, px_per_angstrom: float
@@ -187,51 +167,18 @@ class FreeSearch:
 
         Steps of the free refinement, of which only what keeps the type is taken.
         """
-        to_conventional = bravais.to_conventional.astype(np.float64)
-        to_primitive = np.linalg.inv(to_conventional)
-        real = impose_bravais(to_conventional @ solution.basis, bravais.lattice)
-        score = -np.inf
-        n, px = spots.shape[1], px_per_angstrom
-        k0, start = 1.0 / wavelength_angstrom, np.array(solution.shift)
-        spot_set = search.with_rays(moved_back(spots, start, k0), k0, px)
-        room = workspace(n)
-        lattice = Candidate(
-            to_primitive @ real, np.zeros(2), np.array([2 * px, 0.001, 0.7]), np.array([-np.inf, 0.0, 0.0])
+        real, shift = np.empty((3, 3)), np.empty(2)
+        score = refine_restricted(
+            solution.basis,
+            bravais.to_conventional.astype(np.float64),
+            lattice_rotations(bravais.lattice),
+            allowed_metrics(bravais.lattice),
+            spots,
+            np.array(solution.shift),
+            1.0 / wavelength_angstrom,
+            px_per_angstrom,
+            real,
+            shift,
         )
-        for _ in range(3):
-            star, before = np.asarray(np.linalg.inv(lattice.basis).T, np.float64), lattice.shift.copy()
-            tangents = _tangents(real, star, bravais.lattice)
-            if not fit.fit_lattice(lattice, spot_set, n, room):
-                break
-            # the free step minimizes |L^T (x - step)|; the restricted one is the nearest to it in that norm
-            factor = np.tril(room.normal).T
-            seen = factor @ tangents
-            step = tangents @ np.linalg.solve(seen.T @ seen, seen.T @ (factor @ room.right))
-            moved = np.linalg.inv(star + step[:9].reshape(3, 3)).T
-            real = impose_bravais(to_conventional @ moved, bravais.lattice)
-            lattice.basis[:], lattice.shift[:] = to_primitive @ real, before + step[9:11]
-            likelihood.score(lattice, spot_set, room)
-            score = float(lattice.result[SCORE])
-        shift = start + lattice.shift
-        return score, real, (float(shift[0]), float(shift[1]))
-
-
-def _tangents(real: Floats, star: Floats, lattice: Lattice) -> Floats:
-    """Return (12, k): how a*, b*, c* and the detector shift may change: turns, the metrics of the lattice type, and x and y.
-
-    A strain e of the crystal, ``real (1 + e)``, changes the metric by ``2 real e real^T``; the reciprocal basis becomes
-    ``star (1 - e)``.
-    """
-    inverse = np.linalg.inv(real)
-    strains = inverse @ allowed_metrics(lattice) @ inverse.T / -2
-    changes = star @ np.concatenate([strains, _TURNS])
-    changes /= np.sqrt((changes**2).sum(axis=(1, 2), keepdims=True))
-    tangents = np.zeros((12, len(changes) + 2))
-    tangents[:9, :-2] = changes.reshape(-1, 9).T
-    tangents[9, -2] = tangents[10, -1] = 1.0
-    return tangents
-
-
-_TURNS = np.array(
-    [[[0, 0, 0], [0, 0, 1], [0, -1, 0]], [[0, 0, -1], [0, 0, 0], [1, 0, 0]], [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]]
-)
+        x, y = shift.tolist()
+        return float(score), real, (x, y)

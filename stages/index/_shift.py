@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-
-import numpy as np
+from statistics import median
 
 from stages.index._kernels.spots import pixel_and_distance
 from stages.records.crystal import Crystals
@@ -65,5 +64,5 @@ class UsualShift:
         """Return the shift in metres, none while there are few crystals."""
         if len(self._last) < FEWEST:
             return NOT_SHIFTED
-        x, y = np.median(self._last, axis=0)
-        return float(x), float(y)
+        x, y = zip(*self._last, strict=True)
+        return median(x), median(y)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.index._kernels.known.search import search
+from stages.index._kernels.known.reported import N_REPORT, report_of, search_and_report
 from stages.index._kernels.known.tuples import Cell, Report, Tables
 from stages.index._kernels.known.turns import MAX_STEPS
 from stages.index._twins import twins
@@ -20,7 +20,7 @@ MIDDLING_CELL_ANGSTROM, LARGE_CELL_ANGSTROM = 100.0, 200.0
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A target cell as :func:`stages.index._kernels.known.search.search` wants it.
+    """A target cell as :func:`stages.index._kernels.known.reported.search_and_report` wants it.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Target:
         check_peaks: bool = True,
     ) -> tuple[bool, NDArray[np.float64], Report]:
         """Run the search; return whether it is significant, the primitive basis and the kernel's report."""
-        basis = np.zeros((3, 3))
-        accepted, report = search(
+        basis, out = np.zeros((3, 3)), np.empty(N_REPORT)
+        accepted = search_and_report(
             q_per_angstrom,
             1.0 / wavelength_angstrom,
             px_per_angstrom,
@@ -60,8 +60,9 @@ class Target:
             check_peaks,
             scores,
             basis,
+            out,
         )
-        return bool(accepted), basis, report
+        return bool(accepted), basis, report_of(out)
 
     def make_scores(self) -> NDArray[np.float32]:
         """Room that one running object needs for itself."""

@@ -54,11 +54,11 @@ class Containment:
             parts.append(part)
         return Containment(np.array(moments), np.array(parts))
 
-    def from_spots(self, intensity: NDArray[np.float64], moment: NDArray[np.float64]) -> float:
-        """Return the part that is caught of spots with these sums in the circle, and sums times squared distance."""
-        if len(intensity) < FEWEST_SPOTS:
+    def from_sums(self, num: int, intensity: float, moment: float) -> float:
+        """Return the part caught of so many spots, of their sums in the circle, and sums times squared distance."""
+        if num < FEWEST_SPOTS:
             return 1.0
-        return float(np.interp(moment.sum() / intensity.sum(), self.mean_square, self.caught))
+        return float(np.interp(moment / intensity, self.mean_square, self.caught))
 
 
 def _pixels(offsets: NDArray[np.int64], width: float) -> NDArray[np.float64]:

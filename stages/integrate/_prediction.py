@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from stages.prediction.estimates import profile_radius, resolution_limit
+from stages.prediction.estimates import limit_of_pairs, profile_radius, radius_of_pairs
+from stages.prediction.pairing import pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import REACH, check_crystal, predict
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -44,17 +46,26 @@ class Predictor:
     def with_radius(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
         """Return the crystal with its profile radius: the fixed one, the one it has, or one estimated from the peaks."""
         check_crystal(crystal)
-        radius = self._fixed_radius
+        radius = self._known_radius(crystal)
         if radius is None:
-            radius = crystal.profile_radius_per_angstrom
-            if not 0.0 < radius < math.inf:
-                radius = profile_radius(crystal, peaks, finder)
-        return replace(crystal, profile_radius_per_angstrom=radius)
+            radius = profile_radius(crystal, peaks, finder)
+        return changed(crystal, profile_radius_per_angstrom=radius)
 
     def with_limit(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal:
         """Return the crystal with its profile radius and its resolution limit."""
-        crystal = self.with_radius(crystal, peaks, finder)
-        return replace(crystal, resolution_limit_per_angstrom=resolution_limit(crystal, peaks, finder))
+        check_crystal(crystal)
+        pairs = pair_peaks(crystal.real_space_angstrom, crystal.lattice, crystal.det_shift_m, peaks, finder)
+        radius = self._known_radius(crystal)
+        if radius is None:
+            radius = radius_of_pairs(pairs)
+        limit = limit_of_pairs(pairs, crystal)
+        return changed(crystal, profile_radius_per_angstrom=radius, resolution_limit_per_angstrom=limit)
+
+    def _known_radius(self, crystal: Crystal) -> float | None:
+        if self._fixed_radius is not None:
+            return self._fixed_radius
+        radius = crystal.profile_radius_per_angstrom
+        return radius if 0.0 < radius < math.inf else None
 
     def predict(self, crystal: Crystal, finder: PanelFinder) -> Reflections:
         """Predict the reflections of a crystal whose radius and limit are known, to push_res beyond the limit."""
@@ -69,4 +80,4 @@ class Predictor:
 def without_reflections(crystals: Crystals, predictor: Predictor, geom: DetGeom, peaks: PeakList) -> Crystals:
     """Return the crystals with profile radius and no reflections: what --cell-parameters-only asks for."""
     finder = predictor.finder(geom)
-    return replace(crystals, found=tuple(predictor.with_radius(crystal, peaks, finder) for crystal in crystals))
+    return changed(crystals, found=tuple(predictor.with_radius(crystal, peaks, finder) for crystal in crystals))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pydantic import Field
 
 from pipeline import Context, stage
 from stages.integrate._prediction import PredictionOptions, Predictor
 from stages.prediction.predict import warm_up
+from stages.records.changed import changed
 from stages.records.crystal import Crystals
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -42,6 +41,6 @@ class RunningNoIntegration:
         if not crystals.found:
             return crystals
         finder = self._predictor.finder(geom)
-        return replace(
+        return changed(
             crystals, found=tuple(self._predictor.with_limit(crystal, peaks, finder) for crystal in crystals)
         )

@@ -14,21 +14,17 @@ from stages.compute.pixel_types import PIXEL_TYPES
 from stages.integrate._containment import Containment
 from stages.integrate._diagnose import Condition, Diagnostician, Looking, Outcome
 from stages.integrate._kernels import rings as kernel
+from stages.integrate._kernels.keep import N_SUMS, keep
 from stages.integrate._kernels.marks import BAD, CLAIM, RELEASE, mark
 from stages.integrate._kernels.tuples import (
     BACKGROUND,
     FS,
-    IMPLAUSIBLE,
     INTENSITY,
-    MEASURED,
-    MOMENT,
+    N_RESULTS,
     PEAK,
-    SATURATED,
     SIGMA,
     SS,
-    TOTAL,
     UNMEASURABLE,
-    WHOLE,
     Circles,
     Measured,
     Pixels,
@@ -37,6 +33,7 @@ from stages.integrate._kernels.tuples import (
 from stages.integrate._parameters import STRICT, IntegrationParameters
 from stages.integrate._prediction import Predictor, without_reflections
 from stages.pixels.tables import Flattener, PackedMask
+from stages.records.changed import changed
 from stages.records.crystal import Crystals, Reflections
 from stages.records.diagnosis import Diagnosis
 from stages.records.geometry import DetGeom, Panel
@@ -109,6 +106,8 @@ class RunningRings:
         self._containment = Containment.of(inner, ring) if stage.correct_tails else None
         self._panels: tuple[Panel, ...] | None = None
         self._max_adu: NDArray[np.float64] = np.zeros(0)
+        self._gains: NDArray[np.float64] = np.zeros(0)
+        self._gains_of: tuple[tuple[Panel, ...], float] | None = None
         self._marks: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
     def __call__(self, crystals: Crystals, geom: DetGeom, image: Image, peaks: PeakList) -> Crystals:
@@ -121,9 +120,9 @@ class RunningRings:
         found = [self._predictor.with_limit(crystal, peaks, finder) for crystal in crystals]
         predicted = [self._predictor.predict(crystal, finder) for crystal in found]
         integrated = self._integrate(predicted, geom, image)
-        return replace(
+        return changed(
             crystals,
-            found=tuple(replace(crystal, reflections=r) for crystal, r in zip(found, integrated, strict=True)),
+            found=tuple(changed(crystal, reflections=r) for crystal, r in zip(found, integrated, strict=True)),
         )
 
     def _integrate(self, predicted: list[Reflections], geom: DetGeom, image: Image) -> list[Reflections]:
@@ -134,7 +133,7 @@ class RunningRings:
         else:
             places = Places(*(np.concatenate([getattr(r, name) for r in predicted]) for name in Places._fields))
         measured = Measured.nothing(len(places.panel))
-        adu_per_photon = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
+        adu_per_photon = self._adu_per_photon(geom)
         arrays = []
         for table, flat in flattened:
             row_of_panel = np.full(len(geom.panels), -1, np.int64)
@@ -146,8 +145,9 @@ class RunningRings:
         begin = 0
         for one in predicted:
             part = slice(begin, begin + len(one))
-            own = Measured(*(array[part] for array in measured))
-            self._measure(arrays, Places(*(array[part] for array in places)), adu_per_photon, own)
+            panel, fs, ss = places
+            own = Measured(measured.results[part], measured.fits[part], measured.status[part])
+            self._measure(arrays, Places(panel[part], fs[part], ss[part]), adu_per_photon, own)
             of_each.append((one, own))
             begin = part.stop
         kept = [self._kept(one, own) for one, own in of_each]
@@ -184,18 +184,14 @@ class RunningRings:
             )
 
     def _kept(self, predicted: Reflections, measured: Measured) -> Reflections:
-        results, status = measured.results, measured.status
-        saturated = (status & SATURATED) > 0
-        implausible = (status & IMPLAUSIBLE) > 0
-        if not self._stage.sat:
-            implausible &= ~saturated
-        wanted = (status == MEASURED) | (saturated & ~implausible if self._stage.sat else False)
-        kept = np.flatnonzero(wanted)
-        columns = np.ascontiguousarray(results[kept].T)
+        results, room = measured.results, len(measured.status)
+        kept, columns, sums = np.empty(room, np.int64), np.empty((N_RESULTS, room)), np.empty(N_SUMS)
+        n = keep(results, measured.status, self._stage.sat, STRONG, kept, columns, sums)
+        kept, columns = kept[:n], columns[:, :n]
         intensity, sigma = columns[INTENSITY], columns[SIGMA]
+        num_saturated, num_implausible, num_strong, total, moment = sums.tolist()
         if self._containment is not None:
-            strong = (intensity > STRONG * sigma) & (columns[WHOLE] > 0) & ~saturated[kept]
-            caught = self._containment.from_spots(columns[TOTAL][strong], columns[MOMENT][strong])
+            caught = self._containment.from_sums(int(num_strong), total, moment)
             intensity, sigma = intensity / caught, sigma / caught
             if self._diagnostician.is_wanted:
                 results[:, [INTENSITY, SIGMA]] /= caught
@@ -210,9 +206,17 @@ class RunningRings:
             columns[BACKGROUND],
             predicted.excitation_error_per_angstrom[kept],
             predicted.partiality[kept],
-            int(saturated.sum()),
-            int(implausible.sum()),
+            int(num_saturated),
+            int(num_implausible),
         )
+
+    def _adu_per_photon(self, geom: DetGeom) -> NDArray[np.float64]:
+        """ADU per photon of each panel; made anew only for other panels or another photon energy."""
+        made_for = (geom.panels, geom.photon_energy_ev)
+        if self._gains_of is None or self._gains_of[0] is not made_for[0] or self._gains_of[1] != made_for[1]:
+            self._gains = np.array([geom.adu_per_photon(p) for p in range(len(geom.panels))])
+            self._gains_of = made_for
+        return self._gains
 
     def _prepare(self, geom: DetGeom) -> None:
         """Make what depends on the panels alone: a map of marks with the bad pixels alone, and where pixels saturate."""

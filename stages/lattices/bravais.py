@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,16 @@ from stages.lattices.cell import (
     Lattice,
     Matrix,
     UnitCell,
+    averaged_metric,
     impose_bravais,
+    is_right_handed,
     metric_rotations,
     near_rotations,
     reduce_basis,
 )
 
 Integers = NDArray[np.int64]
+Axis = tuple[int, int, int]
 
 TOLERANCE = 0.02
 """How far the metric may be off, as a fraction of the lengths' product: 1 % of a length, or 0.6 degrees."""
@@ -100,7 +104,12 @@ def bravais_types(real_space_angstrom: Matrix, tolerance: float = PSEUDO) -> Ite
 
 def is_group(matrices: Integers) -> bool:
     """Whether the product of any two of the matrices is among them."""
-    known = {matrix.tobytes() for matrix in matrices}
+    return _are_group(frozenset(matrix.tobytes() for matrix in matrices))
+
+
+@lru_cache(maxsize=512)
+def _are_group(known: frozenset[bytes]) -> bool:
+    matrices = np.array([np.frombuffer(matrix, np.int64).reshape(3, 3) for matrix in known])
     products = matrices[:, None] @ matrices[None]
     return all(product.tobytes() in known for product in products.reshape(-1, 3, 3))
 
@@ -108,49 +117,73 @@ def is_group(matrices: Integers) -> bool:
 def bravais_of_group(reduced: Matrix, change: Integers, group: Integers) -> Bravais:
     """Return the lattice type of a basis with these rotations, the identity first; `change` has led to it."""
     axes, lattice = _CONVENTIONAL[len(group)](reduced, group)
-    if np.linalg.det(axes @ reduced) < 0:
-        axes = -axes
     real = axes @ reduced
-    metric, ideal = real @ real.T, impose_bravais(real, lattice)
-    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    misfit = float((np.abs(ideal @ ideal.T - metric) / scale).max())
-    return Bravais(lattice, np.asarray(axes @ change, np.int64), real, misfit)
+    if not is_right_handed(real):
+        axes, real = -axes, -real
+    return Bravais(lattice, np.asarray(axes @ change, np.int64), real, misfit_of(real, lattice))
+
+
+def misfit_of(real_space_angstrom: Matrix, lattice: Lattice) -> float:
+    """Return the largest change of the metric that a lattice type asks for, as a fraction of the product of the lengths."""
+    metric = real_space_angstrom @ real_space_angstrom.T
+    lengths = np.sqrt(metric.diagonal())
+    return float((np.abs(averaged_metric(metric, lattice) - metric) / (lengths[:, None] * lengths)).max())
 
 
 # --- conventional axes, as integer combinations of the reduced basis ------------------------------------------------
 
 
-def _axes_of_order(group: Integers, order: int) -> list[Integers]:
+def _axes_of_order(group: Integers, order: int) -> list[Axis]:
     """Return the axes of the rotations of an order (2, 3, 4, 6; of trace -1, 0, 1, 2): the shortest integer u with u W = u."""
-    found: list[Integers] = []
+    wanted = {2: -1, 3: 0, 4: 1, 6: 2}[order]
+    found: list[Axis] = []
     for matrix in group:
-        if round(float(np.trace(matrix))) == {2: -1, 3: 0, 4: 1, 6: 2}[order]:
-            u = _primitive_solution(matrix)
-            if not any((u == v).all() or (u == -v).all() for v in found):
-                found.append(u)
+        trace, u = _trace_and_axis(matrix.tobytes())
+        if trace == wanted and u not in found and (-u[0], -u[1], -u[2]) not in found:
+            found.append(u)
     return found
 
 
-def _primitive_solution(matrix: Integers) -> Integers:
-    """Return the shortest integer u with u W = u, for a rotation W: a row of the sum of W's powers (each row is along u)."""
+@lru_cache(maxsize=4096)
+def _trace_and_axis(rotation: bytes) -> tuple[int, Axis]:
+    """Return the trace of a rotation W, and the shortest integer u with u W = u.
+
+    It is a row of the sum of W's powers, each of which is along u.
+    """
+    matrix = np.frombuffer(rotation, np.int64).reshape(3, 3)
     total, power = np.zeros((3, 3), np.int64), np.eye(3, dtype=np.int64)
     for _ in range(12):
         total += power
         power = power @ matrix
     u = total[int(np.argmax(np.abs(total).max(axis=1)))]
-    return np.asarray(u // np.gcd.reduce(u), np.int64)
+    h, k, l = (u // np.gcd.reduce(u)).tolist()  # noqa: E741
+    return int(np.trace(matrix)), (h, k, l)
 
 
-def _across(reduced: Matrix, matrix: Integers) -> list[Integers]:
-    """Return the integer vectors that a two-fold rotation turns over (v W = -v), of small indices, shortest first."""
+def _across(reduced: Matrix, matrix: Integers) -> Integers:
+    """Return the integer vectors that a two-fold rotation turns over (v W = -v), of small indices, shortest first, (n, 3)."""
+    across = _turned_over(matrix.tobytes())
+    shortest_first: Integers = across[np.argsort(_lengths(across, reduced), kind="stable")]
+    return shortest_first
+
+
+@lru_cache(maxsize=256)
+def _turned_over(rotation: bytes) -> Integers:
+    """Return the integer vectors that a two-fold rotation turns over, of indices up to 3 without a common factor, (n, 3)."""
+    matrix = np.frombuffer(rotation, np.int64).reshape(3, 3)
     small = np.array(list(itertools.product(range(-3, 4), repeat=3)), np.int64)
     across = small[(small @ matrix == -small).all(axis=1) & small.any(axis=1)]
-    across = across[np.gcd.reduce(across, axis=1) == 1]
-    return list(across[np.argsort(np.linalg.norm(across @ reduced, axis=1), kind="stable")])
+    primitive: Integers = across[np.gcd.reduce(across, axis=1) == 1]
+    primitive.setflags(write=False)
+    return primitive
 
 
-def _by_length(reduced: Matrix, axes: list[Integers]) -> list[Integers]:
-    return sorted(axes, key=lambda u: float(np.linalg.norm(u @ reduced)))
+def _by_length(reduced: Matrix, axes: list[Axis]) -> list[Axis]:
+    return [axes[i] for i in np.argsort(_lengths(np.array(axes), reduced), kind="stable")]
+
+
+def _lengths(vectors: Integers, reduced: Matrix) -> Matrix:
+    return np.asarray(np.sqrt(np.square(vectors @ reduced).sum(axis=1)), np.float64)
 
 
 def _contains(axes: Integers, fraction: tuple[float, float, float]) -> bool:
@@ -164,32 +197,38 @@ _CENTRED = {"A": (0, 0.5, 0.5), "B": (0.5, 0, 0.5), "C": (0.5, 0.5, 0), "I": (0.
 
 def centring_of(axes: Integers) -> str:
     """Return P, A, B, C, I or F, by what lies within a cell with these axes, integer combinations of a primitive basis."""
+    return _centring_of(np.ascontiguousarray(axes, np.int64).tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _centring_of(conventional: bytes) -> str:
+    axes = np.frombuffer(conventional, np.int64).reshape(3, 3)
     inside = [letter for letter, fraction in _CENTRED.items() if _contains(axes, fraction)]
     return inside[0] if len(inside) == 1 else ("F" if set(inside) >= set("ABC") else "P")
 
 
 def _triclinic(reduced: Matrix, _group: Integers) -> tuple[Integers, Lattice]:
     """The reduced basis, its angles all acute or none (the two types of Niggli's cells)."""
-    signs = np.array(list(itertools.product((1, -1), repeat=3)), np.int64)
-    b_c, a_c, a_b = (reduced @ reduced.T)[[1, 0, 0], [2, 2, 1]]
-    products = np.stack(
-        [signs[:, 1] * signs[:, 2] * b_c, signs[:, 0] * signs[:, 2] * a_c, signs[:, 0] * signs[:, 1] * a_b]
-    )
-    fits = (products > 0).all(axis=0) | (products <= 0).all(axis=0)
-    return np.diag(signs[int(np.argmax(fits))]), Lattice("triclinic", "P")
+    (_, a_b, a_c), (_, _, b_c), _ = (reduced @ reduced.T).tolist()
+    for x, y, z in itertools.product((1, -1), repeat=3):
+        are_acute = y * z * b_c > 0, x * z * a_c > 0, x * y * a_b > 0
+        if all(are_acute) or not any(are_acute):
+            break
+    return np.diag([x, y, z]), Lattice("triclinic", "P")
 
 
 def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     """Unique axis b; of the bases of the net across it the least oblique one, in which a centred cell is C or I."""
     (b,) = _axes_of_order(group, 2)
     net = _across(reduced, group[1])[:16]
-    vectors = np.array(net) @ reduced
-    lengths = np.linalg.norm(vectors, axis=1)
-    cosines = vectors @ vectors.T / np.outer(lengths, lengths)
-    volumes = np.rint(np.array([[u @ v for v in net] for u in np.cross(net, b)]))
+    vectors, sizes = net @ reduced, _lengths(net, reduced)
+    cosines, lengths = vectors @ vectors.T / np.outer(sizes, sizes), sizes.tolist()
+    volumes = net @ np.array([[0, -b[2], b[1]], [b[2], 0, -b[0]], [-b[1], b[0], 0]]) @ net.T  # u x b . v
     best: tuple[float, Integers, str] | None = None
-    for i, j in np.argwhere((np.isin(np.abs(volumes), (1, 2))) & (cosines <= 0)):  # beta is obtuse
-        if best is not None and -cosines[i, j] >= best[0] - 1e-9:
+    fits = ((np.abs(volumes) == 1) | (np.abs(volumes) == 2)) & (cosines <= 0)  # beta is obtuse
+    for i, j in zip(*(index.tolist() for index in fits.nonzero()), strict=True):
+        oblique = -float(cosines[i, j])
+        if best is not None and oblique >= best[0] - 1e-9:
             continue
         axes = np.array([net[i], b, net[j]])
         centring = centring_of(axes)
@@ -197,13 +236,13 @@ def _monoclinic(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
             continue
         if centring != "C" and lengths[i] > lengths[j]:
             continue  # a is the shorter one where the choice is free
-        oblique = -float(cosines[i, j]) + (1e-3 if centring == "I" else 0.0)
+        oblique += 1e-3 if centring == "I" else 0.0
         if best is None or oblique < best[0] - 1e-9:
             best = (oblique, axes, centring)
     if best is None:
         raise ValueError(f"no basis of small indices across the two-fold axis of {reduced}; is the cell reduced?")
     axes = best[1]
-    if np.linalg.det(axes @ reduced) < 0:
+    if not is_right_handed(axes @ reduced):
         axes = axes * np.array([[1], [-1], [1]])
     return axes, Lattice("monoclinic", best[2], "b")
 
@@ -225,27 +264,28 @@ def _tetragonal(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:
     return axes, Lattice("tetragonal", centring_of(axes), "c")
 
 
-def _across_axis(reduced: Matrix, group: Integers, c: Integers) -> list[Integers]:
+def _across_axis(reduced: Matrix, group: Integers, c: Axis) -> list[Axis]:
     """Return the two-fold axes that are not c, shortest first."""
-    twofold = [u for u in _axes_of_order(group, 2) if not ((u == c).all() or (u == -c).all())]
-    return _by_length(reduced, twofold)
+    along = (c, (-c[0], -c[1], -c[2]))
+    return _by_length(reduced, [u for u in _axes_of_order(group, 2) if u not in along])
 
 
-def _right_angle(reduced: Matrix, axes: list[Integers]) -> tuple[Integers, Integers]:
+def _right_angle(reduced: Matrix, axes: list[Axis]) -> tuple[Axis, Axis]:
     """Return the first axis, and the one that is nearest to a right angle with it."""
-    first = axes[0] @ reduced
-    second = min(axes[1:], key=lambda u: abs(float(first @ (u @ reduced))) / float(np.linalg.norm(u @ reduced)))
-    return axes[0], second
+    vectors = np.array(axes) @ reduced
+    oblique = np.abs(vectors[1:] @ vectors[0]) / np.sqrt(np.square(vectors[1:]).sum(axis=1))
+    return axes[0], axes[1 + int(np.argmin(oblique))]
 
 
-def _three_or_sixfold(reduced: Matrix, group: Integers, c: Integers) -> Integers:
+def _three_or_sixfold(reduced: Matrix, group: Integers, c: Axis) -> Integers:
     """Return axes a, b at 120 degrees, and c, right-handed."""
-    across = _across_axis(reduced, group, c)[:3]
-    a, b = across[0], across[1]
-    if float((a @ reduced) @ (b @ reduced)) > 0:
-        b = -b
-    axes = np.array([a, b, c])
-    return axes if np.linalg.det(axes @ reduced) > 0 else np.array([a, b, -c])
+    axes = np.array([*_across_axis(reduced, group, c)[:2], c])
+    vectors = axes @ reduced
+    if float(vectors[0] @ vectors[1]) > 0:
+        axes[1] = -axes[1]
+    if not is_right_handed(axes @ reduced):
+        axes[2] = -axes[2]
+    return axes
 
 
 def _rhombohedral(reduced: Matrix, group: Integers) -> tuple[Integers, Lattice]:

@@ -45,6 +45,9 @@ class Lattice:
     unique_axis: str = "*"
 
 
+_ANY = Lattice()
+
+
 @dataclass(frozen=True)
 class UnitCell:
     """A unit cell: lengths in Angstrom, angles in radians, and its lattice type.
@@ -85,16 +88,30 @@ class UnitCell:
     @staticmethod
     def from_vectors(real_space_angstrom: Matrix, lattice: Lattice | None = None) -> UnitCell:
         """Return the cell of a basis, rows a, b, c."""
-        a, b, c = np.linalg.norm(real_space_angstrom, axis=1)
-        unit = real_space_angstrom / np.array([[a], [b], [c]])
-        cosines = np.clip([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]], -1, 1)
-        alpha, beta, gamma = np.arccos(cosines)
-        return UnitCell(float(a), float(b), float(c), float(alpha), float(beta), float(gamma), lattice or Lattice())
+        return UnitCell(*parameters_of(real_space_angstrom), _ANY if lattice is None else lattice)
 
     def __str__(self) -> str:
         lengths = " ".join(f"{x:.2f}" for x in self.parameters[:3])
         angles = " ".join(f"{math.degrees(x):.2f}" for x in self.parameters[3:])
         return f"{self.lattice.lattice_type} {self.lattice.centering}, {lengths} A, {angles} deg"
+
+
+def parameters_of(real_space_angstrom: Matrix) -> tuple[float, float, float, float, float, float]:
+    """Return a, b, c and alpha, beta, gamma (radians) of a basis, rows a, b, c; an angle with a vector of length 0 is NaN.
+
+    In plain numbers, as numpy takes ten times as long for so few.
+    """
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = np.asarray(real_space_angstrom).tolist()
+    a = math.sqrt(ax * ax + ay * ay + az * az)
+    b = math.sqrt(bx * bx + by * by + bz * bz)
+    c = math.sqrt(cx * cx + cy * cy + cz * cz)
+    alpha = _angle(bx * cx + by * cy + bz * cz, b * c)
+    beta, gamma = _angle(ax * cx + ay * cy + az * cz, a * c), _angle(ax * bx + ay * by + az * bz, a * b)
+    return a, b, c, alpha, beta, gamma
+
+
+def _angle(product: float, lengths: float) -> float:
+    return math.acos(min(max(product / lengths, -1.0), 1.0)) if lengths else math.nan
 
 
 # --- the primitive, reduced cell ------------------------------------------------------------------------------------
@@ -156,6 +173,8 @@ def reduce_basis(basis: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
     nothing becomes shorter. ``reduced == M @ basis``, det M = 1 if `basis` is right-handed, else -1.
     """
     change = np.eye(3, dtype=np.int64)
+    if _is_reduced(basis):
+        return np.array(basis, np.float64), change
     small = np.array(list(itertools.product((-1, 0, 1), repeat=2)), np.int64)
     for _ in range(200):
         order = np.argsort(np.linalg.norm(change @ basis, axis=1), kind="stable")
@@ -176,6 +195,31 @@ def reduce_basis(basis: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
     if np.linalg.det(change @ basis) < 0:
         change = -change
     return change @ basis, change
+
+
+def is_right_handed(basis: Matrix) -> bool:
+    """Whether the determinant of a basis is positive."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = basis.tolist()
+    return bool(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx) > 0.0)
+
+
+def _is_reduced(basis: Matrix) -> bool:
+    """Whether reduction changes nothing for sure: right-handed, sorted by length, no vector becomes shorter, nor hardly not."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = np.asarray(basis).tolist()
+    aa, bb, cc = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz, cx * cx + cy * cy + cz * cz
+    ab, ac, bc = ax * bx + ay * by + az * bz, ax * cx + ay * cy + az * cz, bx * cx + by * cy + bz * cz
+    det = aa * bb - ab * ab
+    if not (0.0 < aa <= bb <= cc < math.inf and det > 0.0 and 2.0 * abs(ab) < aa):
+        return False
+    if not is_right_handed(basis):
+        return False
+    x, y = round((ac * bb - bc * ab) / det), round((bc * aa - ac * ab) / det)
+    least = -1e-10 * cc
+    return all(
+        k * k * aa + l * l * bb + 2.0 * (k * l * ab - k * ac - l * bc) >= least  # |c - k a - l b|^2 less |c|^2
+        for k in (x - 1, x, x + 1)
+        for l in (y - 1, y, y + 1)  # noqa: E741
+    )
 
 
 # --- symmetry -------------------------------------------------------------------------------------------------------
@@ -220,14 +264,32 @@ def near_rotations(reduced: Matrix, tolerance: float) -> NDArray[np.int64]:
     In a reduced basis their elements are -1, 0, 1. The misfit is the largest change of an element of the metric, as a
     fraction of the product of the two lengths.
     """
-    metric = reduced @ reduced.T
-    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    candidates = _unimodular()
-    upper = np.triu_indices(3)
-    misfit = np.abs((_metric_changes() @ metric[upper]).reshape(-1, 6) / scale[upper]).max(axis=1)
-    misfit[(candidates == np.eye(3)).all(axis=(1, 2))] = -1.0  # the identity is first
-    order = np.argsort(misfit, kind="stable")
-    return candidates[order[: int(np.searchsorted(misfit[order], tolerance, side="right"))]]
+    small, vectors = _small_vectors()
+    products = (small @ reduced) @ (small @ reduced).T
+    rows = products.tolist()
+    a, b, c = _IDENTITY
+    aa, bb, cc, ab, ac, bc = rows[a][a], rows[b][b], rows[c][c], rows[a][b], rows[a][c], rows[b][c]
+    s_ab, s_ac, s_bc = math.sqrt(aa * bb), math.sqrt(aa * cc), math.sqrt(bb * cc)
+    squares = products.diagonal().tolist()
+    firsts, seconds, thirds = (
+        [(i, abs(square - own) / own) for i, square in enumerate(squares) if abs(square - own) <= tolerance * own]
+        for own in (aa, bb, cc)
+    )
+    found = [(-1.0, _IDENTITY)]
+    for i, of_i in firsts:
+        for j, of_j in seconds:
+            off_ab = abs(rows[i][j] - ab)
+            if off_ab > tolerance * s_ab:
+                continue
+            for k, of_k in thirds:
+                off_ac, off_bc = abs(rows[i][k] - ac), abs(rows[j][k] - bc)
+                if off_ac > tolerance * s_ac or off_bc > tolerance * s_bc:
+                    continue
+                if _is_turn(vectors[i], vectors[j], vectors[k]) and (i, j, k) != _IDENTITY:
+                    found.append((max(of_i, of_j, of_k, off_ab / s_ab, off_ac / s_ac, off_bc / s_bc), (i, j, k)))
+    found.sort()
+    matrices: NDArray[np.int64] = small.astype(np.int64)[np.array([which for _, which in found])]
+    return matrices
 
 
 def _identity_first(group: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -236,23 +298,20 @@ def _identity_first(group: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def _unimodular() -> NDArray[np.int64]:
-    """All matrices of -1, 0, 1 with determinant 1 whose trace is that of a rotation of order 1, 2, 3, 4 or 6 (-1 to 3)."""
-    every = np.array(list(itertools.product((-1, 0, 1), repeat=9)), np.int64).reshape(-1, 3, 3)
-    trace = np.trace(every, axis1=1, axis2=2)
-    found: NDArray[np.int64] = every[(np.rint(np.linalg.det(every)) == 1) & (trace >= -1)]
-    return found
+def _small_vectors() -> tuple[Matrix, list[tuple[int, int, int]]]:
+    """All vectors of -1, 0, 1, as an array (27, 3) and as numbers."""
+    vectors = [(h, k, l) for h, k, l in itertools.product((-1, 0, 1), repeat=3)]  # noqa: E741
+    return np.array(vectors, np.float64), vectors
 
 
-@lru_cache(maxsize=1)
-def _metric_changes() -> Matrix:
-    """For each of those and each element on and above the diagonal: how W G W^T - G follows from the elements of G."""
-    rows, columns = np.triu_indices(3)
-    units = np.zeros((6, 3, 3))
-    units[range(6), rows, columns] = units[range(6), columns, rows] = 1.0
-    every = _unimodular().astype(np.float64)[:, None]
-    changes = every @ units @ every.transpose(0, 1, 3, 2) - units
-    return np.ascontiguousarray(changes[:, :, rows, columns].transpose(0, 2, 1)).reshape(-1, 6)
+_IDENTITY = (22, 16, 14)
+"""The places of (1, 0, 0), (0, 1, 0) and (0, 0, 1) among them."""
+
+
+def _is_turn(u: tuple[int, int, int], v: tuple[int, int, int], w: tuple[int, int, int]) -> bool:
+    """Whether rows have determinant 1 and the trace of a rotation of order 1, 2, 3, 4 or 6 (-1 to 3)."""
+    det = u[0] * (v[1] * w[2] - v[2] * w[1]) + u[1] * (v[2] * w[0] - v[0] * w[2]) + u[2] * (v[0] * w[1] - v[1] * w[0])
+    return det == 1 and u[0] + v[1] + w[2] >= -1
 
 
 # --- Bravais restrictions -------------------------------------------------------------------------------------------
@@ -305,11 +364,20 @@ def impose_bravais(real_space_angstrom: Matrix, lattice: Lattice) -> Matrix:
     >>> impose_bravais(real, Lattice("tetragonal", "P", "c")).round(3).diagonal()
     array([51.01, 51.01, 70.  ])
     """
-    group = lattice_rotations(lattice)
-    metric = real_space_angstrom @ real_space_angstrom.T
-    averaged = np.mean(group @ metric @ group.transpose(0, 2, 1), axis=0)
+    averaged = averaged_metric(real_space_angstrom @ real_space_angstrom.T, lattice)
     # any basis with the averaged metric, then turned onto the given one
-    return nearest_rotation(np.linalg.cholesky(averaged), real_space_angstrom)[0]
+    return nearest_rotation(np.asarray(np.linalg.cholesky(averaged), np.float64), real_space_angstrom)[0]
+
+
+def averaged_metric(metric: Matrix, lattice: Lattice) -> Matrix:
+    """Return the metric G, averaged over a lattice type's rotations: ``mean(W G W^T)``."""
+    return np.asarray(_averaging(lattice) @ metric.ravel(), np.float64).reshape(3, 3)
+
+
+@lru_cache(maxsize=64)
+def _averaging(lattice: Lattice) -> Matrix:
+    """What makes of the nine elements of a metric those of the averaged one, (9, 9)."""
+    return np.asarray(np.mean([np.kron(w, w) for w in lattice_rotations(lattice)], axis=0), np.float64)
 
 
 def nearest_rotation(basis: Matrix, onto: Matrix) -> tuple[Matrix, Matrix]:
@@ -362,8 +430,16 @@ def agree(found: UnitCell, reference: UnitCell, tolerance: tuple[float, ...] = D
     >>> agree(UnitCell(85.0, 78.0, 38.2, *3 * [math.radians(90.5)]), lysozyme)
     False
     """
-    lengths = zip(found.parameters[:3], reference.parameters[:3], tolerance[:3], strict=True)
-    angles = zip(found.parameters[3:], reference.parameters[3:], tolerance[3:6], strict=True)
-    return all(abs(x - y) <= percent / 100 * y for x, y, percent in lengths) and all(
-        abs(x - y) <= math.radians(degrees) for x, y, degrees in angles
+    return are_near(found.parameters, reference.parameters, tolerance)
+
+
+def are_near(found: tuple[float, ...], reference: tuple[float, ...], tolerance: tuple[float, ...]) -> bool:
+    """Whether the parameters of two cells, in Angstrom and radians, agree as :func:`agree` asks."""
+    return (
+        abs(found[0] - reference[0]) <= tolerance[0] / 100 * reference[0]
+        and abs(found[1] - reference[1]) <= tolerance[1] / 100 * reference[1]
+        and abs(found[2] - reference[2]) <= tolerance[2] / 100 * reference[2]
+        and abs(found[3] - reference[3]) <= math.radians(tolerance[3])
+        and abs(found[4] - reference[4]) <= math.radians(tolerance[4])
+        and abs(found[5] - reference[5]) <= math.radians(tolerance[5])
     )

@@ -13,12 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from stages.lattices.bravais import PSEUDO, Bravais, Integers, bravais_of_group, centring_of
+from stages.lattices.bravais import PSEUDO, Bravais, Integers, bravais_of_group, centring_of, misfit_of
 from stages.lattices.cell import (
     Lattice,
     Matrix,
     UnitCell,
-    impose_bravais,
     lattice_rotations,
     near_rotations,
     primitive,
@@ -115,10 +114,8 @@ def _moved(usual: Bravais, lattice: Lattice) -> Bravais | None:
 def _changed(usual: Bravais, change: Matrix, lattice: Lattice) -> Bravais:
     """Return a lattice in other axes, with what its type asks of the metric."""
     real = change @ usual.real_space_angstrom
-    metric, ideal = real @ real.T, impose_bravais(real, lattice)
-    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    misfit = float((np.abs(ideal @ ideal.T - metric) / scale).max())
-    return Bravais(lattice, np.rint(change @ usual.to_conventional).astype(np.int64), real, misfit)
+    to_conventional = np.rint(change @ usual.to_conventional).astype(np.int64)
+    return Bravais(lattice, to_conventional, real, misfit_of(real, lattice))
 
 
 @lru_cache(maxsize=64)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.prediction._kernels import estimates as kernel
 from stages.prediction.pairing import Pairs, pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.records.crystal import Crystal
 from stages.records.peaklist import PeakList
 
-DEFAULT_PROFILE_RADIUS = 0.002
+DEFAULT_PROFILE_RADIUS = kernel.DEFAULT_PROFILE_RADIUS
 """1/Angstrom: with what CrystFEL goes on where the radius cannot be determined (0.02 nm^-1)."""
 
-KEPT_SPREAD = 2.5
-"""Pairs whose excitation error exceeds so many profile radii are chance pairs, and do not count for the radius."""
-
-_OF_KEPT = math.sqrt(
-    1.0
-    - math.sqrt(2.0 / math.pi) * KEPT_SPREAD * math.exp(-0.5 * KEPT_SPREAD**2) / math.erf(KEPT_SPREAD / math.sqrt(2.0))
-)
-"""Root mean square of a standard normal distribution cut off there."""
-
-_MEDIAN_OF_NORMAL = 0.67449
-"""Median of |x| for a standard normal x."""
-
-FEWEST_PAIRS = 3
+FEWEST_PAIRS = kernel.FEWEST_PAIRS
 """With fewer pairs of peaks and reflections nothing is estimated."""
 
 
@@ -42,7 +29,7 @@ def profile_radius(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> fl
 
 def radius_of_pairs(pairs: Pairs) -> float:
     """Return the profile radius that pairs of peaks and reflections show; see :func:`radius_of_errors`."""
-    return radius_of_errors(pairs.excitation_error_per_angstrom[pairs.paired])
+    return float(kernel.radius_of_errors(pairs.excitation_error_per_angstrom, pairs.paired))
 
 
 def radius_of_errors(error_per_angstrom: NDArray[np.float64]) -> float:
@@ -65,19 +52,8 @@ def radius_of_errors(error_per_angstrom: NDArray[np.float64]) -> float:
     >>> f"{radius_of_errors(e):.2e} {radius_of_errors(np.concatenate([e, chance])):.2e}"
     '2.33e-04 2.33e-04'
     """
-    errors = np.sort(np.abs(error_per_angstrom))
-    if len(errors) < FEWEST_PAIRS:
-        return DEFAULT_PROFILE_RADIUS
-    mean_square = np.cumsum(errors * errors) / np.arange(1, len(errors) + 1)
-    radius = float(np.median(errors)) / _MEDIAN_OF_NORMAL
-    kept = -1
-    while radius > 0.0:
-        before, kept = kept, int(errors.searchsorted(KEPT_SPREAD * radius, side="right"))
-        spread = math.sqrt(mean_square[kept - 1])
-        if kept == before and spread > 0.0:
-            return spread
-        radius = spread / _OF_KEPT
-    return DEFAULT_PROFILE_RADIUS
+    errors = np.ascontiguousarray(error_per_angstrom, np.float64)
+    return float(kernel.radius_of_errors(errors, np.ones(len(errors), np.bool_)))
 
 
 def resolution_limit(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> float:
@@ -92,7 +68,5 @@ def resolution_limit(crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> 
 
 def limit_of_pairs(pairs: Pairs, crystal: Crystal) -> float:
     """Return the 1/d in 1/Angstrom to which a crystal diffracts as its peaks tell; see :func:`resolution_limit`."""
-    near = pairs.fraction < 0.25
-    q = np.sort(np.linalg.norm(pairs.hkl[near] @ crystal.reciprocal_per_angstrom, axis=1))
-    n = len(q)
-    return float(q[n - 1 - max(2, n // 50)]) if n >= FEWEST_PAIRS else 0.0
+    real = np.ascontiguousarray(crystal.real_space_angstrom, np.float64)
+    return float(kernel.limit_of_pairs(real, pairs.hkl, pairs.fraction))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ from stages.prediction.panel_finder import PanelFinder
 from stages.records.peaklist import PeakList
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(NamedTuple):
     """What each of n peaks would be if it belonged to the crystal.
 
     Attributes
@@ -43,7 +42,7 @@ class Pairs:
 def pair_peaks(
     real_space_angstrom: NDArray[np.float64],
     lattice: Lattice,
-    shift_m: tuple[float, float],
+    shift_m: tuple[float, float] | NDArray[np.float64],
     peaks: PeakList,
     finder: PanelFinder,
 ) -> Pairs:
@@ -54,7 +53,7 @@ def pair_peaks(
         np.ascontiguousarray(real_space_angstrom, np.float64),
         centering_code(lattice),
         finder.wave_number,
-        np.array(shift_m, np.float64),
+        np.asarray(shift_m, np.float64),
         finder.panels,
         peaks.panel,
         peaks.fs,

@@ -63,11 +63,11 @@ class PanelFinder:
             old = latest.geom
             if old is geom:
                 return latest
-            if old.panels is geom.panels and all(
-                getattr(old, name) is getattr(geom, name) or np.array_equal(getattr(old, name), getattr(geom, name))
-                for name in ("origin_m", "fs_m", "ss_m")
+            if old.panels is geom.panels and (
+                _same(old.origin_m, geom.origin_m) and _same(old.fs_m, geom.fs_m) and _same(old.ss_m, geom.ss_m)
             ):
-                return replace(latest, geom=geom)
+                at = latest
+                return PanelFinder(geom, at.panels, at.bounds, at.lists, at.widest, at.shift_limit_m)
         return _make_finder(geom, shift_limit_m)
 
     @property
@@ -94,6 +94,10 @@ class PanelFinder:
             out,
         )
         return out[:, 0].astype(np.int32), out[:, 1].copy(), out[:, 2].copy()
+
+
+def _same(some: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return some is other or np.array_equal(some, other)
 
 
 def _make_finder(geom: DetGeom, shift_limit_m: float) -> PanelFinder:

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from stages.prediction._kernels import predict as kernel
 from stages.prediction.centring import centering_code
-from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS
-from stages.prediction.pairing import pair_peaks
+from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, resolution_limit
 from stages.prediction.panel_finder import PanelFinder
 from stages.records.crystal import Crystal, Reflections
 from stages.records.geometry import DetGeom, Panel
@@ -46,10 +45,11 @@ def check_crystal(crystal: Crystal) -> None:
     pipeline.errors.RejectFrame: broken_crystal: a crystal's vectors span no cell: [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], ...
     """
     real = crystal.real_space_angstrom
-    good = bool(np.abs(real).max() < _LONGEST_AXIS)
+    rows = real.tolist()
+    good = all(abs(x) < _LONGEST_AXIS for row in rows for x in row)
     if good:
-        volume = abs(float(np.linalg.det(real)))
-        good = volume > _FLATTEST_CELL * float(np.sqrt((real * real).sum(axis=1)).prod()) > 0.0
+        box_sq = math.prod([x * x + y * y + z * z for x, y, z in rows])
+        good = volume_of(real) > _FLATTEST_CELL * math.sqrt(box_sq) > 0.0
     if not good:
         raise RejectFrame("broken_crystal", f"a crystal's vectors span no cell: {real.tolist()}")
 
@@ -141,6 +141,6 @@ def warm_up() -> None:
     finder = PanelFinder.of(DetGeom(panels, origin, fs, ss, 1e4, origin[:, 2].copy(), bad))
     crystal = Crystal(np.eye(3) * 50.0)
     predict(crystal, finder)
-    pair_peaks(
-        crystal.real_space_angstrom, crystal.lattice, (0.0, 0.0), PeakList.make([0], [1.0], [1.0], [1.0]), finder
-    )
+    peaks = PeakList.make([0], [1.0], [1.0], [1.0])
+    profile_radius(crystal, peaks, finder)
+    resolution_limit(crystal, peaks, finder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,23 +12,24 @@ from pydantic import Field
 from pipeline import Context, stage
 from stages.lattices.cell import Lattice, lattice_rotations
 from stages.lattices.metric import allowed_metrics
-from stages.prediction.estimates import FEWEST_PAIRS, profile_radius, radius_of_pairs
+from stages.prediction.estimates import profile_radius, radius_of_pairs
 from stages.prediction.pairing import Pairs, pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import check_crystal, predict, warm_up
+from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.peaklist import PeakList
-from stages.refine._kernels.deviations import residuals
-from stages.refine._kernels.fit import fit_chosen, impose
-from stages.refine._kernels.pairs import Observed, same_pairs, select
+from stages.refine._kernels import cycle as kernel
 
 _PIXEL = 0.5
 """Pixels that a position is typically off: sets the weight of what is known beforehand against that of a peak."""
 
 _CELL_SPREAD = 0.02
-_FLOOR = np.array([1e-4, 0.5])
+_LEAST_ERROR, _LEAST_DISTANCE = 1e-4, 0.5
 """Excitation error (1/Angstrom) and distance (pixels) that no pair is dropped for."""
+
+_NO_INDICES, _NOTHING_CHOSEN = np.empty((0, 3), np.int32), np.empty(0, np.bool_)
 
 
 @stage("refine/prediction")
@@ -92,9 +93,14 @@ class RunningPrediction:
     def __init__(self, stage: Prediction) -> None:
         self._stage = stage
         self._finder: PanelFinder | None = None
-        self._prior = np.array(
-            [(_PIXEL / (2.0 * _CELL_SPREAD)) ** 2, (_PIXEL / stage.detector_shift_spread) ** 2], np.float64
-        )
+        rules = np.empty(kernel.N_RULES)
+        rules[kernel.EXCITATION] = stage.excitation_weight
+        rules[kernel.PRIOR_CELL] = (_PIXEL / (2.0 * _CELL_SPREAD)) ** 2
+        rules[kernel.PRIOR_SHIFT] = (_PIXEL / stage.detector_shift_spread) ** 2
+        rules[kernel.TOLERANCE] = stage.tolerance
+        rules[kernel.SPREAD] = stage.outlier_spread
+        rules[kernel.LEAST_ERROR], rules[kernel.LEAST_DISTANCE] = _LEAST_ERROR, _LEAST_DISTANCE
+        self._rules = rules
 
     def __call__(self, crystals: Crystals, peaks: PeakList, geom: DetGeom) -> Crystals:
         """Return the crystals, refined; those that too few peaks belong to, or with a cell out of tolerance, are left out."""
@@ -105,92 +111,76 @@ class RunningPrediction:
         paired = [crystal for crystal in refined if crystal is not None]
         found = tuple(crystal for crystal in paired if crystal.is_within_limits)
         unused = None if found else crystals.found[0].det_shift_m
-        return replace(crystals, found=found, unused_shift_m=unused, num_out_of_tolerance=len(paired) - len(found))
+        return changed(crystals, found=found, unused_shift_m=unused, num_out_of_tolerance=len(paired) - len(found))
 
     def _refined(self, crystal: Crystal, peaks: PeakList, finder: PanelFinder) -> Crystal | None:
         check_crystal(crystal)
-        stage = self._stage
-        symmetry = _symmetry(crystal.lattice)
-        lattice = crystal.lattice
-        real = np.array(crystal.real_space_angstrom, np.float64)
-        shift = np.array(crystal.det_shift_m, np.float64)
-        pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
-        if num_chosen < FEWEST_PAIRS:
-            return None
-        if not impose(real, symmetry.rotations):
-            return None
         bases, shifts, at_both = np.empty((2, 3, 3)), np.empty((2, 2)), np.empty(2)
-        bases[0], shifts[0] = real, shift
-        for _ in range(stage.cycles):
-            fit_chosen(
-                real,
-                shift,
-                symmetry.rotations,
-                symmetry.metrics,
-                stage.refine_detector_shift,
-                finder.wave_number,
-                stage.excitation_weight,
-                self._prior,
-                stage.iterations,
-                stage.tolerance,
-                chosen,
-                Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
-                finder.panels,
+        real, shift = bases[1], shifts[1]
+        real[:], shift[:] = crystal.real_space_angstrom, crystal.det_shift_m
+        pairs = self._cycles(bases, shifts, crystal.lattice, peaks, finder, at_both)
+        if pairs is None:
+            return None
+        initial, final = at_both.tolist()
+        if not final < initial:
+            radius = profile_radius(crystal, peaks, finder)
+            return changed(
+                crystal, initial_residual=initial, final_residual=initial, profile_radius_per_angstrom=radius
             )
-            before, chosen_before = pairs, chosen
-            pairs, chosen, num_chosen = self._pair(real, shift, lattice, peaks, finder)
-            if num_chosen < FEWEST_PAIRS:
-                return None
-            if same_pairs(chosen, pairs.hkl, chosen_before, before.hkl):
-                break
-        bases[1], shifts[1] = real, shift
-        residuals(
-            bases,
-            shifts,
-            finder.wave_number,
-            stage.excitation_weight,
-            chosen,
-            Observed(pairs.hkl, peaks.panel, peaks.fs, peaks.ss),
-            finder.panels,
-            at_both,
-        )
-        initial, final = float(at_both[0]), float(at_both[1])
-        if final < initial:
-            return replace(
-                crystal,
-                real_space_angstrom=real,
-                det_shift_m=(float(shift[0]), float(shift[1])),
-                initial_residual=initial,
-                final_residual=final,
-                profile_radius_per_angstrom=radius_of_pairs(pairs),
-            )
-        return replace(
+        x, y = shift.tolist()
+        return changed(
             crystal,
+            real_space_angstrom=real,
+            det_shift_m=(x, y),
             initial_residual=initial,
-            final_residual=initial,
-            profile_radius_per_angstrom=profile_radius(crystal, peaks, finder),
+            final_residual=final,
+            profile_radius_per_angstrom=radius_of_pairs(pairs),
         )
 
-    def _pair(
+    def _cycles(
         self,
-        real: NDArray[np.float64],
-        shift: NDArray[np.float64],
+        bases: NDArray[np.float64],
+        shifts: NDArray[np.float64],
         lattice: Lattice,
         peaks: PeakList,
         finder: PanelFinder,
-    ) -> tuple[Pairs, NDArray[np.bool_], int]:
-        pairs = pair_peaks(real, lattice, (float(shift[0]), float(shift[1])), peaks, finder)
-        chosen = np.empty(len(peaks), np.bool_)
-        num_chosen = select(
-            pairs.paired,
-            pairs.excitation_error_per_angstrom,
-            pairs.dfs,
-            pairs.dss,
-            self._stage.outlier_spread,
-            _FLOOR,
-            chosen,
-        )
-        return pairs, chosen, int(num_chosen)
+        at_both: NDArray[np.float64],
+    ) -> Pairs | None:
+        """Pair and fit until the pairs stay the same; return them, None if they are too few. See the kernel."""
+        stage, symmetry = self._stage, _symmetry(lattice)
+        real, shift, k, n = bases[1], shifts[1], finder.wave_number, len(peaks)
+        before, chosen_before = _NO_INDICES, _NOTHING_CHOSEN
+        for number in range(stage.cycles + 1):
+            pairs = pair_peaks(real, lattice, shift, peaks, finder)
+            chosen = np.empty(n, np.bool_)
+            ended = kernel.cycle(
+                bases,
+                shifts,
+                symmetry.rotations,
+                symmetry.metrics,
+                stage.refine_detector_shift,
+                k,
+                self._rules,
+                stage.iterations,
+                pairs.hkl,
+                pairs.paired,
+                pairs.excitation_error_per_angstrom,
+                pairs.dfs,
+                pairs.dss,
+                before,
+                chosen_before,
+                chosen,
+                peaks.panel,
+                peaks.fs,
+                peaks.ss,
+                finder.panels,
+                number == stage.cycles,
+                at_both,
+            )
+            if ended != kernel.FITTED:
+                return pairs if ended == kernel.SETTLED else None
+            before, chosen_before = pairs.hkl, chosen
+        raise AssertionError("the cycle after the last fit ends a refinement")
 
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the cache."""

@@ -13,12 +13,13 @@ from stages.compute import algebra
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.known import directions as known_directions
 from stages.index._kernels.known import polish as known_polish
-from stages.index._kernels.known.search import pattern_of
+from stages.index._kernels.known.reported import N_REPORT, report_of, search_and_report
+from stages.index._kernels.known.search import pattern_of, search
 from stages.index._kernels.known.tuples import Room
 from stages.index._kernels.known.turns import lay, room_for_turns, score_turns
 from stages.index._target import half_sphere, make_target
 from stages.lattices.cell import nearest_rotation, primitive
-from stages.simulation.spot_lists import CELLS, simulate
+from stages.simulation.spot_lists import CELLS, XRAYS, simulate
 
 seeds = st.integers(0, 10**6)
 TRICLINIC = make_target(CELLS["triclinic"])
@@ -182,3 +183,15 @@ def test_the_lowest_scores_come_out_in_order():
     assert known_directions.lowest(scores, 400, places, values) == 32
     assert places.tolist() == np.argsort(scores[:400], kind="stable")[:32].tolist()
     assert known_directions.lowest(scores, 5, places, values) == 5
+
+
+def test_the_report_in_an_array_is_that_of_the_search():
+    spots = simulate(CELLS["triclinic"], np.random.default_rng(3), 60, 0.3)
+    basis, again = np.empty((3, 3)), np.empty((3, 3))
+    how = (TRICLINIC.cell, TRICLINIC.tables, 300, 40, True, TRICLINIC.make_scores())
+    k0, px = 1.0 / XRAYS.wavelength_angstrom, XRAYS.px_per_angstrom
+    accepted, report = search(spots.q, k0, px, *how, basis)
+    out = np.empty(N_REPORT)
+    assert search_and_report(spots.q, k0, px, *how, again, out) is accepted is True
+    assert report_of(out) == report
+    np.testing.assert_array_equal(again, basis)

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.index._attempts import vectors_within
 from stages.index._kernels import spots as _spots
+from stages.records.geometry import DetGeom, Panel
+from stages.records.peaklist import PeakList
 
 seeds = st.integers(0, 10**6)
 
@@ -62,3 +65,23 @@ def test_preparation_sorts_drops_beam_spots_and_merges_doubles(seed):
     assert min(gaps) >= 1e-3
     kept = {tuple(np.round(x, 4)) for x in q if np.linalg.norm(x) >= 0.0085}
     assert n >= len(kept) - 2
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_scattering_vectors_are_those_of_the_geometry(seed):
+    rng = np.random.default_rng(seed)
+    n, panels = 40, tuple(Panel(f"p{i}", max_fs=99, max_ss=99) for i in range(3))
+    origin = rng.normal(size=(3, 3)) * 0.01 + [0.0, 0.0, 0.1]
+    steps = rng.normal(size=(2, 3, 3)) * 1e-4
+    geom = DetGeom(panels, origin, *steps, 9000.0, np.full(3, 0.1), ())
+    fs, ss = rng.uniform(0, 100, (2, n))
+    fs[:2] = np.nan, np.inf
+    peaks = PeakList.make(rng.integers(0, 3, n), fs, ss, np.ones(n))
+    with np.errstate(invalid="ignore"):
+        wanted = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss)
+    most = float(np.median(np.linalg.norm(wanted[2:], axis=1)))
+    q, within = vectors_within(peaks, geom, most)
+    np.testing.assert_allclose(q, wanted, rtol=1e-13, atol=1e-16)
+    assert within.tolist() == (np.linalg.norm(wanted, axis=1) <= most).tolist()
+    assert 10 < within.sum() < 30

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lattices.cell import Lattice
+from stages.prediction._kernels import estimates
 from stages.prediction._kernels.absences import CENTERING_CODES, is_absent
 from stages.prediction.centring import shortest_reciprocal_vector
 from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, radius_of_errors, resolution_limit
@@ -353,6 +354,18 @@ def test_the_resolution_limit_is_that_of_the_third_highest_peak_that_belongs():
     found = found.select(np.arange(40))
     q = np.sort(np.linalg.norm(found.hkl @ known.reciprocal_per_angstrom, axis=1))
     assert resolution_limit(known, peaks_of(found, rng), finder) == pytest.approx(q[-3])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 200))
+def test_the_resolution_limit_is_that_of_a_loop_written_from_the_definition(seed, n):
+    rng = np.random.default_rng(seed)
+    real = crystal(rng, (60.0, 55.0, 70.0)).real_space_angstrom
+    hkl, fraction = rng.integers(-20, 21, (n, 3), np.int32), rng.uniform(0.0, 0.5, n)
+    fraction[rng.random(n) < 0.1] = np.nan
+    near = np.sort(np.linalg.norm(hkl[fraction < 0.25] @ np.linalg.inv(real).T, axis=1))
+    wanted = near[len(near) - 1 - max(2, len(near) // 50)] if len(near) > 2 else 0.0
+    assert estimates.limit_of_pairs(real, hkl, fraction) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_the_shortest_reciprocal_vector_respects_the_centring():

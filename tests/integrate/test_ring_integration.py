@@ -14,6 +14,19 @@ from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
 from stages.integrate._containment import LEAST_CAUGHT
+from stages.integrate._kernels.keep import N_SUMS, keep
+from stages.integrate._kernels.tuples import (
+    IMPLAUSIBLE,
+    INTENSITY,
+    MEASURED,
+    MOMENT,
+    N_RESULTS,
+    SATURATED,
+    SIGMA,
+    TOTAL,
+    UNMEASURABLE,
+    WHOLE,
+)
 from stages.integrate.none import NoIntegration
 from stages.integrate.predict_only import PredictOnly
 from stages.integrate.rings import Rings
@@ -481,3 +494,22 @@ def test_other_nonsense_is_refused_too(options):
 def test_stages_are_values(stage):
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert hash(stage) == hash(replace(stage))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 60), sat=st.booleans())
+def test_what_is_kept_and_what_strong_ones_sum_up_to_is_what_numpy_says(seed, n, sat):
+    rng = np.random.default_rng(seed)
+    results = rng.normal(size=(n, N_RESULTS)) * 20
+    results[:, SIGMA], results[:, WHOLE] = rng.uniform(0.1, 2, n), rng.integers(0, 2, n)
+    status = rng.choice([MEASURED, MEASURED, UNMEASURABLE, SATURATED, IMPLAUSIBLE, SATURATED | IMPLAUSIBLE], n)
+    saturated, implausible = (status & SATURATED) > 0, (status & IMPLAUSIBLE) > 0
+    wanted = (status == MEASURED) | (saturated & ~implausible & sat)
+    strong = wanted & (results[:, INTENSITY] > 10 * results[:, SIGMA]) & (results[:, WHOLE] > 0) & ~saturated
+    kept, columns, sums = np.empty(n, np.int64), np.empty((N_RESULTS, n)), np.empty(N_SUMS)
+    num = keep(results, status, sat, 10.0, kept, columns, sums)
+    assert kept[:num].tolist() == np.flatnonzero(wanted).tolist()
+    np.testing.assert_array_equal(columns[:, :num].T, results[wanted])
+    left_out = implausible if sat else implausible & ~saturated
+    totals = results[strong, TOTAL].sum(), results[strong, MOMENT].sum()
+    np.testing.assert_allclose(sums, [saturated.sum(), left_out.sum(), strong.sum(), *totals], rtol=1e-12, atol=1e-12)

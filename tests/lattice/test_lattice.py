@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import gemmi
@@ -16,8 +17,10 @@ from stages.lattices.cell import (
     UnitCell,
     agree,
     impose_bravais,
+    is_right_handed,
     lattice_rotations,
     misorientation,
+    near_rotations,
     nearest_rotation,
     primitive,
     reduce_basis,
@@ -152,6 +155,68 @@ def test_reduction_finds_the_same_lengths_from_any_basis_of_a_lattice(steps, see
     assert np.allclose(np.linalg.norm(reduced, axis=1), [43, 52, 61])
     assert np.allclose(matrix @ change @ start, reduced)
     assert np.linalg.det(reduced) > 0
+
+
+def seen_by_brute_force(reduced, tolerance):
+    """All matrices of -1, 0, 1, determinant 1 and a rotation's trace, that change the metric by no more."""
+    every = np.array(list(itertools.product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    every = every[(np.rint(np.linalg.det(every)) == 1) & (np.trace(every, axis1=1, axis2=2) >= -1)]
+    metric = reduced @ reduced.T
+    lengths = np.sqrt(metric.diagonal())
+    off = np.abs((every @ metric @ every.transpose(0, 2, 1) - metric) / np.outer(lengths, lengths)).max(axis=(1, 2))
+    return every[off <= tolerance]
+
+
+@pytest.mark.parametrize(("unit_cell", "order"), KNOWN, ids=str)
+@pytest.mark.parametrize("tolerance", [0.01, 0.05, 0.2])
+def test_rotations_of_a_measured_cell_are_those_that_brute_force_finds(unit_cell, order, tolerance):
+    rng = np.random.default_rng(order)
+    strain = np.eye(3) + 2e-3 * rng.standard_normal((3, 3))
+    reduced, _ = reduce_basis(np.array(primitive(unit_cell).real_space_angstrom) @ strain)
+    found, wanted = near_rotations(reduced, tolerance), seen_by_brute_force(reduced, tolerance)
+    assert len(found) == len(wanted) >= (order if tolerance > 0.01 else 1)
+    assert {matrix.tobytes() for matrix in found} == {matrix.tobytes() for matrix in wanted}
+    assert found[0].tolist() == np.eye(3).tolist()
+    lengths = np.linalg.norm(reduced, axis=1)
+    change = [m @ reduced @ reduced.T @ m.T - reduced @ reduced.T for m in found[1:]]
+    sizes = [np.abs(c / np.outer(lengths, lengths)).max() for c in change]
+    assert np.all(np.diff(sizes) > -1e-12), "the nearest come first"
+
+
+@given(seed=st.integers(0, 10**6), which=st.integers(0, len(KNOWN) - 1))
+@settings(max_examples=60, deadline=None)
+def test_a_reduced_basis_is_left_as_it_is_and_its_mirror_image_is_turned_over(seed, which):
+    rng = np.random.default_rng(seed)
+    start = (
+        primitive(KNOWN[which][0]).real_space_angstrom
+        @ any_rotation(seed)
+        @ (np.eye(3) + 1e-3 * rng.normal(size=(3, 3)))
+    )
+    reduced, _ = reduce_basis(start)
+    again, change = reduce_basis(reduced)
+    np.testing.assert_array_equal(again, reduced)
+    np.testing.assert_array_equal(change, np.eye(3))
+    np.testing.assert_array_equal(reduce_basis(-reduced)[0], reduced)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_lengths_and_angles_of_a_basis_are_those_of_numpy(seed):
+    real = np.random.default_rng(seed).normal(size=(3, 3)) * 50
+    lengths = np.linalg.norm(real, axis=1)
+    cosines = (real @ real.T) / np.outer(lengths, lengths)
+    angles = np.arccos([cosines[1, 2], cosines[0, 2], cosines[0, 1]])
+    np.testing.assert_allclose(UnitCell.from_vectors(real).parameters, [*lengths, *angles], rtol=1e-9)
+    right = np.linalg.det(real) > 0
+    assert is_right_handed(real) == right != is_right_handed(-real)
+
+
+def test_an_angle_with_a_vector_of_no_length_is_no_number():
+    parameters = UnitCell.from_vectors(np.array([[0.0, 0, 0], [0, 2, 0], [0, 2, 2]])).parameters
+    assert parameters[0] == 0.0
+    assert math.degrees(parameters[3]) == pytest.approx(45)
+    assert math.isnan(parameters[4])
+    assert math.isnan(parameters[5])
 
 
 def test_pseudo_symmetry_within_the_tolerance_counts_and_beyond_it_does_not():

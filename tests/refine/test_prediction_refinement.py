@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 
 from pipeline import Context, RejectFrame
 from pipeline.counts import report_line
+from stages.compute.metrics import impose
 from stages.lattices.cell import Lattice, UnitCell, agree, impose_bravais, lattice_rotations, misorientation
+from stages.prediction.pairing import pair_peaks
 from stages.prediction.panel_finder import PanelFinder
 from stages.prediction.predict import predict
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, Panel
 from stages.records.limits import CellLimits
 from stages.records.peaklist import PeakList
+from stages.refine._kernels import cycle
 from stages.refine._kernels import fit as kernel
 from stages.refine._kernels.deviations import deviations, gradients, strain_of
 from stages.refine._kernels.pairs import Observed
@@ -303,6 +306,63 @@ def test_the_derivatives_are_those_of_the_deviations():
         np.testing.assert_allclose(slopes[:, :, n], numeric, rtol=1e-4, atol=1e-3 * np.abs(numeric).max())
 
 
+def chosen_slowly(pairs, spread, floors):
+    """Pairs that are not further off than so many medians, or than a floor, in excitation error and in distance."""
+    is_near = pairs.paired.copy()
+    for off, floor in zip((pairs.excitation_error_per_angstrom, np.hypot(pairs.dfs, pairs.dss)), floors, strict=True):
+        size = np.abs(off)
+        is_near &= size <= max(floor, spread * np.sort(size[pairs.paired])[pairs.paired.sum() // 2])
+    return is_near
+
+
+def residual_slowly(real, shift, pairs, chosen, peaks, geom, weight):
+    """R of the chosen pairs: the ray along k0 + g is cut with the peak's own panel, which has no tilt here."""
+    k = 1.0 / geom.wavelength_angstrom
+    ray = pairs.hkl[chosen] @ np.linalg.inv(real).T + [0.0, 0.0, k]
+    corner = geom.origin_m[peaks.panel[chosen]] + [*shift, 0.0]
+    at = ray * (corner[:, 2] / ray[:, 2])[:, None] - corner
+    miss = at[:, :2] / 1e-4 - np.stack([peaks.fs[chosen], peaks.ss[chosen]], axis=1)
+    error = weight * (k - np.linalg.norm(ray, axis=1))
+    return float(error @ error + np.square(miss).sum())
+
+
+def test_a_cycle_chooses_and_compares_as_loops_written_from_the_definition_do():
+    rng = np.random.default_rng(11)
+    true, peaks = still(rng, LYSOZYME, 80, 0.2)
+    finder, symmetry = PanelFinder.of(flat()), _symmetry(LYSOZYME)
+    rules = np.array([1000.0, 100.0, 1e6, 1e-4, 5.0, 1e-4, 0.5])
+    bases, shifts, both = np.empty((2, 3, 3)), np.zeros((2, 2)), np.empty(2)
+    bases[1] = true * (1 + 0.002 * rng.standard_normal((3, 1))) @ turn(rng, 0.1).T
+    found = bases[1].copy()
+    before, chosen_before = np.empty((0, 3), np.int32), np.empty(0, np.bool_)
+
+    def one(pairs, *, is_last):
+        chosen = np.empty(len(peaks), np.bool_)
+        free, k = (symmetry.rotations, symmetry.metrics, False), finder.wave_number
+        misses = (pairs.excitation_error_per_angstrom, pairs.dfs, pairs.dss)
+        places = (peaks.panel, peaks.fs, peaks.ss, finder.panels)
+        seen = (pairs.hkl, pairs.paired, *misses, before, chosen_before)
+        return cycle.cycle(bases, shifts, *free, k, rules, 8, *seen, chosen, *places, is_last, both), chosen
+
+    pairs = pair_peaks(bases[1], LYSOZYME, (0.0, 0.0), peaks, finder)
+    ended, chosen = one(pairs, is_last=False)
+    assert ended == cycle.FITTED
+    np.testing.assert_array_equal(chosen, chosen_slowly(pairs, 5.0, (1e-4, 0.5)))
+    np.testing.assert_allclose(bases[0], impose_bravais(found, LYSOZYME), atol=1e-9)
+    before, chosen_before = pairs.hkl, ~chosen
+    pairs = pair_peaks(bases[1], LYSOZYME, (0.0, 0.0), peaks, finder)
+    assert one(pairs, is_last=False)[0] == cycle.FITTED, "other pairs than before, and more fits are allowed"
+    ended, chosen = one(pairs, is_last=True)
+    assert ended == cycle.SETTLED
+    wanted = [residual_slowly(basis, (0.0, 0.0), pairs, chosen, peaks, flat(), 1000.0) for basis in bases]
+    np.testing.assert_allclose(both, wanted, rtol=1e-9)
+    assert both[1] < both[0]
+    before, chosen_before = pairs.hkl, chosen
+    assert one(pairs, is_last=False)[0] == cycle.SETTLED, "the same pairs as before"
+    nothing = pairs._replace(paired=np.zeros(len(peaks), np.bool_))
+    assert one(nothing, is_last=False)[0] == cycle.TOO_FEW
+
+
 @pytest.mark.parametrize("lattice", CELLS, ids=lambda lattice: f"{lattice.lattice_type}{lattice.centering}")
 def test_imposing_restrictions_is_what_the_lattice_says(lattice):
     rng = np.random.default_rng(9)
@@ -310,7 +370,7 @@ def test_imposing_restrictions_is_what_the_lattice_says(lattice):
     real = UnitCell(a, b, c, *np.radians(angles), lattice).real_space_angstrom @ turned(rng).T
     real = real + 0.3 * rng.standard_normal((3, 3))
     ours = real.copy()
-    assert kernel.impose(ours, lattice_rotations(lattice))
+    assert impose(ours, lattice_rotations(lattice))
     np.testing.assert_allclose(ours, impose_bravais(real, lattice), atol=1e-9)
     free = {"triclinic": 6, "monoclinic": 4, "orthorhombic": 3, "rhombohedral": 2, "cubic": 1}
     assert len(_symmetry(lattice).metrics) == free.get(lattice.lattice_type, 2)
