@@ -22,9 +22,11 @@ Exit status
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.command_line.console import print_on_stdout
@@ -64,7 +66,7 @@ def execute(
     def say(report: Report) -> bool:
         return show(report, profile=profile, as_json=as_json)
 
-    with signals.Ending() as ending:
+    with signals.Ending() as ending, _no_garbage():
         ending.last_words = lambda: (say(nothing_received()), _abandoned(nothing_received()))
         report = run_watched(load(), command_line, ending, say)
         ending.status = status_of(report, ending.came_early)
@@ -89,6 +91,8 @@ def run_watched(
             progress(what)
 
         def on_start(job: Job) -> None:
+            gc.enable()
+
             def say_it() -> None:
                 progress.leave()
                 report = job.report_now()
@@ -107,6 +111,19 @@ def run_watched(
         )
         ending.finish()
     return report
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Do not look for garbage while the graph is made: all that is imported stays, and is looked through again and again.
+
+    That ends when the graph is opened, at the latest when this is left.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def status_of(report: Report, came_early: bool = False) -> int:

@@ -86,8 +86,8 @@ class _Unpickler(pickle.Unpickler):
 def _environment(module: str, consts: list[Any], name: str) -> Environment:
     """Return the constants of a compiled function, numba's own or one of ours.
 
-    With them goes the namespace of its module, which code looks into that was compiled in object mode; no kernel is. Of functions
-    of numba's it is left empty: that of `numpy.sum` is in a module that imports scipy.
+    With them goes the namespace of its module, for code that was compiled in object mode; no kernel is. For functions of
+    numba's it is left empty: that of `numpy.sum` is in a module that imports scipy.
     """
     if module in sys.modules or not module.startswith("numba."):
         return _rebuild_env(module, consts, name)

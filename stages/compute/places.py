@@ -1,4 +1,4 @@
-"""The folders in which numba looks for the code of a kernel, and what it compares to see whether the code is of today's source."""
+"""The folders in which numba looks for the code of a kernel, and what tells it whether the code is of today's source."""
 
 # mypy: disable-error-code="no-untyped-call"
 # (numba has no types)

@@ -1,4 +1,4 @@
-"""What tells whether compiled code is of today's source: a digest of a module's file and of all that it imports from its package.
+"""What tells whether code is of today's source: a digest of a module's file and of all that it imports from its package.
 
 It follows ``import`` statements at the beginning of a line. That covers constants, too, which numba freezes into the machine
 code. Files are read when the first kernel of a module is declared, as close as can be to when Python has read them: what is
