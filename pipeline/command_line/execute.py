@@ -91,6 +91,7 @@ def run_watched(
             progress(what)
 
         def on_start(job: Job) -> None:
+            gc.freeze()
             gc.enable()
 
             def say_it() -> None:
@@ -115,15 +116,16 @@ def run_watched(
 
 @contextlib.contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Do not look for garbage while the graph is made: all that is imported stays, and is looked through again and again.
+    """Do not look for garbage while the graph is made: all that is imported stays, and would be looked through many times.
 
-    That ends when the graph is opened, at the latest when this is left.
+    When the graph is opened the rest is looked after as ever, without what was there before.
     """
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        gc.unfreeze()
 
 
 def status_of(report: Report, came_early: bool = False) -> int:
