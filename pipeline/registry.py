@@ -14,7 +14,7 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -167,8 +167,10 @@ def _import_of_packages(name: str) -> None:
             point.load()
 
 
-def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
-    return importlib.metadata.entry_points(group=ENTRY_POINTS)
+@functools.lru_cache(maxsize=1)
+def _entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages have; to ask for it opens a file of each of them."""
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 @functools.lru_cache(maxsize=1)

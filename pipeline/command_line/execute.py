@@ -22,9 +22,11 @@ Exit status
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.command_line.console import print_on_stdout
@@ -64,7 +66,7 @@ def execute(
     def say(report: Report) -> bool:
         return show(report, profile=profile, as_json=as_json)
 
-    with signals.Ending() as ending:
+    with signals.Ending() as ending, _no_garbage():
         ending.last_words = lambda: (say(nothing_received()), _abandoned(nothing_received()))
         report = run_watched(load(), command_line, ending, say)
         ending.status = status_of(report, ending.came_early)
@@ -89,6 +91,9 @@ def run_watched(
             progress(what)
 
         def on_start(job: Job) -> None:
+            gc.freeze()
+            gc.enable()
+
             def say_it() -> None:
                 progress.leave()
                 report = job.report_now()
@@ -107,6 +112,20 @@ def run_watched(
         )
         ending.finish()
     return report
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Do not look for garbage while the graph is made: all that is imported stays, and would be looked through many times.
+
+    When the graph is opened the rest is looked after as ever, without what was there before.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def status_of(report: Report, came_early: bool = False) -> int:

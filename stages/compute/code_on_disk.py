@@ -1,10 +1,11 @@
-"""Machine code that numba keeps on disk: missing, damaged, somebody else's or without a place, it is compiled anew.
+"""Machine code on disk: where each kernel's is found and kept. Missing, damaged or without a place, it is compiled anew.
 
 numba fails where none of its places can be written to, where a file cannot be read, and where one cannot be replaced; it runs
 what stands in a damaged file. Here all of that costs time only, and is said once. Code that another user could have written is
 not run.
 
-This module is imported by :func:`stages.compute.kernel.kernel` when it is called, so that an edit here compiles nothing anew.
+Nothing is looked for before a kernel is called, since most kernels are called by others alone, with whose code theirs has been
+compiled.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -15,12 +16,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import zlib
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from numba.core import caching
+from numba.core.runtime import rtsys
+
+from stages.compute import loaded_code, portable
+from stages.compute.places import PLACES, WithProgram
+from stages.compute.stamps import stamp
 
 log = logging.getLogger("streamajig.kernels")
 
@@ -29,16 +35,85 @@ _SUM_BYTES = 4
 _said: set[str] = set()
 
 
-class CodeOnDisk(caching.FunctionCache):
-    """The code of one function, for each of its signatures; RuntimeError where it has no place."""
+class CodeOnDisk(caching._Cache):
+    """The code of one function, for each of its signatures: what was compiled here, else what came with the program."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        stamp(
+            function.__module__
+        )  # of the source that Python has just read, not of what it is when the function is called
+
+    @cached_property
+    def _kept(self) -> Any:
+        try:
+            return _Kept(self._function)
+        except RuntimeError as error:
+            _say_that_there_is_no_place(error)
+            return caching.NullCache()
+
+    @property
+    def cache_path(self) -> Any:
+        """The folder of the code; None if it has none."""
+        return self._kept.cache_path
+
+    @property
+    def place(self) -> Any:
+        """What knows the folder and today's stamp."""
+        return self._kept._impl.locator
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the code for a signature, None if there is none.
+
+        numba would get all ready first that it knows of types and functions, which takes longer than to load the code. Where
+        something is to be compiled it does so by itself.
+        """
+        rtsys.initialize(target_context)
+        found = self._kept.load_overload(sig, target_context)
+        if found is None and portable.is_run_here():
+            found = _CameAlong(self._function).load_overload(sig, target_context)
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled for a signature."""
+        self._kept.save_overload(sig, data)
+
+    def enable(self) -> None:
+        """Look for code, and keep it."""
+        self._kept.enable()
+
+    def disable(self) -> None:
+        """Compile always, and keep nothing."""
+        self._kept.disable()
+
+    def flush(self) -> None:
+        """Forget the code."""
+        self._kept.flush()
+
+
+class _Code(caching.CompileResultCacheImpl):
+    """Where code is, unless a setting of numba's names other places, and how it is made ready."""
+
+    _locator_classes = PLACES
+
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        return loaded_code.ready(target_context, payload)
+
+
+class _Kept(caching.FunctionCache):
+    """The code of one function in one place; RuntimeError where it has none."""
+
+    _impl_class = _Code
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        file = self._cache_file
         owners = {os.getuid(), 0}
         with contextlib.suppress(FileNotFoundError):  # the cell of a notebook
             owners.add(_owner(function.__code__.co_filename))
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, file._source_stamp, owners)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, self._cache_file._source_stamp, owners)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        return self._load_overload(sig, target_context)
 
     def _save_overload(self, sig: Any, data: Any) -> None:
         try:
@@ -49,6 +124,22 @@ class CodeOnDisk(caching.FunctionCache):
                 self._cache_path,
                 error,
             )
+
+
+class _CodeThatCameAlong(_Code):
+    """In the folder of the program."""
+
+    _locator_classes = [WithProgram]
+
+
+class _CameAlong(_Kept):
+    """The code of one function that came with the program, compiled elsewhere for a whole level of processors."""
+
+    _impl_class = _CodeThatCameAlong
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        signature, (triple, _, _), digests = super()._index_key(sig, codegen)
+        return signature, (triple, portable.LEVEL, portable.SETTINGS["NUMBA_CPU_FEATURES"]), digests
 
 
 class _Files(caching.IndexDataCacheFile):
@@ -81,7 +172,7 @@ class _Files(caching.IndexDataCacheFile):
         if checksum != _checksum(code):
             _say("compiled code in %s is damaged (%s): it is compiled anew", self._cache_path, name)
             raise OSError(f"{path} is damaged")  # which numba takes as a file that is not there
-        return pickle.loads(code)
+        return loaded_code.unpickled(code)
 
     def _save_data(self, name: str, data: Any) -> None:
         code = self._dump(data)
@@ -89,12 +180,12 @@ class _Files(caching.IndexDataCacheFile):
             file.write(code + _checksum(code))
 
     def _check_owner(self, path: str) -> None:
-        owner = _owner(path)
-        if owner not in self._owners:
-            raise PermissionError(f"it belongs to user {owner}, whose code is not run")
+        user = _owner(path)
+        if user not in self._owners:
+            raise PermissionError(f"it belongs to user {user}, whose code is not run")
 
 
-def say_that_there_is_no_place(error: RuntimeError) -> None:
+def _say_that_there_is_no_place(error: RuntimeError) -> None:
     """Say that code is compiled in memory, and what to do about it; other errors (a wrong setting of numba's) are raised."""
     if "no locator available" not in str(error):  # numba's words for: no folder can be written to
         raise error

@@ -10,7 +10,8 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import stages
-from stages.compute.kernel import BesideSource, InDirectory, InHome
+from stages.compute.code_on_disk import CodeOnDisk
+from stages.compute.places import BesideSource, InDirectory, InHome
 
 
 def compiled() -> Iterator[tuple[str, Dispatcher]]:
@@ -38,8 +39,8 @@ def test_kernels_of_every_kind_are_found() -> None:
 def test_every_kernel_releases_the_interpreter_lock_and_is_cached(name: str) -> None:
     kernel = KERNELS[name]
     assert kernel.targetoptions.get("nogil")
-    assert type(kernel._cache).__name__ != "NullCache"
-    assert isinstance(kernel._cache._impl.locator, BesideSource | InDirectory | InHome)
+    assert isinstance(kernel._cache, CodeOnDisk)
+    assert isinstance(kernel._cache.place, BesideSource | InDirectory | InHome)
 
 
 @every_kernel

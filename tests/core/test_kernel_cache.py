@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from numba import config
 
-from stages.compute import code_on_disk, kernel
+from stages.compute import code_on_disk, stamps
 from stages.index._kernels.known import judge, search
 
 OUTER = """
@@ -192,7 +192,7 @@ def test_a_wrong_setting_of_numbas_is_an_error_and_not_a_missing_place(doubled, 
 
 
 def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
-    reached = kernel._reached(search.__name__)
+    reached = stamps.reached(search.__name__)
     assert {
         "stages.compute.algebra",
         "stages.index._kernels.spots",
@@ -200,4 +200,4 @@ def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
         "stages.compute.kernel",
     } <= reached
     assert not any(name.startswith("numpy") for name in reached)
-    assert kernel.stamp(search.__name__) != kernel.stamp(judge.__name__)
+    assert stamps.stamp(search.__name__) != stamps.stamp(judge.__name__)
