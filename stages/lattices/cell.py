@@ -199,8 +199,17 @@ def reduce_basis(basis: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
 
 def is_right_handed(basis: Matrix) -> bool:
     """Whether the determinant of a basis is positive."""
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = basis.tolist()
-    return bool(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx) > 0.0)
+    return volume_of(basis) > 0.0
+
+
+def volume_of(basis: Matrix) -> float:
+    """The determinant of a basis, rows a, b, c, in plain numbers.
+
+    >>> volume_of(np.diag([2.0, 3.0, -4.0]))
+    -24.0
+    """
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = np.asarray(basis).tolist()
+    return float(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx))
 
 
 def _is_reduced(basis: Matrix) -> bool:

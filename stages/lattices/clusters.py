@@ -8,6 +8,7 @@ Means are taken anew as a cluster grows, and clusters whose means have come to a
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 
@@ -72,8 +73,8 @@ class Cluster:
 
     def _put(self, basis: Matrix) -> None:
         self.basis = basis
-        self._parameters = parameters_of((basis @ basis.T)[None])[0]
-        self._lengths = sorted(self._parameters[:3].tolist())
+        self._parameters = _plain_parameters(basis @ basis.T)
+        self._lengths = sorted(self._parameters[:3])
         self._setting: Setting | None = None
 
     @property
@@ -90,8 +91,10 @@ class Cluster:
     def find(self, reduced: Matrix, length: float, angle_deg: float) -> tuple[Matrix, Matrix] | None:
         """Return change of basis and metric of a reduced basis in these axes; None if it differs by more than that."""
         change, metric = self.setting.find(reduced)
-        off = np.abs(parameters_of(metric[None])[0] - self._parameters)
-        near = (off[:3] <= length * self._parameters[:3]).all() and (off[3:] <= angle_deg).all()
+        pairs = list(zip(_plain_parameters(metric), self._parameters, strict=True))
+        near = all(abs(x - y) <= length * y for x, y in pairs[:3]) and all(
+            abs(x - y) <= angle_deg for x, y in pairs[3:]
+        )
         return (change, metric) if near else None
 
     def add(self, metric: Matrix) -> bool:
@@ -137,7 +140,7 @@ class Clusters:
     def add(self, reduced: Matrix) -> None:
         """Take a crystal, as a reduced primitive basis (3, 3), rows in Angstrom."""
         self.num_crystals += 1
-        lengths = sorted(np.linalg.norm(reduced, axis=1).tolist())
+        lengths = sorted(math.hypot(*vector) for vector in reduced.tolist())
         for n, cluster in enumerate(self._clusters):
             if not cluster.may_be(lengths, self._length):
                 continue
@@ -202,6 +205,14 @@ def parameters_of(metrics: Matrix) -> NDArray[np.float64]:
     return np.hstack([lengths, np.degrees(np.arccos(cosines))])
 
 
+def _plain_parameters(metric: Matrix) -> list[float]:
+    """The same of one metric, in plain numbers: numpy takes ten times as long for so few."""
+    (aa, ab, ac), (_, bb, bc), (_, _, cc) = metric.tolist()
+    a, b, c = math.sqrt(aa), math.sqrt(bb), math.sqrt(cc)
+    pairs = (bc, b * c), (ac, a * c), (ab, a * b)
+    return [a, b, c, *(math.degrees(math.acos(min(1.0, max(-1.0, x / y)))) if y else math.nan for x, y in pairs)]
+
+
 def basis_of(parameters: NDArray[np.float64]) -> Matrix:
     """Return the basis (3, 3) of six parameters in Angstrom and degrees, in the standard setting."""
     a, b, c = parameters[:3]
@@ -213,8 +224,8 @@ def basis_of(parameters: NDArray[np.float64]) -> Matrix:
 
 
 def _packed(metric: Matrix) -> list[float]:
-    numbers: list[float] = metric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]].tolist()
-    return numbers
+    (aa, ab, ac), (_, bb, bc), (_, _, cc) = metric.tolist()
+    return [aa, bb, cc, bc, ac, ab]
 
 
 def _unpacked(packed: Matrix) -> Matrix:

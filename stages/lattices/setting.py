@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +54,17 @@ class Setting:
         every = every[np.rint(np.linalg.det(every)) == 1]
         return Setting(basis, basis @ basis.T, np.rint(np.linalg.inv(every)))
 
+    @cached_property
+    def _scale(self) -> Matrix:
+        """The products of the lengths, by which each element of a metric is judged."""
+        return np.asarray(np.sqrt(np.outer(self.metric.diagonal(), self.metric.diagonal())))
+
     def find(self, reduced: Matrix) -> tuple[Matrix, Matrix]:
         """Return the change of basis that takes a reduced basis nearest to the reference, and the metric it then has."""
         metric = reduced @ reduced.T
         moved = self.changes @ metric @ self.changes.transpose(0, 2, 1)
-        scale = np.sqrt(np.outer(self.metric.diagonal(), self.metric.diagonal()))
-        nearest = int(np.argmin(np.square((moved - self.metric) / scale).sum(axis=(1, 2))))
+        off = ((moved - self.metric) / self._scale).reshape(-1, 9)
+        nearest = int(np.argmin(np.einsum("ij,ij->i", off, off)))
         return self.changes[nearest], moved[nearest]
 
 

@@ -19,6 +19,7 @@ from pipeline import Context, Frame, Outcome, Rejected, RejectFrame
 from stages.files.geom.detector import Detector
 from stages.files.stream import METHOD_KEY, MOVED_KEY
 from stages.files.stream_lines import cell_line, star_line
+from stages.lattices.cell import parameters_of, volume_of
 from stages.records.crystal import Crystal, Crystals, Reflections
 from stages.records.geometry import DetGeom
 from stages.records.header import Header
@@ -205,14 +206,16 @@ class ChunkEncoder:
 
     def _crystal(self, crystal: Crystal, geom: DetGeom | None) -> Iterator[bytes]:
         real = crystal.real_space_angstrom
-        if not np.isfinite(real).all() or not abs(np.linalg.det(real)) > 0.0:
+        volume = volume_of(real)
+        if not math.isfinite(volume) or volume == 0.0:
             raise RejectFrame("broken_crystal", f"a crystal's vectors span no cell: {np.asarray(real).tolist()}")
-        lengths, angles = _parameters(real)
-        stars = crystal.reciprocal_per_angstrom * 10.0
+        parameters = parameters_of(real)
+        lengths, angles = [0.1 * length for length in parameters[:3]], map(math.degrees, parameters[3:])
+        stars = (crystal.reciprocal_per_angstrom * 10.0).tolist()
         radius = crystal.profile_radius_per_angstrom * 10.0
         lines = [
             "--- Begin crystal",
-            cell_line(lengths * 0.1, angles),
+            cell_line(lengths, angles),
             *(star_line(axis, star) for axis, star in zip("abc", stars, strict=True)),
             f"lattice_type = {crystal.lattice.lattice_type}",
             f"centering = {crystal.lattice.centering}",
@@ -282,14 +285,6 @@ def peak_resolution_per_nm(inverse_d_per_nm: NDArray[np.float64]) -> float:
 
 def _d_angstrom(inverse_d_per_nm: float) -> float:
     return 10.0 / inverse_d_per_nm if inverse_d_per_nm else math.inf
-
-
-def _parameters(real_space_angstrom: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lengths in Angstrom, angles in degrees."""
-    lengths = np.linalg.norm(real_space_angstrom, axis=1)
-    unit = real_space_angstrom / lengths[:, None]
-    cosines = np.array([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]])
-    return lengths, np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
 
 
 def _header_name(name: str) -> str:
