@@ -25,6 +25,7 @@ MEMORY, FEWEST = 50, 5
 def in_metres(shift_per_angstrom: tuple[float, float], geom: DetGeom) -> tuple[float, float]:
     """Return ``det_shift_m`` of a crystal, x and y, of the shift by which its spots are off.
 
+    >>> import numpy as np
     >>> from stages.simulation.spot_lists import XRAYS
     >>> _, geom = XRAYS.peaks_of(np.zeros((0, 3)))
     >>> in_metres((2 * XRAYS.px_per_angstrom, 0.0), geom)[0] / XRAYS.pixel_m  # pixels

@@ -13,6 +13,7 @@ orthorhombic lattice, a < b < c otherwise; hexagonal axes, obverse, H, for rhomb
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -126,8 +127,10 @@ def bravais_of_group(reduced: Matrix, change: Integers, group: Integers) -> Brav
 def misfit_of(real_space_angstrom: Matrix, lattice: Lattice) -> float:
     """Return the largest change of the metric that a lattice type asks for, as a fraction of the product of the lengths."""
     metric = real_space_angstrom @ real_space_angstrom.T
-    lengths = np.sqrt(metric.diagonal())
-    return float((np.abs(averaged_metric(metric, lattice) - metric) / (lengths[:, None] * lengths)).max())
+    (off_aa, off_ab, off_ac), (_, off_bb, off_bc), (_, _, off_cc) = (averaged_metric(metric, lattice) - metric).tolist()
+    a, b, c = (math.sqrt(square) for square in metric.diagonal().tolist())
+    off = (off_aa / (a * a), off_bb / (b * b), off_cc / (c * c), off_ab / (a * b), off_ac / (a * c), off_bc / (b * c))
+    return float(max(abs(one) for one in off))
 
 
 # --- conventional axes, as integer combinations of the reduced basis ------------------------------------------------
@@ -179,7 +182,8 @@ def _turned_over(rotation: bytes) -> Integers:
 
 
 def _by_length(reduced: Matrix, axes: list[Axis]) -> list[Axis]:
-    return [axes[i] for i in np.argsort(_lengths(np.array(axes), reduced), kind="stable")]
+    lengths = _lengths(np.array(axes), reduced).tolist()
+    return [axes[i] for i in sorted(range(len(axes)), key=lengths.__getitem__)]
 
 
 def _lengths(vectors: Integers, reduced: Matrix) -> Matrix:
@@ -272,9 +276,13 @@ def _across_axis(reduced: Matrix, group: Integers, c: Axis) -> list[Axis]:
 
 def _right_angle(reduced: Matrix, axes: list[Axis]) -> tuple[Axis, Axis]:
     """Return the first axis, and the one that is nearest to a right angle with it."""
-    vectors = np.array(axes) @ reduced
-    oblique = np.abs(vectors[1:] @ vectors[0]) / np.sqrt(np.square(vectors[1:]).sum(axis=1))
-    return axes[0], axes[1 + int(np.argmin(oblique))]
+    first, *others = (np.array(axes) @ reduced).tolist()
+    cosines = [abs(_dot(first, v)) / math.sqrt(_dot(v, v)) for v in others]
+    return axes[0], axes[1 + cosines.index(min(cosines))]
+
+
+def _dot(u: list[float], v: list[float]) -> float:
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 
 
 def _three_or_sixfold(reduced: Matrix, group: Integers, c: Axis) -> Integers:

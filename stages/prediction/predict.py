@@ -46,10 +46,13 @@ def check_crystal(crystal: Crystal) -> None:
     """
     real = crystal.real_space_angstrom
     rows = real.tolist()
-    good = all(abs(x) < _LONGEST_AXIS for row in rows for x in row)
-    if good:
-        box_sq = math.prod([x * x + y * y + z * z for x, y, z in rows])
-        good = volume_of(real) > _FLATTEST_CELL * math.sqrt(box_sq) > 0.0
+    box_sq = math.prod(
+        [x * x + y * y + z * z for x, y, z in rows]
+    )  # no number if one of them is none, and so not more than 0
+    good = (
+        max(map(abs, (*rows[0], *rows[1], *rows[2]))) < _LONGEST_AXIS
+        and volume_of(real) > _FLATTEST_CELL * math.sqrt(box_sq) > 0.0
+    )
     if not good:
         raise RejectFrame("broken_crystal", f"a crystal's vectors span no cell: {real.tolist()}")
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stages.lattices.cell import Lattice
 from stages.prediction._kernels import estimates
+from stages.prediction._kernels import predict as predict_kernel
 from stages.prediction._kernels.absences import CENTERING_CODES, is_absent
 from stages.prediction.centring import shortest_reciprocal_vector
 from stages.prediction.estimates import DEFAULT_PROFILE_RADIUS, profile_radius, radius_of_errors, resolution_limit
@@ -80,6 +81,24 @@ def test_bandwidth_and_divergence_widen_the_ewald_sphere_as_the_formula_says(ban
     found = predict(known, PanelFinder.of(geom), 1e-3, divergence=divergence)
     assert len(found) > len(predict(known, PanelFinder.of(replace(geom, bandwidth=0.0)), 1e-3))
     assert_same(found, predicted_slowly(known, geom, 1e-3, divergence=divergence))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), w=st.floats(0.0, 1.0), k=st.floats(0.1, 2.0), limit=st.floats(0.01, 3.0))
+def test_no_reflection_of_a_layer_is_outside_its_lines_and_its_heights(seed, w, k, limit):
+    rng = np.random.default_rng(seed)
+    real = crystal(rng, (8.0, 11.0, 14.0)).real_space_angstrom
+    axes = predict_kernel.axes_of(real, limit)
+    lowest, highest = predict_kernel.heights(limit, w, k)
+    reach = [range(-n, n + 1) for n in axes.most]
+    indices = np.array(list(itertools.product(*reach))).reshape(-1, 3)
+    g = indices @ axes.star
+    shown = (np.linalg.norm(g, axis=1) <= limit) & (np.abs(np.linalg.norm(g + np.array([0, 0, k]), axis=1) - k) <= w)
+    assert ((g[shown, 2] >= lowest) & (g[shown, 2] <= highest)).all()
+    for first in reach[0]:
+        begin, num = predict_kernel.lines_of_layer(first, limit * limit, lowest, highest, axes)
+        second = indices[shown & (indices[:, 0] == first), 1]
+        assert ((second >= begin) & (second < begin + num)).all()
 
 
 def test_a_resolution_limit_cuts_at_that_resolution_exactly():

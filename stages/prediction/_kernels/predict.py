@@ -145,10 +145,21 @@ def indices_of(inner: int, first: int, second: int, along: int) -> tuple[int, in
 
 
 @kernel
-def lines_of_layer(first: int, limit_sq: float, axes: Axes) -> tuple[int, int]:
-    """Return the first index, and how many, of the lines of a layer that come within the resolution sphere.
+def heights(limit: float, w: float, k: float) -> tuple[float, float]:
+    """Return between which z all g with |g| <= `limit` lie whose |k0 + g| is within `w` of k.
 
-    Across the lines' direction c*, h a* + k b* has the length that decides: a quadratic in k.
+    2 k z = |k0 + g|^2 - k^2 - |g|^2.
+    """
+    lowest = max(-limit, -w - limit * limit / (2.0 * k)) if w < k else -limit
+    return lowest - EDGE, w + w * w / (2.0 * k) + EDGE
+
+
+@kernel
+def lines_of_layer(first: int, limit_sq: float, lowest: float, highest: float, axes: Axes) -> tuple[int, int]:
+    """Return the first index, and how many, of the lines of a layer that come within the resolution sphere and between two z.
+
+    Across the lines' direction c*, h a* + k b* has the length that decides: a quadratic in k. The z of the point of a line that
+    is nearest to the origin is linear in k; along the line, within the sphere, z differs from that by a limited amount.
     """
     a0, a1, a2 = axes.star[0, 0], axes.star[0, 1], axes.star[0, 2]
     b0, b1, b2 = axes.star[1, 0], axes.star[1, 1], axes.star[1, 2]
@@ -161,11 +172,22 @@ def lines_of_layer(first: int, limit_sq: float, axes: Axes) -> tuple[int, int]:
     half = (first * across_ab) ** 2 - across_bb * (first * first * across_aa - limit_sq)
     if not half >= 0.0:
         return 0, 0
+    along = abs(c2) * math.sqrt(
+        half / across_bb / cc
+    )  # the longest half of a line of the layer within the sphere, in z
     half = math.sqrt(half) / across_bb
     middle = -first * across_ab / across_bb
-    begin = max(math.ceil(middle - half - EDGE), -axes.most[1])
-    end = min(math.floor(middle + half + EDGE), axes.most[1])
-    return begin, end - begin + 1
+    begin, end = max(middle - half, -axes.most[1]), min(middle + half, axes.most[1])
+    at_first, step = first * (a2 - c2 * ac / cc), b2 - c2 * bc / cc
+    low, high = lowest - along - at_first, highest + along - at_first
+    if step != 0.0:
+        begin, end = max(begin, min(low / step, high / step)), min(end, max(low / step, high / step))
+    elif low > 0.0 or high < 0.0:
+        return 0, 0
+    if not begin <= end + 2.0 * EDGE:
+        return 0, 0
+    line = math.ceil(begin - EDGE)
+    return line, math.floor(end + EDGE) - line + 1
 
 
 @kernel
@@ -277,6 +299,7 @@ def predict(
     axes = axes_of(real, limit)
     star, most = axes.star, axes.most
     outer_sq, inner_sq = (beam.k + w) ** 2, max(0.0, beam.k - w) ** 2
+    lowest, highest = heights(limit, w, beam.k)
     criteria = Criteria(
         beam,
         radius,
@@ -294,7 +317,7 @@ def predict(
     room = np.empty((4, 2 * most[1] + 1))
     found = 0
     for first in range(-most[0], most[0] + 1):
-        begin, num_lines = lines_of_layer(first, criteria.limit_sq, axes)
+        begin, num_lines = lines_of_layer(first, criteria.limit_sq, lowest, highest, axes)
         if num_lines < 1:
             continue
         gx, gy = first * star[0, 0] + begin * star[1, 0], first * star[0, 1] + begin * star[1, 1]
