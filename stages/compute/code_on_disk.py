@@ -19,12 +19,13 @@ import os
 import zlib
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from numba.core import caching
 from numba.core.runtime import rtsys
 
-from stages.compute import loaded_code, portable
+from stages.compute import loaded_code, portable, turns
 from stages.compute.places import PLACES, WithProgram
 from stages.compute.stamps import stamp
 
@@ -33,6 +34,18 @@ log = logging.getLogger("streamajig.kernels")
 _SUM_BYTES = 4
 
 _said: set[str] = set()
+
+_to_begin_with: list[Callable[[], None]] = []
+
+
+def before_anything_is_compiled(do: Callable[[], None]) -> None:
+    """Have something done when the first kernel of this process must be compiled; never, where all are found on disk."""
+    _to_begin_with.append(do)
+
+
+def _compiling() -> None:
+    while _to_begin_with:
+        _to_begin_with.pop()()
 
 
 class CodeOnDisk(caching._Cache):
@@ -72,11 +85,23 @@ class CodeOnDisk(caching._Cache):
         found = self._kept.load_overload(sig, target_context)
         if found is None and portable.is_run_here():
             found = _CameAlong(self._function).load_overload(sig, target_context)
+        if found is None and self.cache_path is not None:
+            _compiling()
+            if turns.take(self._lock):
+                found = self._kept.load_overload(sig, target_context)
+            if found is not None:
+                turns.leave(self._lock)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled for a signature."""
         self._kept.save_overload(sig, data)
+        if self.cache_path is not None:
+            turns.leave(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return Path(self._kept.cache_path, f"{self._kept._impl.filename_base}.lock")
 
     def enable(self) -> None:
         """Look for code, and keep it."""
