@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from numba.core import caching
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 from stages.compute import loaded_code, portable, turns
 from stages.compute.places import PLACES, WithProgram
@@ -62,7 +62,8 @@ class CodeOnDisk(caching._Cache):
         try:
             return _Kept(self._function)
         except RuntimeError as error:
-            _say_that_there_is_no_place(error)
+            if "no locator available" not in str(error):  # numba's words for: no folder can be written to
+                raise
             return caching.NullCache()
 
     @property
@@ -85,12 +86,19 @@ class CodeOnDisk(caching._Cache):
         found = self._kept.load_overload(sig, target_context)
         if found is None and portable.is_run_here():
             found = _CameAlong(self._function).load_overload(sig, target_context)
-        if found is None and self.cache_path is not None:
+        if found is None:
             _compiling()
-            if turns.take(self._lock):
-                found = self._kept.load_overload(sig, target_context)
-            if found is not None:
-                turns.leave(self._lock)
+            found = self._compiled_meanwhile(sig, target_context)
+        return found
+
+    def _compiled_meanwhile(self, sig: Any, target_context: Any) -> Any:
+        """Return what another process has compiled while this one waited for it; None if it is this one's turn."""
+        if self.cache_path is None:
+            _say_that_there_is_no_place()
+            return None
+        found = self._kept.load_overload(sig, target_context) if turns.take(self._lock) else None
+        if found is not None:
+            turns.leave(self._lock)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -210,10 +218,7 @@ class _Files(caching.IndexDataCacheFile):
             raise PermissionError(f"it belongs to user {user}, whose code is not run")
 
 
-def _say_that_there_is_no_place(error: RuntimeError) -> None:
-    """Say that code is compiled in memory, and what to do about it; other errors (a wrong setting of numba's) are raised."""
-    if "no locator available" not in str(error):  # numba's words for: no folder can be written to
-        raise error
+def _say_that_there_is_no_place() -> None:
     _say(
         "compiled code can be kept nowhere, neither beside the program nor in your cache: it is compiled in memory, which "
         "takes minutes at every start; set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder that you can write to"

@@ -39,6 +39,6 @@ def kernel(function: Any = None, /, **options: Any) -> Any:
     from stages.compute.code_on_disk import CodeOnDisk
 
     # what C could call is left out: nobody does, and it takes a tenth of the time
-    compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    compiled: Any = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)  # type: ignore[call-overload]
     compiled._cache = CodeOnDisk(function)
     return compiled

@@ -11,6 +11,7 @@ and is found by what it was compiled for.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 LEVEL = "x86-64-v3"
 
@@ -32,9 +33,10 @@ SETTINGS = {
 @cache
 def is_run_here() -> bool:
     """Tell whether this machine runs such code, and numba is not told to look elsewhere or to compile for another one."""
+    import numba
     from llvmlite import binding
-    from numba import config
 
+    config: Any = numba.config
     if config.CACHE_LOCATOR_CLASSES or config.CPU_NAME or config.CPU_FEATURES is not None:
         return False
     has = binding.get_host_cpu_features()
