@@ -41,7 +41,8 @@ def shares(graph: Graph) -> list[list[Any]]:
     kinds: dict[str, list[Any]] = {"index": [], "refine": [], "integrate": []}
     for node in graph.nodes:
         kind = str(getattr(node.stage, "stage_name", "")).partition("/")[0]
-        if kind in kinds and type(node.stage).__module__.startswith("stages."):
+        is_ours = type(node.stage).__module__.startswith("stages.")
+        if kind in kinds and is_ours and hasattr(node.stage, "open"):
             kinds[kind].append(node.stage)
     after = [*kinds["refine"], *kinds["integrate"]]
     if kinds["index"]:
@@ -58,14 +59,19 @@ def _start(graph: Graph) -> None:
 
 
 def _compile(stages: Sequence[Any]) -> None:
-    """Open stages, which compile then what they need (in a process of its own)."""
+    """Do it, in a process of its own, while there is one to do it for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the graph
+    pipeline = multiprocessing.parent_process()
+    for stage in stages:
+        if pipeline is not None and pipeline.is_alive():
+            open_each([stage])
+
+
+def open_each(stages: Sequence[Any]) -> None:
+    """Open stages, which compile then what they need."""
     from pipeline import Context
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the graph
     for stage in stages:
-        pipeline = multiprocessing.parent_process()
-        if pipeline is None or not pipeline.is_alive():
-            return
         try:
             stage.open(Context())
         except Exception:  # it wants what others publish; the run compiles for it, and says what is wrong
