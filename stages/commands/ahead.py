@@ -23,6 +23,9 @@ log = logging.getLogger("streamajig.kernels")
 _FREE = "index/lattice"
 """Whoever indexes with a cell asks this stage's search about other cells, and its kernels are as many again."""
 
+_NOTHING = "index/none"
+"""Compiles nothing."""
+
 
 def compile_beside(graph: Graph) -> None:
     """Once something must be compiled, start processes that compile what this graph needs."""
@@ -40,9 +43,10 @@ def shares(graph: Graph) -> list[list[Any]]:
 
     kinds: dict[str, list[Any]] = {"index": [], "refine": [], "integrate": []}
     for node in graph.nodes:
-        kind = str(getattr(node.stage, "stage_name", "")).partition("/")[0]
+        name = str(getattr(node.stage, "stage_name", ""))
+        kind = name.partition("/")[0]
         is_ours = type(node.stage).__module__.startswith("stages.")
-        if kind in kinds and is_ours and hasattr(node.stage, "open"):
+        if kind in kinds and is_ours and name != _NOTHING:
             kinds[kind].append(node.stage)
     after = [*kinds["refine"], *kinds["integrate"]]
     if kinds["index"]:
