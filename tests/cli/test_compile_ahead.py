@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from pipeline import Graph
+from pipeline.command_line.cli import app
 from stages.commands import ahead
 from stages.commands.index.graph import graph_from_options
-from stages.compute import code_on_disk
+from stages.compute import code_on_disk, portable
 from stages.files.cell import cell_text
 from stages.simulation.apparatus import flat_geometry
 from stages.simulation.settings import RES_PER_M
@@ -62,3 +67,18 @@ def test_processes_are_started_when_something_is_compiled_and_not_before(tmp_pat
     code_on_disk._compiling()
     code_on_disk._compiling()
     assert started == [one]
+
+
+def test_code_for_other_machines_is_compiled_by_a_process_with_numbas_settings_for_it(monkeypatch):
+    begun: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+        begun.append((command, env))
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    result = CliRunner().invoke(app, ["warm-up", "--portable", "--jobs=2", "mine.yaml"])
+    assert result.exit_code == 3
+    ((command, environment),) = begun
+    assert command == [sys.executable, "-m", "streamajig", "warm-up", "mine.yaml", "--jobs=2"]
+    assert portable.SETTINGS.items() <= environment.items()
