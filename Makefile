@@ -60,5 +60,5 @@ docs: $(READY)
 	@echo "the site: docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build docs/_build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output build docs/_build stages/compute/portable_code *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -197,8 +197,8 @@ def _run(ending: Ending, plan: Plan) -> Report:
     simulator = spawn.Process(target=serve, args=(theirs, has_run, plan), name="simulator", daemon=True)
     simulator.start()
     theirs.close()
-    spawn.Process(target=compile_ahead, name="compiler", daemon=True).start()
     try:
+        compile_graph(plan)
         address = _address(ours)
         graph = make_graph(address, plan)
         portable = graph.portable(plan.output).to_yaml()
@@ -234,20 +234,14 @@ def serve(ready: Connection, has_run: Event, plan: Plan) -> None:
             pass
 
 
-def compile_ahead() -> None:
-    """Compile what the graph's last stages need (in a process of its own), into the cache, while the first ones are opened.
+def compile_graph(plan: Plan) -> None:
+    """Compile what the graph needs while the simulator compiles what it needs itself, or load it."""
+    from pipeline.running.wiring import Replica, Setup
+    from stages.commands.ahead import compile_beside
 
-    A process compiles one thing at a time, and the first time that takes minutes. With the kernels in the cache this process
-    has done so in a second or two, beside the others.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from pipeline import Context
-    from stages.index.lattice import FreeLattice
-    from stages.integrate.rings import Rings
-    from stages.refine.prediction import Prediction
-
-    for stage in (FreeLattice(), Prediction(), Rings()):  # Pairs asks FreeLattice's search about other cells
-        stage.open(Context())
+    graph = make_graph("tcp://127.0.0.1:1", plan)
+    compile_beside(graph)
+    Replica(Setup(graph)).close()
 
 
 def make_graph(address: str, plan: Plan) -> Graph:

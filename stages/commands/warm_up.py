@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -37,8 +39,18 @@ def warm_up(
         list[Path] | None, typer.Argument(metavar="[GRAPH.yaml...]", help="Open these graphs too.", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0: one for each core.")] = 0,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable",
+            help="Compile for every processor with AVX2 (x86-64-v3), and put the code into the program's own folder, "
+            "for a wheel or a container.",
+        ),
+    ] = False,
 ) -> None:
     """Compile all kernels now, so that later runs start at once."""
+    if portable:
+        raise typer.Exit(_for_other_machines([*map(str, graphs or ()), f"--jobs={jobs}"]))
     from pipeline import registry
     from pipeline.composing.graph import Graph
 
@@ -60,6 +72,14 @@ def warm_up(
     for file in graphs or ():
         _timed(str(file), lambda file=file: _open(Graph.load(file)))
     print(f"ready after {time.perf_counter() - begin:.1f} s")  # noqa: T201
+
+
+def _for_other_machines(words: Sequence[str]) -> int:
+    """Do all of it in a process whose numba compiles for a level of processors, and return its exit status."""
+    from stages.compute.portable import SETTINGS
+
+    command = [sys.executable, "-m", "streamajig", "warm-up", *words]
+    return subprocess.run(command, env={**os.environ, **SETTINGS}, check=False).returncode
 
 
 def apart(names: Sequence[str]) -> list[list[str]]:

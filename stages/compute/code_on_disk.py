@@ -19,12 +19,13 @@ import os
 import zlib
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from numba.core import caching
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
-from stages.compute import loaded_code, portable
+from stages.compute import loaded_code, portable, turns
 from stages.compute.places import PLACES, WithProgram
 from stages.compute.stamps import stamp
 
@@ -33,6 +34,18 @@ log = logging.getLogger("streamajig.kernels")
 _SUM_BYTES = 4
 
 _said: set[str] = set()
+
+_to_begin_with: list[Callable[[], None]] = []
+
+
+def before_anything_is_compiled(do: Callable[[], None]) -> None:
+    """Have something done when the first kernel of this process must be compiled; never, where all are found on disk."""
+    _to_begin_with.append(do)
+
+
+def _compiling() -> None:
+    while _to_begin_with:
+        _to_begin_with.pop()()
 
 
 class CodeOnDisk(caching._Cache):
@@ -49,7 +62,8 @@ class CodeOnDisk(caching._Cache):
         try:
             return _Kept(self._function)
         except RuntimeError as error:
-            _say_that_there_is_no_place(error)
+            if "no locator available" not in str(error):  # numba's words for: no folder can be written to
+                raise
             return caching.NullCache()
 
     @property
@@ -72,11 +86,30 @@ class CodeOnDisk(caching._Cache):
         found = self._kept.load_overload(sig, target_context)
         if found is None and portable.is_run_here():
             found = _CameAlong(self._function).load_overload(sig, target_context)
+        if found is None:
+            _compiling()
+            found = self._compiled_meanwhile(sig, target_context)
+        return found
+
+    def _compiled_meanwhile(self, sig: Any, target_context: Any) -> Any:
+        """Return what another process has compiled while this one waited for it; None if it is this one's turn."""
+        if self.cache_path is None:
+            _say_that_there_is_no_place()
+            return None
+        found = self._kept.load_overload(sig, target_context) if turns.take(self._lock) else None
+        if found is not None:
+            turns.leave(self._lock)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled for a signature."""
         self._kept.save_overload(sig, data)
+        if self.cache_path is not None:
+            turns.leave(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return Path(self._kept.cache_path, f"{self._kept._impl.filename_base}.lock")
 
     def enable(self) -> None:
         """Look for code, and keep it."""
@@ -185,10 +218,7 @@ class _Files(caching.IndexDataCacheFile):
             raise PermissionError(f"it belongs to user {user}, whose code is not run")
 
 
-def _say_that_there_is_no_place(error: RuntimeError) -> None:
-    """Say that code is compiled in memory, and what to do about it; other errors (a wrong setting of numba's) are raised."""
-    if "no locator available" not in str(error):  # numba's words for: no folder can be written to
-        raise error
+def _say_that_there_is_no_place() -> None:
     _say(
         "compiled code can be kept nowhere, neither beside the program nor in your cache: it is compiled in memory, which "
         "takes minutes at every start; set XDG_CACHE_HOME or NUMBA_CACHE_DIR to a folder that you can write to"

@@ -16,7 +16,7 @@ from typing import Any
 
 from llvmlite import binding
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompileResult, compile_result
+from numba.core.compiler import compile_result
 from numba.core.environment import Environment, _rebuild_env, lookup_environment
 
 
@@ -25,7 +25,7 @@ def unpickled(code: bytes) -> Any:
     return _Unpickler(io.BytesIO(code)).load()
 
 
-def ready(target_context: Any, payload: Any) -> CompileResult:
+def ready(target_context: Any, payload: Any) -> Any:
     """Return the result of compilation of which `payload` was kept on disk, as numba's `CompileResult._rebuild` does."""
     (name, _, (machine_code, bitcode)), fndesc, env, signature, objectmode, lifted, annotation, reload_init, envs = (
         payload
@@ -83,7 +83,7 @@ class _Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _environment(module: str, consts: list[Any], name: str) -> Environment:
+def _environment(module: str, consts: list[Any], name: str) -> Any:
     """Return the constants of a compiled function, numba's own or one of ours.
 
     With them goes the namespace of its module, for code that was compiled in object mode; no kernel is. For functions of

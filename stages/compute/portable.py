@@ -11,14 +11,12 @@ and is found by what it was compiled for.
 from __future__ import annotations
 
 from functools import cache
-
-from llvmlite import binding
-from numba import config
+from typing import Any
 
 LEVEL = "x86-64-v3"
 
 _NEEDS = (
-    *("cx16", "lahf_lm", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"),
+    *("cx16", "sahf", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"),
     *("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"),
 )
 """What the level has beyond any 64-bit processor, in LLVM's words (System V ABI, AMD64 supplement, table 3.1)."""
@@ -35,6 +33,10 @@ SETTINGS = {
 @cache
 def is_run_here() -> bool:
     """Tell whether this machine runs such code, and numba is not told to look elsewhere or to compile for another one."""
+    import numba
+    from llvmlite import binding
+
+    config: Any = numba.config
     if config.CACHE_LOCATOR_CLASSES or config.CPU_NAME or config.CPU_FEATURES is not None:
         return False
     has = binding.get_host_cpu_features()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from stages.merging.shells import Quality, Shell
+if TYPE_CHECKING:
+    from stages.merging.shells import Quality, Shell
 
 HEADINGS = ("d/A", "possible", "measured", "complete", "multiplicity", "CC1/2", "CC*", "Rsplit", "I/sigma")
 

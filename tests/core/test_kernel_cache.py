@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from numba import config
 
-from stages.compute import code_on_disk, stamps
+from stages.compute import code_on_disk, portable, stamps, turns
 from stages.index._kernels.known import judge, search
 
 OUTER = """
@@ -201,3 +201,152 @@ def test_the_stamp_of_a_kernel_covers_what_it_reaches_in_several_steps():
     } <= reached
     assert not any(name.startswith("numpy") for name in reached)
     assert stamps.stamp(search.__name__) != stamps.stamp(judge.__name__)
+
+
+CAME_ALONG = """
+import sys
+from pathlib import Path
+from stages.compute.places import WithProgram
+
+WithProgram.FOLDER = Path(sys.argv[1])
+import parts.outer
+"""
+
+
+@pytest.fixture
+def came_along(parts: Path, tmp_path: Path) -> Callable[..., str]:
+    """Call the outer kernel in a new process that has no code of its own, but a program that brings some along."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
+    number = 0
+
+    def call(**settings: str) -> str:
+        nonlocal number
+        number += 1
+        own = {"NUMBA_CACHE_DIR": str(tmp_path / f"own{number}")}
+        command = [sys.executable, "-c", CAME_ALONG, str(tmp_path / "program")]
+        done = subprocess.run(
+            command,
+            cwd=parts.parent,
+            env={**environment, **own, **settings},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    return call
+
+
+needs_level = pytest.mark.skipif(not portable.is_run_here(), reason=f"this processor is none of {portable.LEVEL}")
+
+
+@needs_level
+def test_code_that_came_with_the_program_is_run_where_there_is_no_other(came_along, tmp_path):
+    assert came_along() == "2.0 0"
+    assert came_along(**portable.SETTINGS) == "2.0 0"
+    assert sorted(path.name for path in (tmp_path / "program").iterdir()) == ["parts.inner", "parts.outer"]
+    assert came_along() == "2.0 1"
+
+
+@needs_level
+def test_code_that_came_with_the_program_is_of_its_source_and_for_this_processor_or_not_run(came_along, parts):
+    came_along(**portable.SETTINGS)
+    assert came_along(NUMBA_CPU_NAME="generic") == "2.0 0"
+    (parts / "inner.py").write_text(INNER.format(bias=0, factor=3))
+    assert came_along() == "3.0 0"
+
+
+def test_processors_that_lack_something_of_the_level_run_no_code_of_it(monkeypatch):
+    from llvmlite import binding
+
+    has = dict.fromkeys(portable._NEEDS, True)
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: has)
+    monkeypatch.setattr(binding, "get_default_triple", lambda: "x86_64-unknown-linux-gnu")
+    portable.is_run_here.cache_clear()
+    assert portable.is_run_here()
+    has["fma"] = False
+    portable.is_run_here.cache_clear()
+    assert not portable.is_run_here()
+    portable.is_run_here.cache_clear()
+
+
+def test_code_that_is_found_needs_nothing_of_what_numba_knows_of_functions(parts):
+    (parts / "outer.py").write_text(
+        OUTER.replace("inner(x) + BIAS", "inner(np.ones(3).sum() * x)").replace(
+            "from stages", "import numpy as np\nfrom stages", 1
+        )
+        + "import sys; print('numba.np.arraymath' in sys.modules, 'scipy.linalg' in sys.modules)"
+    )
+    command = [sys.executable, "-c", "import parts.outer"]
+    said = [
+        subprocess.run(command, cwd=parts.parent, capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    ]
+    assert said[0][:3] == ["6.0", "0", "True"]
+    assert said[1] == ["6.0", "1", "False", "False"]
+
+
+CALLS_WHAT_WAS_FOUND = """
+import parts.outer
+from parts.outer import outer
+from stages.compute.kernel import kernel
+
+@kernel
+def outermost(x):
+    return outer(x) + 1.0
+
+print(outermost(1.0))
+"""
+
+
+def test_what_calls_code_that_was_found_is_compiled_with_it(parts):
+    run(parts)
+    (parts / "outermost.py").write_text(CALLS_WHAT_WAS_FOUND)
+    command = [sys.executable, "-c", "import parts.outermost"]
+    done = subprocess.run(command, cwd=parts.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2.0", "1", "3.0"]
+
+
+SLOW = """
+from stages.compute.kernel import kernel
+
+
+@kernel
+def slow(x):
+    return x + 1.0
+
+
+print(slow(1.0), sum(slow.stats.cache_hits.values()))
+"""
+
+
+def test_of_two_processes_that_need_a_kernel_one_compiles_it_and_the_other_waits(parts):
+    (parts / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-c", "import parts.slow"]
+    both = [subprocess.Popen(command, cwd=parts.parent, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=120)[0] for process in both)
+    assert said == ["2.0 0\n", "2.0 1\n"]
+
+
+def test_a_lock_is_waited_for_no_longer_than_patience_lasts(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.1)
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    command = [sys.executable, "-c", holds, str(tmp_path / "a.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert turns.take(tmp_path / "a.lock")
+        turns.leave(tmp_path / "a.lock")
+        other.communicate("\n", timeout=60)
+    assert not turns.take(tmp_path / "a.lock")
+    turns.leave(tmp_path / "a.lock")
+
+
+def test_something_is_done_before_anything_is_compiled_and_only_then(doubled, monkeypatch):
+    done: list[str] = []
+    monkeypatch.setattr(code_on_disk, "_to_begin_with", [lambda: done.append("once")])
+    assert (doubled(), doubled()) == (0, 1)
+    assert done == ["once"]
+    code_on_disk.before_anything_is_compiled(lambda: done.append("never"))
+    assert doubled() == 1
+    assert done == ["once"]

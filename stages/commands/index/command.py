@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stages.commands.index.options import Option, Status
 from stages.commands.index.table import OPTIONS
+
+if TYPE_CHECKING:
+    from pipeline.composing.graph import Graph
 
 
 def _parameter(row: Option) -> inspect.Parameter:
@@ -61,9 +64,15 @@ def index(**options: Any) -> None:
         sys.stdout.write(graph.portable().to_yaml())
         return
     from pipeline.command_line.execute import execute
+    from stages.commands.ahead import compile_beside
+
+    def load() -> Graph:
+        graph = graph_from_options(options)
+        compile_beside(graph)
+        return graph
 
     status = execute(
-        lambda: graph_from_options(options),
+        load,
         shlex.join(["streamajig", *sys.argv[1:]]),
         profile=bool(options.get("profile")),
         as_json=bool(options.get("json")),

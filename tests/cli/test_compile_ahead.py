@@ -1,0 +1,84 @@
+"""What is compiled beside a run that compiles: the graph's own later stages, indexing apart from the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from pipeline import Graph
+from pipeline.command_line.cli import app
+from stages.commands import ahead
+from stages.commands.index.graph import graph_from_options
+from stages.compute import code_on_disk, portable
+from stages.files.cell import cell_text
+from stages.simulation.apparatus import flat_geometry
+from stages.simulation.settings import RES_PER_M
+from stages.simulation.specimen import LYSOZYME
+
+
+def graph(folder: Path, **options: Any) -> Graph:
+    (folder / "a.geom").write_text(flat_geometry(64, 64, RES_PER_M))
+    (folder / "a.cell").write_text(cell_text(LYSOZYME))
+    common = {"zmq_input": "tcp://127.0.0.1:1", "zmq_request": "next", "geometry": folder / "a.geom"}
+    return graph_from_options({**common, "pdb": folder / "a.cell", "output": folder / "a.stream", **options})
+
+
+def names(shares: list[list[Any]]) -> list[list[str]]:
+    return [[type(stage).stage_name for stage in share] for share in shares]
+
+
+def test_indexing_with_a_cell_is_compiled_apart_from_all_else_that_comes_after_the_peaks(tmp_path):
+    assert names(ahead.shares(graph(tmp_path, peaks="peakfinder8"))) == [
+        ["index/pairs"],
+        ["index/lattice", "refine/prediction", "integrate/rings"],
+    ]
+
+
+def test_a_graph_without_indexing_leaves_that_out(tmp_path):
+    assert names(ahead.shares(graph(tmp_path, indexing="none"))) == []
+
+
+def test_a_stage_that_cannot_be_opened_alone_keeps_no_other_from_being_opened():
+    opened: list[str] = []
+
+    class Fails:
+        def open(self, context: object) -> None:
+            raise LookupError("nobody has published what this needs")
+
+    class Opens:
+        def open(self, context: object) -> None:
+            opened.append("it")
+
+    ahead.open_each([Fails(), Opens()])
+    assert opened == ["it"]
+
+
+def test_processes_are_started_when_something_is_compiled_and_not_before(tmp_path, monkeypatch):
+    started: list[Graph] = []
+    monkeypatch.setattr(code_on_disk, "_to_begin_with", [])
+    monkeypatch.setattr(ahead, "_start", started.append)
+    one = graph(tmp_path)
+    ahead.compile_beside(one)
+    assert started == []
+    code_on_disk._compiling()
+    code_on_disk._compiling()
+    assert started == [one]
+
+
+def test_code_for_other_machines_is_compiled_by_a_process_with_numbas_settings_for_it(monkeypatch):
+    begun: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+        begun.append((command, env))
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    result = CliRunner().invoke(app, ["warm-up", "--portable", "--jobs=2", "mine.yaml"])
+    assert result.exit_code == 3
+    ((command, environment),) = begun
+    assert command == [sys.executable, "-m", "streamajig", "warm-up", "mine.yaml", "--jobs=2"]
+    assert portable.SETTINGS.items() <= environment.items()
