@@ -15,13 +15,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import log2
 
 from toolz import merge_with
 
 _PER_OCTAVE = 8
 
 
-@dataclass
+@dataclass(slots=True)
 class Durations:
     """A histogram of durations in nanoseconds."""
 
@@ -33,7 +34,8 @@ class Durations:
         """Count one duration."""
         self.count += 1
         self.total_ns += ns
-        self.bins[int(math.log2(ns) * _PER_OCTAVE) if ns > 0 else 0] += 1
+        bins, index = self.bins, int(log2(ns) * _PER_OCTAVE) if ns > 0 else 0
+        bins[index] = bins.get(index, 0) + 1  # a Counter that is asked for what it has not looks for it twice
 
     def merge(self, other: Durations) -> None:
         """Add another histogram to this one."""

@@ -148,7 +148,7 @@ class Collector:
                     self._write(at_leaf)
                     continue
                 # its message goes to the dead letters at once, and is not held back
-                self._take_turns(order, at_leaf.serial, replace(at_leaf, message=()) if at_leaf.message else at_leaf)
+                self._take_turns(order, at_leaf.serial, at_leaf._replace(message=()) if at_leaf.message else at_leaf)
             self._note_rejections(arrived)
             self.numbers.take(arrived[0].serial, arrived[0].number)
             self.finished += 1
@@ -255,7 +255,7 @@ class Collector:
             except BaseException as error:  # as in a stage: this frame is rejected here, and no other
                 log.debug("sink %s failed on frame %d", arrived.leaf, arrived.serial, exc_info=True)
                 frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
-                refused = replace(arrived, rejected=refusal(frame, arrived.leaf, error))
+                refused = arrived._replace(rejected=refusal(frame, arrived.leaf, error))
                 tally.rejected += 1
                 tally.count(arrived.counts)
                 self._note_rejections([refused])

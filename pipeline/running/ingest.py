@@ -69,7 +69,8 @@ class Inbox:
         self._held_back = held_back
         self._backlog = backlog
         self._waiting: deque[Frame] = deque()
-        self._in_replicas: dict[int, int] = {}
+        self._in_replicas: set[int] = set()
+        self._sizes: dict[int, int] = {}
         self._bytes = 0
         self._largest = 1
         self._takers = 0
@@ -81,6 +82,7 @@ class Inbox:
         size = _size_of(frame)
         with self._changed:
             self._waiting.append(frame)
+            self._sizes[frame.serial] = size
             self._bytes += size
             self._largest = max(self._largest, size)
             self._changed.notify()
@@ -102,19 +104,20 @@ class Inbox:
         if not self._waiting:
             return None
         frame = self._waiting.popleft()
-        self._in_replicas[frame.serial] = _size_of(frame)
+        self._in_replicas.add(frame.serial)
         return frame
 
     def done(self, serial: int) -> None:
         """Say that a frame that was taken is finished."""
         with self._changed:
-            self._bytes -= self._in_replicas.pop(serial)
+            self._in_replicas.remove(serial)
+            self._bytes -= self._sizes.pop(serial)
             self._changed.notify_all()
 
     def put_back(self, frame: Frame) -> None:
         """Return a frame that was taken and not begun, because whoever took it is gone; it is the next to be taken."""
         with self._changed:
-            del self._in_replicas[frame.serial]
+            self._in_replicas.remove(frame.serial)
             self._waiting.appendleft(frame)
             self._changed.notify_all()
 
@@ -135,7 +138,7 @@ class Inbox:
             if not self._waiting:
                 return None
             frame = self._waiting.popleft()
-            self._bytes -= _size_of(frame)
+            self._bytes -= self._sizes.pop(frame.serial)
             return frame
 
     def free(self) -> int:

@@ -34,8 +34,7 @@ from pipeline.stage import Context, SharedTables
 log = logging.getLogger("streamajig.wiring")
 
 
-@dataclass(frozen=True)
-class Arrived:
+class Arrived(NamedTuple):
     """What one leaf made of one frame; what crosses from a replica to the collector.
 
     Attributes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def as_it_can_cross(arrived: Arrived) -> Arrived:
     except TypeError as error:
         frame = Frame(arrived.serial, arrived.event, arrived.received_ns)
         refused = arrived.rejected or rejected(frame, arrived.leaf, STAGE_FAILED, text_of(error))
-        return replace(arrived, encoded=None, rejected=refused)
+        return arrived._replace(encoded=None, rejected=refused)
 
 
 Published = Mapping[str, Mapping[type, object]]

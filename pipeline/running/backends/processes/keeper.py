@@ -258,9 +258,7 @@ class Keeper(threading.Thread):
         if self._job.setup.keep_messages and any(one.rejected for one in arrived):
             message = tuple(bytes(part) for part in frame[Message].parts)
             said = frame[Message].preamble
-            arrived = [
-                dataclasses.replace(one, message=message, preamble=said) if one.rejected else one for one in arrived
-            ]
+            arrived = [one._replace(message=message, preamble=said) if one.rejected else one for one in arrived]
         self._job.finish_frame(arrived)
 
     # ---- when the worker has died
