@@ -130,7 +130,13 @@ class _Code(caching.CompileResultCacheImpl):
     _locator_classes = PLACES
 
     def rebuild(self, target_context: Any, payload: Any) -> Any:
-        return loaded_code.ready(target_context, payload)
+        """Make code ready; where numba has changed inside, as numba does it, which takes longer."""
+        try:
+            return loaded_code.ready(target_context, payload)
+        except (AttributeError, TypeError, ValueError):
+            log.debug("this version of numba is another one than those known here", exc_info=True)
+            target_context.refresh()
+            return super().rebuild(target_context, payload)
 
 
 class _Kept(caching.FunctionCache):

@@ -51,9 +51,9 @@ def parts(tmp_path: Path) -> Path:
     return folder
 
 
-def run(parts: Path) -> tuple[float, int]:
+def run(parts: Path, before: str = "") -> tuple[float, int]:
     """Call the outer kernel in a new process; return its result, and how often machine code was found on disk."""
-    command = [sys.executable, "-c", "import parts.outer"]
+    command = [sys.executable, "-c", f"{before}\nimport parts.outer"]
     out = subprocess.run(command, cwd=parts.parent, capture_output=True, text=True, check=True).stdout
     value, hits = out.split()
     return float(value), int(hits)
@@ -297,6 +297,21 @@ def outermost(x):
 
 print(outermost(1.0))
 """
+
+
+OTHER_INSIDES = """
+from stages.compute import loaded_code
+
+def ready(target_context, payload):
+    raise AttributeError("'JITCodeLibrary' object has no attribute of that name")
+
+loaded_code.ready = ready
+"""
+
+
+def test_where_numba_is_another_one_inside_code_is_made_ready_as_numba_does_it(parts):
+    value, _ = run(parts)
+    assert run(parts, OTHER_INSIDES) == (value, 1)
 
 
 def test_what_calls_code_that_was_found_is_compiled_with_it(parts):
