@@ -21,6 +21,7 @@ import zmq
 
 from pipeline import Graph
 from pipeline.metrics import NodeMetrics
+from pipeline.running import memory
 from pipeline.running.job import Job, run
 from pipeline.running.report import Report
 from pipeline.watching import Progress
@@ -38,6 +39,8 @@ def say(**what: Any) -> None:
 
 def chain(graph_file: str, *warm: str, stopping: threading.Event) -> None:
     """Run the graph."""
+    memory.this_process_is_ours()  # as the command line has it
+    memory.keep_what_is_freed()
     jobs: list[Job] = []
     before: list[Report] = []
 
