@@ -27,12 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.stage import Context
+from stages.compute.scattering import lengths
 from stages.index._kernels import spots as _spots
 from stages.index._kernels.azimuths import beats_random_azimuths
-from stages.index._kernels.scattering import scattering_vectors
 from stages.index._shift import NOT_SHIFTED, in_metres
 from stages.lattices.cell import UnitCell, nearest_rotation, primitive
 from stages.prediction.powder_rings import off_rings
+from stages.records import geometry
 from stages.records.changed import changed
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom, q_on_shifted
@@ -259,28 +260,15 @@ def compile_for_all() -> None:
     """Compile what is asked of every lattice that is found, on spots that are none."""
     ones, n = np.ones((1, 3)), 8
     _spots.pixel_and_distance(ones, ones)
-    places = np.zeros(n, np.int32), np.ones(n), np.ones(n)
-    scattering_vectors(*places, ones, ones, ones, 1.0, 1.0, np.empty((n, 3)), np.empty(n, np.bool_))
+    geometry.warm_up()
     beats_random_azimuths(np.eye(3), np.ones((n, 3)), np.ones(2), 1.0, 1e-3, 1.0)
 
 
 def vectors_within(peaks: PeakList, geom: DetGeom, most: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the peaks' scattering vectors, (n, 3) in 1/Angstrom, and which of them are finite and not longer than `most`."""
-    n = len(peaks)
-    q, within = np.empty((n, 3)), np.empty(n, np.bool_)
-    scattering_vectors(
-        peaks.panel,
-        peaks.fs,
-        peaks.ss,
-        geom.origin_m,
-        geom.fs_m,
-        geom.ss_m,
-        geom.wavelength_angstrom,
-        most,
-        q,
-        within,
-    )
-    return q, within
+    q, length = geom.q_per_angstrom(peaks.panel, peaks.fs, peaks.ss), np.empty(len(peaks))
+    lengths(q, length)
+    return q, length <= most
 
 
 def px_per_angstrom(geom: DetGeom) -> float:
