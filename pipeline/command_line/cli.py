@@ -165,7 +165,7 @@ def main() -> None:
     """Run the console script ``streamajig``."""
     console.keep_standard_streams_safe()
     signals.to_the_end()
-    memory.this_process_is_ours()
+    memory.keep_what_is_freed()
     status = run()
     why_not = console.flush_stdout()
     if why_not:

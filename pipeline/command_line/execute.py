@@ -83,9 +83,7 @@ def run_watched(
 ) -> Report:
     """Run a graph with a progress line, as long as signals do not end it; `last_words` are said if they must do so by force."""
     from pipeline.running.job import Job, run
-    from pipeline.running.memory import keep_what_is_freed
 
-    keep_what_is_freed()
     with crashes_leave_a_word(), ProgressLine() as progress:
 
         def on_progress(what: Progress) -> None:

@@ -48,28 +48,19 @@ _NEVER = 1 << 30
 _SET_BY_USERS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
-class _Process:
-    is_ours = False
-
-
-def this_process_is_ours() -> None:
-    """Say that this process is a program of ours, and not one that uses the library: how it has its memory is our matter."""
-    _Process.is_ours = True
-
-
 def keep_what_is_freed() -> bool:
-    """Keep memory that is freed for the messages to come; to be called before there are threads. Return whether that is done.
+    """Keep memory that is freed for the messages to come; return whether that is done.
 
     glibc gives large memory back at once, and has a heap for each thread that it gives back when it is empty. The next message
     then finds its 4400 pages (of 18 MB) one by one, each to be filled with zeros before the network's data are: a third of what
     receiving costs. So there is one heap here, of which nothing goes back: it is as large as it has ever been, which the
     bytes in flight bound.
 
-    Nothing is done in a program that is not ours, with another library than glibc, and where the user has set something of the
-    kind in the environment.
+    It is for programs of ours, at their very beginning: heaps of threads that there are already stay, and others take them.
+    Nothing is done with another library than glibc, and where the user has set something of the kind in the environment.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if not _Process.is_ours or mallopt is None or any(name.startswith(_SET_BY_USERS) for name in os.environ):
+    if mallopt is None or any(name.startswith(_SET_BY_USERS) for name in os.environ):
         return False
     wanted = {_M_ARENA_MAX: 1, _M_MMAP_THRESHOLD: _NEVER, _M_TRIM_THRESHOLD: _NEVER}
     taken = [mallopt(option, value) for option, value in wanted.items()]

@@ -133,11 +133,10 @@ def _run(wanted: Any, until: Until) -> int:
     from contextlib import closing
 
     from pipeline import Context, Delivery
-    from pipeline.running import memory, signals
+    from pipeline.running import signals
     from stages.wire.connection import addresses_of
     from stages.wire.recording.receiving import Receiving
 
-    memory.keep_what_is_freed()
     with signals.Ending() as ending:
         with closing(wanted.open(Context())) as source:
             running = Receiving(source, asks=wanted.delivery is Delivery.SHARED, until=until)

@@ -124,9 +124,8 @@ def relay(  # noqa: PLR0913  # long: one parameter for each option of the comman
 
 def _run(wanted: Relay) -> int:
     """Relay as long as signals do not end it, and return the exit status."""
-    from pipeline.running import memory, signals
+    from pipeline.running import signals
 
-    memory.keep_what_is_freed()
     with signals.Ending() as ending:
         with wanted.open() as running:
             log.info("answering %r at %s; Ctrl-C ends it", wanted.request, running.address)

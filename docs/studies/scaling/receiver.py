@@ -17,11 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.running.memory import keep_what_is_freed
+
+if "chain" in sys.argv[1:2]:
+    keep_what_is_freed()  # as the command line does, before there are threads
+
 import zmq
 
 from pipeline import Graph
 from pipeline.metrics import NodeMetrics
-from pipeline.running import memory
 from pipeline.running.job import Job, run
 from pipeline.running.report import Report
 from pipeline.watching import Progress
@@ -39,8 +43,6 @@ def say(**what: Any) -> None:
 
 def chain(graph_file: str, *warm: str, stopping: threading.Event) -> None:
     """Run the graph."""
-    memory.this_process_is_ours()  # as the command line has it
-    memory.keep_what_is_freed()
     jobs: list[Job] = []
     before: list[Report] = []
 

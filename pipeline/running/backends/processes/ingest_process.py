@@ -25,7 +25,7 @@ from pipeline.running.backends.processes.link import Link, link_of_child, pair
 from pipeline.running.backends.processes.page import Page, SeenPlace, SharedEvent
 from pipeline.running.backends.processes.slots import Leases, Reader, Written, leased, leased_preamble, write
 from pipeline.running.ingest import lost_since
-from pipeline.running.memory import keep_what_is_freed, this_process_is_ours
+from pipeline.running.memory import keep_what_is_freed
 from pipeline.running.wiring import Setup
 
 if TYPE_CHECKING:
@@ -196,7 +196,6 @@ class RemoteSource:
 
 def serve(child: int, connection: Connection, inherited: Inherited) -> int:
     """Be the process that receives; returns its exit status."""
-    this_process_is_ours()
     keep_what_is_freed()
     link = link_of_child(connection, inherited.log_level)
     setup = inherited.setup or unpacked(inherited.packed)
