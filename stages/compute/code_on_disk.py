@@ -53,9 +53,8 @@ class CodeOnDisk(caching._Cache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        stamp(
-            function.__module__
-        )  # of the source that Python has just read, not of what it is when the function is called
+        # of the source that Python has just read, not of what it is when the function is called
+        stamp(function.__module__)
 
     @cached_property
     def _kept(self) -> Any:

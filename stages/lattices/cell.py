@@ -100,17 +100,24 @@ def parameters_of(real_space_angstrom: Matrix) -> tuple[float, float, float, flo
     """Return a, b, c and alpha, beta, gamma (radians) of a basis, rows a, b, c; an angle with a vector of length 0 is NaN.
 
     In plain numbers, as numpy takes ten times as long for so few.
+
+    >>> *lengths, alpha, beta, gamma = parameters_of(np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 4.0, 3.0]]))
+    >>> lengths, math.degrees(alpha), math.degrees(beta), math.degrees(gamma)
+    ([2.0, 3.0, 5.0], 36.86989764584401, 90.0, 90.0)
+    >>> parameters_of(np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]))[2:4]
+    (0.0, nan)
     """
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = np.asarray(real_space_angstrom).tolist()
     a = math.sqrt(ax * ax + ay * ay + az * az)
     b = math.sqrt(bx * bx + by * by + bz * bz)
     c = math.sqrt(cx * cx + cy * cy + cz * cz)
-    alpha = _angle(bx * cx + by * cy + bz * cz, b * c)
-    beta, gamma = _angle(ax * cx + ay * cy + az * cz, a * c), _angle(ax * bx + ay * by + az * bz, a * b)
+    alpha = angle_of(bx * cx + by * cy + bz * cz, b * c)
+    beta, gamma = angle_of(ax * cx + ay * cy + az * cz, a * c), angle_of(ax * bx + ay * by + az * bz, a * b)
     return a, b, c, alpha, beta, gamma
 
 
-def _angle(product: float, lengths: float) -> float:
+def angle_of(product: float, lengths: float) -> float:
+    """Return the angle between two vectors, radians, of their product and that of their lengths; NaN if one has none."""
     return math.acos(min(max(product / lengths, -1.0), 1.0)) if lengths else math.nan
 
 

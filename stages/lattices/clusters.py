@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lattices.cell import angle_of
 from stages.lattices.setting import Setting
 
 Matrix = NDArray[np.float64]
@@ -209,8 +210,8 @@ def _plain_parameters(metric: Matrix) -> list[float]:
     """The same of one metric, in plain numbers: numpy takes ten times as long for so few."""
     (aa, ab, ac), (_, bb, bc), (_, _, cc) = metric.tolist()
     a, b, c = math.sqrt(aa), math.sqrt(bb), math.sqrt(cc)
-    pairs = (bc, b * c), (ac, a * c), (ab, a * b)
-    return [a, b, c, *(math.degrees(math.acos(min(1.0, max(-1.0, x / y)))) if y else math.nan for x, y in pairs)]
+    angles = angle_of(bc, b * c), angle_of(ac, a * c), angle_of(ab, a * b)
+    return [a, b, c, *map(math.degrees, angles)]
 
 
 def basis_of(parameters: NDArray[np.float64]) -> Matrix:

@@ -46,9 +46,8 @@ def check_crystal(crystal: Crystal) -> None:
     """
     real = crystal.real_space_angstrom
     rows = real.tolist()
-    box_sq = math.prod(
-        [x * x + y * y + z * z for x, y, z in rows]
-    )  # no number if one of them is none, and so not more than 0
+    # no number if one of them is none, and so not more than 0
+    box_sq = math.prod([x * x + y * y + z * z for x, y, z in rows])
     good = (
         max(map(abs, (*rows[0], *rows[1], *rows[2]))) < _LONGEST_AXIS
         and volume_of(real) > _FLATTEST_CELL * math.sqrt(box_sq) > 0.0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import RejectFrame
+from stages.compute.plain_arrays import plain
 from stages.compute.scattering import lengths, scattering_vectors
 from stages.records.displacement import NOT_DISPLACED, Displacement
 from stages.records.image import Image
@@ -270,8 +271,8 @@ class DetGeom:
         array([[ 1.e-02,  0.e+00, -5.e-05]])
         """
         q = np.empty((len(panel), 3))
-        numbers, at_fs, at_ss = _plain(panel, np.int32), _plain(fs, np.float64), _plain(ss, np.float64)
-        origin_m, fs_m, ss_m = (_plain(vectors, np.float64) for vectors in (self.origin_m, self.fs_m, self.ss_m))
+        numbers, at_fs, at_ss = plain(panel, np.int32), plain(fs, np.float64), plain(ss, np.float64)
+        origin_m, fs_m, ss_m = (plain(vectors, np.float64) for vectors in (self.origin_m, self.fs_m, self.ss_m))
         if not scattering_vectors(numbers, at_fs, at_ss, origin_m, fs_m, ss_m, self.wavelength_angstrom, q):
             raise IndexError(f"panels {np.min(panel)} to {np.max(panel)} of the {len(self.panels)} that there are")
         return q
@@ -313,12 +314,6 @@ class DetGeom:
             hit = (t > 0) & (t < nearest) & (at_fs >= 0) & (at_fs < panel.width) & (at_ss >= 0) & (at_ss < panel.height)
             found[hit], fs[hit], ss[hit], nearest[hit] = i, at_fs[hit], at_ss[hit], t[hit]
         return found, fs, ss
-
-
-def _plain(values: NDArray[Any], dtype: type) -> NDArray[Any]:
-    """The values as kernels are compiled for: of this type, one after the other, in memory that could be written to."""
-    found: NDArray[Any] = np.ascontiguousarray(values, dtype)
-    return found if found.flags.writeable else found.copy()
 
 
 def warm_up() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.texts import escaped
+from stages.compute.plain_arrays import plain
 from stages.records.geometry import Panel
 from stages.sink._kernels import text as kernel
 
@@ -67,7 +68,7 @@ class PanelNames:
 
     def check(self, panel: NDArray[np.int32]) -> None:
         """Refuse panel numbers that the geometry does not have."""
-        if not kernel.are_below(_writable(panel), len(self.panels)):
+        if not kernel.are_below(plain(panel), len(self.panels)):
             raise ValueError(
                 f"panel numbers {panel.min()} to {panel.max()}, and the geometry has {len(self.panels)} panels"
             )
@@ -131,12 +132,7 @@ def warm_up() -> None:
 
 def _is_ordinary(*arrays: NDArray[np.float64]) -> bool:
     """Whether all numbers are of the size for which the kernels are made; NaN and infinities are not."""
-    return all(kernel.are_ordinary(_writable(array).reshape(-1)) for array in arrays)
-
-
-def _writable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array as kernels are compiled for."""
-    return array if array.flags.writeable and array.flags.c_contiguous else np.array(array, order="C")
+    return all(kernel.are_ordinary(plain(array).reshape(-1)) for array in arrays)
 
 
 def _readable(values: NDArray[np.float64]) -> list[float]:

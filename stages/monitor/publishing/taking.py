@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline import RejectFrame
 from pipeline.texts import LONGEST_NAME, one_line
 from stages.drawing.pattern import plane
+from stages.lattices.cell import parameters_of
 from stages.monitor.publishing.seen import FS, INTENSITY, MAX_PIXEL, PANEL, SS, CrystalSeen, PanelsSeen
 from stages.records.crystal import Crystal, Crystals
 from stages.records.geometry import DetGeom
@@ -76,9 +77,10 @@ def crystals_seen(crystals: Crystals, geom: DetGeom | None) -> tuple[CrystalSeen
 
 
 def _seen(crystal: Crystal, geom: DetGeom | None) -> CrystalSeen:
+    parameters = parameters_of(crystal.real_space_angstrom)
     shift_m = crystal.det_shift_m if geom is None else geom.shift_from_file(crystal.det_shift_m)
     return CrystalSeen(
-        parameters_of(crystal.real_space_angstrom.tolist()),
+        (*parameters[:3], *map(math.degrees, parameters[3:])),
         _LETTERS.get(crystal.lattice.lattice_type, "h"),
         crystal.lattice.centering,
         one_line(crystal.indexed_by, LONGEST_NAME),
@@ -86,27 +88,6 @@ def _seen(crystal: Crystal, geom: DetGeom | None) -> CrystalSeen:
         0 if crystal.reflections is None else len(crystal.reflections),
         (1e3 * shift_m[0], 1e3 * shift_m[1]),
     )
-
-
-def parameters_of(basis: list[list[float]]) -> tuple[float, ...]:
-    """Return a, b, c in Angstrom, alpha, beta, gamma in degrees, of rows a, b, c; without numpy, which takes longer for so few.
-
-    >>> parameters_of([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 4.0, 3.0]])
-    (2.0, 3.0, 5.0, 36.86989764584401, 90.0, 90.0)
-    >>> parameters_of([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])[2:4]
-    (0.0, nan)
-    """
-    a, b, c = basis
-    lengths = [math.hypot(*vector) for vector in basis]
-    angles = []
-    for one, other, product in (
-        (b, c, lengths[1] * lengths[2]),
-        (a, c, lengths[0] * lengths[2]),
-        (a, b, lengths[0] * lengths[1]),
-    ):
-        cosine = (one[0] * other[0] + one[1] * other[1] + one[2] * other[2]) / product if product else math.nan
-        angles.append(math.degrees(math.acos(min(1.0, max(-1.0, cosine)))) if math.isfinite(cosine) else math.nan)
-    return (*lengths, *angles)
 
 
 def shown_peaks(peaks: PeakList | None) -> dict[str, NDArray[Any]]:
