@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from stages.peaks._kernels.rings import ring_blocks, ring_samples
 from stages.peaks._kernels.rings.ring_tuples import Blocks
+from stages.peaks._kernels.samples import Located
 from stages.peaks._ring_map import RingMap, vectors_in_pixels
-from stages.peaks._samples import GroupedSamples
+from stages.peaks._samples import GroupedSamples, nothing_located
 from stages.pixels.tables import PackedMask, PanelTable, RecentTables, are_the_same, packed_starts
 from stages.records.geometry import DetGeom
 
@@ -24,10 +25,16 @@ class RingLayout:
         uint16, packed order: each pixel's ring; masked pixels are in the last one.
     count
         int64 (rings + 1,): how many pixels each ring has.
+    any_pixel
+        Whether there is one that is not masked.
     samples
         Some pixels of each ring.
     blocks
         The blocks of each array.
+    highest
+        float32 (blocks,), for the highest pixel of each block; minus infinity where all are masked.
+    nothing_located
+        For each array, the list of no samples.
     levels
         How many levels the range tables of the rings need.
     version
@@ -36,7 +43,10 @@ class RingLayout:
 
     ring: NDArray[np.uint16]
     count: NDArray[np.int64]
+    any_pixel: bool
     blocks: list[Blocks]
+    highest: NDArray[np.float32]
+    nothing_located: list[Located]
     levels: int
 
     def __init__(self, ring_maps: RecentTables, limits_px: tuple[int, int], fast: bool) -> None:
@@ -69,12 +79,14 @@ class RingLayout:
             self._mask_version = self._mask.version
             self._describe_blocks(geom, self.ring_map)
             good = int(self.count[:-1].sum())
+            self.any_pixel = good > 0
             if not self.samples.suit(good):
                 self._choose_samples(geom, good)
             self._tables = []
         if not are_the_same(tables, self._tables):
             self.samples.locate(tables, self.ring, len(self.count) - 1)
             self.blocks = [Blocks(self._block, self._first_block[table.panel]) for table in tables]
+            self.nothing_located = [nothing_located(table) for table in tables]
             self._tables = tables
 
     def _make_room(self, geom: DetGeom, ring_map: RingMap) -> None:
@@ -82,7 +94,8 @@ class RingLayout:
         self.count = np.empty(ring_map.num_rings + 1, np.int64)
         blocks = [panel.height * -(-panel.width // ring_blocks.BLOCK) for panel in geom.panels]
         self._first_block = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64)
-        self._block = np.empty((int(self._first_block[-1]), 3), np.int32)
+        self._block = np.empty((int(self._first_block[-1]), ring_blocks.N_COLUMNS), np.int32)
+        self.highest = np.empty(len(self._block), np.float32)
         self._mask_version = -1
         self.samples = GroupedSamples()
         self._always_bad = ()
@@ -97,6 +110,7 @@ class RingLayout:
         bad = np.concatenate([b.reshape(-1) for b in always_bad])
         widths = np.array([panel.width for panel in geom.panels])
         starts = packed_starts(geom.panels)
+        self.highest.fill(-np.inf)
         self.levels = ring_blocks.describe_blocks(ring_map.ring, bad, widths, starts, ring_map.num_rings, self._block)
 
     def _choose_samples(self, geom: DetGeom, good: int) -> None:

@@ -8,9 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.peaks._kernels.panels import ArrayPixels
-from stages.peaks._kernels.rings import ring_blocks, ring_clip, ring_core, ring_samples, ring_screen, ring_tails
+from stages.peaks._kernels.rings import (
+    ring_blocks,
+    ring_clip,
+    ring_core,
+    ring_samples,
+    ring_screen,
+    ring_survey,
+    ring_tails,
+)
 from stages.peaks._kernels.rings.ring_moments import NO_THRESHOLD
 from stages.peaks._kernels.rings.ring_tuples import Core, Listed, Rule, Samples, Thresholds
+from stages.peaks._kernels.samples import Located
 from stages.peaks._ring_layout import RingLayout
 from stages.pixels.tables import PanelTable, RecentTables
 from stages.records.geometry import DetGeom
@@ -59,12 +68,11 @@ class RingThresholds:
         if self._uppers.shape != (layout.levels, number):
             lows, highs, self._uppers = np.empty((3, layout.levels, number), np.float32)
             self._core = self._core._replace(lows=lows, highs=highs)
-        return bool(layout.count[:-1].any())
+        return layout.any_pixel
 
     def find(self, arrays: Sequence[ArrayPixels]) -> None:
         """Find each ring's mean and threshold."""
         layout = self.layout
-        layout.samples.take([pixels.flat for pixels in arrays])
         samples = Samples(layout.samples.value, layout.samples.first, layout.count)
         self._all_listed = self._from_samples(arrays, samples) if self._fast else self._from_all(arrays, samples)
         if not self._all_listed:
@@ -98,6 +106,7 @@ class RingThresholds:
         self._lanes = np.empty((4, number + 1), np.int64)
         self._float_lanes = np.empty((4, number + 1, 2))
         self._sums = np.empty((number + 1, 2))
+        self._moments = np.empty((number, 3))
         self._make_list(size // LISTED_PART + widest + ring_blocks.BLOCK)
 
     def _make_list(self, length: int) -> None:
@@ -124,6 +133,7 @@ class RingThresholds:
 
     def _from_all(self, arrays: Sequence[ArrayPixels], samples: Samples) -> bool:
         """Find the thresholds from all pixels; return whether those above their threshold are among the listed ones."""
+        self.layout.samples.take([pixels.flat for pixels in arrays])
         ring_samples.estimate_core(samples, self._rule, self._core)
         self._ends = self._collect(arrays)
         listed = self._ends[-1]
@@ -141,13 +151,23 @@ class RingThresholds:
     def _from_samples(self, arrays: Sequence[ArrayPixels], samples: Samples) -> bool:
         """The same from a sample of each ring and all pixels of its upper tail, which begins at `cut`."""
         cut, cuts = self._core.high, self._core.highs
-        ring_tails.sampled_cuts(samples, self._rule, Thresholds(self.found.offset, cut))
+        for i, (pixels, located) in enumerate(zip(arrays, self.layout.samples.located, strict=True)):
+            self._survey(i, pixels, located)
+        ring_tails.sampled_cuts(samples, self._rule, Thresholds(self.found.offset, cut), self._moments)
         ring_blocks.range_tables(cut, 1.0, cuts)
         self._ends = [0]
         for i, pixels in enumerate(arrays):
             self._ends.append(self._list_above(i, pixels, cut, cuts, self._ends[-1]))
         listed = self._part(0, self._ends[-1])
-        return bool(ring_tails.clip_tails(samples, self.layout.ring, listed, self._rule, cut, self.found))
+        return bool(
+            ring_tails.clip_tails(samples, self._moments, self.layout.ring, listed, self._rule, cut, self.found)
+        )
+
+    def _survey(self, i: int, pixels: ArrayPixels, located: Located) -> None:
+        """Look for each block's highest pixel of the i-th array, and take these samples."""
+        layout = self.layout
+        masked = len(layout.count) - 1
+        ring_survey.survey(pixels, layout.ring, masked, layout.blocks[i], located, layout.highest, layout.samples.value)
 
     def _collect(self, arrays: Sequence[ArrayPixels]) -> list[int]:
         """Add up the rings' cores and list the other pixels; return where each array's end in the list, -1 if it is full."""
@@ -155,16 +175,20 @@ class RingThresholds:
         ring_blocks.range_tables(core.low, -1.0, core.lows)
         ring_blocks.range_tables(core.high, 1.0, core.highs)
         fit_packed = ring_core.fit_packed(self.layout.count, core.low, core.high)
+        are_packed = [fit_packed and pixels.flat.dtype.kind != "f" for pixels in arrays]
         self._lanes[:] = 0
-        self._float_lanes[:] = 0.0
+        if not all(are_packed):
+            self._float_lanes[:] = 0.0
         ends = [0]
         for i, pixels in enumerate(arrays):
-            packed = fit_packed and pixels.flat.dtype.kind != "f"
-            n = self._collect_one(i, pixels, self._lanes if packed else self._float_lanes, ends[-1])
+            n = self._collect_one(i, pixels, self._lanes if are_packed[i] else self._float_lanes, ends[-1])
             ends.append(n)
             if n < 0:
                 break
-        np.sum(self._float_lanes, axis=0, out=self._sums)
+        if all(are_packed):
+            self._sums[:] = 0.0
+        else:
+            np.sum(self._float_lanes, axis=0, out=self._sums)
         ring_core.unpack(self._lanes, self._sums)
         return ends
 
@@ -185,7 +209,8 @@ class RingThresholds:
         self, i: int, pixels: ArrayPixels, upper: NDArray[np.float32], uppers: NDArray[np.float32], begin: int
     ) -> int:
         """List all pixels of the i-th array above the threshold, from number `begin` on; return where they end."""
-        given = pixels, self.layout.ring, upper, uppers, self.layout.blocks[i], begin
+        layout = self.layout
+        given = pixels, layout.ring, upper, uppers, layout.blocks[i], layout.highest, begin
         n = ring_screen.screen(*given, self._listed)
         if n > len(self._listed.place):
             before = self._part(0, begin)
@@ -202,5 +227,7 @@ class RingThresholds:
 
     def _all_above(self, i: int, pixels: ArrayPixels) -> Places:
         """Return the places of all pixels of the i-th array that are above their threshold."""
+        if not self._fast:
+            self._survey(i, pixels, self.layout.nothing_located[i])
         n = self._list_above(i, pixels, self.found.upper, self._uppers, 0)
         return self._listed.place[:n]

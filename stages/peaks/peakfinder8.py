@@ -121,8 +121,11 @@ class RunningPeakfinder8:
                 self._peak,
                 self._row_of_peak,
             )
-            panels.append(table.panel[self._row_of_peak[:n]])
-            rows.append(self._peak[:n].copy())
+            if n:
+                panels.append(table.panel[self._row_of_peak[:n]])
+                rows.append(self._peak[:n].copy())
+        if not rows:
+            return PeakList.make([], [], [], [])
         return self._peak_list(np.concatenate(panels), np.concatenate(rows), geom)
 
     def prepare(self, geom: DetGeom, tables: list[PanelTable]) -> bool:

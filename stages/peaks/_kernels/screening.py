@@ -1,4 +1,4 @@
-"""Is any of these pixels above a limit? Asked of many pixels at once, before they are looked at one by one."""
+"""Is any of these pixels beyond a limit? Asked of many pixels at once, before they are looked at one by one."""
 
 from typing import Any
 
@@ -33,5 +33,35 @@ def any_above_compiled(pixels: Any, limit: np.float32) -> Any:  # noqa: ARG001
         for x in range(np.uint64(pixels.size)):
             above |= bool(np.float32(pixels[x]) > limit)
         return above
+
+    return floats
+
+
+def any_not_between(pixels: Array, below: np.float32, above: np.float32) -> bool:
+    """Return whether a pixel is not between the bounds, exclusive (NaN is not)."""
+    values = pixels.astype(np.float32)
+    return not bool(((values > below) & (values < above)).all())
+
+
+@overload(any_not_between)
+def any_not_between_compiled(pixels: Any, below: np.float32, above: np.float32) -> Any:  # noqa: ARG001
+    """Give integers a minimum and a maximum in their own type, as in `any_above`."""
+    if isinstance(pixels.dtype, types.Integer):
+
+        def integers(pixels: Any, below: np.float32, above: np.float32) -> Any:
+            lowest = pixels[0]
+            highest = pixels[0]
+            for x in range(np.uint64(pixels.size)):
+                lowest = pixels[x] if pixels[x] < lowest else lowest
+                highest = pixels[x] if pixels[x] > highest else highest
+            return not (np.float32(lowest) > below and np.float32(highest) < above)
+
+        return integers
+
+    def floats(pixels: Any, below: np.float32, above: np.float32) -> Any:
+        outside = False
+        for x in range(np.uint64(pixels.size)):
+            outside |= not ((np.float32(pixels[x]) > below) & (np.float32(pixels[x]) < above))
+        return outside
 
     return floats

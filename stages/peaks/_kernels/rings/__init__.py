@@ -14,6 +14,8 @@ A block is looked at pixel by pixel only where one of them is outside what *all*
 rings of a block are a range of numbers, and tables of the range's least and greatest bound (``ring_blocks``) cost next
 to nothing. ``ring_screen`` lists the pixels above their ring's threshold.
 
-The fast search takes thresholds from samples and from all pixels of each ring's upper tail (``ring_tails``). ``ring_moments``
-is what both have in common: mean, sigma and thresholds of some values. ``ring_tuples`` is what these kernels hand each other.
+The fast search takes thresholds from samples and from all pixels of each ring's upper tail (``ring_tails``); one pass takes
+the samples and finds each block's highest pixel, so that only blocks with a tail are looked at again (``ring_survey``).
+``ring_moments`` is what both have in common: mean, sigma and thresholds of some values. ``ring_tuples`` is what these kernels hand
+each other.
 """

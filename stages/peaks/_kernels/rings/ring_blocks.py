@@ -13,8 +13,9 @@ Array = NDArray[Any]
 BLOCK = 256
 PART = 32
 """Pixels of a block that are looked at together, once the block has one that is beyond its bounds."""
-FIRST_RING, LAST_RING, LEVEL = range(3)
-"""Columns of the table of blocks: the range of rings, and the power of two that fits in it; LEVEL -1: all masked."""
+FIRST_RING, LAST_RING, LEVEL, MASKED, N_COLUMNS = range(5)
+"""Columns of the table of blocks, and their number: the range of rings, the power of two that fits in it (-1: all pixels are
+masked), and whether a pixel is masked."""
 
 
 @kernel
@@ -53,11 +54,14 @@ def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked:
             for first in range(row, row + width[p], BLOCK):
                 lowest = masked
                 highest = -1
+                some_masked = False
                 for i in range(first, min(first + BLOCK, row + width[p])):
                     r = int(ring[i])
                     if r != masked and not bad[i]:
                         lowest = min(lowest, r)
                         highest = max(highest, r)
+                    else:
+                        some_masked = True
                 level = -1
                 span = highest - lowest + 1
                 while span > 0:
@@ -66,6 +70,7 @@ def describe_blocks(ring: Array, bad: Array, width: Array, start: Array, masked:
                 block[n, FIRST_RING] = lowest
                 block[n, LAST_RING] = highest
                 block[n, LEVEL] = level
+                block[n, MASKED] = some_masked
                 levels = max(levels, level + 1)
                 n += 1
     return levels

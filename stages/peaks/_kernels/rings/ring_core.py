@@ -12,12 +12,14 @@ from stages.peaks._kernels.rings.ring_blocks import (
     FIRST_RING,
     LAST_RING,
     LEVEL,
+    MASKED,
     PART,
     highest_of,
     lowest_of,
     pixels_of,
 )
 from stages.peaks._kernels.rings.ring_tuples import Blocks, Core, Listed
+from stages.peaks._kernels.screening import any_not_between
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
 
 Array = NDArray[Any]
@@ -199,7 +201,10 @@ def collect(pixels: ArrayPixels, ring: Array, core: Core, blocks: Blocks, lanes:
                 some = pixels_of(flat, row + x0 * step, step, x1 - x0, buffer)
                 below = highest_of(lows, level, table[b, FIRST_RING], table[b, LAST_RING])
                 above = lowest_of(highs, level, table[b, FIRST_RING], table[b, LAST_RING])
-                outside = any_outside(some, rings, below, above, masked)
+                if table[b, MASKED]:
+                    outside = any_outside(some, rings, below, above, masked)
+                else:
+                    outside = any_not_between(some, below, above)
                 if lanes.ndim == 2:
                     add_integers(some, rings, lanes)
                     if outside:

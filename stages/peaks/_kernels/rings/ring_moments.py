@@ -14,6 +14,7 @@ Array = NDArray[Any]
 
 ROUNDS = 5
 """How often mean and sigma are found, each time without what lies beyond the thresholds of the round before."""
+NONE, ONE = np.float32(0), np.float32(1)
 FARTHEST = np.float32(1e9)
 """Values beyond it never count in the first round."""
 BULK = 5.0
@@ -38,6 +39,25 @@ def moments(values: Array, below: np.float32, above: np.float32) -> tuple[float,
     return n, total, total_sq
 
 
+@kernel(fastmath=ANY_ORDER)
+def number_within(values: Array, below: np.float32, above: np.float32) -> np.float32:
+    """Return how many values are between the bounds, exclusive: a third of the work of `moments`."""
+    n = NONE
+    for k in range(values.size):
+        n += ONE if (values[k] > below) & (values[k] < above) else NONE
+    return n
+
+
+@kernel
+def moments_within(
+    values: Array, whole: tuple[float, float, float], below: np.float32, above: np.float32
+) -> tuple[float, float, float]:
+    """Return the moments of the values between the bounds; `whole` is of all values within FARTHEST, and often the same."""
+    if below >= -FARTHEST and above <= FARTHEST and number_within(values, below, above) == whole[0]:
+        return whole
+    return moments(values, below, above)
+
+
 @kernel
 def thresholds_of(n: float, total: float, total_sq: float, rule: Rule) -> tuple[float, np.float32, np.float32]:
     """Return a ring's mean, and the lower and upper threshold mean -+ min_snr sigma; the upper is `threshold` at least.
@@ -52,10 +72,10 @@ def thresholds_of(n: float, total: float, total_sq: float, rule: Rule) -> tuple[
 
 
 @kernel
-def bulk_of(values: Array) -> tuple[float, float, float, np.float32, np.float32]:
+def bulk_of(values: Array, whole: tuple[float, float, float]) -> tuple[float, float, float, np.float32, np.float32]:
     """Return number, mean and sigma of the bulk, and the bounds (exclusive) between which it was looked for at last.
 
-    The number is 0 if no value is within FARTHEST.
+    `whole` is the moments of all values within FARTHEST. The number is 0 if there are none.
     """
     below = -FARTHEST
     above = FARTHEST
@@ -64,8 +84,8 @@ def bulk_of(values: Array) -> tuple[float, float, float, np.float32, np.float32]
     n = 0.0
     kept_below = below
     kept_above = above
+    in_bulk, total, total_sq = whole
     for _ in range(ROUNDS):
-        in_bulk, total, total_sq = moments(values, below, above)
         if in_bulk in (0.0, n):
             break
         n = in_bulk
@@ -75,4 +95,5 @@ def bulk_of(values: Array) -> tuple[float, float, float, np.float32, np.float32]
         sigma = math.sqrt(max(total_sq / n - mean * mean, 0.0))
         below = np.float32(mean - BULK * sigma)
         above = np.float32(mean + BULK * sigma)
+        in_bulk, total, total_sq = moments_within(values, whole, below, above)
     return n, mean, sigma, kept_below, kept_above

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.rings.ring_moments import FARTHEST, bulk_of
+from stages.peaks._kernels.rings.ring_moments import FARTHEST, bulk_of, moments
 from stages.peaks._kernels.rings.ring_tuples import Core, Rule, Samples
 
 Array = NDArray[Any]
@@ -73,7 +73,7 @@ def estimate_core(samples: Samples, rule: Rule, core: Core) -> None:
     for r in range(first.size - 1):
         all_sampled = first[r + 1] - first[r] >= count[r]
         of_ring = values[first[r] : first[r] if all_sampled else first[r + 1]]
-        n, mean, sigma, below, above = bulk_of(of_ring)
+        n, mean, sigma, below, above = bulk_of(of_ring, moments(of_ring, -FARTHEST, FARTHEST))
         constant[r] = 0
         if n == 0:
             low[r] = FARTHEST

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.panels import LARGEST, ArrayPixels
-from stages.peaks._kernels.rings.ring_blocks import BLOCK, FIRST_RING, LAST_RING, LEVEL, PART, lowest_of
+from stages.peaks._kernels.rings.ring_blocks import BLOCK, FIRST_RING, LAST_RING, LEVEL, PART, lowest_of, pixels_of
 from stages.peaks._kernels.rings.ring_tuples import Blocks, Listed
 from stages.peaks._kernels.screening import any_above
 from stages.pixels.columns import HEIGHT, OFFSET, START, STRIDE_FS, STRIDE_SS, WIDTH
@@ -25,15 +25,6 @@ def pick(ring: Array, upper: Array, listed: Listed, out: Array) -> int:
             out[n] = place[k]
             n += 1
     return n
-
-
-@kernel
-def any_good_above(pixels: Array, rings: Array, limit: np.float32, masked: np.uint16) -> bool:
-    """Return whether a pixel that is not masked is above the limit."""
-    above = False
-    for x in range(np.uint64(pixels.size)):
-        above |= (np.float32(pixels[x]) > limit) & (rings[x] != masked)
-    return above
 
 
 @kernel
@@ -60,38 +51,40 @@ def list_above(
 
 @kernel
 def screen(
-    pixels: ArrayPixels, ring: Array, upper: Array, uppers: Array, blocks: Blocks, n: int, listed: Listed
+    pixels: ArrayPixels,
+    ring: Array,
+    upper: Array,
+    uppers: Array,
+    blocks: Blocks,
+    highest: Array,
+    n: int,
+    listed: Listed,
 ) -> int:
     """List all pixels above their ring's threshold `upper`, from number `n` on; `uppers` is its range table.
 
-    Returns how many are listed now; `listed` may hold only the first of them.
+    ``highest[b]`` is the highest good pixel of block b (see ``ring_survey``). Returns how many are listed now; `listed` may
+    hold only the first of them.
     """
     flat, where = pixels.flat, pixels.where
     table, first_block = blocks.table, blocks.first
     place, value = listed  # taken apart here, because every block with a high pixel needs them
-    masked = np.uint16(upper.size - 1)
+    least = upper.min()
     buffer = np.empty(BLOCK, flat.dtype)
     for p in range(where.shape[0]):
         width = where[p, WIDTH]
         step = where[p, STRIDE_FS]
         b = first_block[p] - 1
         for ss in range(where[p, HEIGHT]):
-            begin = where[p, START] + ss * width
-            row = where[p, OFFSET] + ss * where[p, STRIDE_SS]
             for x0 in range(0, width, BLOCK):
                 b += 1
-                level = table[b, LEVEL]
-                if level < 0:
+                if highest[b] <= least:  # NaN is not
+                    continue
+                limit = lowest_of(uppers, table[b, LEVEL], table[b, FIRST_RING], table[b, LAST_RING])
+                if highest[b] <= limit:
                     continue
                 x1 = min(x0 + BLOCK, width)
-                rings = ring[begin + x0 : begin + x1]
-                if step == 1:  # as in pixels_of, whose call for every block would cost a tenth of the time
-                    some = flat[row + x0 : row + x1]
-                else:
-                    some = buffer[: x1 - x0]
-                    for x in range(x0, x1):
-                        buffer[x - x0] = flat[row + x * step]
-                limit = lowest_of(uppers, level, table[b, FIRST_RING], table[b, LAST_RING])
-                if any_above(some, limit) and any_good_above(some, rings, limit, masked):
-                    n = list_above(some, rings, upper, limit, begin + x0, n, place, value)
+                begin = where[p, START] + ss * width + x0
+                row = where[p, OFFSET] + ss * where[p, STRIDE_SS] + x0 * step
+                some = pixels_of(flat, row, step, x1 - x0, buffer)
+                n = list_above(some, ring[begin : begin + x1 - x0], upper, limit, begin, n, place, value)
     return n

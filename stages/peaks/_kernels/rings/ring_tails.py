@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
-from stages.peaks._kernels.rings.ring_moments import FARTHEST, NO_THRESHOLD, ROUNDS, bulk_of, moments, thresholds_of
+from stages.peaks._kernels.rings.ring_moments import (
+    FARTHEST,
+    NO_THRESHOLD,
+    ROUNDS,
+    bulk_of,
+    moments,
+    moments_within,
+    thresholds_of,
+)
 from stages.peaks._kernels.rings.ring_tuples import Listed, Rule, Samples, Thresholds
 
 Array = NDArray[Any]
@@ -23,8 +31,8 @@ TAIL = 0.85
 
 
 @kernel
-def sampled_cuts(samples: Samples, rule: Rule, found: Thresholds) -> None:
-    """Set ``found.upper[r]`` to where a ring's tail begins.
+def sampled_cuts(samples: Samples, rule: Rule, found: Thresholds, whole: Array) -> None:
+    """Set ``found.upper[r]`` to where a ring's tail begins, and ``whole[r]`` to the moments of its samples.
 
     The tail is what lies further above the mean of the bulk than TAIL min_snr sigma, and above `threshold`. A ring whose
     pixels are all samples gets its mean and final threshold at once.
@@ -37,7 +45,9 @@ def sampled_cuts(samples: Samples, rule: Rule, found: Thresholds) -> None:
         if of_ring.size >= count[r]:
             offset[r], upper[r] = clip_samples(of_ring, rule)
             continue
-        _, mean, sigma, _, _ = bulk_of(of_ring)
+        of_all = moments(of_ring, -FARTHEST, FARTHEST)
+        whole[r, 0], whole[r, 1], whole[r, 2] = of_all
+        _, mean, sigma, _, _ = bulk_of(of_ring, of_all)
         offset[r] = mean
         upper[r] = np.float32(max(mean + TAIL * rule.min_snr * sigma, rule.threshold))
     offset[rings] = 0.0
@@ -81,12 +91,14 @@ def tails_of(ring: Array, listed: Listed, rings: int) -> tuple[Array, Array]:
 
 
 @kernel
-def clip_tails(samples: Samples, ring: Array, listed: Listed, rule: Rule, cut: Array, found: Thresholds) -> bool:
+def clip_tails(
+    samples: Samples, whole: Array, ring: Array, listed: Listed, rule: Rule, cut: Array, found: Thresholds
+) -> bool:
     """Find each ring's mean and upper threshold from its samples below the `cut` and all its pixels above (the listed ones).
 
-    The samples stand for all pixels of the ring that are not listed. Where they are all the same number, as on a frame that is
-    nearly empty, they are never clipped: others of the ring would have kept the bounds apart. Returns whether all pixels
-    above their threshold are sure to be listed.
+    The moments of all samples are in `whole` (rings, 3). The samples stand for all pixels of the ring that are not listed.
+    Where they are all the same number, as on a frame that is nearly empty, they are never clipped: others of the ring would
+    have kept the bounds apart. Returns whether all pixels above their threshold are sure to be listed.
     """
     values, first, count = samples
     offset, upper = found
@@ -99,6 +111,7 @@ def clip_tails(samples: Samples, ring: Array, listed: Listed, rule: Rule, cut: A
         if of_ring.size >= count[r]:
             upper[r] = cut[r]
             continue
+        of_all = whole[r, 0], whole[r, 1], whole[r, 2]
         in_tail = tail[begin[r] : begin[r + 1]]
         lower = -FARTHEST
         higher = FARTHEST
@@ -109,7 +122,8 @@ def clip_tails(samples: Samples, ring: Array, listed: Listed, rule: Rule, cut: A
         total_before = 0.0
         constant = False
         for step in range(ROUNDS):
-            n, total, total_sq = moments(of_ring, -FARTHEST if constant else lower, min(higher, beyond))
+            lowest = -FARTHEST if constant else lower
+            n, total, total_sq = moments_within(of_ring, of_all, lowest, min(higher, beyond))
             if step == 0 and n > 0:
                 scale = (count[r] - in_tail.size) / n
                 constant = n * total_sq == total * total

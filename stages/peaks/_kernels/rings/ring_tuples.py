@@ -13,7 +13,7 @@ class Blocks(NamedTuple):
     Attributes
     ----------
     table
-        int32 (blocks, 3), of all panels; columns FIRST_RING, LAST_RING, LEVEL (``ring_blocks``).
+        int32 (blocks, N_COLUMNS), of all panels; its columns are those of ``ring_blocks``.
     first
         int64 (P,): each panel's first block.
     """
