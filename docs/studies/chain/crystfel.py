@@ -42,6 +42,10 @@ def command(program: Path, frames: Frames, case: Case, setting: str, address: st
     ]
 
 
+class StandsStillError(Exception):
+    """It has ended, or has been at the same frame for too long."""
+
+
 @contextlib.contextmanager
 def running(words: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program at work in a session of its own; when left it is ended, and whatever it has started."""
@@ -66,7 +70,7 @@ def progress(process: subprocess.Popen[bytes], sender: subprocess.Popen[str], lo
             sent, since_s = now, time.monotonic()
             yield {"finished": max(1, sent - 1)}
         time.sleep(EVERY_S)
-    raise SystemExit(f"{process.args!r} gives nothing:\n{log.read_text(errors='replace')[-2000:]}")
+    raise StandsStillError(f"{process.args!r} gives nothing:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def found_in(stream: str) -> dict[str, float]:

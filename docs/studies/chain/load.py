@@ -101,7 +101,7 @@ CASES = {
         False,
         {**_LISTED, "indexing": "lattice"},
         False,
-        _with(_LISTED_THERE, "asdf", "xgandalf-fast"),
+        _with(_LISTED_THERE, "xgandalf-fast", "asdf"),
     ),
     "d-pixels": Case(
         "sampled peakfinder8, unknown cell, refinement, rings, full stream",

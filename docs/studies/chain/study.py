@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from bench import Bench, listed  # noqa: E402 - of this study, as the following ones
+from crystfel import StandsStillError  # noqa: E402
 from figures import Place, Sample, draw, kept, summary, tables  # noqa: E402
 from load import CASES, SIZES, Case, frames  # noqa: E402
 
@@ -48,7 +49,10 @@ def measured(bench: Bench, given: argparse.Namespace, among: Path) -> Iterator[S
                 yield bench.chain(made, place, name, backend)
             if given.crystfel and transport == given.transports[0]:
                 for setting in list(cases[name].crystfel)[: given.settings]:
-                    yield bench.peer(made, place, name, setting, given.crystfel)
+                    try:
+                        yield bench.peer(made, place, name, setting, given.crystfel)
+                    except StandsStillError as stands_still:
+                        sys.stderr.write(f"CrystFEL is left out here: {stands_still}\n")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

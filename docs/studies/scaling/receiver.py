@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.running.memory import keep_what_is_freed
 
-if "chain" in sys.argv[1:2]:
+if __name__ == "__main__":
     keep_what_is_freed()  # as the command line does, before there are threads
 
 import zmq
