@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.peaks._core_trust import CoreTrust
 from stages.peaks._kernels.panels import ArrayPixels
 from stages.peaks._kernels.rings import (
     ring_blocks,
@@ -68,6 +69,7 @@ class RingThresholds:
         if self._uppers.shape != (layout.levels, number):
             lows, highs, self._uppers = np.empty((3, layout.levels, number), np.float32)
             self._core = self._core._replace(lows=lows, highs=highs)
+            self._trust = CoreTrust(layout.ring.size)
         return layout.any_pixel
 
     def find(self, arrays: Sequence[ArrayPixels]) -> None:
@@ -103,10 +105,12 @@ class RingThresholds:
         self._uppers = none
         self.found = Thresholds(np.empty(number + 1), np.empty(number + 1, np.float32))
         self.cut = np.zeros(number + 1, np.uint8)
+        self._lower = np.empty(number, np.float32)
         self._lanes = np.empty((4, number + 1), np.int64)
         self._float_lanes = np.empty((4, number + 1, 2))
         self._sums = np.empty((number + 1, 2))
         self._moments = np.empty((number, 3))
+        self._trust = CoreTrust(size)
         self._make_list(size // LISTED_PART + widest + ring_blocks.BLOCK)
 
     def _make_list(self, length: int) -> None:
@@ -127,14 +131,15 @@ class RingThresholds:
                 self._part(0, number),
                 self._rule,
                 self.found,
+                self._lower,
                 self.cut,
             )
         )
 
     def _from_all(self, arrays: Sequence[ArrayPixels], samples: Samples) -> bool:
         """Find the thresholds from all pixels; return whether those above their threshold are among the listed ones."""
-        self.layout.samples.take([pixels.flat for pixels in arrays])
-        ring_samples.estimate_core(samples, self._rule, self._core)
+        from_before = self._trust.holds
+        self._choose_cores(arrays, samples)
         self._ends = self._collect(arrays)
         listed = self._ends[-1]
         all_listed = False
@@ -143,10 +148,24 @@ class RingThresholds:
             self.cut[:-1] = 1
         else:
             all_listed = self._clip_listed(listed)
-        if self.cut.any():
+        is_cut = bool(self.cut.any())
+        # sums that are rounded would depend, in their last digits, on which frame the cores are from
+        (self._trust.followed if from_before else self._trust.sampled)(listed, good=self._all_packed and not is_cut)
+        if is_cut:
             self._clip_plainly(arrays)
             return False
-        return bool(all_listed)
+        return all_listed
+
+    def _choose_cores(self, arrays: Sequence[ArrayPixels], samples: Samples) -> None:
+        """Choose the rings' cores from this frame's samples, or from what was found on the frame before."""
+        core = self._core
+        if self._trust.holds:
+            ring_samples.core_from_thresholds(self.found, self._lower, self._rule, core)
+        else:
+            self.layout.samples.take([pixels.flat for pixels in arrays])
+            ring_samples.estimate_core(samples, self._rule, core)
+        ring_blocks.range_tables(core.low, -1.0, core.lows)
+        ring_blocks.range_tables(core.high, 1.0, core.highs)
 
     def _from_samples(self, arrays: Sequence[ArrayPixels], samples: Samples) -> bool:
         """The same from a sample of each ring and all pixels of its upper tail, which begins at `cut`."""
@@ -172,12 +191,11 @@ class RingThresholds:
     def _collect(self, arrays: Sequence[ArrayPixels]) -> list[int]:
         """Add up the rings' cores and list the other pixels; return where each array's end in the list, -1 if it is full."""
         core = self._core
-        ring_blocks.range_tables(core.low, -1.0, core.lows)
-        ring_blocks.range_tables(core.high, 1.0, core.highs)
         fit_packed = ring_core.fit_packed(self.layout.count, core.low, core.high)
         are_packed = [fit_packed and pixels.flat.dtype.kind != "f" for pixels in arrays]
+        self._all_packed = all(are_packed)
         self._lanes[:] = 0
-        if not all(are_packed):
+        if not self._all_packed:
             self._float_lanes[:] = 0.0
         ends = [0]
         for i, pixels in enumerate(arrays):
@@ -185,7 +203,7 @@ class RingThresholds:
             ends.append(n)
             if n < 0:
                 break
-        if all(are_packed):
+        if self._all_packed:
             self._sums[:] = 0.0
         else:
             np.sum(self._float_lanes, axis=0, out=self._sums)

@@ -6,7 +6,7 @@ A *block* is BLOCK neighbouring pixels of a row (fewer at its end). Pixels are t
 wire; sums are exact for integers, float64 for the others.
 
 The statistics ask for five rounds of clipping over all pixels. What is done instead gives the same numbers in one pass:
-a few pixels of each ring tell roughly where the thresholds will be (``ring_samples``); the pass adds up what lies well within
+a few pixels of each ring, or the frame before, tell roughly where the thresholds will be (``ring_samples``); the pass adds up what lies well within
 (the ring's *core*) and lists what does not (``ring_core``); then each round adds the listed pixels that are within its
 thresholds to the core (``ring_clip``). A ring whose thresholds come to cut into its core is done by five plain rounds.
 
@@ -16,6 +16,6 @@ to nothing. ``ring_screen`` lists the pixels above their ring's threshold.
 
 The fast search takes thresholds from samples and from all pixels of each ring's upper tail (``ring_tails``); one pass takes
 the samples and finds each block's highest pixel, so that only blocks with a tail are looked at again (``ring_survey``).
-``ring_moments`` is what both have in common: mean, sigma and thresholds of some values. ``ring_tuples`` is what these kernels hand
-each other.
+``ring_moments`` is what both have in common: mean, sigma and thresholds of some values. ``ring_tuples`` is what these kernels
+hand each other.
 """

@@ -30,9 +30,17 @@ def add_within(
 
 @kernel
 def clip(
-    count: Array, sums: Array, core: Core, ring: Array, listed: Listed, rule: Rule, found: Thresholds, cut: Array
+    count: Array,
+    sums: Array,
+    core: Core,
+    ring: Array,
+    listed: Listed,
+    rule: Rule,
+    found: Thresholds,
+    lower: Array,
+    cut: Array,
 ) -> bool:
-    """Find each ring's mean and upper threshold from its core and the listed pixels.
+    """Find each ring's mean and both thresholds from its core and the listed pixels; `lower` is for the lower ones, float32.
 
     `count` is how many pixels each ring has; `sums` (rings + 1, 2) are sum and sum of squares of the cores. Sets ``cut[r]``
     where the thresholds cut into the core, so that the ring must be done plainly. Returns whether all pixels above their
@@ -47,7 +55,7 @@ def clip(
     for k in range(place.size):
         of_ring[k] = ring[place[k]]
         core_n[of_ring[k]] -= 1
-    lower = np.full(rings, -FARTHEST, np.float32)
+    lower[:] = -FARTHEST
     upper[:rings] = FARTHEST
     upper[rings] = NO_THRESHOLD
     offset[:] = 0.0

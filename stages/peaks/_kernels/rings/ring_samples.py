@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages.compute.kernel import kernel
 from stages.peaks._kernels.rings.ring_moments import FARTHEST, bulk_of, moments
-from stages.peaks._kernels.rings.ring_tuples import Core, Rule, Samples
+from stages.peaks._kernels.rings.ring_tuples import Core, Rule, Samples, Thresholds
 
 Array = NDArray[Any]
 
@@ -18,6 +18,8 @@ FAST_SAMPLES_PER_SHORT_RING = 512
 """Pixels from which the fast search takes a ring's thresholds; more for short rings, whose neighbours are short as well."""
 CORE = 0.7
 """How far the core reaches, in units of the threshold's distance from the mean."""
+BESIDE = 2
+"""Neighbours of a ring to either side that bound its core."""
 ONE_NUMBER = 1e-6
 """Pixels may all be one number if their sigma, which is rounded, is no more than this part of their mean."""
 
@@ -92,3 +94,25 @@ def estimate_core(samples: Samples, rule: Rule, core: Core) -> None:
                 low[r] = np.nextafter(least, np.float32(-np.inf))
                 high[r] = np.nextafter(least, np.float32(np.inf))
                 constant[r] = 1
+
+
+@kernel
+def core_from_thresholds(found: Thresholds, lower: Array, rule: Rule, core: Core) -> None:
+    """Choose each ring's core as `estimate_core` would, from what was found on an earlier frame, `lower` thresholds included.
+
+    No core reaches farther than those of its neighbours: a peak in a short ring spreads its thresholds on one frame alone.
+    Cores of one number and empty ones stay as they are, as do those of rings in which all pixels were alike.
+    """
+    low, high = core.low, core.high
+    rings = lower.size
+    reach = np.empty(rings)
+    for r in range(rings):
+        reach[r] = CORE * (found.offset[r] - lower[r])
+    for r in range(rings):
+        if low[r] < high[r] and not core.constant[r] and reach[r] > 0:
+            least = reach[r]
+            for other in range(max(r - BESIDE, 0), min(r + BESIDE + 1, rings)):
+                if reach[other] > 0:
+                    least = min(least, reach[other])
+            low[r] = max(found.offset[r] - least, -FARTHEST)
+            high[r] = min(max(found.offset[r] + least, rule.threshold), FARTHEST)
