@@ -6,9 +6,10 @@ A *block* is BLOCK neighbouring pixels of a row (fewer at its end). Pixels are t
 wire; sums are exact for integers, float64 for the others.
 
 The statistics ask for five rounds of clipping over all pixels. What is done instead gives the same numbers in one pass:
-a few pixels of each ring, or the frame before, tell roughly where the thresholds will be (``ring_samples``); the pass adds up what lies well within
-(the ring's *core*) and lists what does not (``ring_core``); then each round adds the listed pixels that are within its
-thresholds to the core (``ring_clip``). A ring whose thresholds come to cut into its core is done by five plain rounds.
+a few pixels of each ring, or the frame before, tell roughly where the thresholds will be (``ring_samples``); the pass adds up
+what lies well within (the ring's *core*) and lists what does not (``ring_core``); then each round adds the listed pixels that
+are within its thresholds to the core (``ring_clip``). A ring whose thresholds come to cut into its core is done by five plain
+rounds.
 
 A block is looked at pixel by pixel only where one of them is outside what *all* rings of the block have in common: the
 rings of a block are a range of numbers, and tables of the range's least and greatest bound (``ring_blocks``) cost next
