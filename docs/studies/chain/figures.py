@@ -231,6 +231,23 @@ def summary(rounds: Sequence[Sequence[Sample]]) -> str:
     return markdown(SUMMARY, lines)
 
 
+OTHERS = ("case", "Mpx", "hits", "over", "worker", "frames/s", "cpu ms a frame", "latency ms, 50 % / 99 %", "memory MB")
+
+
+def others(rounds: Sequence[Sequence[Sample]]) -> str:
+    """Several workers: how many frames they do, and what a frame costs then."""
+    lines = []
+    for row in rows_of(rounds):
+        one = row.first
+        if not one.case or _is_peer(row) or one.worker == "serial":
+            continue
+        rate = f"{row.median(lambda sample: sample.window.rate):.1f}" + ("*" if row.is_limited_by_sender else "")
+        memory = f"{row.median(lambda sample: sample.window.peak_mb):.0f}"
+        place = one.case, one.place.size, f"{one.place.hits:.0%}", one.place.transport
+        lines.append([*place, one.worker, rate, f"**{row.cpu_ms:.2f}**", _pair(one.latency_ms), memory])
+    return markdown(OTHERS, lines) if lines else ""
+
+
 def megapixels(size: str) -> float:
     """Of the detector.
 

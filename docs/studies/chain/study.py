@@ -11,8 +11,8 @@ outside: processor time and memory of all processes of a run together, not those
 
 Without options it takes a few minutes; ``--full`` measures all sizes, parts of hits, transports and backends, for hours.
 ``--write FOLDER`` keeps figures and plot and puts the summary into the README.md there (this study's, for one); ``--show
-FOLDER/figures.json`` prints all tables again. On a machine that others use too, few rows are worth much: the column
-*others' cores* says so.
+FOLDER/figures.json`` prints all tables again, and several such files with ``--write`` become one. On a machine that others
+use too, few rows are worth much: the column *others' cores* says so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.insert(0, str(HERE))
 
 from bench import Bench, listed  # noqa: E402 - of this study, as the following ones
 from crystfel import StandsStillError  # noqa: E402
-from figures import Place, Sample, draw, kept, summary, tables  # noqa: E402
+from figures import Place, Sample, draw, kept, others, summary, tables  # noqa: E402
 from load import CASES, SIZES, Case, frames  # noqa: E402
 
 TABLES = ("<!-- tables -->\n", "\n<!-- end -->")
@@ -83,7 +83,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--settings", type=int, default=choose(1, 9), help="of CrystFEL, for each case at most")
     parser.add_argument("--keep", type=Path, help="folder in which the messages are kept for the next time")
     parser.add_argument("--write", type=Path, help="folder with README.md for figures, summary and plot")
-    parser.add_argument("--show", type=Path, help="figures.json of an earlier time: measure nothing, print its tables")
+    parser.add_argument(
+        "--show",
+        type=Path,
+        nargs="+",
+        help="figures.json of earlier times: measure nothing, print their tables together",
+    )
     return parser.parse_args(arguments)
 
 
@@ -98,7 +103,7 @@ def write(rounds: Sequence[Sequence[Sample]], given: argparse.Namespace, folder:
     page = folder / "README.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(TABLES[0])
     _, _, after = rest.partition(TABLES[1])
-    page.write_text(before + TABLES[0] + summary(rounds) + TABLES[1] + after, encoding="utf-8")
+    page.write_text(before + TABLES[0] + f"{summary(rounds)}\n\n{others(rounds)}" + TABLES[1] + after, encoding="utf-8")
 
 
 def measure(given: argparse.Namespace, rounds: list[list[Sample]]) -> None:
@@ -120,13 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> list[list[Sample]]:
     """Measure in turns, and print the tables."""
     given = parse(arguments)
     rounds: list[list[Sample]] = []
-    if given.show:
-        rounds += [[Sample.load(one) for one in samples] for samples in json.loads(given.show.read_text())["rounds"]]
+    for file in given.show or ():
+        for k, samples in enumerate(json.loads(file.read_text())["rounds"]):
+            rounds[k : k + 1] = [[*(rounds[k] if k < len(rounds) else []), *map(Sample.load, samples)]]
     try:
         if not given.show:
             measure(given, rounds)
     finally:  # of a bench that lasts hours what there is counts, whatever ended it
-        sys.stdout.write(f"{tables(rounds)}\n\nOne worker:\n\n{summary(rounds)}\n")
+        sys.stdout.write(f"{tables(rounds)}\n\nOne worker:\n\n{summary(rounds)}\n\nOthers:\n\n{others(rounds)}\n")
         if given.write and any(rounds):
             write(rounds, given, given.write)
     return rounds
