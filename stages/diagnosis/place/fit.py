@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.diagnosis.place.equations import SHARED, Equations, Floats, displacement_of, vector_of
 from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.steps import Steps
 from stages.records.displacement import Displacement
 
 _GROWTH = ((0.3, 0.25), (0.3, 0.25), (0.45, 0.25), (0.45, 0.25), (0.65, 0.25), (0.65, 0.25), (1.0, 0.25), (1.0, 0.4))
@@ -89,7 +90,7 @@ def fit_place(
     start: Displacement,
     *,
     is_near: bool = False,
-) -> Fitted | None:
+) -> Steps[Fitted | None]:
     """Fit the detector's displacement to crystals of one lattice; None if there are too few that fit.
 
     Parameters
@@ -111,20 +112,23 @@ def fit_place(
     if not crystals:
         return None
     state = Equations.of(crystals, bases, cell, strains, start)
+    yield
     for part, near in () if is_near else _GROWTH:
         normal = state.normal(part, near)
         if normal is None:
             return None
         state.step(normal)
+        yield
     state.scatter = _SCATTER if len(crystals) >= _FEW else 0.0
     for is_strict in (False, True):
         state.is_strict = is_strict
-        if not _settled(state):
+        if not (yield from _settled(state)):
             return None
+        yield
     return _fitted(state)
 
 
-def _settled(state: Equations) -> bool:
+def _settled(state: Equations) -> Steps[bool]:
     """Take steps until they are small; return whether any crystal fits."""
     for _ in range(_MORE_STEPS):
         normal = state.normal(1.0, _NEAR)
@@ -133,6 +137,7 @@ def _settled(state: Equations) -> bool:
         if state.step(normal) < _SMALL_STEP:
             break
         state.see_scatter(normal)
+        yield
     return True
 
 

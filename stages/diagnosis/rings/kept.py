@@ -73,6 +73,12 @@ class KeptFrames:
             if place < _MOST_FRAMES:
                 self._kept[place] = one
 
+    def as_now(self) -> KeptFrames:
+        """Return the same frames, to which no others come."""
+        same = KeptFrames()
+        same._kept, same.num = list(self._kept), self.num
+        return same
+
     @property
     def clen_m(self) -> float:
         """The distance of the detector."""
