@@ -7,15 +7,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Steps = Generator[None, None, T]
-"""A conclusion on its way: it stops after each step, of some milliseconds, and returns what it comes to."""
+Steps = Generator[float, None, T]
+"""A conclusion on its way: it stops after each step, says which part of what may be done with one frame, some milliseconds, the
+step has been, and returns what it comes to in the end. The parts follow from how much there was to do and not from a clock, so
+that every run says the same after the same frame."""
 
 
 def at_once(steps: Steps[T]) -> T:
     """Go on to the end without a stop, and return what a conclusion comes to.
 
     >>> def five():
-    ...     yield
+    ...     yield 0.5
     ...     return 5
     >>> at_once(five())
     5

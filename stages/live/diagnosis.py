@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from stages.records.told import DetectorMoved, IndexingStages
 _FIRST_LOOKS, _GROWTH = (10, 25), 1.25
 """Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks.
 
-They are drawn in steps, one with each frame: all at once they would take as long as several frames, and these would wait."""
+They are drawn in steps, some with each frame: all at once they would take as long as several frames, and these would wait."""
 
 _AGAIN = 2.0
 """What is known already is said again when it reads otherwise and rests on more frames by this factor."""
@@ -172,15 +172,18 @@ class DiagnosisWriter:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Take one step of the conclusions that are being drawn, if any are: frames come in between."""
-        if self._asking is None:
-            if not self._to_ask:
-                return
-            self._asking, self._to_ask = self._ask(list(self._to_ask)), {}
-        try:
-            next(self._asking)
-        except StopIteration:
-            self._asking = None
+        """Take those steps of the conclusions that are being drawn which may be taken with one frame."""
+        taken, has_heard = 0.0, False
+        while taken < 1.0 and (self._asking is not None or self._to_ask):
+            if self._asking is None:
+                name = next(iter(self._to_ask))
+                del self._to_ask[name]
+                self._asking = self._ask(name)
+            try:
+                taken += next(self._asking)
+            except StopIteration:
+                self._asking, has_heard = None, True
+        if has_heard:
             self._learn()
 
     def status(self) -> str:
@@ -242,17 +245,16 @@ class DiagnosisWriter:
 
     # --- what watches say -------------------------------------------------------------------------------------------
 
-    def _ask(self, names: Iterable[str]) -> Steps[None]:
-        """Ask some watches what they know."""
-        for name in names:
-            watch = self._watches[name]
-            if isinstance(watch, InSteps):
-                steps = watch.findings_in_steps()
-                while (found := self._guarded(name, partial(_next, steps))) is _NOT_YET:
-                    yield
-            else:
-                found = self._guarded(name, watch.findings)
-            self._found[name] = found or ()
+    def _ask(self, name: str) -> Steps[None]:
+        """Ask a watch what it knows."""
+        watch = self._watches[name]
+        if isinstance(watch, InSteps):
+            steps = watch.findings_in_steps()
+            while isinstance(found := self._guarded(name, partial(_next, steps)), float):
+                yield found
+        else:
+            found = self._guarded(name, watch.findings)
+        self._found[name] = found or ()
 
     def _guarded(self, name: str, do: Callable[[], Any]) -> Any:
         """Do something with a watch; one that fails is asked nothing more, since a diagnosis must not end a run."""
@@ -338,17 +340,12 @@ class DiagnosisWriter:
         }
 
 
-_NOT_YET = object()
-"""Instead of findings: there is another step."""
-
-
-def _next(steps: Steps[Sequence[Finding]]) -> Any:
-    """Take a step; return the findings after the last one."""
+def _next(steps: Steps[Sequence[Finding]]) -> float | Sequence[Finding]:
+    """Take a step, and return what it has been of a frame's turn; the findings after the last one."""
     try:
-        next(steps)
-        return _NOT_YET
+        return next(steps)
     except StopIteration as end:
-        return end.value
+        return end.value  # type: ignore[no-any-return]
 
 
 def _frames(num: int) -> str:

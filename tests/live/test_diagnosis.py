@@ -167,17 +167,17 @@ class Slow(Toy):
     def findings_in_steps(self) -> Steps[Sequence[Finding]]:
         known = self.findings()
         for _ in range(self.num_steps):
-            yield
+            yield 0.5
         if self.fails:
             raise ZeroDivisionError("of the subject")
         return known
 
 
-def test_what_takes_long_is_concluded_a_step_with_each_frame(
+def test_what_takes_long_is_concluded_in_steps_with_several_frames(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And whoever is asked again meanwhile is asked when it is done."""
-    slow = Slow({10: [finding()], 16: []})
+    slow = Slow({10: [finding()], 16: []}, num_steps=14)
     writer = writer_of(slow, monkeypatch)
     with caplog.at_level(logging.INFO, "streamajig"):
         feed(writer, 40)
@@ -185,7 +185,7 @@ def test_what_takes_long_is_concluded_a_step_with_each_frame(
         "after 17 frames: There is ice.",
         "after 32 frames: no longer: ice",
     ]
-    slow.told, slow.num_steps = {25: [finding("late")], 41: [finding("last")]}, 30
+    slow.told, slow.num_steps = {25: [finding("late")], 41: [finding("last")]}, 60
     feed(writer, 2)
     assert [one["key"] for one in writer.findings().figures["findings"]] == ["last"], "the end waits for no step"
 

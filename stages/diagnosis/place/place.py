@@ -234,11 +234,11 @@ def _quick(
         return None
     start = _plain_start(group) if last is None else last
     strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
-    yield
+    yield len(some) / _QUICK
     fit = yield from _fit_from(group, strains, start, is_near=True)
     if fit is None:
         return None
-    yield
+    yield 0.5
     if _is_dense(group) and (
         _is_ambiguous(fit, group)
         or any(np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group))

@@ -147,7 +147,6 @@ class PlaceWatch:
         """Return the same, in the steps of the fit."""
         num = self._crystals.num + self._searched.num
         if num >= max(_FEWEST_TO_FIT, self._more(_MORE) * self._fitted_at):
-            yield
             yield from self._fit()
         return self._said()
 

@@ -24,10 +24,10 @@ REACH_PX = 20.0
 """A centre is looked for so far from where the geometry file has it."""
 _FIRST_STEP, _LAST_STEP, _BEST = 4.0, 0.5, 2
 """Steps of the search, pixels, each half the one before, and how many places are followed from one to the next."""
-_AT_A_TIME = 16
-"""Centres, in one step."""
 _POINTS = 2500
 """So many peaks are searched with, evenly drawn; all are fitted."""
+_CENTRES = 40
+"""So many are tried with one frame."""
 _WIDE_BINS = 12
 """Bins to either side that tell how many peaks there would be in one without a ring."""
 _CLEAR = 3.0
@@ -35,7 +35,9 @@ _CLEAR = 3.0
 
 _WINDOW_PX = 8.0
 """Peaks so near to a ring are its own or compared with them, if no other ring is nearer than twice that."""
-_ROUNDS, _ROUNDS_AT_A_TIME, _ENOUGH_PX = 60, 8, 2e-4
+_ROUNDS, _ENOUGH_PX = 60, 2e-4
+_ROUNDS_AT_A_TIME, _CALLS = 8, 0.5
+"""So many rounds go with one frame, if there are few peaks."""
 _NARROWEST_PX = 0.2
 _FEWEST_ON = 30
 _SECTORS, _MOST_EMPTY = 12, 4
@@ -69,12 +71,10 @@ def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Ste
         scores = np.empty(len(tried))
         for n, centre in enumerate(tried):
             scores[n] = _sharpness(xy, centre, max(1.0, 0.75 * step))
-            if n % _AT_A_TIME == _AT_A_TIME - 1:
-                yield
+            yield len(xy) / _POINTS / _CENTRES
         best = tried[np.argsort(-scores, kind="stable")[:_BEST]]
         if step <= _LAST_STEP:
             return np.asarray(best[0])
-        yield
         step /= 2
         tried = np.unique((best[:, None] + step * around).reshape(-1, 2), axis=0)
 
@@ -150,7 +150,7 @@ def fit_centre(xy_px: Floats, frame: Ints, near_px: Floats, radii_px: Sequence[f
     gaps = np.diff(radii) / 2
     half[1:], half[:-1] = np.minimum(half[1:], gaps), np.minimum(half[:-1], gaps)
     values, width, share = np.concatenate([near_px, radii]), 1.0, np.full(len(radii), 0.5)
-    for n in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         there = _assign(xy_px, values, half)
         if len(there.ring) < _FEWEST_ON:
             return None
@@ -166,8 +166,7 @@ def fit_centre(xy_px: Floats, frame: Ints, near_px: Floats, radii_px: Sequence[f
         share = np.clip(np.bincount(there.ring, weight, minlength=len(radii)) / num, 0.01, 0.99)
         if np.abs(step[:2]).max() < _ENOUGH_PX:
             break
-        if n % _ROUNDS_AT_A_TIME == _ROUNDS_AT_A_TIME - 1:
-            yield
+        yield (_CALLS + len(there.ring) / _POINTS) / _ROUNDS_AT_A_TIME
     there = _assign(xy_px, values, half)
     if np.hypot(*(values[:2] - near_px)) > _WINDOW_PX or len(there.ring) < _FEWEST_ON:
         return None

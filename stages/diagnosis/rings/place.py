@@ -105,12 +105,11 @@ def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> Steps[RingPl
     xy, frame = kept.peaks()
     if not len(xy):
         return None
-    yield
+    yield 0.5
     starts = [(0.0, 0.0)]
     if last is not None:
         starts.append((float(last.centre.xy_px[0]), float(last.centre.xy_px[1])))
     near = yield from sharpest_centre(xy, starts)
-    yield
     rings = kept.counted(near).rings()
     if not rings:
         return None
@@ -120,7 +119,7 @@ def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> Steps[RingPl
         for ring in rings
         if ring.d_angstrom > wavelength / math.sqrt(2)
     ]
-    yield
+    yield 0.5
     centre = (yield from fit_centre(xy, frame, near, radii)) if radii else None
     if centre is None or not centre.is_all_around or centre.width_px > _WIDEST_PX:
         return None

@@ -152,7 +152,6 @@ class RingsWatch:
     def _said(self, num_to_fit: float) -> Steps[list[Finding]]:
         if self._kept.num >= num_to_fit:
             self._fitted_at = self._kept.num
-            yield
             self._place = yield from find_centre(self._kept.as_now(), self._place)
         counted = self._counted
         return findings_of(counted, counted.rings(), self._place)
