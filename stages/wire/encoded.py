@@ -42,10 +42,11 @@ def octets(encoded: memoryview) -> NDArray[np.uint8]:
 
 def is_map(encoded: memoryview) -> bool:
     """Whether the first byte is that of a map."""
-    return len(encoded) > 0 and encoded[0] in _MAP
+    return len(encoded) > 0 and encoded[0] in MAPS
 
 
-_MAP = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+"""The first bytes of maps."""
 
 
 def is_array(encoded: memoryview) -> bool:
@@ -64,10 +65,10 @@ def declared_length(encoded: memoryview) -> int:
 
 def kind_of(encoded: memoryview) -> str:
     """Name the kind of one encoded value, for people: ``a map``, ``text``, ``nil``..."""
-    return _KIND_OF[encoded[0]] if len(encoded) else "nothing"
+    return KINDS[encoded[0]] if len(encoded) else "nothing"
 
 
-_KINDS = (  # the highest first byte of each kind
+_HIGHEST = (  # the highest first byte of each kind
     (0x7F, "an integer"),
     (0x8F, "a map"),
     (0x9F, "an array"),
@@ -85,7 +86,8 @@ _KINDS = (  # the highest first byte of each kind
     (0xDF, "a map"),
     (0xFF, "an integer"),
 )
-_KIND_OF = tuple(next(name for last, name in _KINDS if byte <= last) for byte in range(256))
+KINDS = tuple(next(name for last, name in _HIGHEST if byte <= last) for byte in range(256))
+"""What a value is, by its first byte."""
 
 
 def decode_value(encoded: memoryview | bytes) -> Any:
