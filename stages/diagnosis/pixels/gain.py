@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.pixels.probe import HEIGHT, WIDTH, Probe, Range
+from stages.diagnosis.steps import Steps
 from stages.files.geom.edits import Edit
 
 Floats = NDArray[np.float64]
@@ -36,12 +37,12 @@ STEADY = 0.4
 _NEAR, _FAR = 1, range(4, 7)
 
 
-def gain_finding(probes: Sequence[Probe]) -> tuple[Finding | None, dict[str, Any]]:
+def gain_finding(probes: Sequence[Probe]) -> Steps[tuple[Finding | None, dict[str, Any]]]:
     """Return what contradicts adu_per_photon, and the gain with its error for JSON if it is known."""
     blanks = [probe for probe in probes if not probe.is_hit]
     chosen = blanks if len(blanks) >= FEWEST_FRAMES else list(probes)
     given = chosen[-1].adu_per_photon
-    known = measured_gain(chosen)
+    known = yield from measured_gain(chosen)
     if known is None:
         return None, {}
     gain, error = known
@@ -61,7 +62,7 @@ def gain_finding(probes: Sequence[Probe]) -> tuple[Finding | None, dict[str, Any
     ), figures
 
 
-def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
+def measured_gain(probes: Sequence[Probe]) -> Steps[tuple[float, float] | None]:
     """Return ADU per photon and its error; None where the background does not tell."""
     if len(probes) < FEWEST_FRAMES:
         return None
@@ -71,7 +72,9 @@ def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
     good = good[_is_steady(np.array([probe.pixels[good].sum(axis=1, dtype=np.float64) for probe in probes]))]
     if len(good) < FEWEST_WINDOWS:
         return None
+    yield 0.5
     level, variance = _means_and_variances(probes, good)
+    yield 0.5
     groups = np.array_split(np.argsort(level), BINS)
     x, y = (np.array([np.median(of[group]) for group in groups]) for of in (level, variance))
     spread = np.array([np.subtract(*np.percentile(variance[group], (75, 25))) / 1.349 for group in groups])

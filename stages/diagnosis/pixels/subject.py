@@ -129,7 +129,7 @@ class WatchPixels:
         self._judged = self._num_probes
         self._next_judgement = MOST_PROBES * (1 + self._num_probes // MOST_PROBES)
         probes = list(self._probes)
-        yield 1.0
-        gain, self._figures = gain_finding(probes)
-        yield 1.0
+        yield 0.5
+        gain, self._figures = yield from gain_finding(probes)
+        yield 0.5
         self._of_windows = [*gap_findings(probes), *([gain] if gain else [])]

@@ -110,7 +110,7 @@ def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> Steps[RingPl
     if last is not None:
         starts.append((float(last.centre.xy_px[0]), float(last.centre.xy_px[1])))
     near = yield from sharpest_centre(xy, starts)
-    rings = kept.counted(near).rings()
+    rings = (yield from kept.counted(near)).rings()
     if not rings:
         return None
     px, wavelength = kept.clen_m / kept.pixel_m, kept.wavelength_angstrom
@@ -124,5 +124,5 @@ def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> Steps[RingPl
     if centre is None or not centre.is_all_around or centre.width_px > _WIDEST_PX:
         return None
     ice = distance_by_ice(centre.radii_px / px, centre.covariance[2:, 2:] / px**2, wavelength)
-    counted = kept.counted(centre.xy_px, 1.0 if ice is None else ice.factor)
+    counted = yield from kept.counted(centre.xy_px, 1.0 if ice is None else ice.factor)
     return RingPlace(centre, ice, counted, kept.pixel_m, kept.clen_m)
