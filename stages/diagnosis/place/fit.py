@@ -23,7 +23,7 @@ near to whole indices. With the detector still elsewhere those far out would be 
 _NEAR = 0.4
 """So near to whole indices are peaks that may belong to a crystal; what is far off its place is left out besides."""
 _MORE_STEPS = 10
-_CALLS, _PAIRS, _HURRY = 0.15, 2000, 8.0
+_CALLS, _PAIRS, _HURRY = 0.15, 2000, 4.0
 """What may be done with one frame: a step with so many pairs of crystal and peak; a seventh are calls. From far
 away so many times more is done with each frame: where the detector is off it is better known soon than no frame late."""
 _SMALL_STEP = 1e-2

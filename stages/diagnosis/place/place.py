@@ -201,6 +201,7 @@ def find_place(
         quick = yield from _quick(crystals, target, last)
         if quick is not None and quick.correction.is_none:
             return quick
+        yield 1.0
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
         return (yield from _of_few(group))
