@@ -1,7 +1,7 @@
 """What travels along the edges of a graph: a Frame, or the reason why there is none.
 
-A frame is immutable: no stage changes one; the wiring makes a new one that holds the stage's results as well. Values
-are keyed by their domain type, so a frame holds at most one of each type:
+A frame is immutable: no stage changes one; the wiring has one of its own, and adds to it what stages return. Values are keyed
+by their domain type, so a frame holds at most one of each type:
 
 >>> frame = Frame(serial=7, event="run 3 // 12", received_ns=0)
 >>> class Temperature(float): ...

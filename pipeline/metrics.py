@@ -12,36 +12,103 @@ merging two replicas is an addition.
 from __future__ import annotations
 
 import math
+import threading
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import log2
+from typing import Any
 
 from toolz import merge_with
 
 _PER_OCTAVE = 8
+TOGETHER = 256
+"""So many are sorted into bins at a time."""
 
 
-@dataclass(slots=True)
 class Durations:
-    """A histogram of durations in nanoseconds."""
+    """A histogram of durations in nanoseconds.
 
-    count: int = 0
-    total_ns: int = 0
-    bins: Counter[int] = field(default_factory=Counter)
+    One thread adds; any may ask. What is added is sorted into bins when somebody asks, or some hundreds are together.
+    """
+
+    __slots__ = ("_bins", "_count", "_new", "_sorting", "_total_ns")
+
+    def __init__(self, count: int = 0, total_ns: int = 0, bins: Mapping[int, int] | None = None) -> None:
+        self._count = count
+        self._total_ns = total_ns
+        self._bins: dict[int, int] = dict(bins or {})
+        self._new: list[int] = []
+        self._sorting = threading.Lock()
 
     def add(self, ns: int) -> None:
         """Count one duration."""
-        self.count += 1
-        self.total_ns += ns
-        bins, index = self.bins, int(log2(ns) * _PER_OCTAVE) if ns > 0 else 0
-        bins[index] = bins.get(index, 0) + 1  # a Counter that is asked for what it has not looks for it twice
+        new = self._new
+        new.append(ns)
+        if len(new) >= TOGETHER:
+            self.sort()
+
+    @property
+    def adding(self) -> Callable[[int], None]:
+        """What adds one and does nothing else; who has it has them sorted, once there are some hundreds (`TOGETHER`)."""
+        return self._new.append
+
+    def sort(self) -> None:
+        """Put what is new into its bins; what another thread adds meanwhile stays new."""
+        with self._sorting:
+            new = self._new[:]
+            del self._new[: len(new)]
+            self._count += len(new)
+            self._total_ns += sum(new)
+            new.sort()
+            bins, at = self._bins, 0
+            while at < len(new):  # many share a bin: half the time of asking for the logarithm of each
+                index = int(log2(new[at]) * _PER_OCTAVE) if new[at] > 0 else 0
+                end = max(at + 1, bisect_left(new, 2.0 ** ((index + 1) / _PER_OCTAVE), at))
+                bins[index] = bins.get(index, 0) + end - at
+                at = end
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._as_now()[0]
+
+    @property
+    def total_ns(self) -> int:
+        """All of them together."""
+        return self._as_now()[1]
+
+    @property
+    def bins(self) -> dict[int, int]:
+        """How many there are in each bin."""
+        return self._as_now()[2]
+
+    def _as_now(self) -> tuple[int, int, dict[int, int]]:
+        """Count, total and a copy of the bins, all of one moment."""
+        self.sort()
+        with self._sorting:
+            return self._count, self._total_ns, dict(self._bins)
+
+    def __reduce__(self) -> Any:
+        return Durations, self._as_now()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Durations) and self._as_now() == other._as_now()
+
+    __hash__ = None  # type: ignore[assignment]  # more may be added
+
+    def __repr__(self) -> str:
+        return f"Durations(count={self.count}, total_ns={self.total_ns})"
 
     def merge(self, other: Durations) -> None:
         """Add another histogram to this one."""
-        self.count += other.count
-        self.total_ns += other.total_ns
-        self.bins.update(dict(other.bins))  # a copy in one step: another thread may be adding to it
+        count, total_ns, bins = other._as_now()
+        with self._sorting:
+            self._count += count
+            self._total_ns += total_ns
+            for index, number in bins.items():
+                self._bins[index] = self._bins.get(index, 0) + number
 
     def since(self, before: Durations) -> Durations:
         """Return what was added since this was like `before`.
@@ -53,17 +120,19 @@ class Durations:
         >>> later.since(earlier).count, later.since(earlier).total_ns
         (2, 6000)
         """
-        bins = Counter(self.bins) - Counter(before.bins)
-        return Durations(self.count - before.count, self.total_ns - before.total_ns, bins)
+        count, total_ns, bins = self._as_now()
+        earlier_count, earlier_ns, earlier = before._as_now()
+        return Durations(count - earlier_count, total_ns - earlier_ns, Counter(bins) - Counter(earlier))
 
     def quantile_ns(self, fraction: float) -> float:
         """Return the duration below which this fraction of all lies (to about 5 %); NaN if there are none."""
-        if not self.count:
+        count, _, bins = self._as_now()
+        if not count:
             return math.nan
-        wanted = fraction * self.count
+        wanted = fraction * count
         seen = 0
-        for index in sorted(self.bins):
-            seen += self.bins[index]
+        for index in sorted(bins):
+            seen += bins[index]
             if seen >= wanted:
                 return float(2 ** ((index + 0.5) / _PER_OCTAVE))
         raise AssertionError("a histogram holds fewer durations than it counted")
@@ -71,7 +140,8 @@ class Durations:
     @property
     def mean_ns(self) -> float:
         """The mean; NaN if there are none."""
-        return self.total_ns / self.count if self.count else math.nan
+        count, total_ns, _ = self._as_now()
+        return total_ns / count if count else math.nan
 
 
 @dataclass

@@ -326,6 +326,10 @@ class SenderNumbers:
 
     def take(self, serial: int, number: SenderNumber | None) -> None:
         """Count a frame, whose number may not be known: it has none, was not understood, or was dropped."""
+        if serial == self._next and not self._waiting:
+            self._next += 1
+            self._count(number)
+            return
         if serial < self._next:  # it was passed over
             return
         heapq.heappush(self._waiting, (serial, next(self._order), number))

@@ -85,8 +85,13 @@ def run_watched(
     from pipeline.running.job import Job, run
 
     with crashes_leave_a_word(), ProgressLine() as progress:
+        is_open = False
 
         def on_progress(what: Progress) -> None:
+            nonlocal is_open
+            if not is_open:
+                gc.freeze()  # what there is now stays: to look through it for garbage takes as long as ten frames
+                is_open = True
             ending.opened()
             progress(what)
 

@@ -19,8 +19,9 @@ from pipeline.frame import Frame
 from pipeline.metrics import Durations
 from pipeline.protocols import Findings, Writer
 from pipeline.running.dead_letters import DeadLetters
+from pipeline.running.guards import Place
+from pipeline.running.leaves import Arrived
 from pipeline.running.order import Order
-from pipeline.running.wiring import Arrived, Place
 from pipeline.sender_numbers import SenderNumbers
 
 log = logging.getLogger("streamajig.collect")
@@ -90,7 +91,7 @@ class Collector:
     problems
         What went wrong and did not end the run: an analysis that cannot say how it goes, an output that cannot be closed.
     place
-        Which writer is at work; see :data:`pipeline.running.wiring.Place`.
+        Which writer is at work; see :data:`pipeline.running.guards.Place`.
     """
 
     def __init__(
@@ -111,12 +112,12 @@ class Collector:
         self.numbers = SenderNumbers(first_serial)
         self._writers = writers
         self._orders = {name: Order(first_serial) for name in in_order}
-        self._held_bytes = 0
+        self._num_held = self._held_bytes = 0
         self._first_leaf = next(iter(writers), "")
         self.dead_letters = dead_letters or DeadLetters(None)
         self._on_failure = on_failure
         self._on_enough = on_enough
-        self._write_at = {leaf: _writing(leaf, writer) for leaf, writer in writers.items()}
+        self._write_at = {leaf: (f"{leaf}, writing", _writing(leaf, writer)) for leaf, writer in writers.items()}
         self._asks = {leaf for leaf, writer in writers.items() if hasattr(writer, "enough")}
         self._failed: set[str] = set()
         self._broken: set[tuple[str, str]] = set()
@@ -130,7 +131,7 @@ class Collector:
     @property
     def held_back(self) -> tuple[int, int]:
         """How many frames are finished and wait until it is their turn to be written, and how many bytes of chunks they are."""
-        return max(map(len, self._orders.values()), default=0), self._held_bytes
+        return self._num_held, self._held_bytes
 
     def count_received(self, n: int = 1) -> None:
         """Count frames that came in."""
@@ -233,11 +234,15 @@ class Collector:
 
     def _take_turns(self, order: Order, serial: int, arrived: Arrived | None) -> None:
         """Let an arrival (None: of a frame that will never come) wait for its turn; write those whose turn it is."""
+        if arrived is not None and order.pass_by(serial):  # nothing is held back, nothing will be
+            self._write(arrived)
+            return
         if arrived is not None:
             self._held_bytes += _bytes_of(arrived)
         for ready in order.push(serial, arrived):
             self._held_bytes -= _bytes_of(ready)
             self._write(ready)
+        self._num_held = max(map(len, self._orders.values()))
 
     def _write(self, arrived: Arrived) -> None:
         tally = self.leaves[arrived.leaf]
@@ -245,9 +250,10 @@ class Collector:
             tally.dropped += 1
             return
         if arrived.encoded is not None:
-            self.place[0] = (f"{arrived.leaf}, writing", arrived, time.perf_counter_ns())
+            name, write = self._write_at[arrived.leaf]
+            self.place[0] = (name, arrived, time.perf_counter_ns())
             try:
-                self._write_at[arrived.leaf](arrived.encoded)
+                write(arrived.encoded)
             except (OSError, UserError) as error:
                 tally.dropped += 1
                 self._fail(arrived.leaf, error)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.frame import Preamble
-    from pipeline.running.wiring import Arrived
+    from pipeline.running.leaves import Arrived
 
 log = logging.getLogger("streamajig.collect")
 

@@ -75,30 +75,42 @@ class Inbox:
         self._largest = 1
         self._takers = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._sleepers = 0
 
     def put(self, frame: Frame) -> None:
         """Add a frame."""
         size = _size_of(frame)
-        with self._changed:
+        with self._lock:
             self._waiting.append(frame)
             self._sizes[frame.serial] = size
             self._bytes += size
             self._largest = max(self._largest, size)
-            self._changed.notify()
+            if self._sleepers:
+                self._changed.notify()
 
     def take(self, timeout_s: float | None = None) -> Frame | None:
         """Take the oldest frame; None when there is none within the time, or never again (closed and empty)."""
-        with self._changed:
-            self._takers += 1
-            self._changed.wait_for(lambda: self._waiting or self._closed, timeout_s)
-            self._takers -= 1
+        with self._lock:
+            if not self._waiting and timeout_s != 0.0:
+                self._takers += 1
+                self._sleep_until(lambda: bool(self._waiting) or self._closed, timeout_s)
+                self._takers -= 1
             return self._take()
 
     def take_ahead(self) -> Frame | None:
         """Take the oldest frame for somebody who still has one to work on: None if all are for those who have none."""
-        with self._changed:
+        with self._lock:
             return self._take() if len(self._waiting) > self._takers else None
+
+    def _sleep_until(self, has_come: Callable[[], bool], timeout_s: float | None) -> None:
+        """Wait until something has come, and say meanwhile that somebody is to be woken: mostly there is nobody."""
+        self._sleepers += 1
+        try:
+            self._changed.wait_for(has_come, timeout_s)
+        finally:
+            self._sleepers -= 1
 
     def _take(self) -> Frame | None:
         if not self._waiting:
@@ -109,10 +121,11 @@ class Inbox:
 
     def done(self, serial: int) -> None:
         """Say that a frame that was taken is finished."""
-        with self._changed:
+        with self._lock:
             self._in_replicas.remove(serial)
             self._bytes -= self._sizes.pop(serial)
-            self._changed.notify_all()
+            if self._sleepers:
+                self._changed.notify_all()
 
     def put_back(self, frame: Frame) -> None:
         """Return a frame that was taken and not begun, because whoever took it is gone; it is the next to be taken."""
@@ -143,26 +156,26 @@ class Inbox:
 
     def free(self) -> int:
         """How many more frames may be asked for."""
-        with self._changed:
+        with self._lock:
             return self._room()
 
     def wait_for_room(self, timeout_s: float) -> None:
         """Wait until something may be asked for, at most this long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._room() > 0, timeout_s)
+            self._sleep_until(lambda: self._room() > 0, timeout_s)
 
     def _room(self) -> int:
         unfinished = len(self._waiting) + len(self._in_replicas)
         backlog = self._backlog()
         held_back, held_back_bytes = self._held_back()
-        free = min(self._limit - unfinished - backlog, HELD_BACK * self._limit - held_back - unfinished)
         fitting = (self._limit_bytes - self._bytes - held_back_bytes) // self._largest - backlog
         if not unfinished and not backlog:
             fitting = max(1, fitting)
-        return max(0, min(free, fitting))
+        free = min(self._limit - unfinished - backlog, HELD_BACK * self._limit - held_back - unfinished, fitting)
+        return free if free > 0 else 0
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._lock:
             return len(self._waiting) + len(self._in_replicas)
 
     def close(self) -> None:
@@ -184,7 +197,9 @@ class Inbox:
 def _size_of(outcome: Outcome) -> int:
     """The bytes of a frame's message; of one that comes here rejected, too, to be said at the leaves."""
     message = (outcome.frame if isinstance(outcome, Rejected) else outcome).get(Message)
-    return sum(memoryview(part).nbytes for part in message.parts) if message is not None else 0
+    if message is None:
+        return 0
+    return sum([len(part) if isinstance(part, bytes) else memoryview(part).nbytes for part in message.parts])
 
 
 def lost_since(source: Any) -> float | None:
@@ -217,6 +232,7 @@ class Ingest:
         self._inbox = inbox
         self._collector = collector
         self._options = options
+        self._limit = options.max_frames
         self._stopping = stopping
         self._when_full = when_full
         self._serial = options.serial_offset
@@ -229,9 +245,7 @@ class Ingest:
 
     def step(self, timeout_s: float) -> bool:
         """Receive once, waiting at most this long; return False when there will be no further frame."""
-        if self.finished:
-            return False
-        if self._drain_until is None:
+        if not self.finished and self._drain_until is None:
             self._look_for_end()
         if self.finished:
             return False
@@ -250,7 +264,7 @@ class Ingest:
         self._accept(messages)
         if not messages:
             self._silence.go_on(lambda: self.lost_since() is not None)
-        if self._is_full():
+        if self._limit is not None and self._is_full():
             self._look_for_end()
         return not self.finished
 
@@ -281,14 +295,13 @@ class Ingest:
             self._source.close()
 
     def _look_for_end(self) -> None:
-        limit = self._options.max_frames
         timeout = self._options.no_data_timeout_s
-        if self._is_full():
-            self._finish(f"{limit} frames, as asked for")
+        if self._limit is not None and self._is_full():
+            self._finish(f"{self._limit} frames, as asked for")
         elif self._stopping.is_set():
             self._drain_until = time.monotonic() + self._options.drain_s
             self.why_finished = "stopped"
-        elif timeout is not None and not len(self._inbox) and self._silence.seconds > timeout:
+        elif timeout is not None and self._silence.seconds > timeout and not len(self._inbox):
             self._drain_until = time.monotonic() + min(self._options.drain_s, 0.1)
             self.why_finished = f"no data for {timeout:g} s"
 
@@ -309,15 +322,15 @@ class Ingest:
 
     def _credit(self) -> int:
         free = self._inbox.free() if self._when_full == "block" else _UNASKED
-        if self._options.max_frames is not None:
-            free = min(free, self._options.max_frames - self._received)
-        return free
+        return free if self._limit is None else min(free, self._limit - self._received)
 
     def _accept(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        self._silence.end()
+        limit = self._limit
         for message in messages:
-            self._silence.end()
             serial = self._count()
-            limit = self._options.max_frames
             if limit is not None and self._received > limit:
                 self._collector.drop(serial, "beyond max_frames")
                 continue
@@ -328,8 +341,7 @@ class Ingest:
 
     def _is_full(self) -> bool:
         """Whether as many frames have come as were asked for."""
-        limit = self._options.max_frames
-        return limit is not None and self._received >= limit
+        return self._limit is not None and self._received >= self._limit
 
     def _count(self) -> int:
         """Count a message as received; return its serial."""

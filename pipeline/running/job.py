@@ -30,13 +30,15 @@ from pipeline.protocols import Beginning, Findings, RunningSource, Watching, Wri
 from pipeline.running import backends
 from pipeline.running.collect import Collector, LeafTally, RejectionTally
 from pipeline.running.dead_letters import DeadLetters
+from pipeline.running.guards import Place
 from pipeline.running.hand_over import Receiver
 from pipeline.running.ingest import Inbox, Ingest
+from pipeline.running.leaves import Arrived
 from pipeline.running.memory import in_flight_bytes
 from pipeline.running.report import Report, nothing_received
 from pipeline.running.run_view import JobView
 from pipeline.running.watchdog import SLOW_S, Watchdog
-from pipeline.running.wiring import Arrived, Place, Replica, ReplicaSomewhere, Setup
+from pipeline.running.wiring import Replica, ReplicaSomewhere, Setup
 from pipeline.stage import Context
 from pipeline.watching import Progress
 
@@ -84,6 +86,7 @@ class Job:
     """What a backend has to end when everything is closed."""
     _shown: Mapping[str, tuple[Count, ...]] = field(init=False)
     _delivery: Delivery = field(init=False)
+    _source_name: str = field(init=False)
     _receivers: list[Receiver] = field(default_factory=list)
     _ingest: Ingest | None = None
     _receiving: Place = field(default_factory=lambda: [None])
@@ -99,6 +102,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.patience = threading.Timer(_PATIENCE_S, _say_why_it_takes_long, (self.setup,))
+        self._source_name = self.graph.source.name
         self._delivery = getattr(self.graph.source.stage, "delivery", Delivery.READ)
         self._shown = {leaf.name: self.graph.counts_at(leaf.name) for leaf in self.graph.leaves}
 
@@ -174,23 +178,24 @@ class Job:
     def feed(self, timeout_s: float = _WAIT_S) -> bool:
         """Receive once; False when no further frame will come."""
         assert self._ingest is not None
-        self.show_progress()
+        if self.on_progress is not None or self._watchers:
+            self.show_progress()
         if self.abandon.is_set():
             return False
-        self._receiving[0] = (self.graph.source.name, None, time.perf_counter_ns())
+        self._receiving[0] = (self._source_name, None, time.perf_counter_ns())
         try:
             return self._ingest.step(timeout_s)
         except BaseException as error:
             if is_users_interrupt(error):
                 raise
-            self.fail(fault(f"{self.graph.source.name} failed", error))
+            self.fail(fault(f"{self._source_name} failed", error))
             return False
         finally:
             self._receiving[0] = None
 
     def _backlog(self) -> int:
         """How many finished frames wait for the program that takes them."""
-        return max((receiver.backlog() for receiver in self._receivers), default=0)
+        return max([receiver.backlog() for receiver in self._receivers]) if self._receivers else 0
 
     def _places(self) -> list[Place]:
         """Where everything that may hang is just now."""

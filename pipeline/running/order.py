@@ -31,6 +31,18 @@ class Order:
         """How many items are held back."""
         return len(self._heap)
 
+    def pass_by(self, serial: int) -> bool:
+        """Let an item pass, if it is its turn and nothing waits, and say whether it may.
+
+        >>> order = Order(first=4)
+        >>> order.pass_by(5), order.pass_by(4), order.push(6, "c"), order.pass_by(5), order.push(5, "b")
+        (False, True, [], False, ['b', 'c'])
+        """
+        if serial != self._next or self._heap or self._gap_to:
+            return False
+        self._next += 1
+        return True
+
     def push(self, serial: int, item: Any) -> list[Any]:
         """Add an item (None for a frame that will never come) and return those whose turn it is."""
         if item is not None:

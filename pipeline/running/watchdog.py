@@ -1,6 +1,6 @@
 """Stages that take too long are named while they do: node, frame, time, and where in the code.
 
-One thread looks at all places (:data:`pipeline.running.wiring.Place`) once a second; the stages themselves only say where
+One thread looks at all places (:data:`pipeline.running.guards.Place`) once a second; the stages themselves only say where
 they are, which costs a tenth of a microsecond. A call is named after ten seconds, and again each time it has taken twice as
 long.
 """
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from pipeline.faults import STAGE
-from pipeline.running.wiring import Place
+from pipeline.running.guards import Place
 
 log = logging.getLogger("streamajig.watchdog")
 

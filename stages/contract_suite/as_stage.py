@@ -11,7 +11,7 @@ from pipeline import Frame, Message, Outcome, Rejected
 from pipeline.contract import contract_of
 from pipeline.faults import STAGE_FAILED
 from pipeline.metrics import NodeMetrics
-from pipeline.running.wiring import guard
+from pipeline.running.guards import guard
 from stages.contract_suite.broken import BrokenError, close_twice, nothing_left_open
 from stages.contract_suite.cost import ms_a_frame
 from stages.contract_suite.fingerprint import fingerprint

@@ -18,7 +18,8 @@ from pipeline import Context, Event, Frame, Graph, Message, UserError
 from pipeline.contract import contract_of, role_of, tells_of
 from pipeline.metrics import NodeMetrics
 from pipeline.registry import load
-from pipeline.running.wiring import Replica, Setup, guard
+from pipeline.running.guards import guard
+from pipeline.running.wiring import Replica, Setup
 from stages.records import Header, Image
 from stages.simulation.beamline import Beamline
 from stages.simulation.settings import Style

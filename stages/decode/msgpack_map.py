@@ -6,7 +6,7 @@ from pipeline import Context, Event, Message, RejectFrame, stage
 from stages.records.header import Header
 from stages.records.image import Image
 from stages.records.told import PixelsDecoded
-from stages.wire.encoded import encoded_array, is_map, kind_of
+from stages.wire.encoded import KINDS, MAPS, encoded_array
 from stages.wire.received import MapReader, header_of
 
 
@@ -42,9 +42,10 @@ class RunningMsgpackMap:
         values = self._parameters.keys_of(message)
         arrays, broken, others = {}, {}, {}
         for key, encoded in values.items():
-            array = encoded_array(encoded) if is_map(encoded) else None
+            first = encoded[0]
+            array = encoded_array(encoded) if first in MAPS else None
             if array is None:
-                others[key] = kind_of(encoded)
+                others[key] = KINDS[first]
             elif not array.is_image:
                 others[key] = "a single number" if array.is_scalar else "an array of one dimension or without a shape"
             else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline import Context, Frame
 from stages.diagnosis.finding import Finding
+from stages.diagnosis.steps import Steps
 from stages.files.geom.detector import Detector
 from stages.lattices.cell import UnitCell
 from stages.records.told import IndexingStages
@@ -54,7 +55,7 @@ class Watch(Protocol):
         ...
 
     def findings(self) -> Sequence[Finding]:
-        """Return what is known so far; asked at growing intervals, and quick enough to be."""
+        """Return what is known so far; asked at growing intervals, and a matter of a few milliseconds, or see `InSteps`."""
         ...
 
     def conclude(self) -> Sequence[Finding]:
@@ -67,6 +68,15 @@ class Watch(Protocol):
 
     def close(self) -> None:
         """Let go of threads; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class InSteps(Protocol):
+    """A watch whose findings take longer, while frames wait: it is asked for them in steps."""
+
+    def findings_in_steps(self) -> Steps[Sequence[Finding]]:
+        """Return what `findings` does. Frames are taken in between: what is judged is what there was at the beginning."""
         ...
 
 

@@ -67,6 +67,7 @@ class Cluster:
     def __init__(self, basis: Matrix) -> None:
         self._metrics: array[float] = array("d")
         self._next_mean = 2
+        self._mean: Mean | None = None
         self._put(basis)
 
     def __len__(self) -> int:
@@ -114,8 +115,13 @@ class Cluster:
 
     def mean(self, change: Matrix | NDArray[np.int64] | None = None) -> Mean:
         """Average the members, in the axes ``change @ basis``; without outliers."""
+        if change is None and self._mean is not None and self._mean.num_crystals == len(self):
+            return self._mean
         metrics = self.metrics()
-        return mean_of(parameters_of(metrics if change is None else change @ metrics @ change.T))
+        mean = mean_of(parameters_of(metrics if change is None else change @ metrics @ change.T))
+        if change is None:
+            self._mean = mean
+        return mean
 
     def centre(self) -> None:
         """Take the mean anew."""

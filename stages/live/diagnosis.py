@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from pipeline.jsonable import jsonable
 from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.subject import DetectorPlace
 from stages.diagnosis.rings.words import beside_crystals
-from stages.diagnosis.subject import About, Look, Watch
+from stages.diagnosis.steps import Steps, at_once
+from stages.diagnosis.subject import About, InSteps, Look, Watch
 from stages.diagnosis.subjects import SUBJECTS
 from stages.files.cell import TargetCell
 from stages.files.geom.detector import Detector
@@ -32,7 +33,9 @@ from stages.records.peaklist import Hit, PeakList
 from stages.records.told import DetectorMoved, IndexingStages
 
 _FIRST_LOOKS, _GROWTH = (10, 25), 1.25
-"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks."""
+"""Conclusions are drawn when so many frames have come, and then whenever there are more by this factor, or a watch asks.
+
+They are drawn in steps, some with each frame: all at once they would take as long as several frames, and these would wait."""
 
 _AGAIN = 2.0
 """What is known already is said again when it reads otherwise and rests on more frames by this factor."""
@@ -151,6 +154,8 @@ class DiagnosisWriter:
         self._moves: list[tuple[float, Displacement]] = []
         self._broken: dict[str, str] = {}
         self._unwritten = ""
+        self._to_ask: dict[str, None] = {}
+        self._asking: Steps[None] | None = None
 
     def write(self, encoded: Seen | str) -> None:
         """Take one frame into account; of one that was rejected it is kept why."""
@@ -158,15 +163,28 @@ class DiagnosisWriter:
             self._rejected[encoded] += 1
             return
         self._num_frames += 1
-        asking = []
         for (name, watch), seen in zip(self._watches.items(), encoded, strict=True):
             if seen is not None and name not in self._broken and self._guarded(name, partial(watch.take, seen)):
-                asking.append(name)
+                self._to_ask[name] = None
         if self._num_frames >= self._looks[0]:
             self._looks = self._looks[1:] or [int(_GROWTH * self._num_frames) + 1]
-            asking = list(self._watches)
-        if asking:
-            self._learn(self._ask(asking, lambda watch: watch.findings()))
+            self._to_ask = dict.fromkeys(self._watches)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take those steps of the conclusions that are being drawn which may be taken with one frame."""
+        taken, has_heard = 0.0, False
+        while taken < 1.0 and (self._asking is not None or self._to_ask):
+            if self._asking is None:
+                name = next(iter(self._to_ask))
+                del self._to_ask[name]
+                self._asking = self._ask(name)
+            try:
+                taken += next(self._asking)
+            except StopIteration:
+                self._asking, has_heard = None, True
+        if has_heard:
+            self._learn()
 
     def status(self) -> str:
         """What is wrong, in a few words."""
@@ -193,7 +211,11 @@ class DiagnosisWriter:
 
     def findings(self) -> Findings:
         """The whole account; the corrected geometry file is written here for the last time."""
-        self._learn(self._ask(self._watches, lambda watch: watch.conclude()))
+        if self._asking is not None:
+            at_once(self._asking)
+        for name, watch in self._watches.items():
+            self._found[name] = self._guarded(name, watch.conclude) or ()
+        self._learn()
         lines = [finding.text for finding in self._known]
         if not any(finding.is_wrong for finding in self._known):
             lines.append(self._nothing_wrong())
@@ -223,12 +245,16 @@ class DiagnosisWriter:
 
     # --- what watches say -------------------------------------------------------------------------------------------
 
-    def _ask(self, names: Iterable[str], conclusions: Callable[[Watch], Sequence[Finding]]) -> tuple[Finding, ...]:
-        """Ask some watches what they know; return what all know, in their order."""
-        for name in names:
-            watch = self._watches[name]
-            self._found[name] = self._guarded(name, lambda watch=watch: conclusions(watch)) or ()  # type: ignore[misc]
-        return tuple(finding for found in self._found.values() for finding in found)
+    def _ask(self, name: str) -> Steps[None]:
+        """Ask a watch what it knows."""
+        watch = self._watches[name]
+        if isinstance(watch, InSteps):
+            steps = watch.findings_in_steps()
+            while isinstance(found := self._guarded(name, partial(_next, steps)), float):
+                yield found
+        else:
+            found = self._guarded(name, watch.findings)
+        self._found[name] = found or ()
 
     def _guarded(self, name: str, do: Callable[[], Any]) -> Any:
         """Do something with a watch; one that fails is asked nothing more, since a diagnosis must not end a run."""
@@ -241,9 +267,10 @@ class DiagnosisWriter:
             self._log.exception("the diagnosis of %s has failed, and is left out from now on", name)
             return None
 
-    def _learn(self, found: Sequence[Finding]) -> None:
+    def _learn(self) -> None:
         """Say what is new, and what holds no longer; follow the detector; write down what should change."""
-        found = self._known = beside_crystals(found, getattr(self._watches.get(DetectorPlace.name), "place", None))
+        every = tuple(finding for found in self._found.values() for finding in found)
+        found = self._known = beside_crystals(every, getattr(self._watches.get(DetectorPlace.name), "place", None))
         now = {finding.key: finding for finding in found}
         for key, finding in now.items():
             said = self._said.get(key)
@@ -311,6 +338,14 @@ class DiagnosisWriter:
             "edits": [{"directive": edit.directive, "value": edit.value, "why": edit.why} for edit in finding.edits],
             "displacement": None if finding.displacement is None else _figures_of_displacement(finding.displacement),
         }
+
+
+def _next(steps: Steps[Sequence[Finding]]) -> float | Sequence[Finding]:
+    """Take a step, and return what it has been of a frame's turn; the findings after the last one."""
+    try:
+        return next(steps)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
 
 
 def _frames(num: int) -> str:

@@ -7,6 +7,7 @@ from the corner of the panel's first pixel (its centre is at 0.5, 0.5).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -199,12 +200,12 @@ class DetGeom:
         """hc / E."""
         return HC_EV_ANGSTROM / self.photon_energy_ev
 
-    @property
+    @cached_property
     def mean_clen_m(self) -> float:
         """CrystFEL's average_camera_length: mean over panels of clen + coffset, i.e. of the corner's z."""
         return float(np.mean(self.origin_m[:, 2]))
 
-    @property
+    @cached_property
     def mean_pixel_m(self) -> float:
         """The size of a pixel along fast scan, mean over panels."""
         return float(np.mean(np.linalg.norm(self.fs_m, axis=1)))

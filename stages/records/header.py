@@ -77,7 +77,7 @@ class Header(Mapping[str, Any]):
 
     def numbered(self, number: SenderNumber | None) -> Header:
         """Return the header with the number that the sender has given the message."""
-        return replace(self, sender_number=number)
+        return Header(self.raw, self.decode, self.images, number, self._seen, self.place)
 
     def of_file(self, filename: str, event: str) -> Header:
         """Return the header of a frame that was read from a file."""

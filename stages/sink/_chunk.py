@@ -46,7 +46,10 @@ OTHER_METHOD = "file"
 
 _FILE_IN_EVENT = re.compile(r"(\S.*?)\s+//\s*\S+\s*")
 
-_COLUMNS_OF_PEAKS = b"  fs/px   ss/px (1/d)/nm^-1   Intensity  Panel\n"
+_BEGIN_OF_PEAKS = b"Peaks from peak search\n  fs/px   ss/px (1/d)/nm^-1   Intensity  Panel\n"
+_END_OF_PEAKS = b"End of peak list\n"
+_NO_PEAKS = b"num_peaks = 0\npeak_resolution = 0.000000 nm^-1 or inf A\n"
+_NO_PEAKS_LISTED = _NO_PEAKS + _BEGIN_OF_PEAKS + _END_OF_PEAKS
 _NO_REFLECTIONS = b"No integrated reflections.\n"
 _COLUMNS_OF_REFLECTIONS = b"   h    k    l          I   sigma(I)       peak background  fs/px  ss/px panel\n"
 
@@ -187,6 +190,9 @@ class ChunkEncoder:
     def _peaks(self, peaks: PeakList | None, geom: DetGeom | None) -> Iterator[bytes]:
         if peaks is None or geom is None:
             return
+        if not len(peaks) and not peaks.num_on_rings:  # most frames of most experiments
+            yield _NO_PEAKS if self._options.no_peaks else _NO_PEAKS_LISTED
+            return
         names = self._names_of(geom)
         names.check(peaks.panel)
         with np.errstate(all="ignore"):  # a peak nowhere has a 1/d of nothing, which is what its line says
@@ -200,9 +206,9 @@ class ChunkEncoder:
             return
         fs = np.ascontiguousarray(peaks.fs + names.min_fs[peaks.panel], np.float64)
         ss = np.ascontiguousarray(peaks.ss + names.min_ss[peaks.panel], np.float64)
-        yield b"Peaks from peak search\n" + _COLUMNS_OF_PEAKS
+        yield _BEGIN_OF_PEAKS
         yield peak_lines(fs, ss, inverse_d_per_nm, _float64(peaks.intensity), _int32(peaks.panel), names)
-        yield b"End of peak list\n"
+        yield _END_OF_PEAKS
 
     def _crystal(self, crystal: Crystal, geom: DetGeom | None) -> Iterator[bytes]:
         real = crystal.real_space_angstrom

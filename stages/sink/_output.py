@@ -150,7 +150,7 @@ class AppendedFile:
                 if os.fstat(self._fd).st_size:
                     log.info("%s is there, and is written over", self.path)
                 os.ftruncate(self._fd, 0)
-            self._append(beginning)
+            self._append(beginning, 0)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -158,9 +158,7 @@ class AppendedFile:
         """Append one chunk; raises UserError if that fails, and leaves the file as it was before."""
         self.begin()
         try:
-            if self._is_file and self._fd >= 0:
-                self._look()
-            self._append(encoded)
+            self._append(encoded, self._look() if self._is_file and self._fd >= 0 else 0)
         except OSError as error:
             trouble = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "cannot write"
             raise UserError(
@@ -189,13 +187,13 @@ class AppendedFile:
         if self._moved:
             raise UserError(self._moved)
 
-    def _look(self) -> None:
-        """Notice that the file was removed (UserError), or renamed (said once)."""
+    def _look(self) -> int:
+        """Notice that the file was removed (UserError), or renamed (said once); return its size."""
         ours = os.fstat(self._fd)
         if ours.st_nlink == 0:
             raise UserError(self._removed())
         if self._moved or time.monotonic() < self._next_look_s:
-            return
+            return ours.st_size
         self._next_look_s = time.monotonic() + _LOOK_S
         try:
             there = os.stat(self.path)
@@ -210,14 +208,15 @@ class AppendedFile:
                 f"{now or 'elsewhere'}"
             )
             log.error("%s", self._moved)
+        return ours.st_size
 
     def _removed(self) -> str:
         return f"{self.path} was removed while it was written: {self.num_chunks} chunks are lost with it"
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes, before: int) -> None:
+        """Write behind what is there, so many bytes, which is all that stays if that fails."""
         if self._fd < 0:
             raise OSError(errno.EBADF, "the file has been closed")
-        before = os.fstat(self._fd).st_size if self._is_file else 0
         rest = memoryview(data)
         try:
             while rest:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -41,7 +42,11 @@ def octets(encoded: memoryview) -> NDArray[np.uint8]:
 
 def is_map(encoded: memoryview) -> bool:
     """Whether the first byte is that of a map."""
-    return len(encoded) > 0 and (0x80 <= encoded[0] <= 0x8F or encoded[0] in (0xDE, 0xDF))
+    return len(encoded) > 0 and encoded[0] in MAPS
+
+
+MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+"""The first bytes of maps."""
 
 
 def is_array(encoded: memoryview) -> bool:
@@ -60,10 +65,10 @@ def declared_length(encoded: memoryview) -> int:
 
 def kind_of(encoded: memoryview) -> str:
     """Name the kind of one encoded value, for people: ``a map``, ``text``, ``nil``..."""
-    return next((name for last, name in _KINDS if encoded[0] <= last), "an integer") if len(encoded) else "nothing"
+    return KINDS[encoded[0]] if len(encoded) else "nothing"
 
 
-_KINDS = (  # the highest first byte of each kind
+_HIGHEST = (  # the highest first byte of each kind
     (0x7F, "an integer"),
     (0x8F, "a map"),
     (0x9F, "an array"),
@@ -79,7 +84,10 @@ _KINDS = (  # the highest first byte of each kind
     (0xDB, "text"),
     (0xDD, "an array"),
     (0xDF, "a map"),
+    (0xFF, "an integer"),
 )
+KINDS = tuple(next(name for last, name in _HIGHEST if byte <= last) for byte in range(256))
+"""What a value is, by its first byte."""
 
 
 def decode_value(encoded: memoryview | bytes) -> Any:
@@ -176,17 +184,24 @@ def key_text(encoded: memoryview) -> str:
     return str(decode_value(encoded))
 
 
+SHORT_KEY = 64
+"""Bytes up to which what a key is called is kept in mind."""
+
+
+@lru_cache(maxsize=4096)
+def short_key_text(encoded: bytes) -> str:
+    """Return the same of a key of `SHORT_KEY` bytes at most; each frame of a sender has the same ones."""
+    return key_text(memoryview(encoded))
+
+
 def content_of(encoded: memoryview) -> memoryview | None:
     """Return the bytes of an encoded str, bin or legacy raw, without copying; None for every other kind."""
     byte = encoded[0]
-    if 0xA0 <= byte <= 0xBF:
-        return encoded[1:]
-    if byte in _CONTENT_AT:
-        return encoded[_CONTENT_AT[byte] :]
-    return None
+    at = _CONTENT_AT.get(byte)
+    return None if at is None else encoded[at:]
 
 
-_CONTENT_AT = {0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}
+_CONTENT_AT = dict.fromkeys(range(0xA0, 0xC0), 1) | {0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}
 
 
 _ON_THE_WIRE = tuple(np.dtype(kind) for kind in (*PIXEL_TYPES, np.float16))

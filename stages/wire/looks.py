@@ -33,12 +33,18 @@ _KARABO = re.compile(
 )
 
 
+_FIRST = frozenset((ord("{"), *range(0x81, 0x90), *(magic[0] for magic, _, _ in _MAGIC)))
+"""The first bytes of all of these; a message that begins with another one, as most do, is looked at no further."""
+
+
 def magic_of(body: memoryview) -> tuple[str, str]:
     """Name the file format that the message begins like, and the data format that reads it; "" if there is none.
 
     >>> magic_of(memoryview(b"###CBF: VERSION 1.5"))
     ('a CBF image', 'cbf')
     """
+    if not len(body) or body[0] not in _FIRST:
+        return "", ""
     head = bytes(body[:_LOOK])
     if head.startswith(b"{") and b'"htype"' in head:
         return "JSON, as DECTRIS' first stream sends it", "dectris1"

@@ -14,7 +14,16 @@ import numpy as np
 
 from pipeline import Message, RejectFrame
 from stages.wire._kernels import msgpack as kernel
-from stages.wire.encoded import declared_length, is_array, is_map, key_text, kind_of, octets
+from stages.wire.encoded import (
+    SHORT_KEY,
+    declared_length,
+    is_array,
+    is_map,
+    key_text,
+    kind_of,
+    octets,
+    short_key_text,
+)
 from stages.wire.looks import advice, excerpt, magic_of, no_frame
 from stages.wire.multipart import DEFAULT_MAX_MESSAGE_BYTES
 
@@ -159,7 +168,12 @@ def read_map(
         raise _trouble(body, status, after, max_nesting, count)
     if after != len(body):
         raise _trailing(body, after)
-    return {key_text(body[key:value]): body[value:end] for key, value, end, _ in rows[:count].tolist()}
+    return {
+        short_key_text(bytes(body[key:value])) if value - key <= SHORT_KEY else key_text(body[key:value]): body[
+            value:end
+        ]
+        for key, value, end, _ in rows[:count].tolist()
+    }
 
 
 def _start_of_single_map(body: memoryview, max_nesting: int) -> int:

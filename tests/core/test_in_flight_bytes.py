@@ -15,8 +15,8 @@ from pipeline.composing.graph import Graph
 from pipeline.running.collect import Collector
 from pipeline.running.ingest import Inbox
 from pipeline.running.job import run
+from pipeline.running.leaves import Arrived
 from pipeline.running.memory import in_flight_bytes, memory_bytes
-from pipeline.running.wiring import Arrived
 
 
 def frame(serial: int, size: int) -> Frame:

@@ -11,7 +11,7 @@ from pipeline import UserError
 from pipeline.frame import Frame, Rejected
 from pipeline.running.dead_letters import DeadLetters
 from pipeline.running.kept_letters import NEWEST, Choice, clear, read_folder
-from pipeline.running.wiring import Arrived
+from pipeline.running.leaves import Arrived
 
 
 def arrived(serial: int, reason: str = "missing_key", *parts: bytes, node: str = "decode") -> Arrived:

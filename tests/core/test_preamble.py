@@ -131,7 +131,7 @@ def test_letters_with_the_same_preamble_have_it_once_on_disk(tmp_path: Path) -> 
     preamble = Preamble.of(said(1))
     from pipeline.frame import Frame, Rejected
     from pipeline.running.dead_letters import DeadLetters
-    from pipeline.running.wiring import Arrived
+    from pipeline.running.leaves import Arrived
 
     letters = DeadLetters(tmp_path, most_bytes=150_000)
     for serial in (1, 2, 3):

@@ -16,9 +16,9 @@ from toy_stages import Decode, Double, ListWriter, Numbers, Slow, keep
 
 from pipeline import Context, Frame, Outcome, stage
 from pipeline.composing.graph import Graph
+from pipeline.running.guards import Place
 from pipeline.running.job import run
 from pipeline.running.watchdog import Watchdog
-from pipeline.running.wiring import Place
 from pipeline.watching import Progress
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.fit import fit_place
 from stages.diagnosis.place.place import Place, find_place
 from stages.diagnosis.place.words import findings_of
+from stages.diagnosis.steps import at_once
 from stages.lattices.cell import UnitCell
 from stages.records.crystal import Crystal
 from stages.records.displacement import NOT_DISPLACED, Displacement
@@ -50,6 +52,11 @@ def crystals(
     return tuple(said)
 
 
+def found_place(crystals: Sequence[CrystalEvidence], target: UnitCell | None) -> Any:
+    """Where the detector is, found without a stop."""
+    return at_once(find_place(crystals, target))
+
+
 def off(place: Place, move: Displacement) -> tuple[float, float, float]:
     """By how much a place is off: pixels, per cent of the distance, mrad."""
     wrong = place.best.values - vector_of(move)
@@ -72,7 +79,7 @@ MOVES = {
 @pytest.mark.parametrize("name", MOVES)
 @pytest.mark.parametrize("target", [CELL, None], ids=["with the cell", "without a cell"])
 def test_the_place_is_found_with_and_without_a_cell(name: str, target: UnitCell | None) -> None:
-    place = find_place(crystals(MOVES[name]), target)
+    place = found_place(crystals(MOVES[name]), target)
     assert place is not None
     shift_px, percent, mrad = off(place, MOVES[name])
     assert shift_px < 0.3
@@ -85,7 +92,7 @@ def test_the_place_is_found_with_and_without_a_cell(name: str, target: UnitCell 
 def test_errors_are_as_large_as_what_they_are_of() -> None:
     pulls = []
     for seed in range(8):
-        place = find_place(crystals(MOVES["shift"], 15, seed=100 + seed), CELL)
+        place = found_place(crystals(MOVES["shift"], 15, seed=100 + seed), CELL)
         assert place is not None
         pulls.append((place.fit.values - vector_of(MOVES["shift"])) / place.fit.errors)
     spread = float(np.sqrt(np.mean(np.square(pulls))))
@@ -94,7 +101,7 @@ def test_errors_are_as_large_as_what_they_are_of() -> None:
 
 def test_cells_that_scatter_do_not_blur_a_tilt() -> None:
     """Cells that differ by up to 0.4 % move peaks at 2 Angstrom by as much as 5 mrad of tilt do."""
-    place = find_place(crystals(MOVES["tilt"], 40, seed=61, scatter=0.004), CELL)
+    place = found_place(crystals(MOVES["tilt"], 40, seed=61, scatter=0.004), CELL)
     assert place is not None
     assert place.fit.scatter == pytest.approx(0.004 / np.sqrt(3), rel=0.4)
     assert place.fit.errors[3:].max() < 0.1e-3
@@ -105,7 +112,7 @@ def test_crystals_in_a_wrong_orientation_are_left_out_though_peaks_pair_with_the
     right = crystals(MOVES["shift"], 24, seed=62, name="hexagonal")
     turned = [one.real_space_angstrom @ random_rotation(np.random.default_rng(n)).T for n, one in enumerate(right[:8])]
     wrong = [replace(one, real_space_angstrom=basis) for one, basis in zip(right[:8], turned, strict=True)]
-    place = find_place([*wrong, *right], CELLS["hexagonal"])
+    place = found_place([*wrong, *right], CELLS["hexagonal"])
     assert place is not None
     assert place.fit.num_crystals <= len(right)
     assert place.fit.share_explained > 0.85
@@ -113,7 +120,7 @@ def test_crystals_in_a_wrong_orientation_are_left_out_though_peaks_pair_with_the
 
 
 def test_the_distance_is_less_certain_where_only_some_hits_index() -> None:
-    place = find_place(crystals(MOVES["distance"], 40), CELL)
+    place = found_place(crystals(MOVES["distance"], 40), CELL)
     assert place is not None
     assert place.along_error_m == place.fit.errors[2]
     errors = [replace(place, share_indexed=share).along_error_m for share in (0.9, 0.5, 0.3)]
@@ -121,20 +128,20 @@ def test_the_distance_is_less_certain_where_only_some_hits_index() -> None:
 
 
 def test_spurious_peaks_do_not_turn_the_detector() -> None:
-    place = find_place(crystals(NOT_DISPLACED, 30, spurious=0.7), CELL)
+    place = found_place(crystals(NOT_DISPLACED, 30, spurious=0.7), CELL)
     assert place is not None
     assert place.correction.is_none
 
 
 def test_an_energy_that_is_off_is_told_from_a_distance_that_is_off() -> None:
-    of_energy = find_place(crystals(NOT_DISPLACED, 40, scale=1.03), CELL)
+    of_energy = found_place(crystals(NOT_DISPLACED, 40, scale=1.03), CELL)
     assert of_energy is not None
     assert of_energy.is_energy
     assert of_energy.factor == pytest.approx(1.03, abs=0.003)
     (finding,) = findings_of(of_energy, CELL, float("nan"))
     assert finding.key == "energy"
     assert f"all axes are {100 * (of_energy.factor - 1):.2f} +- " in finding.text
-    of_distance = find_place(crystals(MOVES["distance"], 40), CELL)
+    of_distance = found_place(crystals(MOVES["distance"], 40), CELL)
     assert of_distance is not None
     assert not of_distance.is_energy
     (finding,) = findings_of(of_distance, CELL, float("nan"))
@@ -145,7 +152,7 @@ def test_an_energy_that_is_off_is_told_from_a_distance_that_is_off() -> None:
 
 
 def test_the_sentence_says_what_how_much_how_sure_and_what_to_do() -> None:
-    place = find_place(crystals(MOVES["all"]), CELL)
+    place = found_place(crystals(MOVES["all"]), CELL)
     assert place is not None
     (finding,) = findings_of(place, CELL, 0.12)
     assert finding.text.startswith("THE DETECTOR IS OFF: it is 5.")
@@ -159,7 +166,7 @@ def test_the_sentence_says_what_how_much_how_sure_and_what_to_do() -> None:
 
 
 def test_without_a_cell_the_one_within_the_errors_is_named() -> None:
-    place = find_place(crystals(MOVES["all"], 40), None)
+    place = found_place(crystals(MOVES["all"], 40), None)
     assert place is not None
     detector, cell = findings_of(place, None, float("nan"))
     assert detector.key == "detector"
@@ -170,20 +177,20 @@ def test_without_a_cell_the_one_within_the_errors_is_named() -> None:
 
 
 def test_one_crystal_says_nothing_and_four_say_a_shift_and_no_more() -> None:
-    assert find_place(crystals(MOVES["all"])[:1], CELL) is None
-    place = find_place(crystals(MOVES["all"])[:4], CELL)
+    assert found_place(crystals(MOVES["all"])[:1], CELL) is None
+    place = found_place(crystals(MOVES["all"])[:4], CELL)
     assert place is not None
     assert place.is_of_few
     assert place.correction.along_m == 0.0
     assert place.correction.tilt_rad == (0.0, 0.0)
     (finding,) = findings_of(place, CELL, float("nan"))
     assert "peaks of 4 crystals tell, too few for distance and tilt" in finding.text
-    assert find_place(crystals(NOT_DISPLACED)[:4], CELL).correction.is_none
+    assert found_place(crystals(NOT_DISPLACED)[:4], CELL).correction.is_none
 
 
 def test_crystals_of_another_lattice_do_not_count() -> None:
     mixed: Sequence[CrystalEvidence] = [*crystals(MOVES["shift"], 20), *crystals(NOT_DISPLACED, 8, name="monoclinic")]
-    place = find_place(mixed, CELL)
+    place = found_place(mixed, CELL)
     assert place is not None
     assert place.fit.num_crystals <= 20
     assert off(place, MOVES["shift"])[0] < 0.3
@@ -197,8 +204,8 @@ def test_nothing_is_fitted_to_noise() -> None:
         lab[:, :2] = rng.uniform(-0.08, 0.08, lab[:, :2].shape)
         noise.append(replace(one, lab_m=lab))
     bases = [one.real_space_angstrom for one in noise]
-    fit = fit_place(noise, bases, np.array(CELL.real_space_angstrom), NO_STRAIN, NOT_DISPLACED)
-    assert find_place(noise, CELL) is None or fit is None or fit.share_explained < 0.5
+    fit = at_once(fit_place(noise, bases, np.array(CELL.real_space_angstrom), NO_STRAIN, NOT_DISPLACED))
+    assert found_place(noise, CELL) is None or fit is None or fit.share_explained < 0.5
 
 
 def test_numbers_and_displacements_are_the_same_thing() -> None:

@@ -17,6 +17,7 @@ from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.place import Place, find_place
 from stages.diagnosis.place.subject import DetectorPlace, PlaceSeen, PlaceWatch
 from stages.diagnosis.place.vote import chance_of, shifts_of_crystal, surprise_of, vote
+from stages.diagnosis.steps import Steps
 from stages.diagnosis.subject import About
 from stages.index.lattice import FreeLattice
 from stages.lattices.cell import UnitCell
@@ -94,7 +95,7 @@ def test_where_the_detector_is_surely_right_some_crystals_are_asked_now_and_then
     """And all of them, once these say that it is elsewhere."""
     asked: list[int] = []
 
-    def counted(crystals: Sequence[CrystalEvidence], *rest: Any) -> Place | None:
+    def counted(crystals: Sequence[CrystalEvidence], *rest: Any) -> Steps[Place | None]:
         asked.append(len(crystals))
         return find_place(crystals, *rest)
 

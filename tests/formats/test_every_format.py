@@ -16,7 +16,7 @@ from writers import DISTANCE_M, ENERGY_EV, FORMATS, Format, Parts, Pixels, one_p
 from pipeline import Context, EndOfStream, Frame, Message, Rejected, RejectFrame, UserError, registry
 from pipeline.running.dead_letters import DeadLetters
 from pipeline.running.job import run
-from pipeline.running.wiring import Arrived
+from pipeline.running.leaves import Arrived
 from stages.commands.index.graph import graph_from_options
 from stages.files.geom.detector import Detector
 from stages.files.geom.parser import completed

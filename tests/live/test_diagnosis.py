@@ -21,6 +21,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.fit import Fitted
 from stages.diagnosis.place.place import Place
 from stages.diagnosis.rings.words import RING_CENTRE
+from stages.diagnosis.steps import Steps
 from stages.diagnosis.subject import About
 from stages.files.geom.detector import Detector
 from stages.files.geom.edits import Edit
@@ -155,6 +156,48 @@ def test_findings_are_json_with_the_frame_and_the_time_of_their_first_word(monke
     assert told["figures"] == {"share": 0.5, "spread": None}
     assert told["edits"] == [{"directive": "max_adu", "value": "9", "why": "w"}]
     assert figures["toy"] == {"seen": 60, "nothing": None, "array": [0, 1]}
+
+
+@dataclass
+class Slow(Toy):
+    """A subject that takes so many steps until it tells what it knew when it was asked."""
+
+    num_steps: int = 7
+
+    def findings_in_steps(self) -> Steps[Sequence[Finding]]:
+        known = self.findings()
+        for _ in range(self.num_steps):
+            yield 0.5
+        if self.fails:
+            raise ZeroDivisionError("of the subject")
+        return known
+
+
+def test_what_takes_long_is_concluded_in_steps_with_several_frames(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And whoever is asked again meanwhile is asked when it is done."""
+    slow = Slow({10: [finding()], 16: []}, num_steps=14)
+    writer = writer_of(slow, monkeypatch)
+    with caplog.at_level(logging.INFO, "streamajig"):
+        feed(writer, 40)
+    assert [record.getMessage() for record in caplog.records] == [
+        "after 17 frames: There is ice.",
+        "after 32 frames: no longer: ice",
+    ]
+    slow.told, slow.num_steps = {25: [finding("late")], 41: [finding("last")]}, 60
+    feed(writer, 2)
+    assert [one["key"] for one in writer.findings().figures["findings"]] == ["last"], "the end waits for no step"
+
+
+def test_a_conclusion_that_fails_at_one_of_its_steps_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow({1: [finding()]})
+    writer = writer_of(slow, monkeypatch)
+    feed(writer, 12)
+    slow.fails = True
+    slow.take = lambda seen: None  # type: ignore[method-assign]
+    feed(writer, 50)
+    assert "toy could not be told: ZeroDivisionError: of the subject" in writer.findings().text
 
 
 def test_nothing_wrong_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:

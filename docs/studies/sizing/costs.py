@@ -12,6 +12,7 @@ for ``sizing.py``.
 from __future__ import annotations
 
 import argparse
+import copy
 import cProfile
 import json
 import os
@@ -35,7 +36,8 @@ from pipeline.running import wiring
 from pipeline.running.backends.crossing import to_supervisor
 from pipeline.running.backends.processes.slots import make_memory, write
 from pipeline.running.collect import Collector
-from pipeline.running.wiring import Arrived, Replica, Setup
+from pipeline.running.leaves import Arrived
+from pipeline.running.wiring import Replica, Setup
 from stages.commands.index.graph import graph_from_options
 from stages.simulation.beamline import Beamline
 
@@ -64,7 +66,9 @@ class Chain:
         source = {"zmq_input": "tcp://127.0.0.1:5002", "zmq_request": "next"}
         setup = Setup(graph_from_options({**source, **files, **methods}).expanded())
         bodies = tuple(bytes(body) for body in apparatus.wire.bodies(apparatus.simulation.frames(number)))
-        return Chain(setup, Replica(setup), bodies)
+        # the replica's own clock counts processor time here
+        with mock.patch.object(wiring.time, "perf_counter_ns", time.thread_time_ns):
+            return Chain(setup, Replica(setup), bodies)
 
     def frames(self) -> Iterator[Frame]:
         """All frames once."""
@@ -73,12 +77,10 @@ class Chain:
 
     def process(self) -> tuple[dict[str, float], list[list[Arrived]]]:
         """Put all frames through; processor time of a frame by node, ms, and what arrived."""
-        for metrics in self.replica.metrics.values():
-            metrics.durations = type(metrics.durations)()
-        # the replica's own clock, which counts processor time here
-        with mock.patch.object(wiring.time, "perf_counter_ns", time.thread_time_ns):
-            arrived = [self.replica.process(frame) for frame in self.frames()]
-        return {name: metrics.durations.mean_ns / 1e6 for name, metrics in self.replica.metrics.items()}, arrived
+        before = {name: copy.deepcopy(metrics.durations) for name, metrics in self.replica.metrics.items()}
+        arrived = [self.replica.process(frame) for frame in self.frames()]
+        nodes = {name: metrics.durations.since(before[name]) for name, metrics in self.replica.metrics.items()}
+        return {name: durations.mean_ns / 1e6 for name, durations in nodes.items()}, arrived
 
     def kernels(self) -> dict[str, float]:
         """Processor time of a frame in kernels, ms: there Python's lock is not held."""

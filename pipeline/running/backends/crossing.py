@@ -21,7 +21,8 @@ from pipeline.composing.graph import Graph
 from pipeline.errors import UserError
 from pipeline.faults import STAGE_FAILED, describe, rejected, text_of
 from pipeline.frame import Frame
-from pipeline.running.wiring import Arrived, Setup
+from pipeline.running.leaves import Arrived
+from pipeline.running.wiring import Setup
 from pipeline.stage import Context
 from pipeline.variant import Variant
 

@@ -23,11 +23,13 @@ from pipeline.composing.backend_spec import BackendSpec
 from pipeline.errors import UserError
 from pipeline.faults import STAGE_TIMEOUT, rejected, text_of
 from pipeline.running.backends.moving import move_frames
+from pipeline.running.guards import as_now
 
 if TYPE_CHECKING:
     from pipeline.frame import Outcome, Rejected
+    from pipeline.running.guards import At
     from pipeline.running.job import Job
-    from pipeline.running.wiring import At, Replica
+    from pipeline.running.wiring import Replica
 
 log = logging.getLogger("streamajig.threads")
 
@@ -146,7 +148,8 @@ class Crew:
         if len(self._left_behind) >= _LEFT_BEHIND:
             self._job.fail(UserError(f"{len(self._left_behind)} threads hang, the last one in {at[0]}"))
         detail = f"the stage had not returned after {self._timeout_s:g} s, and its thread was left behind"
-        successor = Worker(self._job, next(self._numbers), inherited=rejected(at[1], at[0], STAGE_TIMEOUT, detail))
+        given_up = rejected(as_now(at[1]), at[0], STAGE_TIMEOUT, detail)
+        successor = Worker(self._job, next(self._numbers), inherited=given_up)
         try:
             successor.start()
         except RuntimeError as error:  # the system has no more threads

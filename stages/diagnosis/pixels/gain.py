@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.pixels.probe import HEIGHT, WIDTH, Probe, stacked
+from stages.diagnosis.pixels.probe import HEIGHT, WIDTH, Probe, Range
+from stages.diagnosis.steps import Steps
 from stages.files.geom.edits import Edit
+
+Floats = NDArray[np.float64]
 
 FEWEST_FRAMES, FEWEST_WINDOWS = 8, 200
 BINS = 12
@@ -27,17 +30,19 @@ SIGMAS = 5.0
 """A slope is known, and contradicts, by so many of its errors."""
 TOO_NOISY, TOO_QUIET = 1.5, 2.5
 """By which factor the noise must exceed, or fall short of, what is given: spread charge beyond adjacent pixels hides noise."""
+_AT_A_TIME = 50
+"""Windows: they stay where the processor has them at hand."""
 STEADY = 0.4
 """In standard deviations; what 32 frames of noise keep to in 19 of 20 windows."""
 _NEAR, _FAR = 1, range(4, 7)
 
 
-def gain_finding(probes: Sequence[Probe]) -> tuple[Finding | None, dict[str, Any]]:
+def gain_finding(probes: Sequence[Probe]) -> Steps[tuple[Finding | None, dict[str, Any]]]:
     """Return what contradicts adu_per_photon, and the gain with its error for JSON if it is known."""
     blanks = [probe for probe in probes if not probe.is_hit]
     chosen = blanks if len(blanks) >= FEWEST_FRAMES else list(probes)
     given = chosen[-1].adu_per_photon
-    known = measured_gain(chosen)
+    known = yield from measured_gain(chosen)
     if known is None:
         return None, {}
     gain, error = known
@@ -57,22 +62,19 @@ def gain_finding(probes: Sequence[Probe]) -> tuple[Finding | None, dict[str, Any
     ), figures
 
 
-def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
+def measured_gain(probes: Sequence[Probe]) -> Steps[tuple[float, float] | None]:
     """Return ADU per photon and its error; None where the background does not tell."""
     if len(probes) < FEWEST_FRAMES:
         return None
-    stack, good_pixels = stacked(probes)
-    good = good_pixels.all(axis=1)
-    good &= (stack.max(axis=0) > stack.min(axis=0)).mean(axis=1) > 0.5  # neither dead nor a gap
-    good &= _is_steady(stack.sum(axis=2))
-    if good.sum() < FEWEST_WINDOWS:
+    seen = Range.of(probes)
+    # neither dead nor a gap
+    good = np.flatnonzero(seen.good.all(axis=1) & ((~seen.is_still).mean(axis=1) > 0.5))
+    good = good[_is_steady(np.array([probe.pixels[good].sum(axis=1, dtype=np.float64) for probe in probes]))]
+    if len(good) < FEWEST_WINDOWS:
         return None
-    stack = stack[:, good]
-    mean = stack.mean(axis=0)
-    off = stack - mean
-    # (off @ weights) * off summed is the quadratic form whose expectation is the variance of the charge on one pixel
-    variance = np.einsum("twi,twi->w", off @ _WEIGHTS, off) / (len(probes) - 1)
-    level = mean.mean(axis=1)
+    yield 0.5
+    level, variance = _means_and_variances(probes, good)
+    yield 0.5
     groups = np.array_split(np.argsort(level), BINS)
     x, y = (np.array([np.median(of[group]) for group in groups]) for of in (level, variance))
     spread = np.array([np.subtract(*np.percentile(variance[group], (75, 25))) / 1.349 for group in groups])
@@ -82,7 +84,24 @@ def measured_gain(probes: Sequence[Probe]) -> tuple[float, float] | None:
     return _slope(x, y, error)
 
 
-def _is_steady(sums: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _means_and_variances(probes: Sequence[Probe], good: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Of each window, (W,): the mean of its pixels over all frames, and the variance of the charge on one pixel.
+
+    Some windows at a time, one product of small matrices for each: those of large ones are shared out among threads, which
+    wait for each other for longer than they work.
+    """
+    means, variances = [], []
+    for some in np.array_split(good, max(1, len(good) // _AT_A_TIME)):
+        off = np.array([probe.pixels[some] for probe in probes], np.float64).transpose(1, 0, 2)
+        mean = off.mean(axis=1, keepdims=True)
+        off -= mean
+        # (off @ weights) * off summed is the quadratic form whose expectation is that variance
+        variances.append(np.einsum("wti,wti->w", off @ _WEIGHTS, off) / (len(probes) - 1))
+        means.append(mean.mean(axis=(1, 2)))
+    return np.concatenate(means), np.concatenate(variances)
+
+
+def _is_steady(sums: Floats) -> NDArray[np.bool_]:
     """Whether a window's sums (frames, W) scatter about a mean; a few Bragg spots raise it above the median."""
     median = np.median(sums, axis=0)
     sigma = 1.4826 * np.median(np.abs(sums - median), axis=0)
@@ -104,7 +123,7 @@ def _slope(x: NDArray[Any], y: NDArray[Any], error: NDArray[Any]) -> tuple[float
     return (gain, sigma) if gain > SIGMAS * sigma else None
 
 
-def _weights() -> NDArray[np.float64]:
+def _weights() -> Floats:
     """float64 (n, n) over the pixels of a window: each lag's mean over its pairs, near ones added, far ones taken away."""
     fs, ss = np.tile(np.arange(WIDTH), HEIGHT), np.repeat(np.arange(HEIGHT), WIDTH)
     dx, dy = (np.abs(a[:, None] - a[None, :]) for a in (fs, ss))
@@ -112,7 +131,7 @@ def _weights() -> NDArray[np.float64]:
     both_signs = np.where(dx > 0, 2, 1) * np.where(dy > 0, 2, 1)
     pairs = (WIDTH - dx) * (HEIGHT - dy) * both_signs  # as many entries have this lag, up to its sign
     num_lags = (2 * _NEAR + 1) ** 2
-    weights: NDArray[np.float64] = near * both_signs / pairs - num_lags * far / far.sum()
+    weights: Floats = near * both_signs / pairs - num_lags * far / far.sum()
     return weights
 
 

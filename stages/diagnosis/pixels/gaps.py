@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.diagnosis.finding import Finding
-from stages.diagnosis.pixels.probe import Probe, stacked
+from stages.diagnosis.pixels.probe import Probe, Range
 from stages.files.geom.edits import Edit
 
 RARE = 1e-3
@@ -28,31 +29,38 @@ MOST_EDITS = 3
 
 def gap_findings(probes: Sequence[Probe]) -> list[Finding]:
     """Return what is known of pixels that never change."""
-    stack, good = stacked(probes)
-    still = good & (stack.max(axis=0) == stack.min(axis=0))
-    active = stack[:, good & ~still]
-    if active.shape[1] < FEWEST_ACTIVE:
+    seen = Range.of(probes)
+    still, changing = seen.is_still, seen.good & ~seen.is_still
+    first, num_active = probes[0].pixels, int(changing.sum())
+    if num_active < FEWEST_ACTIVE:
         return []
-    values, counts = np.unique(stack[0][still], return_counts=True)
-    marks = []
-    for value, count in zip(values, counts, strict=True):
-        num_windows = int((still & (stack[0] == value)).any(axis=1).sum())
-        if count >= FEWEST_PIXELS and num_windows >= FEWEST_WINDOWS and np.mean(active == value) < RARE:
-            marks.append((float(value), int(count)))
-    scale = probes[-1].total / good.size
+    values, counts = np.unique(first[still], return_counts=True)
+    marks = [
+        (float(value), int(count))
+        for value, count in zip(values, counts, strict=True)
+        if count >= FEWEST_PIXELS
+        and (still & (first == value)).any(axis=1).sum() >= FEWEST_WINDOWS
+        and _times(value, changing, probes) < RARE * num_active * len(probes)
+    ]
+    scale = probes[-1].total / still.size
     findings = [_marked(marks, scale, len(probes), probes[-1].total)] if marks else []
-    zero = still & (stack[0] == 0)
+    zero = still & (first == 0)
     if zero.any() and all(value != 0 for value, _ in marks):
-        changing = good & ~still
+        sums = np.array([np.where(changing, probe.pixels, 0).sum(axis=1, dtype=np.float64) for probe in probes])
         # the median over frames: Bragg spots, which come and go, are no light that all pixels of the window have
-        typical = np.median(np.where(changing, stack, 0.0).sum(axis=2), axis=0)
-        counted = len(probes) * typical / np.maximum(changing.sum(axis=1), 1)
+        counted = len(probes) * np.median(sums, axis=0) / np.maximum(changing.sum(axis=1), 1)
         is_lit = counted / np.nan_to_num(probes[-1].adu_per_photon, nan=1.0) >= ENOUGH_PHOTONS
         beside = zero & (is_lit & (changing.sum(axis=1) >= FEWEST_BESIDE))[:, None]
         if beside.sum() >= FEWEST_PIXELS and beside.any(axis=1).sum() >= FEWEST_WINDOWS:
             num_zero = int(beside.sum() + zero[zero.all(axis=1)].sum())
-            findings.append(_dead(num_zero, scale, len(probes), probes[-1].total, float(active.mean())))
+            level = float(sums.sum()) / (num_active * len(probes))
+            findings.append(_dead(num_zero, scale, len(probes), probes[-1].total, level))
     return findings
+
+
+def _times(value: np.generic, among: NDArray[np.bool_], probes: Sequence[Probe]) -> int:
+    """How often pixels among these show a value, in all frames together."""
+    return sum(int(np.count_nonzero((probe.pixels == value) & among)) for probe in probes)
 
 
 def _marked(marks: list[tuple[float, int]], scale: float, num: int, total: int) -> Finding:

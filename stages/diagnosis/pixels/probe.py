@@ -46,13 +46,33 @@ class Probe:
     adu_per_photon: float
 
 
-def stacked(probes: Sequence[Probe]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the pixels of all frames, float64 (frames, W, n), and which of them, (W, n), are good and finite in all."""
-    stack = np.stack([probe.pixels for probe in probes]).astype(np.float64)
-    finite = np.isfinite(stack)
-    good: NDArray[np.bool_] = ~np.any([probe.bad for probe in probes], axis=0) & finite.all(axis=0)
-    stack[~finite] = 0.0
-    return stack, good
+@dataclass(frozen=True, eq=False)
+class Range:
+    """Between what values each pixel of the windows has been, over some frames.
+
+    Attributes
+    ----------
+    good
+        bool (W, n), whether a pixel is good and finite in all frames.
+    is_still
+        bool (W, n), whether it is, and has had one value only.
+    """
+
+    good: NDArray[np.bool_]
+    is_still: NDArray[np.bool_]
+
+    @staticmethod
+    def of(probes: Sequence[Probe]) -> Range:
+        """Return it. Frames are gone through one after the other: together they are more than processors keep at hand."""
+        bad = {id(probe.bad): probe.bad for probe in probes}  # of most frames it is the same
+        good = ~np.any(list(bad.values()), axis=0)
+        highest, lowest = probes[0].pixels.copy(), probes[0].pixels.copy()
+        for probe in probes:
+            if probe.pixels.dtype.kind == "f":
+                good &= np.isfinite(probe.pixels)
+            np.maximum(highest, probe.pixels, out=highest)
+            np.minimum(lowest, probe.pixels, out=lowest)
+        return Range(good, good & (highest == lowest))
 
 
 class Prober:

@@ -13,6 +13,7 @@ from stages.diagnosis.pixels.gain import gain_finding
 from stages.diagnosis.pixels.gaps import gap_findings
 from stages.diagnosis.pixels.peaks import PeakPixels, Peaks
 from stages.diagnosis.pixels.probe import Probe, Prober
+from stages.diagnosis.steps import Steps, at_once
 from stages.diagnosis.subject import About
 from stages.records.geometry import DetGeom
 from stages.records.image import Image
@@ -99,15 +100,19 @@ class WatchPixels:
 
     def findings(self) -> Sequence[Finding]:
         """Return what is known; windows are judged when they are enough, and when all have been replaced."""
+        return at_once(self.findings_in_steps())
+
+    def findings_in_steps(self) -> Steps[Sequence[Finding]]:
+        """Return the same, a step for each judgement of the windows."""
         if self._num_probes >= self._next_judgement:
-            self._judge_windows()
+            yield from self._judge_windows()
         return self._known()
 
     def conclude(self) -> Sequence[Finding]:
         """Return what is known, with all windows, unless most of them have been judged already."""
         new = self._num_probes - self._judged
         if len(self._probes) >= FEWEST_PROBES and (new >= MOST_PROBES // 2 or (new and self._judged < MOST_PROBES)):
-            self._judge_windows()
+            at_once(self._judge_windows())
         return self._known()
 
     def figures(self) -> Mapping[str, Any]:
@@ -120,9 +125,11 @@ class WatchPixels:
     def _known(self) -> list[Finding]:
         return [*self._of_windows, *self._hot.findings(), *self._peaks.findings(self._hot.places())]
 
-    def _judge_windows(self) -> None:
+    def _judge_windows(self) -> Steps[None]:
         self._judged = self._num_probes
         self._next_judgement = MOST_PROBES * (1 + self._num_probes // MOST_PROBES)
         probes = list(self._probes)
-        gain, self._figures = gain_finding(probes)
+        yield 0.5
+        gain, self._figures = yield from gain_finding(probes)
+        yield 0.5
         self._of_windows = [*gap_findings(probes), *([gain] if gain else [])]

@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.diagnosis.place.equations import SHARED, Equations, Floats, displacement_of, vector_of
 from stages.diagnosis.place.evidence import CrystalEvidence
+from stages.diagnosis.steps import Steps
 from stages.records.displacement import Displacement
 
 _GROWTH = ((0.3, 0.25), (0.3, 0.25), (0.45, 0.25), (0.45, 0.25), (0.65, 0.25), (0.65, 0.25), (1.0, 0.25), (1.0, 0.4))
@@ -22,6 +23,9 @@ near to whole indices. With the detector still elsewhere those far out would be 
 _NEAR = 0.4
 """So near to whole indices are peaks that may belong to a crystal; what is far off its place is left out besides."""
 _MORE_STEPS = 10
+_CALLS, _PAIRS, _HURRY = 0.15, 2000, 4.0
+"""What may be done with one frame: a step with so many pairs of crystal and peak; a seventh are calls. From far
+away so many times more is done with each frame: where the detector is off it is better known soon than no frame late."""
 _SMALL_STEP = 1e-2
 """A step of less than so many standard errors is the last one."""
 _SCATTER = 2e-3
@@ -89,7 +93,7 @@ def fit_place(
     start: Displacement,
     *,
     is_near: bool = False,
-) -> Fitted | None:
+) -> Steps[Fitted | None]:
     """Fit the detector's displacement to crystals of one lattice; None if there are too few that fit.
 
     Parameters
@@ -111,21 +115,27 @@ def fit_place(
     if not crystals:
         return None
     state = Equations.of(crystals, bases, cell, strains, start)
+    turn = _CALLS + state.rank.size / _PAIRS
+    yield turn
+    if not is_near:
+        turn /= _HURRY
     for part, near in () if is_near else _GROWTH:
         normal = state.normal(part, near)
         if normal is None:
             return None
         state.step(normal)
+        yield turn
     state.scatter = _SCATTER if len(crystals) >= _FEW else 0.0
     for is_strict in (False, True):
         state.is_strict = is_strict
-        if not _settled(state):
+        if not (yield from _settled(state, turn)):
             return None
+        yield turn
     return _fitted(state)
 
 
-def _settled(state: Equations) -> bool:
-    """Take steps until they are small; return whether any crystal fits."""
+def _settled(state: Equations, turn: float) -> Steps[bool]:
+    """Take steps until they are small; return whether any crystal fits. Each is so large a part of a frame's turn."""
     for _ in range(_MORE_STEPS):
         normal = state.normal(1.0, _NEAR)
         if normal is None:
@@ -133,6 +143,7 @@ def _settled(state: Equations) -> bool:
         if state.step(normal) < _SMALL_STEP:
             break
         state.see_scatter(normal)
+        yield turn
     return True
 
 

@@ -15,6 +15,7 @@ from stages.diagnosis.place.evidence import CrystalEvidence
 from stages.diagnosis.place.fit import Fitted, fit_place
 from stages.diagnosis.place.lattices import OneLattice, largest, of_target, strains_of
 from stages.diagnosis.place.vote import APART_PX, Voted, chance_of, surprise_of, vote
+from stages.diagnosis.steps import Steps
 from stages.lattices.bravais import bravais_of
 from stages.lattices.cell import Lattice, UnitCell
 from stages.records.displacement import Displacement
@@ -187,7 +188,7 @@ class Place:
 
 def find_place(
     crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None = None
-) -> Place | None:
+) -> Steps[Place | None]:
     """Return where the detector is; None if crystals do not agree on anything.
 
     Most runs have it where the file says: that is seen with some of the crystals and in a few steps. Only if they say
@@ -197,14 +198,15 @@ def find_place(
     right indices already, the vote is for what they were found with.
     """
     if len(crystals) >= _FEWEST:
-        quick = _quick(crystals, target, last)
+        quick = yield from _quick(crystals, target, last)
         if quick is not None and quick.correction.is_none:
             return quick
+        yield 1.0
     group = largest(crystals) if target is None else of_target(crystals, target)
     if len(group.crystals) < _FEWEST:
-        return _of_few(group)
+        return (yield from _of_few(group))
     strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
-    fit = _best(group, strains, last)
+    fit = yield from _best(group, strains, last)
     if fit is None or _is_ambiguous(fit, group):
         return None
     if target is None:
@@ -213,7 +215,7 @@ def find_place(
     if not (place.is_along or place.is_tilted):
         return place
     strains = strains_of(group.cell, group.lattice)
-    free = _good(fit_place(group.crystals, group.bases, group.cell, strains, fit.displacement, is_near=True), group)
+    free = yield from _fit_from(group, strains, fit.displacement, is_near=True)
     if free is None:
         return place
     ratios = np.linalg.norm(free.real_space_angstrom, axis=1) / np.linalg.norm(group.cell, axis=1)
@@ -223,7 +225,9 @@ def find_place(
     return Place(fit, free, None, factor, error, is_of_target=True)
 
 
-def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None) -> Place | None:
+def _quick(
+    crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: Displacement | None
+) -> Steps[Place | None]:
     """Return what some of the crystals, and some of their peaks, say in a few steps; None if that is not understood."""
     some = [one.thinned(_QUICK_PEAKS) for one in crystals[:_QUICK]]
     group = largest(some) if target is None else of_target(some, target)
@@ -231,9 +235,11 @@ def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: D
         return None
     start = _plain_start(group) if last is None else last
     strains = strains_of(group.cell, Lattice()) if target is None else np.zeros((0, 3, 3))
-    fit = _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=True), group)
+    yield len(some) / _QUICK
+    fit = yield from _fit_from(group, strains, start, is_near=True)
     if fit is None:
         return None
+    yield 0.5
     if _is_dense(group) and (
         _is_ambiguous(fit, group)
         or any(np.hypot(*(fit.values[:2] - voted.shift_m)) > APART_PX * fit.pixel_m for voted in _votes(group))
@@ -242,16 +248,15 @@ def _quick(crystals: Sequence[CrystalEvidence], target: UnitCell | None, last: D
     return Place(fit, is_of_target=target is not None)
 
 
-def _of_few(group: OneLattice) -> Place | None:
+def _of_few(group: OneLattice) -> Steps[Place | None]:
     """Return what few crystals can tell, if they have many peaks: a shift, and one that is not a lattice vector's.
 
     How crystals differ is not known, so that errors are those of the fit, three times as large.
     """
     if not group.crystals:
         return None
-    fit = _good(
-        fit_place(group.crystals, group.bases, group.cell, np.zeros((0, 3, 3)), _plain_start(group)), group, fewest=1
-    )
+    found = yield from fit_place(group.crystals, group.bases, group.cell, np.zeros((0, 3, 3)), _plain_start(group))
+    fit = _good(found, group, fewest=1)
     if fit is None or fit.num_peaks < _PEAKS_OF_FEW or fit.share_explained < LEAST_EXPLAINED:
         return None
     if math.hypot(*fit.displacement.shift_m) > _PART_OF_SPACING * group.shortest_axis_m:
@@ -268,7 +273,7 @@ def _plain_start(group: OneLattice) -> Displacement:
     return Displacement((x, y), along, (about_x, about_y))
 
 
-def _best(group: OneLattice, strains: Floats, last: Displacement | None) -> Fitted | None:
+def _best(group: OneLattice, strains: Floats, last: Displacement | None) -> Steps[Fitted | None]:
     """Fit from where it was found before, or from where crystals were found, and from all shifts on which they agree.
 
     The most peaks, and the sharpest, are at the true one: elsewhere each crystal is off by its own way to a lattice vector.
@@ -283,14 +288,18 @@ def _best(group: OneLattice, strains: Floats, last: Displacement | None) -> Fitt
         ]
     if len(starts) > 1:  # which of them it is some of the crystals tell
         some = group.thinned(_ON_TRIAL, _QUICK_PEAKS)
-        fits = [(_fit_from(some, strains, *start), start) for start in starts]
-        sharp = [(_sharpness(fit), start) for fit, start in fits if fit is not None]
+        sharp = []
+        for start in starts:
+            fit = yield from _fit_from(some, strains, *start)
+            sharp += [] if fit is None else [(_sharpness(fit), start)]
         starts = [max(sharp, key=lambda one: one[0])[1]] if sharp else []
-    return _fit_from(group, strains, *starts[0]) if starts else None
+    return (yield from _fit_from(group, strains, *starts[0])) if starts else None
 
 
-def _fit_from(group: OneLattice, strains: Floats, start: Displacement, is_near: bool) -> Fitted | None:
-    return _good(fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=is_near), group)
+def _fit_from(group: OneLattice, strains: Floats, start: Displacement, is_near: bool) -> Steps[Fitted | None]:
+    return _good(
+        (yield from fit_place(group.crystals, group.bases, group.cell, strains, start, is_near=is_near)), group
+    )
 
 
 def _sharpness(fit: Fitted) -> float:

@@ -13,6 +13,7 @@ from stages.diagnosis.finding import Finding
 from stages.diagnosis.place.evidence import CrystalEvidence, evidence_of
 from stages.diagnosis.place.place import LEAST_ALONG, LEAST_SHIFT_PX, LEAST_TILT_RAD, SURE, Place, find_place
 from stages.diagnosis.place.words import findings_of
+from stages.diagnosis.steps import Steps, at_once
 from stages.diagnosis.subject import About
 from stages.lattices.cell import UnitCell
 from stages.prediction.panel_finder import PanelFinder
@@ -140,16 +141,20 @@ class PlaceWatch:
 
     def findings(self) -> Sequence[Finding]:
         """Return what is known so far; fits anew if there are many more crystals than at the last time."""
+        return at_once(self.findings_in_steps())
+
+    def findings_in_steps(self) -> Steps[Sequence[Finding]]:
+        """Return the same, in the steps of the fit."""
         num = self._crystals.num + self._searched.num
         if num >= max(_FEWEST_TO_FIT, self._more(_MORE) * self._fitted_at):
-            self._fit()
+            yield from self._fit()
         return self._said()
 
     def conclude(self) -> Sequence[Finding]:
         """Fit all once more, if there is anything new."""
         num = self._crystals.num + self._searched.num
         if num > self._more(_MORE_AT_END) * self._fitted_at:
-            self._fit()
+            at_once(self._fit())
         return self._said()
 
     def figures(self) -> Mapping[str, Any]:
@@ -173,31 +178,35 @@ class PlaceWatch:
     def _more(self, factor: float) -> float:
         return _MORE_IF_RIGHT if self._place is not None and _is_surely_right(self._place) else factor
 
-    def _fit(self) -> None:
+    def _fit(self) -> Steps[None]:
         self._fitted_at = self._crystals.num + self._searched.num
         share = self._num_indexed / max(1, self._num_hits)
-        indexed, others = self._crystals.kept, self._searched.kept
+        indexed, others = list(self._crystals.kept), list(self._searched.kept)
         crystals = indexed if share >= _FEW_INDEXED else [*indexed, *others]
         last = None if self._place is None or self._place.is_of_few else self._place.correction
         if last is not None and last.is_none:
             some = crystals[:: max(1, len(crystals) // _ASKED)]
-            self._place = find_place(some, self._target)
-            if len(some) == len(crystals) or (self._place is not None and _is_surely_right(self._place)):
+            place = yield from find_place(some, self._target)
+            if len(some) == len(crystals) or (place is not None and _is_surely_right(place)):
+                self._place = place
                 return
-        place = find_place(crystals, self._target, None if last is None or last.is_none else last)
+        place = yield from find_place(crystals, self._target, None if last is None or last.is_none else last)
         if place is not None and place.is_along:
-            place = self._fair(place, share) or replace(place, share_indexed=share)
+            fair = yield from self._fair(place, share, indexed, others)
+            place = fair or replace(place, share_indexed=share)
         self._place = place
 
-    def _fair(self, place: Place, share: float) -> Place | None:
+    def _fair(
+        self, place: Place, share: float, indexed: Sequence[CrystalEvidence], searched: Sequence[CrystalEvidence]
+    ) -> Steps[Place | None]:
         """Return the place from as many of those that index as is their share, and the others; None if that tells nothing.
 
         Hits that index though the distance is off have cells that make up for it in part.
         """
-        if share >= _FEW_INDEXED or self._searched.num < _FEWEST_TO_FIT:
+        if share >= _FEW_INDEXED or len(searched) < _FEWEST_TO_FIT:
             return None
-        num = math.ceil(self._searched.num * share / (1.0 - share))
-        fair = find_place([*self._crystals.kept[:num], *self._searched.kept], self._target, place.correction)
+        num = math.ceil(len(searched) * share / (1.0 - share))
+        fair = yield from find_place([*indexed[:num], *searched], self._target, place.correction)
         return fair if fair is not None and fair.is_along else None
 
     def _said(self) -> Sequence[Finding]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.diagnosis.steps import Steps
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -24,6 +26,8 @@ _FIRST_STEP, _LAST_STEP, _BEST = 4.0, 0.5, 2
 """Steps of the search, pixels, each half the one before, and how many places are followed from one to the next."""
 _POINTS = 2500
 """So many peaks are searched with, evenly drawn; all are fitted."""
+_CENTRES = 40
+"""So many are tried with one frame."""
 _WIDE_BINS = 12
 """Bins to either side that tell how many peaks there would be in one without a ring."""
 _CLEAR = 3.0
@@ -32,6 +36,8 @@ _CLEAR = 3.0
 _WINDOW_PX = 8.0
 """Peaks so near to a ring are its own or compared with them, if no other ring is nearer than twice that."""
 _ROUNDS, _ENOUGH_PX = 60, 2e-4
+_ROUNDS_AT_A_TIME, _CALLS = 8, 0.5
+"""So many rounds go with one frame, if there are few peaks."""
 _NARROWEST_PX = 0.2
 _FEWEST_ON = 30
 _SECTORS, _MOST_EMPTY = 12, 4
@@ -40,7 +46,7 @@ _PARTS = 24
 """Sectors whose peaks err together: those of a grain of ice that stays, or of a panel that is off."""
 
 
-def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Floats:
+def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Steps[Floats]:
     """Return the centre from which peaks at these places, (n, 2), lie on the sharpest rings.
 
     Parameters
@@ -51,7 +57,7 @@ def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Flo
     >>> rng = np.random.default_rng(1)
     >>> azimuth, radius = rng.uniform(0, 6.28, 300), rng.normal(500, 0.7, 300)
     >>> ring = np.column_stack([radius * np.cos(azimuth) + 9, radius * np.sin(azimuth) - 7])
-    >>> found = sharpest_centre(np.concatenate([ring, rng.uniform(-900, 900, (2000, 2))]), [(0, 0)])
+    >>> found = at_once(sharpest_centre(np.concatenate([ring, rng.uniform(-900, 900, (2000, 2))]), [(0, 0)]))
     >>> bool(np.abs(found - (9, -7)).max() <= 0.5)
     True
     """
@@ -62,7 +68,10 @@ def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Flo
     tried = np.concatenate([grid[np.hypot(*grid.T) <= REACH_PX + step / 2], np.reshape(np.array(starts), (-1, 2))])
     around = np.stack(np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]), -1).reshape(-1, 2)
     while True:
-        scores = np.array([_sharpness(xy, centre, max(1.0, 0.75 * step)) for centre in tried])
+        scores = np.empty(len(tried))
+        for n, centre in enumerate(tried):
+            scores[n] = _sharpness(xy, centre, max(1.0, 0.75 * step))
+            yield len(xy) / _POINTS / _CENTRES
         best = tried[np.argsort(-scores, kind="stable")[:_BEST]]
         if step <= _LAST_STEP:
             return np.asarray(best[0])
@@ -124,7 +133,7 @@ class Centre:
         return np.sqrt(np.diag(self.covariance))
 
 
-def fit_centre(xy_px: Floats, frame: Ints, near_px: Floats, radii_px: Sequence[float]) -> Centre | None:
+def fit_centre(xy_px: Floats, frame: Ints, near_px: Floats, radii_px: Sequence[float]) -> Steps[Centre | None]:
     """Fit one centre and the radii of the rings; None if there are too few peaks, or the fit does not settle.
 
     Parameters
@@ -157,6 +166,7 @@ def fit_centre(xy_px: Floats, frame: Ints, near_px: Floats, radii_px: Sequence[f
         share = np.clip(np.bincount(there.ring, weight, minlength=len(radii)) / num, 0.01, 0.99)
         if np.abs(step[:2]).max() < _ENOUGH_PX:
             break
+        yield (_CALLS + len(there.ring) / _POINTS) / _ROUNDS_AT_A_TIME
     there = _assign(xy_px, values, half)
     if np.hypot(*(values[:2] - near_px)) > _WINDOW_PX or len(there.ring) < _FEWEST_ON:
         return None

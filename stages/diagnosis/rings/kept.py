@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.diagnosis.rings.counted import RingCount
+from stages.diagnosis.steps import Steps
 from stages.prediction.powder_rings import off_rings
 from stages.records.geometry import DetGeom
 from stages.records.peaklist import PeakList
@@ -21,6 +22,8 @@ _SAME_PLACE = 2e-3
 """Distances that differ by more, relative, are not of one geometry."""
 _CELL_PX, _FIXED, _FEWEST_FIXED = 2.0, 0.1, 4
 """A square of so many pixels that has a peak in such a part of the frames, and in more than so many, is none of a ring's."""
+_PART_OF_TURN = 1 / 40
+"""To count the peaks of a frame is such a part of what may be done between two."""
 _SEED = 21
 
 
@@ -73,6 +76,12 @@ class KeptFrames:
             if place < _MOST_FRAMES:
                 self._kept[place] = one
 
+    def as_now(self) -> KeptFrames:
+        """Return the same frames, to which no others come."""
+        same = KeptFrames()
+        same._kept, same.num = list(self._kept), self.num
+        return same
+
     @property
     def clen_m(self) -> float:
         """The distance of the detector."""
@@ -102,7 +111,7 @@ class KeptFrames:
         moves = counts[which] <= max(_FEWEST_FIXED, _FIXED * len(self._kept))
         return xy[moves], frame[moves]
 
-    def counted(self, centre_px: Floats, factor: float = 1.0) -> RingCount:
+    def counted(self, centre_px: Floats, factor: float = 1.0) -> Steps[RingCount]:
         """Return the rings there are if the beam is there, and the detector further away than is given by this factor."""
         counted, at = RingCount(), centre_px * self.pixel_m / self.clen_m
         for one in self._kept:
@@ -110,4 +119,5 @@ class KeptFrames:
             length = 2.0 * np.sin(0.5 * np.arctan(tangent)) / one.wavelength_angstrom
             on = ~off_rings(length, one.pixel_m / (factor * one.clen_m * one.wavelength_angstrom))
             counted.take(length[on], len(length))
+            yield _PART_OF_TURN
         return counted

@@ -12,6 +12,7 @@ from stages.diagnosis.rings.centre import Centre, fit_centre, sharpest_centre
 from stages.diagnosis.rings.counted import RingCount
 from stages.diagnosis.rings.ice import IceDistance, distance_by_ice
 from stages.diagnosis.rings.kept import KeptFrames
+from stages.diagnosis.steps import Steps
 from stages.records.displacement import Displacement
 
 _WIDEST_PX = 3.0
@@ -99,16 +100,17 @@ class RingPlace:
         }
 
 
-def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> RingPlace | None:
+def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> Steps[RingPlace | None]:
     """Return where the detector is by the rings of the frames that are kept; None if they have none, or do not tell."""
     xy, frame = kept.peaks()
     if not len(xy):
         return None
+    yield 0.5
     starts = [(0.0, 0.0)]
     if last is not None:
         starts.append((float(last.centre.xy_px[0]), float(last.centre.xy_px[1])))
-    near = sharpest_centre(xy, starts)
-    rings = kept.counted(near).rings()
+    near = yield from sharpest_centre(xy, starts)
+    rings = (yield from kept.counted(near)).rings()
     if not rings:
         return None
     px, wavelength = kept.clen_m / kept.pixel_m, kept.wavelength_angstrom
@@ -117,9 +119,10 @@ def find_centre(kept: KeptFrames, last: RingPlace | None = None) -> RingPlace | 
         for ring in rings
         if ring.d_angstrom > wavelength / math.sqrt(2)
     ]
-    centre = fit_centre(xy, frame, near, radii) if radii else None
+    yield 0.5
+    centre = (yield from fit_centre(xy, frame, near, radii)) if radii else None
     if centre is None or not centre.is_all_around or centre.width_px > _WIDEST_PX:
         return None
     ice = distance_by_ice(centre.radii_px / px, centre.covariance[2:, 2:] / px**2, wavelength)
-    counted = kept.counted(centre.xy_px, 1.0 if ice is None else ice.factor)
+    counted = yield from kept.counted(centre.xy_px, 1.0 if ice is None else ice.factor)
     return RingPlace(centre, ice, counted, kept.pixel_m, kept.clen_m)

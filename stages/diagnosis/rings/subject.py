@@ -15,6 +15,7 @@ from stages.diagnosis.rings.counted import Ring, RingCount
 from stages.diagnosis.rings.kept import KeptFrames, Places
 from stages.diagnosis.rings.place import RingPlace, find_centre
 from stages.diagnosis.rings.words import findings_of
+from stages.diagnosis.steps import Steps, at_once
 from stages.diagnosis.subject import About
 from stages.prediction.powder_rings import off_rings
 from stages.records.geometry import DetGeom
@@ -108,12 +109,16 @@ class RingsWatch:
 
     def findings(self) -> Sequence[Finding]:
         """Return ice, what other rings there are, and where the detector is; looks for a centre now and then."""
+        return at_once(self.findings_in_steps())
+
+    def findings_in_steps(self) -> Steps[Sequence[Finding]]:
+        """Return the same, in the steps of the search for the centre."""
         more = _MORE if self._place is not None else _MORE_IF_NONE
-        return self._said(max(_FEWEST_TO_FIT, more * self._fitted_at))
+        return (yield from self._said(max(_FEWEST_TO_FIT, more * self._fitted_at)))
 
     def conclude(self) -> Sequence[Finding]:
         """Look for a centre once more, if there is anything new."""
-        return self._said(max(_FEWEST_TO_FIT, _MORE_AT_END * self._fitted_at))
+        return at_once(self._said(max(_FEWEST_TO_FIT, _MORE_AT_END * self._fitted_at)))
 
     def rings(self) -> list[Ring]:
         """Return the rings that many frames have, the one of most peaks first."""
@@ -144,9 +149,9 @@ class RingsWatch:
     def _counted(self) -> RingCount:
         return self._given if self._place is None or self._place.correction.is_none else self._place.counted
 
-    def _said(self, num_to_fit: float) -> list[Finding]:
+    def _said(self, num_to_fit: float) -> Steps[list[Finding]]:
         if self._kept.num >= num_to_fit:
             self._fitted_at = self._kept.num
-            self._place = find_centre(self._kept, self._place)
+            self._place = yield from find_centre(self._kept.as_now(), self._place)
         counted = self._counted
         return findings_of(counted, counted.rings(), self._place)

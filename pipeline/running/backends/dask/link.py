@@ -23,7 +23,7 @@ from pipeline.running.backends.dask import spoken
 from pipeline.running.backends.dask.connections import break_off, set_send_timeout
 
 if TYPE_CHECKING:
-    from pipeline.running.wiring import Place
+    from pipeline.running.guards import Place
 
 log = logging.getLogger("streamajig.dask")
 

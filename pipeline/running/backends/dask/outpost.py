@@ -36,8 +36,9 @@ from pipeline.running.backends.dask.outgoing import Outgoing
 from pipeline.running.backends.dask.versions import versions
 from pipeline.running.backends.logs import portable_record
 from pipeline.running.ingest import Inbox, lost_since
+from pipeline.running.leaves import Arrived
 from pipeline.running.memory import in_flight_bytes, private_bytes
-from pipeline.running.wiring import Arrived, Replica, Setup
+from pipeline.running.wiring import Replica, Setup
 
 if TYPE_CHECKING:
     from pipeline.board import Ways

@@ -26,8 +26,8 @@ from pipeline.running.backends.processes.keeper import Keeper
 from pipeline.running.backends.processes.page import Page, make_pages
 from pipeline.running.backends.processes.slots import Leases, Reader, make_memory
 from pipeline.running.backends.processes.worker import places_of
+from pipeline.running.guards import At
 from pipeline.running.memory import private_bytes
-from pipeline.running.wiring import At
 
 if TYPE_CHECKING:
     from pipeline.running.job import Job

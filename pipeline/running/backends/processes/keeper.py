@@ -23,7 +23,7 @@ from pipeline.running.backends.processes.link import Link, pair
 from pipeline.running.backends.processes.page import Page, SeenPlace
 from pipeline.running.backends.processes.slots import Lease, Written
 from pipeline.running.backends.processes.worker import Task
-from pipeline.running.wiring import Arrived
+from pipeline.running.leaves import Arrived
 
 if TYPE_CHECKING:
     from pipeline.running.backends.processes.fork_server import ForkServer

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 from pipeline.running.backends.crossing import FrameElsewhere
-from pipeline.running.wiring import At
+from pipeline.running.guards import At
 
 _SIZE = mmap.PAGESIZE
 _SINCE, _SERIAL, _NODE, _BEGUN, _STOPPING = range(5)
@@ -98,7 +98,7 @@ class Page:
 
 
 class SharedPlace(list[At | None]):
-    """A replica's place (:data:`pipeline.running.wiring.Place`) that writes on the page whatever is put into it."""
+    """A replica's place (:data:`pipeline.running.guards.Place`) that writes on the page whatever is put into it."""
 
     def __init__(self, cells: memoryview, names: Sequence[str]) -> None:
         super().__init__([None])

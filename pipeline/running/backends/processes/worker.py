@@ -21,7 +21,8 @@ from pipeline.running.backends.crossing import as_it_can_cross, crossable, to_su
 from pipeline.running.backends.processes.link import Link, link_of_child
 from pipeline.running.backends.processes.page import Page, SharedEvent
 from pipeline.running.backends.processes.slots import Reader, Written
-from pipeline.running.wiring import Arrived, Replica, Setup
+from pipeline.running.leaves import Arrived
+from pipeline.running.wiring import Replica, Setup
 
 if TYPE_CHECKING:
     from pipeline.running.backends.processes.fork_server import Inherited
