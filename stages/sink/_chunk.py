@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class ChunkEncoder:
         self._detector = context.upstream.get(Detector)
         self._geometry_headers = self._detector.header_keys if self._detector else ()
         self._names = PanelNames(())
+        self._divergence = f"beam_divergence = {options.divergence_rad:.2e} rad"
         warm_up()
 
     def __call__(self, outcome: Outcome) -> bytes | None:
@@ -127,7 +129,7 @@ class ChunkEncoder:
         if rejected is not None:
             lines.append(f"streamajig/rejected = {one_line(f'{rejected.node}: {rejected.reason}: {rejected.detail}')}")
         lines.append(f"photon_energy_eV = {geom.photon_energy_ev if geom else self._energy_ev(frame):f}")
-        lines.append(f"beam_divergence = {self._options.divergence_rad:.2e} rad")
+        lines.append(self._divergence)
         lines.append(f"beam_bandwidth = {geom.bandwidth if geom else 0.0:.2e} (fraction)")
         lines.extend(self._copied_headers(frame))
         if geom is not None:
@@ -150,7 +152,7 @@ class ChunkEncoder:
         if not filename:
             in_file = _FILE_IN_EVENT.fullmatch(event)
             filename = in_file[1] if in_file else UNKNOWN_SOURCE
-        return one_line(filename), event or f"//{frame.serial}"
+        return _of_file(filename), event or f"//{frame.serial}"
 
     def _energy_ev(self, frame: Frame) -> float:
         """The photon energy of a frame without geometry, if its header says it; otherwise 0."""
@@ -289,10 +291,15 @@ def peak_resolution_per_nm(inverse_d_per_nm: NDArray[np.float64]) -> float:
     return float(np.partition(inverse_d_per_nm, n - 1 - outliers)[n - 1 - outliers])
 
 
+_of_file = lru_cache(maxsize=16)(one_line)
+"""The name of a file, fit for a line: thousands of frames are of one."""
+
+
 def _d_angstrom(inverse_d_per_nm: float) -> float:
     return 10.0 / inverse_d_per_nm if inverse_d_per_nm else math.inf
 
 
+@lru_cache(maxsize=256)  # they are those that the user has named
 def _header_name(name: str) -> str:
     """A key as readers take it, without white space."""
     return re.sub(r"\s", "_", one_line(name, 100))
