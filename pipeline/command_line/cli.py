@@ -27,7 +27,7 @@ from pipeline.command_line import console, logs
 from pipeline.command_line.abbreviations import TakesAbbreviations
 from pipeline.errors import UserError
 from pipeline.own_packages import check_is_ours
-from pipeline.running import memory, signals
+from pipeline.running import memory, products, signals
 from pipeline.texts import escaped
 
 ENTRY_POINTS = "streamajig.commands"
@@ -166,6 +166,7 @@ def main() -> None:
     console.keep_standard_streams_safe()
     signals.to_the_end()
     memory.keep_what_is_freed()
+    products.multiply_in_one_thread()
     status = run()
     why_not = console.flush_stdout()
     if why_not:
