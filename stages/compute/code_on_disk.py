@@ -37,10 +37,24 @@ _said: set[str] = set()
 
 _to_begin_with: list[Callable[[], None]] = []
 
+_others: list[Callable[[], object]] = []
+
 
 def before_anything_is_compiled(do: Callable[[], None]) -> None:
     """Have something done when the first kernel of this process must be compiled; never, where all are found on disk."""
     _to_begin_with.append(do)
+
+
+def leave_the_rest_to(begin: Callable[[], object]) -> None:
+    """Name what begins to compile, in another process, what need not be there when the first frame comes."""
+    _others.append(begin)
+
+
+def is_left_to_others() -> bool:
+    """Begin with it, if somebody is there for it; return whether."""
+    for begin in _others:
+        begin()
+    return bool(_others)
 
 
 def _compiling() -> None:

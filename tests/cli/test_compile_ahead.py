@@ -15,6 +15,7 @@ from stages.commands import ahead
 from stages.commands.index.graph import graph_from_options
 from stages.compute import code_on_disk, portable
 from stages.files.cell import cell_text
+from stages.peaks import _warm_up
 from stages.simulation.apparatus import flat_geometry
 from stages.simulation.settings import RES_PER_M
 from stages.simulation.specimen import LYSOZYME
@@ -31,15 +32,37 @@ def names(shares: list[list[Any]]) -> list[list[str]]:
     return [[type(stage).stage_name for stage in share] for share in shares]
 
 
-def test_indexing_with_a_cell_is_compiled_apart_from_all_else_that_comes_after_the_peaks(tmp_path):
+def test_each_process_compiles_all_that_comes_after_the_peaks_and_begins_with_another_stage(tmp_path):
     assert names(ahead.shares(graph(tmp_path, peaks="peakfinder8"))) == [
-        ["index/pairs"],
-        ["index/lattice", "refine/prediction", "integrate/rings"],
+        ["index/pairs", "refine/prediction", "integrate/rings", "index/lattice"],
+        ["index/lattice", "integrate/rings", "refine/prediction", "index/pairs"],
     ]
 
 
 def test_a_graph_without_indexing_leaves_that_out(tmp_path):
     assert names(ahead.shares(graph(tmp_path, indexing="none"))) == []
+
+
+def test_types_of_pixels_that_may_not_come_are_left_to_a_process_beside_where_a_frame_may_wait(tmp_path):
+    def left(**options: Any) -> list[str]:
+        return names([ahead.with_other_types(graph(tmp_path, peaks="peakfinder8", **options))])[0]
+
+    assert left() == ["peaks/peakfinder8"]
+    assert left(backend="processes:2") == []
+    assert left(stage_timeout=5.0) == []
+
+
+def test_the_first_type_of_pixels_is_alone_only_where_somebody_compiles_for_the_others(monkeypatch):
+    begun: list[str] = []
+
+    def types() -> list[str]:
+        return [str(image.arrays["d"].dtype) for image, _ in _warm_up.frames(_warm_up.COMMON_TYPES)]
+
+    monkeypatch.setattr(code_on_disk, "_others", [])
+    assert types() == ["int32", "uint16", "float32", "uint32", "int16"]
+    code_on_disk.leave_the_rest_to(lambda: begun.append("it"))
+    assert types() == ["int32"]
+    assert begun == ["it"]
 
 
 def test_a_stage_that_cannot_be_opened_alone_keeps_no_other_from_being_opened():
