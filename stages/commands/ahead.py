@@ -4,8 +4,9 @@ A process compiles one thing at a time, so the first run would take minutes of o
 goes through all that the graph's later stages need, and begins with something else: what another one is at work on it waits
 for (:mod:`stages.compute.turns`), and then has it from disk. What takes longest begins at once.
 
-Of which type pixels are is known when the first frame comes. So the run opens with one type compiled, and a process that gives
-way to all others goes on with the rest. A frame of another type, if it comes before that, waits for the compiler.
+Not all must be there when frames begin to come. Of which type pixels are is known with the first frame, so only one type is
+waited for; and the search for other cells is for hits that the given cell does not explain. A process that gives way to all
+others goes on with these. A frame that needs what is not there yet waits for the compiler.
 
 Where everything is on disk no process is started.
 """
@@ -19,6 +20,8 @@ import signal
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from pipeline import registry
 
 if TYPE_CHECKING:
     from pipeline.composing.graph import Graph
@@ -34,8 +37,8 @@ _NOTHING = "index/none"
 _ORDER = ("index", "integrate", "refine")
 """The kinds of stages that come after the search for peaks, what takes longest first."""
 
-_GIVES_WAY = 19
-"""As `nice` has it."""
+_FOR_EACH_TYPE = ("peaks", "integrate")
+"""The kinds of stages that are compiled for each type of pixels."""
 
 
 def compile_beside(graph: Graph) -> None:
@@ -47,49 +50,48 @@ def compile_beside(graph: Graph) -> None:
 
 def shares(graph: Graph) -> list[list[Any]]:
     """What each process opens, in this order: the program's own stages that come after the search for peaks."""
-    from pipeline import registry
+    after = [stage for kind in _ORDER for stage in _ours(graph, kind)]
+    if _asks_about_cells(graph) and not frames_may_wait(graph):
+        after.insert(1, registry.load(_FREE)())
+    return [after, after[::-1]][: len(after)]
 
-    ours = _ours(graph)
-    after = [stage for kind in _ORDER for name, stage in ours if name.startswith(f"{kind}/") and name != _NOTHING]
-    if not after:
+
+def later(graph: Graph) -> list[Any]:
+    """What is compiled when frames can come, by one more process; nothing if frames may not wait for it."""
+    if not frames_may_wait(graph):
         return []
-    if _kind(after[0]) != "index":
-        return [after]
-    rest = [registry.load(_FREE)(), *(stage for stage in after if _kind(stage) != "index")]
-    index = [stage for stage in after if _kind(stage) == "index"]
-    return [[*index, *reversed(rest)], [*rest, *index]]
+    for_types = [[s for s in _ours(graph, kind) if hasattr(s, "warm_up")] for kind in _FOR_EACH_TYPE]
+    return [*for_types[0], *([registry.load(_FREE)()] if _asks_about_cells(graph) else []), *for_types[1]]
 
 
-def with_other_types(graph: Graph) -> list[Any]:
-    """The program's own stages that are compiled for each type of pixels, if frames may wait for one; else none.
-
-    A worker that is waited for too long is given up, with its frame.
-    """
-    is_patient = graph.options.stage_timeout_s is None and graph.options.backend.startswith(("serial", "threads"))
-    named = [stage for name, stage in _ours(graph) if name.startswith("peaks/") and hasattr(stage, "warm_up")]
-    return named if is_patient else []
+def frames_may_wait(graph: Graph) -> bool:
+    """Tell whether a frame that takes long is waited for; a worker is given up, and one that is too long in a stage."""
+    return graph.options.stage_timeout_s is None and graph.options.backend.startswith(("serial", "threads"))
 
 
-def _ours(graph: Graph) -> list[tuple[str, Any]]:
-    of_program = [node.stage for node in graph.nodes if type(node.stage).__module__.startswith("stages.")]
-    return [(str(getattr(stage, "stage_name", "")), stage) for stage in of_program]
+def _ours(graph: Graph, kind: str) -> list[Any]:
+    stages = [node.stage for node in graph.nodes if type(node.stage).__module__.startswith("stages.")]
+    names = [str(getattr(stage, "stage_name", "")) for stage in stages]
+    return [
+        stage for name, stage in zip(names, stages, strict=True) if name.startswith(f"{kind}/") and name != _NOTHING
+    ]
 
 
-def _kind(stage: Any) -> str:
-    return str(stage.stage_name).partition("/")[0]
+def _asks_about_cells(graph: Graph) -> bool:
+    return any(stage.stage_name != _FREE for stage in _ours(graph, "index"))
 
 
 def _start(graph: Graph) -> None:
-    """Start all processes but the one for other types, which begins when there is one type."""
+    """Start all processes but the last, which begins when frames of one type can come."""
     from stages.compute.code_on_disk import leave_the_rest_to
 
     if len(os.sched_getaffinity(0)) < 2:
         return
     for share in shares(graph):
         _spawn(share, open_each)
-    others = with_other_types(graph)
-    if others:
-        leave_the_rest_to(cache(lambda: _spawn(others, warm_up_each)))
+    rest = later(graph)
+    if rest:
+        leave_the_rest_to(cache(lambda: _spawn(rest, warm_up_each)))
 
 
 def _spawn(stages: Sequence[Any], do: Callable[[Sequence[Any]], None]) -> None:
@@ -107,13 +109,16 @@ def _compile(stages: Sequence[Any], do: Callable[[Sequence[Any]], None]) -> None
 
 
 def warm_up_each(stages: Sequence[Any]) -> None:
-    """Compile what stages need for any type of pixels, while nothing else is to be done."""
+    """Compile all that stages may need, while nothing else is to be done."""
     from stages.compute.turns import let_nobody_wait
 
-    os.nice(_GIVES_WAY)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     let_nobody_wait()
     for stage in stages:
-        stage.warm_up()
+        if hasattr(stage, "warm_up"):
+            stage.warm_up()
+        else:
+            open_each([stage])
 
 
 def open_each(stages: Sequence[Any]) -> None:

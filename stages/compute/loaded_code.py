@@ -43,7 +43,6 @@ def ready(target_context: Any, payload: Any) -> Any:
             codegen.set_env(referenced.env_name, referenced)
     else:
         library = PartFromDisk(codegen, name, bitcode)
-        library._reload_init.update(reload_init or ())
         entry_point = None
     return compile_result(
         target_context=target_context,

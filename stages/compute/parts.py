@@ -109,7 +109,7 @@ class Kernel(CPUDispatcher):
         except ForceLiteralArg as error:
             raise error.bind_fold_arguments(lambda args, kws: self.fold_argument_types(args, kws)[1]) from error
         part.library.finalize()
-        return part._replace(reload_init=list(part.library._reload_init))
+        return part
 
     def _made_ready(self, part: Any) -> Any:
         """Return a part as machine code, with what takes Python's arguments."""
@@ -148,7 +148,6 @@ class Part(JITCodeLibrary):
         """Take in what it calls."""
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalize_dynamic_globals()
         self._finalized = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from stages.compute import code_on_disk
 from stages.compute.pixel_types import PIXEL_TYPES
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image
+
+log = logging.getLogger("streamajig.kernels")
 
 COMMON_TYPES: tuple[Any, ...] = (np.int32, np.uint16, np.float32, np.uint32, np.int16)
 """What detectors send, as a rule. Kernels for these are compiled whenever a stage opens, for the first one first."""
@@ -41,4 +44,7 @@ def frames(dtypes: tuple[Any, ...]) -> Iterator[tuple[Image, DetGeom]]:
         pixels[11:13, 11:13] = 100
         yield Image.of(d=pixels), geom
         if code_on_disk.is_left_to_others():
+            log.info(
+                "kernels for pixels that are no %s are compiled beside; frames of theirs wait till then", dtype.__name__
+            )
             return

@@ -32,10 +32,10 @@ def names(shares: list[list[Any]]) -> list[list[str]]:
     return [[type(stage).stage_name for stage in share] for share in shares]
 
 
-def test_each_process_compiles_all_that_comes_after_the_peaks_and_begins_with_another_stage(tmp_path):
+def test_each_process_compiles_all_that_comes_after_the_peaks_and_begins_at_another_end(tmp_path):
     assert names(ahead.shares(graph(tmp_path, peaks="peakfinder8"))) == [
-        ["index/pairs", "refine/prediction", "integrate/rings", "index/lattice"],
-        ["index/lattice", "integrate/rings", "refine/prediction", "index/pairs"],
+        ["index/pairs", "integrate/rings", "refine/prediction"],
+        ["refine/prediction", "integrate/rings", "index/pairs"],
     ]
 
 
@@ -43,13 +43,17 @@ def test_a_graph_without_indexing_leaves_that_out(tmp_path):
     assert names(ahead.shares(graph(tmp_path, indexing="none"))) == []
 
 
-def test_types_of_pixels_that_may_not_come_are_left_to_a_process_beside_where_a_frame_may_wait(tmp_path):
+def test_other_types_of_pixels_and_other_cells_are_left_for_later_where_a_frame_may_wait(tmp_path):
     def left(**options: Any) -> list[str]:
-        return names([ahead.with_other_types(graph(tmp_path, peaks="peakfinder8", **options))])[0]
+        return names([ahead.later(graph(tmp_path, peaks="peakfinder8", **options))])[0]
 
-    assert left() == ["peaks/peakfinder8"]
+    assert left() == ["peaks/peakfinder8", "index/lattice", "integrate/rings"]
     assert left(backend="processes:2") == []
     assert left(stage_timeout=5.0) == []
+    assert names(ahead.shares(graph(tmp_path, backend="processes:2"))) == [
+        ["index/pairs", "index/lattice", "integrate/rings", "refine/prediction"],
+        ["refine/prediction", "integrate/rings", "index/lattice", "index/pairs"],
+    ]
 
 
 def test_the_first_type_of_pixels_is_alone_only_where_somebody_compiles_for_the_others(monkeypatch):
