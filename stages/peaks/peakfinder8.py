@@ -16,6 +16,7 @@ from stages.peaks._common_types import InCommonTypes
 from stages.peaks._first_look import FirstLook
 from stages.peaks._kernels import peakfinder8 as kernel
 from stages.peaks._kernels.panels import ArrayPixels
+from stages.peaks._kernels.rings import ring_screen
 from stages.peaks._ring_thresholds import RingThresholds
 from stages.pixels.tables import Flattener, PanelTable, RecentTables
 from stages.records.geometry import DetGeom
@@ -170,3 +171,7 @@ def _compile(fast: bool) -> None:
         search(image, geom)
         if not fast:
             search.do_plainly(image, geom)
+            of = search.thresholds
+            ring_screen.pick(
+                of.layout.ring, of.found.upper, of._part(0, 0), of._chosen
+            )  # the small frame lists too many
