@@ -9,12 +9,14 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from pipeline import Graph
+from pipeline import Context, Graph
 from pipeline.command_line.cli import app
 from stages.commands import ahead
 from stages.commands.index.graph import graph_from_options
 from stages.compute import code_on_disk, portable
 from stages.files.cell import cell_text
+from stages.index._free import FreeSearch
+from stages.index.pairs import Pairs
 from stages.peaks import _warm_up
 from stages.simulation.apparatus import flat_geometry
 from stages.simulation.settings import RES_PER_M
@@ -109,3 +111,16 @@ def test_code_for_other_machines_is_compiled_by_a_process_with_numbas_settings_f
     ((command, environment),) = begun
     assert command == [sys.executable, "-m", "streamajig", "warm-up", "mine.yaml", "--jobs=2"]
     assert portable.SETTINGS.items() <= environment.items()
+
+
+def test_the_search_for_other_cells_is_waited_for_unless_somebody_compiles_it(tmp_path, monkeypatch):
+    waited_for: list[str] = []
+    cell = tmp_path / "a.cell"
+    cell.write_text(cell_text(LYSOZYME))
+    monkeypatch.setattr(code_on_disk, "_others", [])
+    monkeypatch.setattr(FreeSearch, "compile", lambda self: waited_for.append("it"))
+    Pairs(cell=cell).open(Context())
+    assert waited_for == ["it"]
+    code_on_disk.leave_the_rest_to(lambda: None)
+    Pairs(cell=cell).open(Context())
+    assert waited_for == ["it"]

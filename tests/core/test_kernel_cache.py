@@ -357,6 +357,14 @@ def test_a_lock_is_waited_for_no_longer_than_patience_lasts(tmp_path, monkeypatc
     turns.leave(tmp_path / "a.lock")
 
 
+def test_a_process_that_gives_way_takes_no_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "_is_waited_for", True)
+    turns.let_nobody_wait()
+    assert not turns.take(tmp_path / "a.lock")
+    assert not (tmp_path / "a.lock").exists()
+    turns.leave(tmp_path / "a.lock")
+
+
 def test_something_is_done_before_anything_is_compiled_and_only_then(doubled, monkeypatch):
     done: list[str] = []
     monkeypatch.setattr(code_on_disk, "_to_begin_with", [lambda: done.append("once")])
