@@ -66,12 +66,11 @@ def warm_up(
         first, *others = default_graphs(Path(folder))
         longest = pool.submit(_open, first[1])
         stages = [pool.submit(_warm_up_stages, task) for task in tasks]
-        page = pool.submit(_warm_up_page)
+        stages.append(pool.submit(_warm_up_others))
         rest = [pool.submit(_open, graph) for _, graph in others]
         for task in stages:
             for name, seconds in task.result().items():
                 _say(name, seconds)
-        _say("the monitor's page", page.result())
         for (title, _), opened in zip((first, *others), (longest, *rest), strict=True):
             _say(title, opened.result())
     for file in graphs or ():
@@ -109,13 +108,17 @@ def _warm_up_stages(names: Sequence[str]) -> dict[str, float]:
     return took
 
 
-def _warm_up_page() -> float:
-    """Compile what the monitor's page needs, which is in no stage; return the seconds that it took."""
+def _warm_up_others() -> dict[str, float]:
+    """Compile what is in no stage, or in sources alone, which are not opened; return the seconds that each took."""
     from stages.monitor.pixel_sums import warm_up as warm_up_pixels
+    from stages.wire.framing import framing_of
 
-    begin = time.perf_counter()
-    warm_up_pixels()
-    return time.perf_counter() - begin
+    took: dict[str, float] = {}
+    for title, compile_it in (("the monitor's page", warm_up_pixels), ("messages", lambda: framing_of("msgpack"))):
+        begin = time.perf_counter()
+        compile_it()
+        took[title] = time.perf_counter() - begin
+    return took
 
 
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
