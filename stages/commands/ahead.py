@@ -87,8 +87,8 @@ def _start(graph: Graph) -> None:
 
     if len(os.sched_getaffinity(0)) < 2:
         return
-    for share in shares(graph):
-        _spawn(share, open_each)
+    for share, do in zip(shares(graph), (open_each, open_each_aside), strict=False):
+        _spawn(share, do)
     rest = later(graph)
     if rest:
         leave_the_rest_to(cache(lambda: _spawn(rest, warm_up_each)))
@@ -119,6 +119,14 @@ def warm_up_each(stages: Sequence[Any]) -> None:
             stage.warm_up()
         else:
             open_each([stage])
+
+
+def open_each_aside(stages: Sequence[Any]) -> None:
+    """Open stages, and begin each with what the process that comes from the other end does last."""
+    for stage in stages:
+        if hasattr(stage, "compile_aside"):
+            stage.compile_aside()
+        open_each([stage])
 
 
 def open_each(stages: Sequence[Any]) -> None:

@@ -233,6 +233,11 @@ class Pairs(SearchParameters, CellParameters):
         publish_method(context, METHOD, self)
         return self.for_cell(target.cell, context)
 
+    @staticmethod
+    def compile_aside() -> None:
+        """Compile what is no part of the search, for a process that would wait for the one that compiles the search."""
+        compile_for_all()
+
     def for_cell(self, cell: UnitCell, context: Context) -> RunningPairs:
         """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found.
 

@@ -113,6 +113,20 @@ def test_code_for_other_machines_is_compiled_by_a_process_with_numbas_settings_f
     assert portable.SETTINGS.items() <= environment.items()
 
 
+def test_the_second_process_begins_a_stage_with_what_the_first_does_last():
+    done: list[str] = []
+
+    class Parted:
+        def compile_aside(self) -> None:
+            done.append("aside")
+
+        def open(self, context: object) -> None:
+            done.append("all")
+
+    ahead.open_each_aside([Parted()])
+    assert done == ["aside", "all"]
+
+
 def test_the_search_for_other_cells_is_waited_for_unless_somebody_compiles_it(tmp_path, monkeypatch):
     waited_for: list[str] = []
     cell = tmp_path / "a.cell"
