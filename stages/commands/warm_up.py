@@ -1,8 +1,9 @@
 """``streamajig warm-up``: compile every kernel now, into the cache on disk, so that later runs start at once.
 
 Stages compile when they are opened. So the graphs that ``streamajig index`` makes are opened here, for a small detector and
-any unit cell, and closed again; a stage that has more to compile than opening does has ``warm_up()``, which is called too, side
-by side in processes of their own, one for each core, since a process compiles one thing at a time.
+any unit cell, and closed again; a stage that has more to compile than opening does has ``warm_up()``, which is called too. All
+of it is done side by side in processes, one for each core, since a process compiles one thing at a time; those that need the
+same kernel wait for each other (:mod:`stages.compute.turns`), so that what takes longest begins first, and apart.
 """
 
 from __future__ import annotations
@@ -58,19 +59,22 @@ def warm_up(
     names = [name for name in registry.names() if hasattr(registry.load(name), "warm_up")]
     tasks = apart(names)
     # spawned, so that no process inherits the threads of this one
-    with ProcessPoolExecutor(
-        min(jobs or os.cpu_count() or 1, len(tasks)), mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        page = pool.submit(_warm_up_page)
-        for took in pool.map(_warm_up_stages, tasks):
-            for name, seconds in took.items():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(jobs or os.cpu_count() or 1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        first, *others = default_graphs(Path(folder))
+        longest = pool.submit(_open, first[1])
+        stages = [pool.submit(_warm_up_stages, task) for task in tasks]
+        stages.append(pool.submit(_warm_up_others))
+        rest = [pool.submit(_open, graph) for _, graph in others]
+        for task in stages:
+            for name, seconds in task.result().items():
                 _say(name, seconds)
-        _say("the monitor's page", page.result())
-    with tempfile.TemporaryDirectory() as folder:
-        for title, graph in default_graphs(Path(folder)):
-            _timed(title, lambda graph=graph: _open(graph))
+        for (title, _), opened in zip((first, *others), (longest, *rest), strict=True):
+            _say(title, opened.result())
     for file in graphs or ():
-        _timed(str(file), lambda file=file: _open(Graph.load(file)))
+        _say(str(file), _open(Graph.load(file)))
     print(f"ready after {time.perf_counter() - begin:.1f} s")  # noqa: T201
 
 
@@ -104,13 +108,17 @@ def _warm_up_stages(names: Sequence[str]) -> dict[str, float]:
     return took
 
 
-def _warm_up_page() -> float:
-    """Compile what the monitor's page needs, which is in no stage; return the seconds that it took."""
+def _warm_up_others() -> dict[str, float]:
+    """Compile what is in no stage, or in sources alone, which are not opened; return the seconds that each took."""
     from stages.monitor.pixel_sums import warm_up as warm_up_pixels
+    from stages.wire.framing import framing_of
 
-    begin = time.perf_counter()
-    warm_up_pixels()
-    return time.perf_counter() - begin
+    took: dict[str, float] = {}
+    for title, compile_it in (("the monitor's page", warm_up_pixels), ("messages", lambda: framing_of("msgpack"))):
+        begin = time.perf_counter()
+        compile_it()
+        took[title] = time.perf_counter() - begin
+    return took
 
 
 def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
@@ -142,18 +150,17 @@ def default_graphs(folder: Path) -> Iterator[tuple[str, Graph]]:
         )
 
 
-def _open(graph: Graph) -> None:
-    """Open everything that runs in a replica, and close it again; no socket and no output file is opened."""
+def _open(graph: Graph) -> float:
+    """Open everything that runs in a replica, and close it again; no socket and no output file is opened.
+
+    Returns the seconds that it took.
+    """
     from pipeline.running.wiring import Replica, Setup
 
+    begin = time.perf_counter()
     graph.check()
     Replica(Setup(graph)).close()
-
-
-def _timed(title: str, work: Any) -> None:
-    begin = time.perf_counter()
-    work()
-    _say(title, time.perf_counter() - begin)
+    return time.perf_counter() - begin
 
 
 def _say(title: str, seconds: float) -> None:

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,24 @@ _said: set[str] = set()
 
 _to_begin_with: list[Callable[[], None]] = []
 
+_others: list[Callable[[], object]] = []
+
 
 def before_anything_is_compiled(do: Callable[[], None]) -> None:
     """Have something done when the first kernel of this process must be compiled; never, where all are found on disk."""
     _to_begin_with.append(do)
+
+
+def leave_the_rest_to(begin: Callable[[], object]) -> None:
+    """Name what begins to compile, in another process, what need not be there when the first frame comes."""
+    _others.append(begin)
+
+
+def is_left_to_others() -> bool:
+    """Begin with it, if somebody is there for it; return whether."""
+    for begin in _others:
+        begin()
+    return bool(_others)
 
 
 def _compiling() -> None:
@@ -48,7 +62,7 @@ def _compiling() -> None:
         _to_begin_with.pop()()
 
 
-class CodeOnDisk(caching._Cache):
+class CodeOnDisk:
     """The code of one function, for each of its signatures: what was compiled here, else what came with the program."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -75,36 +89,37 @@ class CodeOnDisk(caching._Cache):
         """What knows the folder and today's stamp."""
         return self._kept._impl.locator
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the code for a signature, None if there is none.
+    def load(self, args: Any, target_context: Any, *, is_part: bool) -> Any:
+        """Return a part, or what is ready, for arguments of some types; None if there is none.
 
         numba would get all ready first that it knows of types and functions, which takes longer than to load the code. Where
         something is to be compiled it does so by itself.
         """
         rtsys.initialize(target_context)
-        found = self._kept.load_overload(sig, target_context)
+        key = _key(args, is_part)
+        found = self._kept.load_overload(key, target_context)
         if found is None and portable.is_run_here():
-            found = _CameAlong(self._function).load_overload(sig, target_context)
-        if found is None:
-            _compiling()
-            found = self._compiled_meanwhile(sig, target_context)
+            found = _CameAlong(self._function).load_overload(key, target_context)
         return found
 
-    def _compiled_meanwhile(self, sig: Any, target_context: Any) -> Any:
-        """Return what another process has compiled while this one waited for it; None if it is this one's turn."""
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Compile while no other process compiles this function; tells whether one did so before, and may have kept it."""
+        _compiling()
         if self.cache_path is None:
             _say_that_there_is_no_place()
-            return None
-        found = self._kept.load_overload(sig, target_context) if turns.take(self._lock) else None
-        if found is not None:
-            turns.leave(self._lock)
-        return found
+            yield False
+            return
+        lock = self._lock
+        has_waited = turns.take(lock)
+        try:
+            yield has_waited
+        finally:
+            turns.leave(lock)
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled for a signature."""
-        self._kept.save_overload(sig, data)
-        if self.cache_path is not None:
-            turns.leave(self._lock)
+    def save(self, args: Any, data: Any, *, is_part: bool) -> None:
+        """Keep what was compiled for arguments of some types."""
+        self._kept.save_overload(_key(args, is_part), data)
 
     @property
     def _lock(self) -> Path:
@@ -121,6 +136,10 @@ class CodeOnDisk(caching._Cache):
     def flush(self) -> None:
         """Forget the code."""
         self._kept.flush()
+
+
+def _key(args: Any, is_part: bool) -> Any:
+    return (*args, "part") if is_part else tuple(args)
 
 
 class _Code(caching.CompileResultCacheImpl):

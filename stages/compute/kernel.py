@@ -6,8 +6,8 @@ old machine code would run. Here a kernel's stamp is made of its own file and of
 imports, directly or not (:mod:`stages.compute.stamps`). So kernels may call each other across files, and a file may hold one
 idea.
 
-What decides about machine code stands here, and an edit here compiles all of it anew; where it is kept, and how it is found
-again, is imported when a kernel is declared, so that the stamp does not see it.
+What decides about machine code stands here and in :mod:`stages.compute.parts`, and an edit there compiles all of it anew; where
+it is kept, and how it is found again, is imported when a kernel is declared, so that the stamp does not see it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, overload
 
-from numba import njit
+import numba
+
+from stages.compute.parts import Kernel
+
+settings: Any = numba.config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,9 +40,9 @@ def kernel(function: Any = None, /, **options: Any) -> Any:
     """
     if function is None:
         return partial(kernel, **options)
+    if settings.DISABLE_JIT:
+        return function
     from stages.compute.code_on_disk import CodeOnDisk
 
-    # what C could call is left out: nobody does, and it takes a tenth of the time
-    compiled: Any = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)  # type: ignore[call-overload]
-    compiled._cache = CodeOnDisk(function)
-    return compiled
+    options = {"nopython": True, "nogil": True, "error_model": "numpy", **options}
+    return Kernel(function, targetoptions=options, kept=CodeOnDisk(function))

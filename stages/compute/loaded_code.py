@@ -19,6 +19,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import compile_result
 from numba.core.environment import Environment, _rebuild_env, lookup_environment
 
+from stages.compute.parts import PartFromDisk
+
 
 def unpickled(code: bytes) -> Any:
     """Return what was pickled of a compiled function."""
@@ -33,10 +35,15 @@ def ready(target_context: Any, payload: Any) -> Any:
     for again in reload_init or ():
         again()
     codegen = target_context.codegen()
-    library = _Library(codegen, name, machine_code, bitcode)
-    entry_point = target_context.get_executable(library, fndesc, env)
-    for referenced in envs:
-        codegen.set_env(referenced.env_name, referenced)
+    library: Any
+    if machine_code:
+        library = _Library(codegen, name, machine_code, bitcode)
+        entry_point = target_context.get_executable(library, fndesc, env)
+        for referenced in envs:
+            codegen.set_env(referenced.env_name, referenced)
+    else:
+        library = PartFromDisk(codegen, name, bitcode)
+        entry_point = None
     return compile_result(
         target_context=target_context,
         typing_context=target_context.typing_context,

@@ -17,12 +17,22 @@ PATIENCE_S = 120.0
 
 _LOOK_S = 0.05
 
+_is_waited_for = True
+
 _held: dict[Path, list[int]] = {}
 """Descriptors of what this process compiles just now; numba's lock of its compiler guards this, too."""
 
 
+def let_nobody_wait() -> None:
+    """Take no turns in this process, which gives way to all others: what it is at work on others compile, too."""
+    global _is_waited_for  # noqa: PLW0603
+    _is_waited_for = False
+
+
 def take(lock: Path) -> bool:
     """Begin to compile; return whether another process did so before, so that there may be something on disk now."""
+    if not _is_waited_for:
+        return False
     if lock in _held:  # for other types of arguments, say
         _held[lock].append(-1)
         return False

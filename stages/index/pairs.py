@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pipeline import stage
 from pipeline.stage import Context
+from stages.compute import code_on_disk
 from stages.files.cell import TargetCell, read_cell
 from stages.index._attempts import LatticeSearch, Solution, compile_for_all, publish_method
 from stages.index._free import FreeSearch
@@ -232,13 +233,21 @@ class Pairs(SearchParameters, CellParameters):
         publish_method(context, METHOD, self)
         return self.for_cell(target.cell, context)
 
+    @staticmethod
+    def compile_aside() -> None:
+        """Compile what is no part of the search, for a process that would wait for the one that compiles the search."""
+        compile_for_all()
+
     def for_cell(self, cell: UnitCell, context: Context) -> RunningPairs:
-        """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found."""
+        """Make the tables of a cell, once for all replicas, and compile; index/auto does so with the cell it has found.
+
+        The search without a cell is for hits that this one does not explain, which wait for it if it is compiled beside.
+        """
         target = context.tables.get(("index/pairs", cell), lambda: make_target(cell))
         free = FreeSearch(work=WORK) if self.verify else None
         running = RunningPairs(self, cell, target, free)
         running.search.search(np.zeros((0, 3)), 1.0, 1e-3)
         compile_for_all()
-        if free is not None:
+        if free is not None and not code_on_disk.is_left_to_others():
             free.compile()
         return running

@@ -87,9 +87,12 @@ class RingThresholds:
     def do_plainly(self, arrays: Sequence[ArrayPixels]) -> None:
         """Go the ways that hardly a frame goes, for a frame that has just been searched (to compile them).
 
-        And the way of most frames, in which the listed pixels are clipped: the small frame of a warm-up lists too many.
+        And the way of most frames, in which the listed pixels are clipped and cores follow from the frame before: the small
+        frame of a warm-up lists too many.
         """
         self._clip_listed(0)
+        ring_samples.core_from_thresholds(self.found, self._lower, self._rule, self._core)
+        ring_screen.pick(self.layout.ring, self.found.upper, self._part(0, 0), self._chosen)
         self.cut[:-1] = 1
         self._clip_plainly(arrays)
         ring_blocks.range_tables(self.found.upper, 1.0, self._uppers)

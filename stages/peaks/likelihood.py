@@ -328,5 +328,5 @@ class RunningLikelihood:
 @cache
 def _compile() -> None:
     search = RunningLikelihood(Likelihood(), RecentTables())
-    for image, geom in _warm_up.frames(PIXEL_TYPES):
+    for image, geom in _warm_up.frames((*_warm_up.COMMON_TYPES, *_warm_up.OTHER_TYPES)):
         search(image, geom)

@@ -66,7 +66,7 @@ class Peakfinder8:
 
     def open(self, context: Context) -> RunningPeakfinder8:
         """Return the search of one replica, with its tables made; ring maps are shared between replicas."""
-        _compile()
+        _compile(self.fast)
         look = FirstLook(context, lambda noise: noise.threshold_is_high("threshold", self.threshold))
         running = RunningPeakfinder8(self, context.tables.get("peaks/peakfinder8", RecentTables), look)
         prepare_ahead(context, lambda geom: running.prepare(geom, []))
@@ -74,8 +74,9 @@ class Peakfinder8:
 
     @staticmethod
     def warm_up() -> None:
-        """Compile the kernels, as opening the stage does too."""
-        _compile()
+        """Compile the kernels; opening the stage does so for `fast` as it is."""
+        _compile(False)
+        _compile(True)
 
 
 class RunningPeakfinder8:
@@ -166,10 +167,9 @@ class RunningPeakfinder8:
 
 
 @cache
-def _compile() -> None:
-    for fast in (False, True):
-        search = RunningPeakfinder8(Peakfinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
-        for image, geom in _warm_up.frames(_warm_up.COMMON_TYPES):
-            search(image, geom)
-            if not fast:
-                search.do_plainly(image, geom)
+def _compile(fast: bool) -> None:
+    search = RunningPeakfinder8(Peakfinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
+    for image, geom in _warm_up.frames(_warm_up.COMMON_TYPES):
+        search(image, geom)
+        if not fast:
+            search.do_plainly(image, geom)

@@ -9,12 +9,15 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from pipeline import Graph
+from pipeline import Context, Graph
 from pipeline.command_line.cli import app
 from stages.commands import ahead
 from stages.commands.index.graph import graph_from_options
 from stages.compute import code_on_disk, portable
 from stages.files.cell import cell_text
+from stages.index._free import FreeSearch
+from stages.index.pairs import Pairs
+from stages.peaks import _warm_up
 from stages.simulation.apparatus import flat_geometry
 from stages.simulation.settings import RES_PER_M
 from stages.simulation.specimen import LYSOZYME
@@ -31,15 +34,41 @@ def names(shares: list[list[Any]]) -> list[list[str]]:
     return [[type(stage).stage_name for stage in share] for share in shares]
 
 
-def test_indexing_with_a_cell_is_compiled_apart_from_all_else_that_comes_after_the_peaks(tmp_path):
+def test_each_process_compiles_all_that_comes_after_the_peaks_and_begins_at_another_end(tmp_path):
     assert names(ahead.shares(graph(tmp_path, peaks="peakfinder8"))) == [
-        ["index/pairs"],
-        ["index/lattice", "refine/prediction", "integrate/rings"],
+        ["index/pairs", "integrate/rings", "refine/prediction"],
+        ["refine/prediction", "integrate/rings", "index/pairs"],
     ]
 
 
 def test_a_graph_without_indexing_leaves_that_out(tmp_path):
     assert names(ahead.shares(graph(tmp_path, indexing="none"))) == []
+
+
+def test_other_types_of_pixels_and_other_cells_are_left_for_later_where_a_frame_may_wait(tmp_path):
+    def left(**options: Any) -> list[str]:
+        return names([ahead.later(graph(tmp_path, peaks="peakfinder8", **options))])[0]
+
+    assert left() == ["peaks/peakfinder8", "index/lattice", "integrate/rings"]
+    assert left(backend="processes:2") == []
+    assert left(stage_timeout=5.0) == []
+    assert names(ahead.shares(graph(tmp_path, backend="processes:2"))) == [
+        ["index/pairs", "index/lattice", "integrate/rings", "refine/prediction"],
+        ["refine/prediction", "integrate/rings", "index/lattice", "index/pairs"],
+    ]
+
+
+def test_the_first_type_of_pixels_is_alone_only_where_somebody_compiles_for_the_others(monkeypatch):
+    begun: list[str] = []
+
+    def types() -> list[str]:
+        return [str(image.arrays["d"].dtype) for image, _ in _warm_up.frames(_warm_up.COMMON_TYPES)]
+
+    monkeypatch.setattr(code_on_disk, "_others", [])
+    assert types() == ["int32", "uint16", "float32", "uint32", "int16"]
+    code_on_disk.leave_the_rest_to(lambda: begun.append("it"))
+    assert types() == ["int32"]
+    assert begun == ["it"]
 
 
 def test_a_stage_that_cannot_be_opened_alone_keeps_no_other_from_being_opened():
@@ -82,3 +111,30 @@ def test_code_for_other_machines_is_compiled_by_a_process_with_numbas_settings_f
     ((command, environment),) = begun
     assert command == [sys.executable, "-m", "streamajig", "warm-up", "mine.yaml", "--jobs=2"]
     assert portable.SETTINGS.items() <= environment.items()
+
+
+def test_the_second_process_begins_a_stage_with_what_the_first_does_last():
+    done: list[str] = []
+
+    class Parted:
+        def compile_aside(self) -> None:
+            done.append("aside")
+
+        def open(self, context: object) -> None:
+            done.append("all")
+
+    ahead.open_each_aside([Parted()])
+    assert done == ["aside", "all"]
+
+
+def test_the_search_for_other_cells_is_waited_for_unless_somebody_compiles_it(tmp_path, monkeypatch):
+    waited_for: list[str] = []
+    cell = tmp_path / "a.cell"
+    cell.write_text(cell_text(LYSOZYME))
+    monkeypatch.setattr(code_on_disk, "_others", [])
+    monkeypatch.setattr(FreeSearch, "compile", lambda self: waited_for.append("it"))
+    Pairs(cell=cell).open(Context())
+    assert waited_for == ["it"]
+    code_on_disk.leave_the_rest_to(lambda: None)
+    Pairs(cell=cell).open(Context())
+    assert waited_for == ["it"]

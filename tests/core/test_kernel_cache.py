@@ -140,15 +140,15 @@ def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 
 
 def spoil(data: bytes) -> bytes:
-    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    return bytes(byte ^ (i % 50 == 25) for i, byte in enumerate(data))
 
 
 @pytest.mark.parametrize("harm", [lambda data: b"", spoil, lambda data: data[:-100], lambda data: b"rubbish" * 50])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_damaged_code_is_compiled_anew_and_replaced(doubled, tmp_path, kind, harm):
     assert (doubled(), doubled()) == (0, 1)
-    (file,) = (tmp_path / "__pycache__").glob(f"*.{kind}")
-    file.write_bytes(harm(file.read_bytes()))
+    for file in (tmp_path / "__pycache__").glob(f"*.{kind}"):
+        file.write_bytes(harm(file.read_bytes()))
     assert doubled() == 0
     assert doubled() == 1
 
@@ -354,6 +354,14 @@ def test_a_lock_is_waited_for_no_longer_than_patience_lasts(tmp_path, monkeypatc
         turns.leave(tmp_path / "a.lock")
         other.communicate("\n", timeout=60)
     assert not turns.take(tmp_path / "a.lock")
+    turns.leave(tmp_path / "a.lock")
+
+
+def test_a_process_that_gives_way_takes_no_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "_is_waited_for", True)
+    turns.let_nobody_wait()
+    assert not turns.take(tmp_path / "a.lock")
+    assert not (tmp_path / "a.lock").exists()
     turns.leave(tmp_path / "a.lock")
 
 
