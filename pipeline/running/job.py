@@ -468,7 +468,7 @@ def run(
 
 
 def _say_why_it_takes_long(setup: Setup) -> None:
-    why = "the first time, kernels are compiled for minutes ('streamajig warm-up' compiles them all)"
+    why = "the first time, kernels are compiled for a minute or more ('streamajig warm-up' compiles them all)"
     log.info("still opening %s: %s", setup.opening, why)
 
 

@@ -103,7 +103,8 @@ def write(rounds: Sequence[Sequence[Sample]], given: argparse.Namespace, folder:
     page = folder / "README.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(TABLES[0])
     _, _, after = rest.partition(TABLES[1])
-    page.write_text(before + TABLES[0] + f"{summary(rounds)}\n\n{others(rounds)}" + TABLES[1] + after, encoding="utf-8")
+    found = "\n\n".join(filter(None, (summary(rounds), others(rounds))))
+    page.write_text(before + TABLES[0] + found + TABLES[1] + after, encoding="utf-8")
 
 
 def measure(given: argparse.Namespace, rounds: list[list[Sample]]) -> None:

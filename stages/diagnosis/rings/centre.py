@@ -54,6 +54,7 @@ def sharpest_centre(xy_px: Floats, starts: Sequence[tuple[float, float]]) -> Ste
     starts
         Centres that are tried besides those of a grid about (0, 0).
 
+    >>> from stages.diagnosis.steps import at_once
     >>> rng = np.random.default_rng(1)
     >>> azimuth, radius = rng.uniform(0, 6.28, 300), rng.normal(500, 0.7, 300)
     >>> ring = np.column_stack([radius * np.cos(azimuth) + 9, radius * np.sin(azimuth) - 7])
