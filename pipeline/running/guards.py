@@ -81,9 +81,8 @@ def chain(links: Sequence[Link], place: Place) -> Callable[[Outcome], Outcome]:
             place[0] = (node, frame, started)
             try:
                 frame = work(frame, values) or frame
-            except (
-                BaseException
-            ) as error:  # the guard's purpose: whatever a stage raises rejects this frame and no other
+            except BaseException as error:
+                # the guard's purpose: whatever a stage raises rejects this frame and no other
                 place[0] = None
                 took(clock() - started)
                 metrics.rejected += 1

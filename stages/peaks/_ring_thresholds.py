@@ -66,7 +66,7 @@ class RingThresholds:
         if self._version != layout.version:
             self._version = layout.version
             self._make_room(number, layout.ring.size, max(panel.width for panel in geom.panels))
-        if self._uppers.shape != (layout.levels, number):
+        if self._uppers.shape != (layout.levels, number):  # there are none after `_make_room`
             lows, highs, self._uppers = np.empty((3, layout.levels, number), np.float32)
             self._core = self._core._replace(lows=lows, highs=highs)
             self._trust = CoreTrust(layout.ring.size)
@@ -113,7 +113,6 @@ class RingThresholds:
         self._float_lanes = np.empty((4, number + 1, 2))
         self._sums = np.empty((number + 1, 2))
         self._moments = np.empty((number, 3))
-        self._trust = CoreTrust(size)
         self._make_list(size // LISTED_PART + widest + ring_blocks.BLOCK)
 
     def _make_list(self, length: int) -> None:

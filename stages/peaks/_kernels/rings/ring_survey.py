@@ -41,16 +41,12 @@ def highest_of_compiled(pixels: Any) -> Any:
 
     def floats(pixels: Any) -> Any:
         bits = pixels.view(np.int32)
-        first = np.uint64(0)
-        most = bits[first]
-        where = first
+        most = bits[0]
         for x in range(np.uint64(bits.size)):
             most = bits[x] if bits[x] > most else most
         if most >= 0:
-            for x in range(np.uint64(bits.size)):
-                where = np.uint64(x) if bits[x] == most else where
-            return pixels[where]
-        highest = pixels[first]
+            return np.int32(most).view(np.float32)
+        highest = pixels[0]
         for x in range(np.uint64(pixels.size)):
             highest = highest if pixels[x] < highest else pixels[x]
         return highest
