@@ -22,8 +22,15 @@ _IPC = "ipc://"
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Let a socket serve at an endpoint, and return the one at which it does: with a port in place of ``*``."""
+    """Let a socket serve at an endpoint, and return the one at which it does: with a port in place of ``*``.
+
+    What waits for a peer that has gone is let go of. How long the others may take for what waits for them is said when the
+    socket is closed, by ``socket.close(linger)``.
+    """
     _check(endpoint)
+    # Connections keep the value of now. One that breaks while the socket is closed would otherwise wait for ever for a peer
+    # that has gone, and the end of the context with it.
+    socket.setsockopt(zmq.LINGER, 0)
     if "[" in endpoint:
         socket.setsockopt(zmq.IPV6, 1)
     try:

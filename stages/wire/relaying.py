@@ -160,7 +160,6 @@ class RunningRelay:
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(_IO_THREADS)
             stack.callback(self._context.term)
             self._socket = self._context.socket(zmq.ROUTER)
-            self._socket.setsockopt(zmq.LINGER, 0)
             stack.callback(self._socket.close)
             self._askers = Askers(self._socket, parameters.request.encode(), REMEMBERED)
             self._connected = Connected(self._socket)

@@ -354,6 +354,15 @@ def test_who_has_stopped_reading_keeps_nothing_from_the_others(tmp_path: Path) -
         publisher.close(0.0)
 
 
+@pytest.mark.slow
+def test_a_publisher_ends_whenever_who_listens_goes(tmp_path: Path) -> None:
+    for number in range(400):
+        publisher = Publisher(f"ipc://{tmp_path}/{number}", patience_s=math.inf)
+        with one_who_does_not_read(publisher):
+            pass
+        publisher.close(0.0)
+
+
 def test_an_address_in_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
     publisher = Publisher("tcp://127.0.0.1:*")
     try:
