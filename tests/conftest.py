@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -32,7 +33,12 @@ settings.register_profile(DERANDOMIZED, derandomize=True, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let chance decide no test: examples are the same each time, and none has to be fast, unless a profile is asked for."""
+    """Let chance decide no test: examples are the same each time, and none has to be fast, unless a profile is asked for.
+
+    What a shell starts in the background ignores Ctrl-C, and so would all programs that tests start: here it does not.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--hypothesis-profile") is None:
         settings.load_profile(DERANDOMIZED)
 

@@ -67,6 +67,7 @@ def main() -> None:
         run.advance(2.0, most_crystals=20)
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         socket.set_hwm(4)
+        socket.setsockopt(zmq.LINGER, 0)
         socket.bind(wanted.address)
         print(f"publishing run {run.run} at {wanted.address}; Ctrl-C ends it")
         started_s, steps = time.monotonic(), 0

@@ -63,6 +63,7 @@ def test_a_slow_subscriber_says_exactly_how_many_messages_were_dropped_for_it() 
 
     with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
         publisher.setsockopt(zmq.SNDHWM, 4)
+        publisher.setsockopt(zmq.LINGER, 0)
         publisher.bind("tcp://127.0.0.1:*")
         address = publisher.getsockopt_string(zmq.LAST_ENDPOINT)
         sending = threading.Thread(target=publish, args=(publisher,))
