@@ -13,6 +13,7 @@ Where everything is on disk no process is started.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -37,7 +38,7 @@ _NOTHING = "index/none"
 _ORDER = ("index", "integrate", "refine")
 """The kinds of stages that come after the search for peaks, what takes longest first."""
 
-_FOR_EACH_TYPE = ("peaks", "integrate")
+_FOR_EACH_TYPE = ("peaks", "integrate", "geometry_map")
 """The kinds of stages that are compiled for each type of pixels."""
 
 
@@ -60,8 +61,9 @@ def later(graph: Graph) -> list[Any]:
     """What is compiled when frames can come, by one more process; nothing if frames may not wait for it."""
     if not frames_may_wait(graph):
         return []
-    for_types = [[s for s in _ours(graph, kind) if hasattr(s, "warm_up")] for kind in _FOR_EACH_TYPE]
-    return [*for_types[0], *([registry.load(_FREE)()] if _asks_about_cells(graph) else []), *for_types[1]]
+    peaks, *others = [[s for s in _ours(graph, kind) if hasattr(s, "warm_up")] for kind in _FOR_EACH_TYPE]
+    free = [registry.load(_FREE)()] if _asks_about_cells(graph) else []
+    return [*peaks, *free, *itertools.chain(*others)]
 
 
 def frames_may_wait(graph: Graph) -> bool:

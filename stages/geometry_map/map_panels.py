@@ -81,6 +81,11 @@ class MapPanels:
 
     geometry: Path = Field(description="CrystFEL geometry file (*.geom)")
 
+    @staticmethod
+    def warm_up() -> None:
+        """Compile what a geometry file with flags needs; opening the stage does so where it has some."""
+        Detector.warm_up_flags()
+
     def open(self, context: Context) -> RunningMapPanels:
         """Read the geometry file and its masks; raises UserError naming file, line and directive."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.peaks import _warm_up
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.pixels.tables import PanelTable
 from stages.records.image import as_message_buffer
 
@@ -30,7 +30,7 @@ class InCommonTypes:
         arrays = list(arrays)
         self._copies += [np.empty(0, np.float32)] * (len(arrays) - len(self._copies))
         for i, (table, flat) in enumerate(arrays):
-            if flat.dtype.type in _warm_up.COMMON_TYPES:
+            if flat.dtype.type in COMMON_TYPES:
                 continue
             wanted = WIDER.get(flat.dtype.type, np.float32)
             copy = self._copies[i]

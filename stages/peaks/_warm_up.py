@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 
 from stages.compute import code_on_disk
-from stages.compute.pixel_types import PIXEL_TYPES
+from stages.compute.pixel_types import COMMON_TYPES, PIXEL_TYPES
 from stages.records.geometry import DetGeom, Panel
 from stages.records.image import Image
 
 log = logging.getLogger("streamajig.kernels")
-
-COMMON_TYPES: tuple[Any, ...] = (np.int32, np.uint16, np.float32, np.uint32, np.int16)
-"""What detectors send, as a rule. Kernels for these are compiled whenever a stage opens, for the first one first."""
 
 OTHER_TYPES = tuple(dtype for dtype in PIXEL_TYPES if dtype not in COMMON_TYPES)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
-from stages.compute.pixel_types import PIXEL_TYPES
+from stages.compute.pixel_types import COMMON_TYPES, PIXEL_TYPES
 from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
 from stages.peaks._ahead import prepare_ahead
@@ -328,5 +328,5 @@ class RunningLikelihood:
 @cache
 def _compile() -> None:
     search = RunningLikelihood(Likelihood(), RecentTables())
-    for image, geom in _warm_up.frames((*_warm_up.COMMON_TYPES, *_warm_up.OTHER_TYPES)):
+    for image, geom in _warm_up.frames((*COMMON_TYPES, *_warm_up.OTHER_TYPES)):
         search(image, geom)

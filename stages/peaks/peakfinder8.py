@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.files.geom.detector import Detector
 from stages.peaks import _warm_up
 from stages.peaks._ahead import prepare_ahead
@@ -169,7 +170,7 @@ class RunningPeakfinder8:
 @cache
 def _compile(fast: bool) -> None:
     search = RunningPeakfinder8(Peakfinder8(threshold=_warm_up.THRESHOLD, fast=fast), RecentTables())
-    for image, geom in _warm_up.frames(_warm_up.COMMON_TYPES):
+    for image, geom in _warm_up.frames(COMMON_TYPES):
         search(image, geom)
         if not fast:
             search.do_plainly(image, geom)

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.peaks import _warm_up
 from stages.peaks._each_panel import Array, search_each_panel
 from stages.peaks._first_look import FEWEST_PHOTONS, MANY_PHOTONS, MANY_SIGMA, FirstLook, Noise
@@ -81,7 +82,7 @@ class Peakfinder9:
 
     def open(self, context: Context) -> RunningPeakfinder9:
         """Return the search of one replica."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         if self.min_snr_peak_pix > self.min_snr_biggest_pix:
             context.log.warning(
                 "min_snr_peak_pix=%g is more than min_snr_biggest_pix=%g: a peak's other pixels would have to be higher than "
@@ -112,7 +113,7 @@ class Peakfinder9:
     @staticmethod
     def warm_up() -> None:
         """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         _compile(_warm_up.OTHER_TYPES)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.peaks import _warm_up
 from stages.peaks._kernels import circles as kernel
 from stages.peaks._kernels.panels import PanelPixels
@@ -45,13 +46,13 @@ class Validate:
 
     def open(self, context: Context) -> RunningValidate:
         """Return the validation of one replica."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         return RunningValidate(self)
 
     @staticmethod
     def warm_up() -> None:
         """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         _compile(_warm_up.OTHER_TYPES)
 
 

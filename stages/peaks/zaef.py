@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pipeline import Context, stage
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.peaks import _warm_up
 from stages.peaks._each_panel import Array, search_each_panel
 from stages.peaks._first_look import FirstLook, Noise
@@ -71,7 +72,7 @@ class Zaef:
 
     def open(self, context: Context) -> RunningZaef:
         """Return the search of one replica."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         return RunningZaef(self, FirstLook(context, self.why_wrong_for))
 
     def why_wrong_for(self, noise: Noise) -> str | None:
@@ -84,7 +85,7 @@ class Zaef:
     @staticmethod
     def warm_up() -> None:
         """Compile the kernels for all pixel types; opening the stage does so for the common ones."""
-        _compile(_warm_up.COMMON_TYPES)
+        _compile(COMMON_TYPES)
         _compile(_warm_up.OTHER_TYPES)
 
 

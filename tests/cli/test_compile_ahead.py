@@ -14,6 +14,7 @@ from pipeline.command_line.cli import app
 from stages.commands import ahead
 from stages.commands.index.graph import graph_from_options
 from stages.compute import code_on_disk, portable
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.files.cell import cell_text
 from stages.index._free import FreeSearch
 from stages.index.pairs import Pairs
@@ -62,7 +63,7 @@ def test_the_first_type_of_pixels_is_alone_only_where_somebody_compiles_for_the_
     begun: list[str] = []
 
     def types() -> list[str]:
-        return [str(image.arrays["d"].dtype) for image, _ in _warm_up.frames(_warm_up.COMMON_TYPES)]
+        return [str(image.arrays["d"].dtype) for image, _ in _warm_up.frames(COMMON_TYPES)]
 
     monkeypatch.setattr(code_on_disk, "_others", [])
     assert types() == ["int32", "uint16", "float32", "uint32", "int16"]

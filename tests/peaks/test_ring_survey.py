@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.peaks._kernels.panels import ArrayPixels
 from stages.peaks._kernels.rings import ring_blocks
 from stages.peaks._kernels.rings.ring_survey import survey
 from stages.peaks._kernels.rings.ring_tuples import Blocks
 from stages.peaks._kernels.samples import Located, locate_samples
-from stages.peaks._warm_up import COMMON_TYPES
 
 WIDTH, HEIGHT = ring_blocks.BLOCK + 40, 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -160,6 +161,31 @@ def test_an_address_in_use_is_named() -> None:
         FrameServer(bind=server.address)
     with FrameServer(bind=server.address, socket="rep"):
         pass
+
+
+def test_what_was_not_asked_for_in_time_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    sent_s: list[float] = []
+    waits_s = {0: 5.0, 20: 3.0, 40: 0.05}  # for whom the server waits before it can send a body
+
+    def listen(_: FrameServer, wait_s: float) -> None:
+        nonlocal now_s
+        now_s += wait_s
+
+    def send(*_: object) -> bool:
+        nonlocal now_s
+        now_s += waits_s.get(len(sent_s), 0.0)
+        sent_s.append(now_s)
+        return True
+
+    monkeypatch.setattr("stages.wire.serving.time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(FrameServer, "_listen", listen)
+    monkeypatch.setattr(FrameServer, "_send", send)
+    with FrameServer(socket="rep", rate_hz=100.0) as server:
+        assert server.serve([b""] * 60) == 60
+    assert sent_s[19] - sent_s[0] == pytest.approx(0.19)
+    assert sent_s[39] - sent_s[20] == pytest.approx(0.09), "a tenth of a second is made up for, and not three"
+    assert sent_s[59] - sent_s[30] == pytest.approx(0.29), "what was late by little is"
 
 
 def test_a_rate_must_be_above_zero() -> None:

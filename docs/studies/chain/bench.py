@@ -19,6 +19,9 @@ from load import CASES, Frames  # noqa: E402
 from programs import end, program, said_by  # noqa: E402 - of the study of scaling
 from window import Window, watch  # noqa: E402
 
+AT_HALF_THE_RATE = 300
+"""Frames of a window at half the rate, at least: of fewer, one in a hundred is one or two."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -42,9 +45,11 @@ class Bench:
     least: int
     half_load: bool
 
-    def watch(self, said: Iterator[dict[str, Any]], run: Popen[Any], sender: Popen[str]) -> Window:
+    def watch(
+        self, said: Iterator[dict[str, Any]], run: Popen[Any], sender: Popen[str], least: int | None = None
+    ) -> Window:
         """Measure a run that says how far it is."""
-        return watch(said, run.pid, sender.pid, warm=self.warm, seconds=self.seconds, least=self.least)
+        return watch(said, run.pid, sender.pid, warm=self.warm, seconds=self.seconds, least=least or self.least)
 
     @contextlib.contextmanager
     def sending(self, made: Frames, place: Place, rate: float | None = None) -> Iterator[tuple[Popen[str], str]]:
@@ -80,7 +85,7 @@ class Bench:
             graph = made.graph(CASES[case], address, self.folder / "out.stream").with_options(backend=backend)
             file.write_text(graph.to_yaml())
             with program(SCALING / "receiver.py", "chain", str(file), str(self.warm)) as run:
-                found = self.watch(said_by(run), run, sender)
+                found = self.watch(said_by(run), run, sender, max(self.least, AT_HALF_THE_RATE) if rate else None)
                 said = end(run)
         (half, nearly_all), nodes_ms = said["window"]["receipt_to_disk_ms"], said["window"]["nodes_ms"]
         tally = said["report"]["leaves"]["sink"]

@@ -27,6 +27,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from pipeline.running.memory import keep_what_is_freed
+
+if __name__ == "__main__":
+    keep_what_is_freed()  # as the command line does, before there are threads
+
 HERE = Path(__file__).parent
 SCALING = HERE.parent / "scaling"
 sys.path[:0] = [str(HERE), str(SCALING)]

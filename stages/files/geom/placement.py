@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.compute import code_on_disk
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.files.geom._kernels import flag as kernel
 from stages.files.geom.bad_regions import paint_laboratory_region
 from stages.files.geom.masks import unshifted_bad
@@ -21,9 +23,6 @@ from stages.wire.recording.masks import copies_of
 
 KEPT_PLACEMENTS = 16
 """Camera lengths and shifts for which vectors and masks are kept."""
-
-_WARM_UP_TYPES = (np.int32, np.float32, np.uint16, np.uint32)
-"""Pixels that detectors send, as a rule: the flags' kernels are compiled for them before the first frame."""
 
 
 class Placement:
@@ -157,9 +156,11 @@ class Placements:
 
 
 def warm_up() -> None:
-    """Compile the flag kernels for the pixel types that come over the wire."""
+    """Compile the flag kernels for the pixel types that come over the wire; for the first alone if others do the rest."""
     mask, equal = np.zeros((2, 2), np.uint8), np.empty(0)
-    for dtype in _WARM_UP_TYPES:
+    for dtype in COMMON_TYPES:
         pixels = np.zeros((2, 3), dtype)
         for view in (pixels[:, :2], np.ascontiguousarray(pixels[:, :2])):
             kernel.flag(as_message_buffer(view), mask, 0.0, 1.0, equal, mask, False)
+        if code_on_disk.is_left_to_others():
+            return
