@@ -50,7 +50,7 @@ def test_other_types_of_pixels_and_other_cells_are_left_for_later_where_a_frame_
     def left(**options: Any) -> list[str]:
         return names([ahead.later(graph(tmp_path, peaks="peakfinder8", **options))])[0]
 
-    assert left() == ["peaks/peakfinder8", "index/lattice", "integrate/rings"]
+    assert left() == ["peaks/peakfinder8", "index/lattice", "integrate/rings", "geometry_map/map_panels"]
     assert left(backend="processes:2") == []
     assert left(stage_timeout=5.0) == []
     assert names(ahead.shares(graph(tmp_path, backend="processes:2"))) == [

@@ -14,8 +14,10 @@ from geom_texts import HEAD, panel
 from numpy.typing import NDArray
 
 from pipeline import UserError
+from stages.compute.pixel_types import COMMON_TYPES
 from stages.files.geom._kernels import flag as kernel
 from stages.files.geom.detector import Detector
+from stages.geometry_map import MapPanels
 from stages.records import Header, Image
 
 
@@ -307,6 +309,18 @@ def test_flags_mark_strictly_less_strictly_more_and_equal() -> None:
     assert geom.bad[0][2].tolist() == [1, 0, 0, 1, 1, 1, 0, 1]
     assert geom.bad[0][0].all()
     assert geom.static_bad[0][2].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", COMMON_TYPES, ids=lambda t: np.dtype(t).name)
+@pytest.mark.parametrize("width", [8, 16], ids=["whole array", "part of it"])
+def test_flags_are_compiled_with_all_else_for_pixels_that_detectors_send(dtype: type, width: int) -> None:
+    MapPanels.warm_up()
+    before = list(kernel.flag.signatures)
+    detector = Detector.parse(HEAD + FLAGS + panel())
+    detector.prepare()
+    bad = detector.geom_for(Header({}), Image.of(detector_data=np.full((6, width), 7, dtype))).bad[0]
+    assert bad.all()
+    assert list(kernel.flag.signatures) == before
 
 
 def test_flags_leave_nan_to_the_readers_of_pixels_and_round_before_comparing() -> None:
