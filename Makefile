@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# As many processes as there are cores, up to what is worth collecting the tests for.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist worksteal
+# A process more than there are cores, since tests wait for a quarter of the time, up to what is worth collecting them for.
+ONE_MORE = import os; print(min(8, 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())))
+SIDE_BY_SIDE = --numprocesses $(shell $(BIN)/python -c '$(ONE_MORE)') --dist worksteal
 READY := $(VENV)/.ready-test
 
 # The tests start hundreds of programs: where nothing may be written beside sources, each reads all of them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check slow bench bench-chain docs clean
+.PHONY: help demo test check warm-up slow bench bench-chain docs clean
 
 help:
 	@echo "make demo   simulate frames, index them, and leave a stream and a picture in demo-output/"
@@ -36,8 +37,12 @@ check: $(READY)
 	$(BIN)/deptry pipeline stages
 	$(BIN)/python -m pytest -q tests/house
 
-test: check
+warm-up: $(READY)
 	$(BIN)/streamajig warm-up
+
+# What checks take of one core, the compiler leaves.
+test: $(READY)
+	$(MAKE) --no-print-directory -j 2 check warm-up
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore tests/house
 
 slow: $(READY)
