@@ -52,8 +52,13 @@ class Cbf(Naming):
     def open(self, context: Context) -> RunningCbf:
         """Compile the kernel, and let the stages downstream know that there are images."""
         context.publish(PixelsDecoded(True, named=False, has_sentinels=True))
-        byte_offset.decode(np.zeros(2, np.uint8), np.zeros(1, np.int32), -1, 1)
+        self.warm_up()
         return RunningCbf(self)
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernel; opening the stage does so too."""
+        byte_offset.decode(np.frombuffer(b"\0\0", np.uint8), np.zeros(1, np.int32), -1, 1)
 
 
 class RunningCbf:

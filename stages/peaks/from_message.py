@@ -187,10 +187,10 @@ def _column(found: Mapping[str, Any], key: str, name: str, max_peaks: int) -> ND
             f"{where} has {num_values} values, and max_peaks = {max_peaks} of the stage peaks/from_message allows no more",
         )
     if isinstance(values, list):
-        values = _from_list(values, where)
+        return _from_list(values, where)
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iuf":
         raise RejectFrame("bad_peak_list", f"{where} should be a list of numbers, and is {in_short(values)}")
-    return values.astype(np.float64, copy=False)
+    return values.astype(np.float64)  # whose memory is of one kind: kernels are compiled for each
 
 
 def _from_list(values: list[Any], where: str) -> NDArray[np.float64]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -283,3 +286,30 @@ def beamline() -> tuple[Apparatus, list[Pixels]]:
         (pixels,) = apparatus.simulation.frame(n).arrays.values()
         frames.append(np.asarray(pixels, "i4"))
     return apparatus, frames
+
+
+LATE = """
+import json, sys
+sys.path[:0] = sys.argv[1:]
+from signatures_of_kernels import compiled_since, signatures
+from test_every_format import FORMATS, decoder, frames_of, pixels_of
+
+late = {}
+for form in FORMATS:
+    messages = frames_of(form, form.write([pixels_of(form.dtypes[0]), pixels_of(form.dtypes[0], 2)]))
+    decode = decoder(form)
+    before = signatures()
+    for message in messages:
+        _, _, image = decode(message)
+        image.array(form.key)
+    late[str(form)] = compiled_since(before)
+print(json.dumps(late))
+"""
+
+
+def test_no_frame_waits_for_the_compiler_of_its_decoder() -> None:
+    here = Path(__file__).parent
+    shown = subprocess.run(
+        [sys.executable, "-c", LATE, str(here), str(here.parent)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(shown.stdout) == {str(form): [] for form in FORMATS}

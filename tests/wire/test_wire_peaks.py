@@ -53,6 +53,7 @@ WAYS = {
     "ints": list,
     "ints and floats": lambda v: [v[0], *map(float, v[1:])],
     "numpy <f4": lambda v: numpy_list(v, "<f4"),
+    "numpy <f8": lambda v: numpy_list(v, "<f8"),
     "numpy >f8": lambda v: numpy_list(v, ">f8"),
     "numpy <i4": lambda v: numpy_list(v, "<i4"),
     "numpy |u1": lambda v: numpy_list(v, "|u1"),
@@ -65,7 +66,9 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_every_encoding_gives_the_same_peaks(way: str, legacy: bool) -> None:
     columns = {"fs": [3, 40], "ss": [4, 5], "intensity": [100, 200]}
+    compiled = list(kernel.take.signatures)
     peaks = found({key: WAYS[way](values) for key, values in columns.items()}, use_bin_type=not legacy)
+    assert list(kernel.take.signatures) == compiled, "the first message of this kind waited for the compiler"
     assert peaks.fs.tolist() == [3.5, 40.5]
     assert peaks.ss.tolist() == [4.5, 5.5]
     assert peaks.intensity.tolist() == [100.0, 200.0]
