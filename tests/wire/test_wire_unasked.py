@@ -19,6 +19,9 @@ from stages.source.zmq_sub import ZmqSub
 from stages.wire.message import read_map
 from stages.wire.serving import FrameServer, serve_in_thread
 
+ON_ITS_WAY_S = 1.0
+"""What was sent is here after so long: nobody says when ZeroMQ's threads have passed it on."""
+
 
 def test_what_is_published_arrives_once_and_in_order(opened: Callable) -> None:
     with FrameServer(socket="pub") as server:
@@ -118,6 +121,7 @@ def test_what_waits_in_zeromqs_queue_is_taken_when_the_run_stops(opened: Callabl
         serving = serve_in_thread(server, numbered(80))
         assert numbers(gather(source, 2)) == [0, 1]
         assert serving.join(WAIT_S) == 80
+        time.sleep(ON_ITS_WAY_S)
         assert source.stop_asking() == 78
         assert numbers(source.receive(0.0, 3)) == [2, 3, 4]
         assert numbers(source.receive(0.0, 1000)) == list(range(5, 80))
@@ -211,6 +215,7 @@ def test_what_was_pushed_and_waits_here_is_taken_when_the_run_stops(opened: Call
         serving = serve_in_thread(server, numbered(80))
         assert numbers(gather(source, 2)) == [0, 1]
         assert serving.join(WAIT_S) == 80
+        time.sleep(ON_ITS_WAY_S)
         assert source.stop_asking() == 78
         assert numbers(source.receive(0.0, 3)) == [2, 3, 4]
         assert numbers(source.receive(0.0, 1000)) == list(range(5, 80))
