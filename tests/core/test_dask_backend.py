@@ -335,7 +335,7 @@ def test_what_is_pushed_goes_to_the_workers_and_what_waits_there_at_the_end_is_p
             stopping=stopping,
             on_progress=lambda now: stopping.set() if now.received and not serving.running else None,
         )
-        assert serving.join(10) == 60
+        assert serving.join(120) == 60
     assert report.received == report.leaves["sink"].delivered == 60, report.text()
 
 

@@ -251,7 +251,7 @@ def test_no_worker_outlives_a_run_whatever_ends_it(number: int) -> None:
         assert len(workers) == 2
         os.killpg(process.pid, number)  # as a terminal does, to all that are in its group
         process.wait(20)
-        gone, alive = psutil.wait_procs(workers, timeout=10)
+        gone, alive = psutil.wait_procs(workers, timeout=120)
         assert (len(gone), alive) == (2, [])
         if number == signal.SIGINT:
             assert process.stdout.read().splitlines()[-1] == "interrupted"

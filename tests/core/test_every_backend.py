@@ -50,7 +50,7 @@ from stages.simulation.apparatus import Apparatus
 from stages.simulation.settings import Settings
 from stages.sink.stream_file import StreamFile
 
-PATIENCE_S = 10.0
+PATIENCE_S = 120.0
 
 NUMBERS = (-2, -1, *range(16), 4, 4)
 """Two that are rejected, one that makes a stage fail, and one thrice."""

@@ -39,7 +39,7 @@ def test_frames_come_in_turn_and_without_their_messages() -> None:
     seen, enough = followed(follower, 3)
     for serial in (1, 2, 3):
         follower.put(frame(serial))
-    assert enough.wait(10)
+    assert enough.wait(120)
     assert [(f.serial, Message in f) for f in seen] == [(1, False), (2, False), (3, False)]
     follower.close()
 
@@ -51,19 +51,19 @@ def test_the_oldest_of_those_that_wait_are_left_out_and_counted(caplog: pytest.L
 
     def slow(value: Frame) -> None:
         at_work.set()
-        go_on.wait(10)
+        go_on.wait(120)
         seen.append(value.serial)
         if value.serial == 5:
             ended.set()
 
     follower.stream.sink(slow)
     follower.put(frame(1))
-    assert at_work.wait(10)
+    assert at_work.wait(120)
     for serial in (2, 3, 4, 5):
         follower.put(frame(serial))
     assert follower.left_out == 2
     go_on.set()
-    assert ended.wait(10)
+    assert ended.wait(120)
     assert seen == [1, 4, 5]
 
 
@@ -80,7 +80,7 @@ def test_what_raises_is_logged_once_and_the_run_goes_on(caplog: pytest.LogCaptur
     with caplog.at_level(logging.ERROR, "streamajig.follow"):
         for serial in (1, 2, 3, 4):
             follower.put(frame(serial))
-        assert reached.wait(10)
+        assert reached.wait(120)
     assert [record.message for record in caplog.records if "frame 1" in record.message] == [
         record.message for record in caplog.records
     ]
@@ -101,5 +101,5 @@ def test_operators_with_a_loop_of_their_own_work_and_hold_nobody_up() -> None:
         follower = frames.timed_window(0.02)
         follower.sink(take)
         handle._receiver.write(frame(1))
-        assert filled.wait(10)
+        assert filled.wait(120)
     assert handle.report.is_conserved

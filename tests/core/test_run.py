@@ -175,7 +175,7 @@ def test_why_opening_takes_long_is_said_and_only_then(slow: bool, monkeypatch: p
     opened = Keep.open
 
     def open_slowly(stage: Keep, context: Context) -> Any:
-        assert said.wait(10.0) or not slow
+        assert said.wait(120.0) or not slow
         return opened(stage, context)
 
     if slow:

@@ -34,7 +34,7 @@ from stages.wire.serving import FrameServer, Serving, serve_in_thread
 PATIENCE_S = 60.0
 """Far longer than anything here takes on a machine that does nothing else."""
 
-GONE_S = 5.0
+GONE_S = 30.0
 """When the supervisor has ended, whatever it had started is gone within this time."""
 
 _LOST_S = 2.0

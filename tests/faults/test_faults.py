@@ -176,7 +176,7 @@ def happen(folder: Path, backend: Backend, nursery: Nursery, faults: list[Callab
         for fault in faults:
             fault(life)
             life.goes_on()
-        life.run.send(signal.SIGINT, signal.SIGINT, apart_s=0.005)
+        life.run.send(signal.SIGINT, signal.SIGINT, apart_s=0.0)
         ended = life.run.end()
         assert_rule(ended, 0, "stopped")
         assert _without_the_dead(ended.rejections, backend) == _without_the_dead(life.rejections, backend)
@@ -261,7 +261,7 @@ def test_what_ends_a_whole_process_group_ends_the_run_in_good_order(
         life.goes_on()
         serving = life.sender.begin(rate_hz=200)
         life.run.wait_for_chunks(20)
-        life.run.send(signal.SIGINT, signal.SIGTERM, apart_s=0.005, group=True)
+        life.run.send(signal.SIGINT, signal.SIGTERM, apart_s=0.0, group=True)
         ended = life.run.end()
         serving.stop()
     assert_rule(ended, 0, "stopped")

@@ -83,7 +83,7 @@ def serve_many(bodies: list[bytes]) -> None:
         serving = serve_in_thread(server, bodies)
         graph = Graph.chain(ZmqReq(address=server.address), MsgpackMap(), Count(), options=RunOptions(max_frames=num))
         report = run(graph.with_options(backend="threads:2", no_data_timeout_s=60.0))
-        serving.join(20.0)
+        serving.join(120.0)
     assert report.is_conserved
     assert report.received >= num
     assert report.leaves["sink"].rejected > 0 < report.leaves["sink"].delivered

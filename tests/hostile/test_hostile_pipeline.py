@@ -52,7 +52,7 @@ def test_published_bad_messages_harm_nobody_else(decode: MsgpackMap | HeadersOnl
             ZmqSub(address=server.address, subscribe=("ondaframedata",)), decode, Memory(), options=OPTIONS
         )
         check(run(graph))
-        serving.join(20.0)
+        serving.join(120.0)
 
 
 def test_bad_replies_harm_nobody_else() -> None:
@@ -60,7 +60,7 @@ def test_bad_replies_harm_nobody_else() -> None:
         serving = serve_in_thread(server, bodies())
         graph = Graph.chain(ZmqReq(address=server.address, outstanding=1), MsgpackMap(), Memory(), options=OPTIONS)
         report = run(graph)
-        serving.join(20.0)
+        serving.join(120.0)
     outcomes = report.outputs["sink"]
     assert [isinstance(outcome, Frame) for outcome in outcomes] == [True] + [False, True] * len(CASES)
     assert len(report.law_lines()) == 1
@@ -81,7 +81,7 @@ def test_a_frame_whose_image_is_broken_is_still_there_for_who_does_not_need_it()
             ZmqReq(address=server.address), MsgpackMap(), Memory(keep_image=True), options=RunOptions(max_frames=2)
         )
         first, second = run(graph).outputs["sink"]
-        serving.join(20.0)
+        serving.join(120.0)
     from stages.records.image import Image
 
     assert first.event == "broken // 1"

@@ -66,7 +66,7 @@ def test_a_hangup_is_a_signal_like_others_two_at_once_are_one_and_one_at_the_end
     output = tmp_path / "out.txt"
     with running(small_graph(tmp_path, output, "endless: true", how="signal_at_exit")) as run:
         run.hear(f"{FRAMES + 1} frames")
-        run.send(signal.SIGHUP, signal.SIGTERM, signal.SIGINT, apart_s=0.005)
+        run.send(signal.SIGHUP, signal.SIGTERM, signal.SIGINT, apart_s=0.0)
         status, out = run.end()
     assert status == 0, run.heard
     assert out.startswith(LAW)
