@@ -96,12 +96,13 @@ def _environment(module: str, consts: list[Any], name: str) -> Any:
     With them goes the namespace of its module, for code that was compiled in object mode; no kernel is. For functions of
     numba's it is left empty: that of `numpy.sum` is in a module that imports scipy.
     """
-    if module in sys.modules or not module.startswith("numba."):
-        return _rebuild_env(module, consts, name)
     env = lookup_environment(name)
+    if env is None and (module in sys.modules or not module.startswith("numba.")):
+        env = _rebuild_env(module, consts, name)
     if env is None:
         env = Environment({"__name__": module})
-        env.consts[:] = consts
         env.env_name = name
         Environment._memo[name] = env
+    # of a part that is here already; what makes Python's objects of results has constants of its own, behind the part's
+    env.consts.extend(consts[len(env.consts) :])
     return env

@@ -29,16 +29,26 @@ def inner(x):
 @kernel
 def outer(x):
     return inner(x) + innermost(x, limit=7.0)
+
+
+@kernel
+def three(x):
+    return np.full(3, x)
+
+
+@kernel
+def sum_of_three(x):
+    return three(x).sum()
 """
 
 
 @pytest.fixture
 def say(tmp_path: Path):
-    """Run lines in a new process that has imported three kernels that call each other; returns what they print."""
+    """Run lines in a new process that has imported kernels that call each other; returns what they print."""
     (tmp_path / "chain.py").write_text(MODULE)
 
     def run(*lines: str) -> list[str]:
-        command = [sys.executable, "-c", "\n".join(["from chain import inner, innermost, outer", *lines])]
+        command = [sys.executable, "-c", "\n".join(["from chain import *", *lines])]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
 
     return run
@@ -60,6 +70,11 @@ def test_what_kernels_call_is_compiled_with_them_and_made_ready_when_python_call
 def test_what_is_ready_is_taken_into_what_calls_it(say):
     assert say("print(innermost(1.0), inner(1.0), outer(1.0))") == ["2.0", "6.0", "8.0"]
     assert say("print(innermost(2.0), outer(2.0), inner(2.0))") == ["4.0", "16.0", "12.0"]
+
+
+def test_what_is_ready_makes_its_result_where_its_part_was_there_before(say):
+    assert say("print(three(1.0)[0])") == ["1.0"]
+    assert say("print(sum_of_three(2.0), three(3.0)[0])") == ["6.0", "3.0"]
 
 
 RAISES = """
