@@ -103,6 +103,7 @@ def _environment(module: str, consts: list[Any], name: str) -> Any:
         env = Environment({"__name__": module})
         env.env_name = name
         Environment._memo[name] = env
-    # of a part that is here already; what makes Python's objects of results has constants of its own, behind the part's
+    # Those of the part may be here already: it was read before, or code that was made of it names them. What makes Python's
+    # objects of results has constants of its own, behind these.
     env.consts.extend(consts[len(env.consts) :])
     return env
