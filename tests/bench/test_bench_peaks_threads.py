@@ -127,12 +127,8 @@ def row(name: str, rates: list[float]) -> str:
 def test_frames_per_second_by_number_of_threads(
     frames: Any, read_pass: Any, monkeypatch: pytest.MonkeyPatch, benchmark: Any
 ) -> None:
-    for search in (
-        "zaef",
-        "peakfinder8",
-        "peakfinder9",
-        "likelihood",
-    ):  # what is measured is all that has to be compiled
+    # what is measured is all that has to be compiled
+    for search in ("zaef", "peakfinder8", "peakfinder9", "likelihood"):
         monkeypatch.setattr(f"stages.peaks.{search}.COMMON_TYPES", (np.int32,))
     Shelf.frames, Shelf.images = frames, tuple(Image.of(data=pixels) for pixels in frames.pixels)
     flat = [pixels.reshape(-1) for pixels in frames.pixels]

@@ -27,6 +27,7 @@ from fault_stages import graph_file
 from forked_runs import ForkedRun, Nursery
 
 from pipeline import UserError
+from pipeline.running.signals import SAME_S
 from stages.files.stream import Stream, read_stream
 from stages.simulation.apparatus import flat_geometry
 from stages.wire.serving import FrameServer, Serving, serve_in_thread
@@ -34,14 +35,14 @@ from stages.wire.serving import FrameServer, Serving, serve_in_thread
 PATIENCE_S = 60.0
 """Far longer than anything here takes on a machine that does nothing else."""
 
-GONE_S = 30.0
+GONE_S = 5.0
 """When the supervisor has ended, whatever it had started is gone within this time."""
 
 _LOST_S = 2.0
 """A frame that has not come after so long is taken for lost, in a backend that may lose some."""
 
-APART_S = 0.4
-"""Signals that come further apart than 50 ms are two: on a machine at work a process takes those of the last tenths at once."""
+APART_S = 8 * SAME_S
+"""Signals so far apart are two also where the process must wait for a core before it takes the first."""
 
 MARK = "STREAMAJIG_TEST_MARK"
 

@@ -176,7 +176,7 @@ def happen(folder: Path, backend: Backend, nursery: Nursery, faults: list[Callab
         for fault in faults:
             fault(life)
             life.goes_on()
-        life.run.send(signal.SIGINT, signal.SIGINT, apart_s=0.0)
+        life.run.send(signal.SIGINT, signal.SIGINT, apart_s=0.005)
         ended = life.run.end()
         assert_rule(ended, 0, "stopped")
         assert _without_the_dead(ended.rejections, backend) == _without_the_dead(life.rejections, backend)

@@ -13,8 +13,10 @@ from pathlib import Path
 from command import PATIENCE_S, environment, words
 from small_stages import FRAMES, LAW, small_graph
 
-APART_S = 0.4
-"""Signals that come further apart than 50 ms are two: on a machine at work a process takes those of the last tenths at once."""
+from pipeline.running.signals import SAME_S
+
+APART_S = 8 * SAME_S
+"""Signals so far apart are two also where the process must wait for a core before it takes the first."""
 
 
 class Run:

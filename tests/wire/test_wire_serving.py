@@ -12,7 +12,8 @@ import zmq
 from pipeline import UserError
 from stages.wire.serving import FrameServer, serve_in_thread
 
-WAIT_MS = 120_000
+WAIT_S = 120
+WAIT_MS = 1000 * WAIT_S
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_unknown_requests_are_answered_what_and_get_no_frame(client: zmq.Socket)
             assert client.recv_multipart()[-1] == b"What?"
         client.send_multipart([b"", b"next"])
         assert client.recv_multipart() == [b"", b"frame"]
-        assert serving.join(120) == 1
+        assert serving.join(WAIT_S) == 1
         assert (server.requests, server.unknown_requests) == (1, 3)
 
 
@@ -87,7 +88,7 @@ def test_publishing_waits_for_a_subscriber_to_the_topic() -> None:
             right.setsockopt(zmq.SUBSCRIBE, b"om")
             right.connect(server.address)
             assert right.recv_multipart() == [b"omdata", b"frame"]
-            assert serving.join(120) == 1
+            assert serving.join(WAIT_S) == 1
 
 
 def test_without_topic_bodies_are_published_alone() -> None:
@@ -98,7 +99,7 @@ def test_without_topic_bodies_are_published_alone() -> None:
             subscriber.setsockopt(zmq.SUBSCRIBE, b"")
             subscriber.connect(server.address)
             assert subscriber.recv_multipart() == [b"frame"]
-        serving.join(120)
+        serving.join(WAIT_S)
 
 
 def test_a_slow_subscriber_loses_nothing() -> None:
@@ -113,7 +114,7 @@ def test_a_slow_subscriber_loses_nothing() -> None:
             serving.join(0.5)
         for _ in range(1500):
             assert len(subscriber.recv_multipart()[1]) == len(body)
-        assert serving.join(120) == 1500
+        assert serving.join(WAIT_S) == 1500
 
 
 def test_what_is_pushed_waits_until_somebody_pulls() -> None:
@@ -124,7 +125,7 @@ def test_what_is_pushed_waits_until_somebody_pulls() -> None:
         puller.setsockopt(zmq.RCVTIMEO, WAIT_MS)
         puller.connect(server.address)
         assert [puller.recv_multipart(), puller.recv_multipart()] == [[b"frame"], [b"tag", b"body"]]
-        assert serving.join(120) == 2
+        assert serving.join(WAIT_S) == 2
 
 
 @pytest.mark.parametrize("kind", ["pub", "rep", "push"])
@@ -145,7 +146,7 @@ def test_an_error_of_the_bodies_reaches_who_joins(client: zmq.Socket) -> None:
         client.connect(server.address)
         client.send_multipart([b"", b"next"])
         with pytest.raises(ValueError, match="no more frames here"):
-            serve_in_thread(server, bodies()).join(120)
+            serve_in_thread(server, bodies()).join(WAIT_S)
         assert client.recv_multipart() == [b"", b"frame"]
 
 

@@ -45,11 +45,9 @@ class Bench:
     least: int
     half_load: bool
 
-    def watch(
-        self, said: Iterator[dict[str, Any]], run: Popen[Any], sender: Popen[str], least: int | None = None
-    ) -> Window:
+    def watch(self, said: Iterator[dict[str, Any]], run: Popen[Any], sender: Popen[str]) -> Window:
         """Measure a run that says how far it is."""
-        return watch(said, run.pid, sender.pid, warm=self.warm, seconds=self.seconds, least=least or self.least)
+        return watch(said, run.pid, sender.pid, warm=self.warm, seconds=self.seconds, least=self.least)
 
     @contextlib.contextmanager
     def sending(self, made: Frames, place: Place, rate: float | None = None) -> Iterator[tuple[Popen[str], str]]:
@@ -75,7 +73,8 @@ class Bench:
         """Measure the whole chain: as fast as it goes, and then, if that is asked for, at half the rate."""
         sample = self._chain(made, place, case, backend, None)
         if self.half_load:
-            slower = self._chain(made, place, case, backend, sample.window.rate / 2)
+            longer = replace(self, least=max(self.least, AT_HALF_THE_RATE))
+            slower = longer._chain(made, place, case, backend, sample.window.rate / 2)
             sample = replace(sample, half_load_ms=slower.latency_ms)
         return sample
 
@@ -85,7 +84,7 @@ class Bench:
             graph = made.graph(CASES[case], address, self.folder / "out.stream").with_options(backend=backend)
             file.write_text(graph.to_yaml())
             with program(SCALING / "receiver.py", "chain", str(file), str(self.warm)) as run:
-                found = self.watch(said_by(run), run, sender, max(self.least, AT_HALF_THE_RATE) if rate else None)
+                found = self.watch(said_by(run), run, sender)
                 said = end(run)
         (half, nearly_all), nodes_ms = said["window"]["receipt_to_disk_ms"], said["window"]["nodes_ms"]
         tally = said["report"]["leaves"]["sink"]
